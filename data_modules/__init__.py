@@ -1,0 +1,1 @@
+"""Benchmarks as LightningDataModules, and everything that reads or writes their files."""

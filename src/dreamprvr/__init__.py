@@ -1,0 +1,1 @@
+"""Partially relevant video retrieval."""

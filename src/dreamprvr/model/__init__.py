@@ -1,0 +1,1 @@
+"""The network of model.md: plain torch.nn, usable without Lightning."""
