@@ -1,0 +1,53 @@
+"""Textual semantic structure learning (model.md, section 7)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines (Q, Q), pairs of different queries of one video, pairs of different queries."""
+    unit = F.normalize(query, dim=-1)
+    different = ~torch.eye(len(query), dtype=torch.bool, device=query.device)
+    return unit @ unit.T, (labels[:, None] == labels) & different, different
+
+
+def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: float) -> Tensor:
+    """Pushes the queries of one video apart.
+
+    Args:
+        query: embeddings, (Q, D).
+        labels: (Q,), the video of each query.
+        delta: margin added to the cosine.
+        alpha: steepness.
+        gamma: exponent of the weight.
+
+    Returns:
+        Sum over ordered pairs of (1 + cos)^gamma log(1 + exp(alpha (cos + delta))), divided by Q.
+    """
+    cosine, same_video, _ = _pairs(query, labels)
+    cosine = cosine[same_video]
+    # rounding may leave 1 + cos below 0, where a power has no real value
+    terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
+    return terms.sum() / len(query)
+
+
+def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss that keeps the queries of one video recognisable.
+
+    Args:
+        query: embeddings, (Q, D).
+        labels: (Q,), the video of each query.
+        temperature: tau.
+
+    Returns:
+        Mean, over queries with another query of their video, of the mean over those of
+        logsumexp_{all others} cos / tau - cos / tau. 0 if no query has one.
+    """
+    cosine, same_video, different = _pairs(query, labels)
+    logits = cosine / temperature
+    log_total = torch.logsumexp(logits.masked_fill(~different, -torch.inf), dim=1, keepdim=True)
+    count = same_video.sum(dim=1)
+    per_query = ((log_total - logits) * same_video).sum(dim=1) / count.clamp(min=1)
+    has_positive = count > 0
+    return per_query.where(has_positive, 0).sum() / has_positive.sum().clamp(min=1)

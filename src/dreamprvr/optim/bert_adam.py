@@ -1,0 +1,87 @@
+"""BERT-style Adam (model.md, section 8)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class BertAdam(Optimizer):
+    """Adam without bias correction, decoupled weight decay, and clipping per parameter tensor.
+
+    One step, for each tensor: its gradient is clipped to norm `max_grad_norm`; then
+    m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, and
+    p = p - lr (m / (sqrt(v) + eps) + weight_decay p).
+
+    Args:
+        params: parameters or parameter groups.
+        lr: learning rate.
+        betas: b1 and b2.
+        eps: added to sqrt(v).
+        weight_decay: added to the update before the learning rate.
+        max_grad_norm: largest norm of a tensor's gradient; 0 or less clips nothing.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 2.5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        max_grad_norm: float = 1.0,
+    ) -> None:
+        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= b < 1 for b in betas):
+            raise ValueError(
+                f"lr {lr}, eps {eps} and weight_decay {weight_decay} must not be negative, "
+                f"betas {betas} must lie in [0, 1)"
+            )
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+            "max_grad_norm": max_grad_norm,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One step on all tensors at once; returns the closure's loss, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._update(group, parameters)
+        return loss
+
+    def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p)}
+        m = [self.state[p]["m"] for p in parameters]
+        v = [self.state[p]["v"] for p in parameters]
+        gradients = _clipped([p.grad for p in parameters], group["max_grad_norm"])
+        b1, b2 = group["betas"]
+        torch._foreach_lerp_(m, gradients, 1 - b1)
+        torch._foreach_mul_(v, b2)
+        torch._foreach_addcmul_(v, gradients, gradients, 1 - b2)
+        denominators = torch._foreach_sqrt(v)
+        torch._foreach_add_(denominators, group["eps"])
+        update = torch._foreach_div(m, denominators)
+        if group["weight_decay"]:
+            torch._foreach_add_(update, parameters, alpha=group["weight_decay"])
+        torch._foreach_add_(parameters, update, alpha=-group["lr"])
+
+
+def _clipped(gradients: list[Any], max_norm: float) -> list[Tensor]:
+    """Each gradient scaled to norm at most `max_norm`, without reading a norm on the host."""
+    if max_norm <= 0:
+        return gradients
+    norms = torch._foreach_norm(gradients)
+    factors = torch._foreach_reciprocal(torch._foreach_add(norms, 1e-6))
+    torch._foreach_mul_(factors, max_norm)
+    torch._foreach_clamp_max_(factors, 1.0)
+    return list(torch._foreach_mul(gradients, factors))
