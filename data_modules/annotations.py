@@ -1,0 +1,172 @@
+"""The benchmarks' original annotation files, as they were published, brought to one schema.
+
+Sources: ActivityNet Captions (Krishna et al., ICCV 2017), Charades-STA (Gao et al., ICCV 2017) and
+TVR (Lei et al., ECCV 2020). Captions are numbered as the PRVR caption files of MS-SL number them.
+All of them hold moments that do not fit their video; these are repaired, none is dropped, and every
+reader says in plain words what it repaired.
+"""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from data_modules.jsonfiles import load_json, load_json_lines, read_text
+from data_modules.repairs import fit, one_line, read_duration, read_moment, remarks
+from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.errors import UserError
+
+# Where it stands, video id, duration or NaN, (start, end) or None, sentence.
+_Caption = tuple[str, str, float, tuple[float, float] | None, str]
+
+
+def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read ActivityNet Captions: {video: {duration, timestamps [[start, end]], sentences}}.
+
+    Args:
+        path: train.json, val_1.json or val_2.json.
+        split: name to give to all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: if the file is missing or has another structure.
+    """
+    path = Path(path)
+    captions: list[_Caption] = []
+    durations: dict[str, float] = {}
+    content = load_json(path)
+    for video, entry in content.items() if isinstance(content, dict) else ():
+        where = f"{path}, video {video!r}"
+        try:
+            duration, moments, texts = (entry[k] for k in ("duration", "timestamps", "sentences"))
+            pairs = list(zip(moments, texts, strict=True))
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{where}: expected a duration and as many timestamps as sentences"
+            ) from None
+        durations[video] = read_duration(where, duration)
+        for moment, text in pairs:
+            captions.append((where, video, durations[video], read_moment(where, moment), text))
+    return _annotations(path, split, durations, captions)
+
+
+def read_charades_sta(
+    path: str | Path, durations: str | Path, split: str
+) -> tuple[Annotations, list[str]]:
+    """Read Charades-STA: `VIDEO start end##sentence` a line.
+
+    Args:
+        path: charades_sta_train.txt or charades_sta_test.txt.
+        durations: the Charades_v1_*.csv of the same videos; its column `length` is in seconds.
+        split: name to give to all rows.
+
+    Returns:
+        The tables (of the videos that have captions), and remarks on what was repaired.
+
+    Raises:
+        UserError: if a file is missing, or a line has another form (says which).
+    """
+    path = Path(path)
+    lengths = _read_lengths(Path(durations))
+    captions: list[_Caption] = []
+    for number, line in enumerate(read_text(path).rstrip().split("\n"), 1):
+        where = f"{path}, line {number}"
+        head, separator, text = line.partition("##")
+        fields = head.split()
+        if not separator or len(fields) != 3:
+            raise UserError(f"{where}: expected `VIDEO start end##sentence`, got {line[:60]!r}")
+        video, duration = fields[0], lengths.get(fields[0], math.nan)
+        captions.append((where, video, duration, read_moment(where, fields[1:]), text))
+    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+
+
+def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read TVR: one {desc_id, vid_name, desc, ts [start, end], duration} a line.
+
+    Args:
+        path: e.g. tvr_val_release.jsonl; lines without `ts` have no known moment.
+        split: name to give to all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: if the file is missing, or a line has another form (says which).
+    """
+    path = Path(path)
+    captions: list[_Caption] = []
+    for number, row in load_json_lines(path):
+        where = f"{path}, line {number}"
+        video, text = row.get("vid_name"), row.get("desc")
+        if not isinstance(video, str) or not isinstance(text, str):
+            raise UserError(f"{where}: expected an object with vid_name, desc, ts and duration")
+        duration = read_duration(where, row["duration"]) if "duration" in row else math.nan
+        moment = read_moment(where, row["ts"]) if "ts" in row else None
+        captions.append((where, video, duration, moment, text))
+    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+
+
+def read_tvr_videos(path: str | Path) -> pd.DataFrame:
+    """Read tvr_video2dur_idx.json: {split: {video: [duration, index]}}.
+
+    Returns:
+        A table of all videos in the form of `Annotations.videos`, with TVR's names of the splits.
+
+    Raises:
+        UserError: if the file is missing or has another structure.
+    """
+    path = Path(path)
+    try:
+        rows = [
+            (video, read_duration(f"{path}, video {video!r}", entry[0]), split, "")
+            for split, videos in load_json(path).items()
+            for video, entry in videos.items()
+        ]
+    except (AttributeError, TypeError, KeyError, IndexError):
+        raise UserError(f"{path}: expected {{split: {{video: [duration, index]}}}}") from None
+    return pd.DataFrame(rows, columns=VIDEO_COLUMNS)
+
+
+def _annotations(
+    path: Path, split: str, durations: dict[str, float], captions: list[_Caption]
+) -> tuple[Annotations, list[str]]:
+    """Number the captions of each video from 0 and repair what does not fit."""
+    if not captions:
+        raise UserError(f"{path} holds no captions")
+    counts: dict[str, int] = {}
+    repairs: list[set[str]] = []
+    rows = []
+    for where, video, duration, moment, text in captions:
+        if not isinstance(text, str):
+            raise UserError(f"{where}: sentence {text!r} is no string")
+        if duration != durations[video] and not math.isnan(duration):
+            raise UserError(f"{where}: video {video!r} lasts {durations[video]} s in another line")
+        index = counts.setdefault(video, 0)
+        counts[video] += 1
+        fitted, done = fit(moment, duration) if moment else (None, set[str]())
+        clean, had_break = one_line(text)
+        repairs.append(done | ({"break"} if had_break else set()))
+        moments = (fitted,) if fitted else ()
+        rows.append((f"{video}#enc#{index}", (video,), clean, moments, split))
+    videos = [(video, duration, split, "") for video, duration in durations.items()]
+    annotations = Annotations(
+        pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(rows, columns=QUERY_COLUMNS)
+    )
+    return annotations, remarks(repairs, sum(map(math.isnan, durations.values())))
+
+
+def _read_lengths(path: Path) -> dict[str, float]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        if not {"id", "length"} <= set(reader.fieldnames or ()):
+            raise UserError(f"{path}: expected a CSV file with the columns id and length")
+        return {
+            row["id"]: read_duration(f"{path}, line {reader.line_num}", row["length"])
+            for row in reader
+        }
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.reader.line_num}: {error}") from None

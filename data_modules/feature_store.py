@@ -1,0 +1,83 @@
+"""What all stores of features have in common: an interface, and what is checked on reading."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from dreamprvr.errors import UserError
+
+_CHECK = "Run `lightning data check` to find all such ids"
+
+
+def caption_id_forms(key: str) -> tuple[str, ...]:
+    """The spellings of a caption id, as given first: `v#enc#i` and `v#i` are one caption."""
+    video, separator, rest = key.partition("#")
+    if not separator:
+        return (key,)
+    other = rest[4:] if rest.startswith("enc#") else f"enc#{rest}"
+    return key, f"{video}#{other}"
+
+
+class FeatureStore(ABC):
+    """Features by id. Safe to pickle and to use in forked or spawned workers.
+
+    Attributes:
+        path: the file or folder.
+        dim: feature size, the same for all ids.
+    """
+
+    path: Path
+    dim: int
+
+    @abstractmethod
+    def keys(self) -> list[str]:
+        """All ids, as the file spells them."""
+
+    @abstractmethod
+    def _has(self, name: str) -> bool: ...
+
+    @abstractmethod
+    def _shape(self, name: str) -> tuple[int, ...]: ...
+
+    @abstractmethod
+    def _read(self, name: str) -> np.ndarray: ...
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._find(key) is not None
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        """The features of an id, (N, dim) float32; a stored vector (dim,) is one row.
+
+        Raises:
+            UserError: if the id is missing, or its features have no rows, another size than `dim`
+                or values that are not finite.
+        """
+        name = self._name(key)
+        values = self._read(name)
+        if not self._count(name, values.shape):
+            raise UserError(f"{self.path}: {name!r} has no rows. {_CHECK}")
+        if not np.isfinite(values).all():
+            raise UserError(f"{self.path}: {name!r} holds NaN or infinite values. {_CHECK}")
+        return values.reshape(-1, self.dim)
+
+    def rows(self, key: str) -> int:
+        """How many rows an id has (perhaps 0), without reading them."""
+        name = self._name(key)
+        return self._count(name, self._shape(name))
+
+    def _count(self, name: str, shape: tuple[int, ...]) -> int:
+        if len(shape) not in (1, 2) or shape[-1] != self.dim:
+            raise UserError(
+                f"{self.path}: {name!r} has shape {shape}, not (rows, {self.dim}). {_CHECK}"
+            )
+        return shape[0] if len(shape) == 2 else 1
+
+    def _find(self, key: str) -> str | None:
+        return next((form for form in caption_id_forms(key) if self._has(form)), None)
+
+    def _name(self, key: str) -> str:
+        name = self._find(key)
+        if name is None:
+            raise UserError(f"{self.path} has no features of {key!r}. {_CHECK}")
+        return name

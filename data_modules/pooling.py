@@ -1,0 +1,68 @@
+"""Videos of any length as fixed numbers of rows (model.md, section 1).
+
+A video is a matrix (N, F) of per-frame or per-snippet features. The model sees two views of it:
+exactly 32 *clips*, and at most 128 *frames*. Both are means over consecutive rows.
+"""
+
+import numpy as np
+
+from dreamprvr.errors import UserError
+
+CLIPS = 32
+MAX_FRAMES = 128
+EPSILON = 1e-5
+
+
+def pool(features: np.ndarray, length: int) -> np.ndarray:
+    """Mean-pool a video to `length` rows.
+
+    The boundaries are b_i = round(i / length * N), half to even, at most N - 1. Row i is the mean
+    of the rows [b_i, b_{i+1}), or row b_i where that range is empty.
+
+    Args:
+        features: (N, F), N >= 1.
+        length: rows wanted, shorter or longer than N.
+
+    Returns:
+        (length, F) float32; the sums are taken in float64.
+
+    Raises:
+        UserError: if the video is no matrix with at least one row, or length is not positive.
+    """
+    rows = _matrix(features)
+    if length < 1:
+        raise UserError(f"cannot pool a video to {length} rows: ask for at least 1")
+    bounds = np.round(np.arange(length + 1) / length * len(rows)).astype(np.int64)
+    bounds = np.minimum(bounds, len(rows) - 1)
+    # reduceat gives the row itself where a range is empty: just the rule above.
+    sums = np.add.reduceat(rows, bounds, axis=0, dtype=np.float64)[:length]
+    sizes = np.maximum(np.diff(bounds), 1)
+    return (sums / sizes[:, None]).astype(np.float32)
+
+
+def clips(features: np.ndarray, length: int = CLIPS) -> np.ndarray:
+    """The clip view of a video (N, F): always (length, F) float32, not yet normalised."""
+    return pool(features, length)
+
+
+def frames(features: np.ndarray, max_length: int = MAX_FRAMES) -> np.ndarray:
+    """The frame view of a video (N, F): (min(N, max_length), F) float32, not yet normalised.
+
+    A video of at most `max_length` rows keeps them as they are; a longer one is pooled.
+    """
+    rows = _matrix(features)
+    return pool(rows, max_length) if len(rows) > max_length else rows.astype(np.float32)
+
+
+def normalise(rows: np.ndarray) -> np.ndarray:
+    """Divide each row of (N, F) by its L2 norm + 1e-5; a row of zeros stays zero. float32."""
+    norms = np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+    return (rows / (norms + EPSILON)[:, None]).astype(np.float32)
+
+
+def _matrix(features: np.ndarray) -> np.ndarray:
+    if features.ndim != 2 or not len(features):
+        raise UserError(
+            f"a video's features have shape {features.shape}: at least one row of (N, F) is needed"
+        )
+    return features

@@ -1,0 +1,183 @@
+"""The inner schema on disk: `<collection>_videos.csv` and `<collection>_queries.jsonl`.
+
+This is the form for a user's own benchmark, so nothing is repaired: what does not fit is refused.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data_modules.jsonfiles import load_json_lines, read_text
+from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.errors import UserError
+
+_Row = tuple[str, Mapping[str, Any]]  # where it stands, and its values by column
+
+
+def write_tables(folder: str | Path, collection: str, annotations: Annotations) -> None:
+    """Write both tables, each in one step (never half a file).
+
+    Args:
+        folder: where to; created if need be.
+        collection: name of the benchmark: letters, digits, "_", "-" and ".".
+        annotations: what to write.
+
+    Raises:
+        UserError: if the tables would not pass `read_tables`, or cannot be written.
+    """
+    videos, queries = _paths(folder, collection)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(VIDEO_COLUMNS)
+    known = set()
+    for row in _videos(_rows(annotations.videos, videos)):
+        known.add((row[0], row[2]))
+        writer.writerow((row[0], "" if math.isnan(row[1]) else repr(row[1]), *row[2:]))
+    lines = [
+        json.dumps(dict(zip(QUERY_COLUMNS, row, strict=True)), ensure_ascii=False) + "\n"
+        for row in _queries(_rows(annotations.queries, queries), known)
+    ]
+    _write(videos, text.getvalue())
+    _write(queries, "".join(lines))
+
+
+def read_tables(folder: str | Path, collection: str) -> Annotations:
+    """Read the tables that `write_tables` writes.
+
+    Raises:
+        UserError: if a file is missing, a line is malformed, an id comes twice in a split, a query
+            names a video that its split does not have, or a moment ends before it starts. The
+            message names the file and the line.
+    """
+    videos_path, queries_path = _paths(folder, collection)
+    videos = list(_videos(_csv_rows(videos_path)))
+    known = {(row[0], row[2]) for row in videos}
+    lines = ((f"{queries_path}, line {n}", row) for n, row in load_json_lines(queries_path))
+    queries = list(_queries(lines, known))
+    return Annotations(
+        pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(queries, columns=QUERY_COLUMNS)
+    )
+
+
+def _paths(folder: str | Path, collection: str) -> tuple[Path, Path]:
+    if not re.fullmatch(r"\w[\w.-]*", collection):
+        raise UserError(f"collection {collection!r} is no plain name: use letters, digits, _ - .")
+    return Path(folder) / f"{collection}_videos.csv", Path(folder) / f"{collection}_queries.jsonl"
+
+
+def _rows(table: pd.DataFrame, path: Path) -> Iterator[_Row]:
+    for number, values in enumerate(table.itertuples(index=False, name=None)):
+        yield f"{path}, row {number}", dict(zip(table.columns, values, strict=True))
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        if list(reader.fieldnames or ()) != VIDEO_COLUMNS:
+            raise UserError(f"{path}, line 1: expected the columns {','.join(VIDEO_COLUMNS)}")
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise UserError(f"{where}: expected {len(VIDEO_COLUMNS)} values")
+            yield where, row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.reader.line_num}: {error}") from None
+
+
+def _videos(rows: Iterator[_Row]) -> Iterator[tuple[str, float, str, str]]:
+    seen: dict[tuple[str, str], str] = {}
+    for where, row in rows:
+        video, split = _text(where, row, "video_id"), _text(where, row, "split")
+        if not video:
+            raise UserError(f"{where}: the video id is empty")
+        _first(seen, where, "video", video, split)
+        try:
+            duration = float(row["duration"] if row["duration"] != "" else math.nan)
+        except (TypeError, ValueError):
+            duration = -1.0
+        if duration <= 0 or math.isinf(duration):
+            raise UserError(
+                f"{where}: duration {row['duration']!r} of video {video!r} is not a positive "
+                "number of seconds (leave it empty if unknown)"
+            )
+        yield video, duration, split, _text(where, row, "path")
+
+
+def _queries(
+    rows: Iterator[_Row], known: set[tuple[str, str]]
+) -> Iterator[tuple[str, tuple[str, ...], str, tuple[tuple[float, float], ...], str]]:
+    seen: dict[tuple[str, str], str] = {}
+    for where, row in rows:
+        if set(row) != set(QUERY_COLUMNS):
+            raise UserError(f"{where}: has {sorted(row)}, not {sorted(QUERY_COLUMNS)}")
+        query, split = _text(where, row, "query_id"), _text(where, row, "split")
+        if not query:
+            raise UserError(f"{where}: the query id is empty")
+        _first(seen, where, "query", query, split)
+        videos = row["video_ids"]
+        if not isinstance(videos, list | tuple) or not videos:
+            raise UserError(f"{where}: video_ids of query {query!r} is no list of video ids")
+        for video in videos:
+            if not isinstance(video, str) or (video, split) not in known:
+                raise UserError(
+                    f"{where}: query {query!r} names video {video!r}, which split {split!r} of "
+                    "the videos file does not have"
+                )
+        if len(set(videos)) != len(videos):
+            raise UserError(f"{where}: query {query!r} names a video twice")
+        moments = _moments(where, query, row["moments"])
+        yield query, tuple(videos), _text(where, row, "text"), moments, split
+
+
+def _moments(where: str, query: str, value: Any) -> tuple[tuple[float, float], ...]:
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{where}: moments of query {query!r} are no list of [start, end]")
+    moments = []
+    for moment in value:
+        pair = isinstance(moment, list | tuple) and len(moment) == 2
+        if not pair or not all(_is_time(number) for number in moment):
+            raise UserError(
+                f"{where}: moment {moment!r} of query {query!r} is not [start, end] in seconds"
+            )
+        start, end = moment
+        if end < start:
+            raise UserError(
+                f"{where}: moment [{start}, {end}] of query {query!r} ends before it starts"
+            )
+        moments.append((float(start), float(end)))
+    return tuple(moments)
+
+
+def _is_time(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value < math.inf  # NaN is neither
+
+
+def _text(where: str, row: Mapping[str, Any], column: str) -> str:
+    if not isinstance(row[column], str):
+        raise UserError(f"{where}: {column} {row[column]!r} is no string")
+    return row[column]
+
+
+def _first(seen: dict[tuple[str, str], str], where: str, kind: str, name: str, split: str) -> None:
+    first = seen.setdefault((name, split), where)
+    if first is not where:
+        raise UserError(f"{where}: {kind} {name!r} is already in split {split!r} ({first})")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
