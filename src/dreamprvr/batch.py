@@ -2,6 +2,7 @@
 
 Named tuples, because both Lightning (device transfer) and torch (pinned memory) walk them.
 B videos, Q queries, F and E the video and text feature sizes; M_c clips, M_f frames, L words.
+A video's or query's row is its place in the tables of its split.
 """
 
 from typing import NamedTuple
@@ -12,18 +13,19 @@ from torch import Tensor
 class Videos(NamedTuple):
     """B videos, pooled, normalised and padded (model.md, section 1)."""
 
-    index: Tensor  # (B,) int64, row of the video in the split's table
+    row: Tensor  # (B,) int64, the videos' rows
     clips: Tensor  # (B, M_c, F)
-    frames: Tensor  # (B, M_f, F), zero rows after the video's end
+    frames: Tensor  # (B, M_f, F), zero after the video's end
     frame_mask: Tensor  # (B, M_f) float, 1 for a frame and 0 for padding
 
 
 class Queries(NamedTuple):
     """Q captions, normalised and padded to the longest of the batch."""
 
-    index: Tensor  # (Q,) int64, row of the query in the split's table
-    words: Tensor  # (Q, L, E), zero rows after the caption's end
+    row: Tensor  # (Q,) int64, the queries' rows
+    words: Tensor  # (Q, L, E), zero after the caption's end
     word_mask: Tensor  # (Q, L) float, 1 for a word and 0 for padding
+    positives: Tensor  # (Q, P) int64, rows of the true videos, padded with -1
 
 
 class TrainBatch(NamedTuple):

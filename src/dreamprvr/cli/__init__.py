@@ -1,1 +1,1 @@
-
+"""The command line: `lightning`, `dreamprvr` and `python -m dreamprvr` are the same program."""

@@ -1,1 +1,1 @@
-
+"""Evaluation metrics of protocol.md."""

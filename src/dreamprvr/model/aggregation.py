@@ -39,4 +39,5 @@ class AdaptiveAggregation(nn.Module):
         logits = self.logits(self.dropout(F.relu(self.hidden(found))))  # (G B, 1, L)
         logits = rearrange(logits, "(g b) 1 l -> g b l", g=num)
         weights = torch.softmax(full(logits) / self.temperature, dim=0)
-        return torch.einsum("gbl,gbld->bld", weights, branches)
+        # not an einsum: it would become B x L matrix products of one row each
+        return (weights[..., None] * branches).sum(dim=0)

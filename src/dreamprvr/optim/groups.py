@@ -7,8 +7,8 @@ from torch import nn
 from dreamprvr.model.layers import InputProjection, PositionEmbedding
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of the trainable parameters: decayed, and not.
+def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
+    """Two groups of the trainable parameters: with the optimiser's weight decay, and with none.
 
     Not decayed: every bias (the GRU's included), and the LayerNorms of input projections and
     position embeddings. The LayerNorms of attention blocks, sampler and denoiser are decayed.
@@ -25,7 +25,4 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
             continue
         is_bias = name.rsplit(".", 1)[-1].startswith("bias")
         (exempt if is_bias or id(parameter) in exempt_norms else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
-    ]
+    return [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}]

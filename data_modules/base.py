@@ -1,0 +1,253 @@
+"""The base class of every benchmark: subclass it, name your files, done (see CONTRIBUTING)."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pandas as pd
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.captions import read_captions
+from data_modules.dataset import (
+    InputSizes,
+    QueryDataset,
+    TrainDataset,
+    VideoDataset,
+    collate_queries,
+    collate_train,
+    collate_videos,
+)
+from data_modules.features import FeatureStore, open_features
+from data_modules.schema import Annotations
+from data_modules.tables import read_tables
+from dreamprvr.errors import UserError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class FeatureSet(NamedTuple):
+    """Where a kind of features lies below `<root>/<collection>/`, and its sizes.
+
+    `video` is a folder (holding feature.hdf5 or the big file) or an HDF5 file; `group` names the
+    dataset inside each video's group where the file is grouped.
+    """
+
+    video: str
+    text: str
+    video_dim: int
+    text_dim: int
+    group: str | None = None
+
+
+class SplitSize(NamedTuple):
+    """What `data check` expects of a split."""
+
+    videos: int
+    captions: int
+
+
+class PRVRDataModule(LightningDataModule):
+    """A benchmark in the MS-SL layout (data.md).
+
+    A subclass sets the class attributes below. One whose captions or features lie in another form
+    overrides `read_annotations`, `video_features` or `text_features`.
+
+    Attributes:
+        collection: name of the benchmark's folder and the prefix of its files.
+        feature_sets: kinds of features by name; `standard` is the default.
+        expected: published size of each split, for `data check`.
+        source: one line that says where its files can be had, for messages.
+
+    Args:
+        root: folder that holds `<collection>/`.
+        features: name of one of the `feature_sets`.
+        batch_size: videos of a training batch, each with all its captions, on each device.
+        eval_batch_size: videos encoded at once in evaluation.
+        query_batch_size: queries scored at once in evaluation.
+        num_workers: loading processes; None takes one less than there are cores, at most 8.
+        num_clips: set by the network's configuration.
+        max_frames: set by the network's configuration.
+        max_words: set by the network's configuration.
+    """
+
+    collection: ClassVar[str]
+    feature_sets: ClassVar[dict[str, FeatureSet]]
+    expected: ClassVar[dict[str, SplitSize]] = {}
+    source: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = "data",
+        features: str = "standard",
+        batch_size: int = 128,
+        eval_batch_size: int = 100,
+        query_batch_size: int = 200,
+        num_workers: int | None = None,
+        num_clips: int = 32,
+        max_frames: int = 128,
+        max_words: int = 30,
+    ) -> None:
+        super().__init__()
+        if features not in self.feature_sets:
+            raise UserError(
+                f"{type(self).__name__} has no features named {features!r}; "
+                f"it has {', '.join(self.feature_sets)}"
+            )
+        for name, value in {
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "query_batch_size": query_batch_size,
+        }.items():
+            if value < 1:
+                raise UserError(f"data.{name} is {value}; at least 1")
+        self.root = Path(root)
+        self.feature_set = self.feature_sets[features]
+        self.video_dim = self.feature_set.video_dim
+        self.text_dim = self.feature_set.text_dim
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.query_batch_size = query_batch_size
+        self.num_workers = min(8, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.sizes = InputSizes(num_clips, max_frames, max_words)
+        self._tables: dict[str, Annotations] = {}
+
+    # Where things lie
+
+    @property
+    def folder(self) -> Path:
+        """`<root>/<collection>`."""
+        return self.root / self.collection
+
+    def caption_file(self, split: str) -> Path:
+        """Captions of a split."""
+        return self.folder / "TextData" / f"{self.collection}{split}.caption.txt"
+
+    def files(self, split: str) -> dict[str, Path]:
+        """What a split needs, by what it is."""
+        return {
+            "captions": self.caption_file(split),
+            "text features": self.folder / self.feature_set.text,
+            "video features": self.folder / self.feature_set.video,
+        }
+
+    # What may be overridden
+
+    def read_annotations(self, split: str) -> Annotations:
+        """Tables of one split, from its caption file and, where present, the inner tables.
+
+        The inner tables (`TextData/<collection>_videos.csv` and `_queries.jsonl`) add durations,
+        moments, videos without captions and captions with several true videos.
+        """
+        text = self.folder / "TextData"
+        if (text / f"{self.collection}_queries.jsonl").exists():
+            return read_tables(text, self.collection).split(split)
+        captions = read_captions(self.caption_file(split))
+        ids = captions["video_ids"].str[0].unique()
+        videos = pd.DataFrame({"video_id": ids, "duration": float("nan"), "path": ""})
+        return Annotations(
+            videos.assign(split=split)[["video_id", "duration", "split", "path"]],
+            captions.assign(moments=[()] * len(captions), split=split),
+        )
+
+    def video_features(self) -> FeatureStore:
+        """The video features; rows of size `video_dim`."""
+        return open_features(self.folder / self.feature_set.video, self.feature_set.group)
+
+    def text_features(self) -> FeatureStore:
+        """The word features; rows of size `text_dim`."""
+        return open_features(self.folder / self.feature_set.text)
+
+    # What the rest of the framework asks for
+
+    def annotations(self, split: str) -> Annotations:
+        """Tables of one split, read once."""
+        if split not in self._tables:
+            table = self.read_annotations(split)
+            if table.queries.empty:
+                raise UserError(f"{self.collection} has no captions for the split {split!r}")
+            self._tables[split] = table
+        return self._tables[split]
+
+    def stores(self) -> tuple[FeatureStore, FeatureStore]:
+        """Video and text features, their sizes checked against the feature set."""
+        stores = (self.video_features(), self.text_features())
+        for store, dim in zip(stores, (self.video_dim, self.text_dim), strict=True):
+            if store.dim != dim:
+                raise UserError(
+                    f"{store.path} holds features of size {store.dim}, but {type(self).__name__} "
+                    f"expects {dim}; pick other features with --data.features "
+                    f"({', '.join(self.feature_sets)}) or replace the file"
+                )
+        return stores
+
+    def prepare_data(self) -> None:
+        """Refuse at once, in one message, if a file is missing."""
+        splits = {"fit": ["train", "val"], "validate": ["val"]}.get(self._stage(), ["test"])
+        missing = {
+            str(path): what
+            for split in splits
+            for what, path in self.files(split).items()
+            if not path.exists()
+        }
+        if missing:
+            listed = "; ".join(f"{what}: {path}" for path, what in missing.items())
+            raise UserError(
+                f"{self.collection}: missing {listed}. {self.source} "
+                "Another folder: --data.root DIR. A big file (feature.bin) is read as it is, or "
+                "converted by `lightning data convert`. Without the features: `lightning data "
+                "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
+            )
+
+    def _stage(self) -> str:
+        return str(self.trainer.state.fn.value) if self.trainer and self.trainer.state.fn else "fit"
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of videos with all their captions (`TrainBatch`), shuffled."""
+        data = TrainDataset(*self._datasets("train"))
+        collate = partial(collate_train, max_frames=self.sizes.max_frames)
+        distributed = self.trainer is not None and self.trainer.world_size > 1
+        # several processes must take the same number of steps with full batches
+        return self._loader(data, self.batch_size, collate, shuffle=True, drop_last=distributed)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The gallery (`Videos`), then the queries (`Queries`), of the validation split."""
+        return self._evaluation_loaders("val")
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """The gallery, then the queries, of the test split."""
+        return self._evaluation_loaders("test")
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """The gallery, then the queries, of the test split."""
+        return self._evaluation_loaders("test")
+
+    def _datasets(self, split: Split) -> tuple[VideoDataset, QueryDataset]:
+        video_store, text_store = self.stores()
+        table = self.annotations(split)
+        return (
+            VideoDataset(table, video_store, self.sizes),
+            QueryDataset(table, text_store, self.sizes),
+        )
+
+    def _evaluation_loaders(self, split: Split) -> list[DataLoader[Any]]:
+        videos, queries = self._datasets(split)
+        collate = partial(collate_videos, max_frames=self.sizes.max_frames)
+        return [
+            self._loader(videos, self.eval_batch_size, collate),
+            self._loader(queries, self.query_batch_size, collate_queries),
+        ]
+
+    def _loader(
+        self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            dataset=data,
+            batch_size=batch_size,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            **options,
+        )

@@ -1,0 +1,1 @@
+"""Lightning callbacks: the random state, the results table, the prediction file."""

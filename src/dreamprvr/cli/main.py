@@ -1,0 +1,69 @@
+"""One program, `lightning` or `dreamprvr`: the first word picks the verb."""
+
+import logging
+import sys
+import warnings
+
+from dreamprvr.errors import UserError
+
+TRAINER_VERBS = {"fit", "validate", "test", "predict"}
+USAGE = """\
+usage: lightning VERB [options]      (`dreamprvr` is the same program)
+
+  fit                train:            lightning fit --config tvr.yaml --data.root DIR
+  validate, test     evaluate:         lightning test --config tvr.yaml --ckpt_path FILE
+  predict            answer queries:   lightning predict --config tvr.yaml --ckpt_path FILE
+  import-checkpoint  read a checkpoint that the authors released
+  data check         what is there, what is missing, what is broken
+  data convert       big file (feature.bin) -> HDF5
+  data simulate      real annotations -> a full data set with stand-in features
+  data baselines     chance, mean pooling and max over time on a benchmark
+  datasets           the benchmarks that are installed
+
+`lightning VERB --help` lists a verb's options.
+"""
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line and exit code 2, Ctrl-C in 130."""
+    _quieten()
+    arguments = sys.argv[1:]
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(USAGE, end="")
+        elif arguments[0] in TRAINER_VERBS:
+            _trainer_verb()
+        else:
+            from dreamprvr.cli.light_verbs import run_light_verb
+
+            code = run_light_verb(arguments)
+            if code:
+                sys.exit(code)
+    except UserError as error:
+        sys.exit(_say(f"error: {' '.join(str(error).split())}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted", 130))
+
+
+def _quieten() -> None:
+    """Drop what Lightning says at every start and no user can act on."""
+    # more loading workers: --data.num_workers sets them
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 calls a function that torch 2.13 renamed
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+
+
+def _trainer_verb() -> None:
+    from data_modules.plugins import import_plugins
+    from dreamprvr.cli.trainer_cli import run
+
+    import_plugins()
+    run()
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code

@@ -1,0 +1,147 @@
+"""fit, validate, test and predict."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+
+from data_modules.base import PRVRDataModule
+from dreamprvr.callbacks.predictions import PredictionWriter
+from dreamprvr.callbacks.random_state import RandomState
+from dreamprvr.callbacks.results import Results
+from dreamprvr.checkpoint import read_checkpoint
+from dreamprvr.cli.config_files import FindConfigFile
+from dreamprvr.cli.parser import OneLineParser, namespace_items
+from dreamprvr.cli.runs import make_loggers
+from dreamprvr.errors import UserError
+from dreamprvr.module import PRVRModule
+
+DEFAULT_ROOT = "runs"
+MONITOR = {"monitor": "val/SumR", "mode": "max", "enable_version_counter": False}
+
+
+class PRVRCLI(LightningCLI):
+    """Lightning's command line for `PRVRModule` and any `PRVRDataModule`.
+
+    Args:
+        run: whether to run a subcommand; otherwise only the configuration is parsed.
+        args: arguments; those of the process if None.
+    """
+
+    def __init__(self, run: bool = True, args: list[str] | None = None) -> None:
+        super().__init__(
+            model_class=PRVRModule,
+            datamodule_class=PRVRDataModule,
+            subclass_mode_data=True,
+            parser_class=OneLineParser,
+            # a resumed run writes its configuration again
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            # a gallery cut short by a sanity check holds few of the true videos
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            run=run,
+            args=args,
+        )
+
+    # Parsing
+
+    def init_parser(self, **kwargs: Any) -> OneLineParser:
+        """A parser whose --config looks among the shipped files too."""
+        parser = OneLineParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action=FindConfigFile,
+            help="Configuration file: your own, or the name of a shipped one. Give several to "
+            "add fragments.",
+        )  # fmt: skip
+        return parser
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """What the data knows, the network is told; and the reverse for the lengths."""
+        for size in ("video_dim", "text_dim"):
+            parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
+        for size in ("num_clips", "max_frames", "max_words"):
+            parser.link_arguments(f"model.network.{size}", f"data.init_args.{size}")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
+            parser.add_argument("--tensorboard", type=bool, default=False, help="And TensorBoard.")
+        else:
+            parser.set_defaults({"verbose": False} if subcommand != "predict" else {})
+        if subcommand == "predict":
+            parser.add_argument(
+                "--output", type=str, default="predictions.jsonl",
+                help="File to write: .jsonl or .parquet.",
+            )  # fmt: skip
+            parser.add_argument("--top_k", type=int, default=100, help="Videos of each query.")
+            parser.set_defaults({"return_predictions": False})
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Take the network's settings from the checkpoint; refuse to go on without one."""
+        if not self.config.get("subcommand"):
+            return
+        name = self.config.subcommand
+        path = self.config[name].get("ckpt_path")
+        if not path:
+            if name != "fit":
+                raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
+            return
+        network = read_checkpoint(path)["hyper_parameters"]["network"]
+        configured = namespace_items(self.config[name].model.network)
+        for key, value in network.items():
+            ours = configured.get(key)
+            if (list(ours) if isinstance(ours, (list, tuple)) else ours) != (
+                list(value) if isinstance(value, (list, tuple)) else value
+            ):
+                print(f"network.{key} is {value}, as in the checkpoint ({ours} is configured)")
+        self.config = self.parser.parse_object({name: {"model": {"network": network}}}, self.config)
+
+    # Instantiation
+
+    def before_instantiate_classes(self) -> None:
+        """Fill in the run's folder, and what every run has: loggers are made with the trainer."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        if config.trainer.default_root_dir is None:
+            config.trainer.default_root_dir = DEFAULT_ROOT
+        if self.subcommand == "predict":
+            config.model.top_k = config.top_k
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with our loggers and callbacks."""
+        config = self._get(self.config_init, "trainer")
+        callbacks: list[Any] = [Results()]
+        if self.subcommand == "fit":
+            callbacks += [RandomState()]
+            if config.logger in (None, True) and not config.fast_dev_run:
+                options = self.config_init[self.subcommand]
+                kwargs["logger"] = make_loggers(
+                    Path(config.default_root_dir), options.ckpt_path, options.wandb,
+                    options.tensorboard,
+                )  # fmt: skip
+            if config.enable_checkpointing is not False:
+                callbacks += [
+                    ModelCheckpoint(filename="best", **MONITOR),
+                    ModelCheckpoint(filename="last", enable_version_counter=False),
+                ]
+            if kwargs.get("logger") or config.logger:
+                callbacks += [LearningRateMonitor(logging_interval="step")]
+        else:
+            kwargs["logger"] = False
+            self.save_config_callback = None
+        if self.subcommand == "predict":
+            callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
+        config.callbacks = [*(config.callbacks or []), *callbacks]
+        return super().instantiate_trainer(**kwargs)
+
+
+def run() -> None:
+    """Parse the process's arguments and run the subcommand."""
+    sys.argv[0] = "lightning"
+    PRVRCLI()

@@ -1,0 +1,77 @@
+"""Several processes: gather what every rank encoded, with gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dreamprvr.model.scoring import VideoTokens
+from dreamprvr.objective.objective import Encoded
+
+
+def is_distributed() -> bool:
+    """Whether this process is one of several."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenate equally shaped tensors of all ranks; gradients flow back to each rank's own.
+
+    Every rank computes the full loss, and the strategy averages gradients over ranks: the sum over
+    ranks in `backward` makes that average the gradient of the full loss.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = len(x)
+        gathered = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, x.contiguous())
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous()
+        dist.all_reduce(gradient)
+        start = ctx.rows * dist.get_rank()
+        return gradient[start : start + ctx.rows]
+
+
+def gather_rows(x: Tensor) -> Tensor:
+    """Rows of all ranks in rank order; their numbers may differ, the other axes may not."""
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in _ranks()]
+    dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
+    sizes = [int(count) for count in counts]
+    longest = max(sizes)
+    padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
+    rows = _GatherRows.apply(padded) if x.requires_grad else _GatherRows.apply(padded.detach())
+    return torch.cat([part[:size] for part, size in zip(rows.split(longest), sizes, strict=True)])
+
+
+def gather_encoded(batch: Encoded) -> Encoded:
+    """The batch of all ranks together, for the retrieval and text terms.
+
+    The register terms are means over videos, and every rank has as many, so they stay local.
+    """
+    if not is_distributed():
+        return batch
+    offset = dist.get_rank() * len(batch.videos.clips)
+    return batch._replace(
+        query=gather_rows(batch.query),
+        labels=gather_rows(batch.labels + offset),
+        videos=VideoTokens(*map(gather_rows, batch.videos)),
+    )
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """A picklable value of every rank, in rank order."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None for _ in _ranks()]
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _ranks() -> Sequence[int]:
+    return range(dist.get_world_size())

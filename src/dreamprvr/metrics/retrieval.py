@@ -1,0 +1,86 @@
+"""R@K and SumR over a whole gallery (protocol.md)."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from dreamprvr.errors import UserError
+
+CUTOFFS = (1, 5, 10, 100)
+
+
+def ranks(scores: Tensor, positives: Tensor) -> Tensor:
+    """Rank of each query's best true video, from 1.
+
+    One plus the number of other videos that score at least as much: a tie never helps.
+
+    Args:
+        scores: (Q, V) of every video of the gallery.
+        positives: (Q, P) int64, positions of the true videos in the gallery, padded with -1; at
+            least one a query.
+
+    Returns:
+        (Q,) int64.
+    """
+    padding = positives < 0
+    true_scores = scores.gather(1, positives.clamp(min=0))
+    best = true_scores.masked_fill(padding, -torch.inf).amax(dim=1, keepdim=True)
+    not_worse = (scores >= best).sum(dim=1)
+    # of those, the query's own true videos do not stand in its way
+    return 1 + not_worse - ((true_scores >= best) & ~padding).sum(dim=1)
+
+
+def recalls(rank: Tensor) -> dict[str, float]:
+    """R@1, R@5, R@10, R@100 and their sum, in %, from ranks (Q,)."""
+    result = {f"R@{k}": 100 * (rank <= k).double().mean().item() for k in CUTOFFS}
+    return result | {"SumR": sum(result.values())}
+
+
+class RetrievalRecall(Metric):
+    """Recall at 1, 5, 10 and 100, and SumR, in %.
+
+    Keeps one rank a query, never the scores. Updated with blocks of queries, each against the
+    whole gallery; a query seen twice (distributed samplers pad with duplicates) counts once.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rank: list[Tensor] | Tensor
+        self.query: list[Tensor] | Tensor
+        self.add_state("rank", default=[], dist_reduce_fx="cat")
+        self.add_state("query", default=[], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, positives: Tensor, query: Tensor) -> None:
+        """Add a block of queries.
+
+        Args:
+            scores: (Q, V), every video of the gallery.
+            positives: (Q, P) int64, positions of the true videos, padded with -1.
+            query: (Q,) int64, the row of each query in its table.
+
+        Raises:
+            UserError: a score is NaN.
+        """
+        broken = scores.isnan().any(dim=1)
+        if broken.any():
+            raise UserError(
+                f"query row {int(query[broken][0])} has NaN scores: the features hold NaN (run "
+                "`lightning data check`) or the training diverged (lower the learning rate)"
+            )
+        assert isinstance(self.rank, list)
+        assert isinstance(self.query, list)
+        self.rank.append(ranks(scores, positives))
+        self.query.append(query)
+
+    def compute(self) -> dict[str, float]:
+        """`R@1`, `R@5`, `R@10`, `R@100` and `SumR`, in %."""
+        rank, query = dim_zero_cat(self.rank), dim_zero_cat(self.query)
+        order = query.argsort(stable=True)
+        query, rank = query[order], rank[order]
+        first = torch.ones_like(query, dtype=torch.bool)
+        first[1:] = query[1:] != query[:-1]
+        return recalls(rank[first])

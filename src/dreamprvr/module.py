@@ -1,0 +1,156 @@
+"""The LightningModule: composes network, objective, optimiser and metric, and computes nothing."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.checkpoint_shapes import refuse_other_shapes
+from dreamprvr.distributed import gather_encoded
+from dreamprvr.errors import UserError
+from dreamprvr.gallery import Gallery
+from dreamprvr.metrics.retrieval import RetrievalRecall
+from dreamprvr.model.config import NetworkConfig
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.optim.groups import parameter_groups
+from dreamprvr.optim.schedule import warmup_linear_schedule
+from dreamprvr.prediction import QueryHits, top_hits
+from dreamprvr.training import encode_batch
+
+
+class PRVRModule(LightningModule):
+    """Trains and evaluates DreamPRVR.
+
+    Evaluation loaders give the whole gallery (`Videos`) first, then the queries (`Queries`).
+
+    Args:
+        video_dim: F, size of a video feature; the command line takes it from the data.
+        text_dim: E, size of a word feature; the command line takes it from the data.
+        network: sizes and choices of the network.
+        objective: weights and constants of the loss.
+        optimizer: makes the optimiser from parameter groups; its weight decay is that of the
+            decayed group.
+        warmup: share of all steps spent warming up.
+        top_k: videos that `predict` returns for a query.
+    """
+
+    def __init__(
+        self,
+        video_dim: int,
+        text_dim: int,
+        network: NetworkConfig = NetworkConfig(),  # noqa: B008 - frozen
+        objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
+        optimizer: OptimizerCallable = BertAdam,
+        warmup: float = 0.01,
+        top_k: int = 100,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup <= 1:
+            raise UserError(f"model.warmup is {warmup}; it is a share of all steps, from 0 to 1")
+        # a checkpoint gives dictionaries: it holds tensors and builtins only
+        network = NetworkConfig(**network) if isinstance(network, dict) else network
+        objective = ObjectiveConfig(**objective) if isinstance(objective, dict) else objective
+        self.save_hyperparameters(
+            {
+                "video_dim": video_dim, "text_dim": text_dim, "network": asdict(network),
+                "objective": asdict(objective), "warmup": warmup, "top_k": top_k,
+            }
+        )  # fmt: skip
+        self.network = DreamPRVR(video_dim, text_dim, network)
+        self.objective = Objective(objective, network.padded_frames)
+        self.make_optimizer = optimizer
+        self.warmup = warmup
+        self.top_k = top_k
+        self.recall = RetrievalRecall()
+        self._gallery: Gallery | None = None
+
+    # Training
+
+    def on_train_start(self) -> None:
+        """Every rank starts with the same generator; their dropout masks must differ."""
+        if self.trainer.world_size > 1:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch, over the videos and queries of all ranks."""
+        encoded = gather_encoded(encode_batch(self.network, batch))
+        hard = self.current_epoch >= self.objective.config.hard_negatives_from
+        terms = self.objective(encoded, hard)
+        size = len(batch.labels)
+        self.log("loss", terms["total"], prog_bar=True, batch_size=size)
+        self.log_dict(
+            {f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=size
+        )
+        return terms["total"]
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its linear warm-up and decay, stepped every step."""
+        optimizer = self.make_optimizer(parameter_groups(self.network))
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = warmup_linear_schedule(optimizer, total, self.warmup)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    # Evaluation
+
+    def _evaluation_step(self, batch: Videos | Queries) -> None:
+        if self._gallery is None:
+            self._gallery = Gallery(self.network)
+        if isinstance(batch, Videos):
+            self._gallery.add(batch)
+            return
+        positives = self._gallery.positions(batch.positives)
+        known = positives[:, 0] >= 0
+        scores = self._gallery.ask(batch).score
+        self.recall.update(scores[known], positives[known], batch.row[known])
+
+    def _evaluation_end(self, name: str) -> None:
+        self._gallery = None
+        if not self.trainer.sanity_checking:
+            result = {f"{name}/{key}": value for key, value in self.recall.compute().items()}
+            self.log_dict(result, prog_bar=False)
+            self.log(f"{name}_SumR", result[f"{name}/SumR"], prog_bar=True, logger=False)
+        self.recall.reset()
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Encode a batch of the gallery, or rank it for a batch of queries."""
+        self._evaluation_step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log R@1, R@5, R@10, R@100 and SumR as `val/...`."""
+        self._evaluation_end("val")
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Encode a batch of the gallery, or rank it for a batch of queries."""
+        self._evaluation_step(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log R@1, R@5, R@10, R@100 and SumR as `test/...`."""
+        self._evaluation_end("test")
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> QueryHits | None:
+        """The `top_k` videos of each query of a batch; None for a batch of the gallery."""
+        if self._gallery is None:
+            self._gallery = Gallery(self.network)
+        if isinstance(batch, Videos):
+            self._gallery.add(batch)
+            return None
+        return top_hits(self._gallery.ask(batch), self._gallery.rows, batch.row, self.top_k)
+
+    def on_predict_epoch_end(self) -> None:
+        """Let the gallery go."""
+        self._gallery = None
+
+    # Checkpoints
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other sizes in one line."""
+        refuse_other_shapes(self.state_dict(), checkpoint["state_dict"])

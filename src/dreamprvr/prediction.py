@@ -1,0 +1,38 @@
+"""From scores to the best videos of a query, and when in them it happens."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dreamprvr.gallery import Answer
+
+
+class QueryHits(NamedTuple):
+    """The best K videos of Q queries, best first."""
+
+    query: Tensor  # (Q,) rows of the queries
+    video: Tensor  # (Q, K) rows of the videos
+    score: Tensor  # (Q, K)
+    clip: Tensor  # (Q, K) index of the best clip
+    frame: Tensor  # (Q, K) index of the best frame
+
+
+def top_hits(answer: Answer, video_rows: Tensor, query_rows: Tensor, top_k: int) -> QueryHits:
+    """Pick the best videos.
+
+    Args:
+        answer: of Q queries and V videos.
+        video_rows: (V,) rows of the gallery's videos.
+        query_rows: (Q,) rows of the queries.
+        top_k: K; at most V are returned.
+    """
+    best = torch.topk(answer.score, min(top_k, len(video_rows)), dim=1)
+    picked = (answer.best_clip, answer.best_frame)
+    clip, frame = (indices.gather(1, best.indices) for indices in picked)
+    return QueryHits(query_rows, video_rows[best.indices], best.values, clip, frame)
+
+
+def clip_seconds(clip: int, num_clips: int, duration: float) -> tuple[float, float]:
+    """Start and end in seconds of a clip: its 1 / `num_clips` share of the video."""
+    return clip / num_clips * duration, (clip + 1) / num_clips * duration
