@@ -66,7 +66,7 @@ def test_alignment_finds_an_affine_map() -> None:
     texts = RNG.standard_normal((50, 6)) + 3
     videos = texts @ matrix + offset
     alignment = fit_alignment(texts, videos, ridge=1e-9)
-    np.testing.assert_allclose(alignment.matrix, matrix, atol=1e-5)
+    np.testing.assert_allclose(alignment.texts(texts), alignment.rows(videos), atol=1e-5)
     scores = mean_pooling(texts, [row[None] for row in videos], alignment)
     np.testing.assert_allclose(scores.diagonal(), 1, atol=1e-6)
     assert (scores.argmax(axis=1) == np.arange(50)).all()
@@ -76,7 +76,7 @@ def test_alignment_minimises_the_penalised_error() -> None:
     texts, videos = RNG.standard_normal((30, 4)), RNG.standard_normal((30, 5))
     ridge = 0.3
     found = fit_alignment(texts, videos, ridge)
-    x, y = texts - texts.mean(axis=0), videos - videos.mean(axis=0)
+    x, y = texts - texts.mean(axis=0), found.rows(videos)
     penalty = ridge * (x**2).sum() / 4
 
     def loss(matrix: np.ndarray) -> float:
@@ -84,6 +84,24 @@ def test_alignment_minimises_the_penalised_error() -> None:
 
     for _ in range(20):
         assert loss(found.matrix) < loss(found.matrix + 1e-3 * RNG.standard_normal((4, 5)))
+
+
+def test_whitened_videos_vary_alike_in_all_directions() -> None:
+    videos = RNG.standard_normal((500, 3)) @ np.array([[9.0, 1, 0], [0, 1, 2], [0, 0, 0.2]]) + 5
+    alignment = fit_alignment(RNG.standard_normal((500, 2)), videos, shrinkage=0)
+    white = alignment.rows(videos)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(white.T @ white / 500, np.eye(3), atol=1e-6)
+
+
+def test_alignment_ignores_a_loud_background_that_captions_do_not_tell() -> None:
+    meaning, background = RNG.standard_normal((400, 6)), 10 * RNG.standard_normal((400, 3))
+    # texts and videos lie in spaces of their own
+    texts, videos = meaning @ RNG.standard_normal((6, 6)), np.hstack([background, meaning])
+    alignment = fit_alignment(texts[:200], videos[:200], shrinkage=0.01)
+    unseen = [row[None] for row in videos[200:]]
+    best = mean_pooling(texts[200:], unseen, alignment).argmax(axis=1)
+    assert (best == np.arange(200)).mean() > 0.2  # chance is 0.005
 
 
 def test_captions_that_are_all_alike_can_be_aligned() -> None:

@@ -44,26 +44,41 @@ def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, flo
 
 @dataclass(frozen=True)
 class Alignment:
-    """An affine map from mean word vectors to mean video rows.
+    """Maps captions and video rows to one space, in which cosines mean something.
 
     Attributes:
-        matrix: (E, F).
-        text_mean: (E,), subtracted from captions before the map.
+        text_mean: (E,), subtracted from captions.
+        matrix: (E, F), maps captions.
         video_mean: (F,), subtracted from video rows.
+        whitening: (F, F), maps video rows.
     """
 
-    matrix: np.ndarray
     text_mean: np.ndarray
+    matrix: np.ndarray
     video_mean: np.ndarray
+    whitening: np.ndarray
+
+    def texts(self, texts: np.ndarray) -> np.ndarray:
+        """(Q, E) -> (Q, F)."""
+        return (texts - self.text_mean) @ self.matrix
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """(N, F) -> (N, F)."""
+        return (rows - self.video_mean) @ self.whitening
 
 
-def fit_alignment(texts: np.ndarray, videos: np.ndarray, ridge: float = 1e-2) -> Alignment:
-    """Ridge regression, in closed form, of each caption's video from the caption.
+def fit_alignment(
+    texts: np.ndarray, videos: np.ndarray, ridge: float = 1.0, shrinkage: float = 0.1
+) -> Alignment:
+    """Ridge regression, in closed form, of each caption's whitened video from the caption.
+
+    Without whitening, what varies most in the videos (their backgrounds) would rule all cosines.
 
     Args:
         texts: (n, E) mean word vectors of training captions.
         videos: (n, F) mean rows of their videos, one a caption (repeat a video's).
         ridge: strength of the penalty, relative to the mean variance of a text feature.
+        shrinkage: added to the videos' variances, relative to their mean.
 
     Raises:
         UserError: the sizes do not fit, or there is no caption.
@@ -72,11 +87,14 @@ def fit_alignment(texts: np.ndarray, videos: np.ndarray, ridge: float = 1e-2) ->
         raise UserError(f"cannot align texts {texts.shape} with videos {videos.shape}, row by row")
     text_mean, video_mean = texts.mean(axis=0), videos.mean(axis=0)
     x, y = texts - text_mean, videos - video_mean
+    variances, axes = np.linalg.eigh(y.T @ y / len(y))  # (F,), (F, F)
+    # the tiny constants keep inputs that are all alike solvable
+    scale = np.maximum(variances, 0) + shrinkage * variances.mean() + 1e-12
+    whitening = (axes / np.sqrt(scale)) @ axes.T
     gram = x.T @ x  # (E, E)
-    # the tiny constant keeps texts that are all alike solvable
     penalty = ridge * np.trace(gram) / len(gram) + 1e-12
-    matrix = np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ y)
-    return Alignment(matrix, text_mean, video_mean)
+    matrix = np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ (y @ whitening))
+    return Alignment(text_mean, matrix, video_mean, whitening)
 
 
 def mean_pooling(
@@ -87,7 +105,7 @@ def mean_pooling(
     Args:
         texts: (Q, E) mean word vectors.
         videos: V matrices (N, F) of rows; each N its own.
-        alignment: maps the texts; without one, E and F must agree (a joint space).
+        alignment: maps both; without one, E and F must agree (a joint space).
 
     Returns:
         Scores (Q, V).
@@ -103,10 +121,8 @@ def max_over_time(
     texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
 ) -> np.ndarray:
     """Cosine of a caption with the row of a video that fits best; as `mean_pooling` otherwise."""
-    offset: np.ndarray | float = 0.0
     if alignment is not None:
-        texts = (texts - alignment.text_mean) @ alignment.matrix
-        offset = alignment.video_mean
+        texts, videos = alignment.texts(texts), map(alignment.rows, videos)
     queries = _unit(texts)
     scores = []
     for rows in videos:
@@ -115,7 +131,7 @@ def max_over_time(
                 f"texts of size {texts.shape[1]} and videos of size {rows.shape[1]} have no cosine:"
                 " fit an alignment on the training split"
             )
-        scores.append((queries @ _unit(rows - offset).T).max(axis=1))
+        scores.append((queries @ _unit(rows).T).max(axis=1))
     return np.stack(scores, axis=1) if scores else np.empty((len(texts), 0))
 
 
