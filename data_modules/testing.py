@@ -1,0 +1,186 @@
+"""The contract that every data set keeps, as a test class to subclass.
+
+    from data_modules.testing import DataModuleContract
+
+    class TestKitchen(DataModuleContract):
+        dataset = Kitchen
+
+runs all of it on a tiny generated data set. A data set that lies in another form than the
+published benchmarks overrides `make`.
+"""
+
+import inspect
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.batch_checks import check_queries, check_train_batch, check_videos
+from data_modules.check import check
+from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS
+from data_modules.tiny import write_tiny, write_tiny_benchmark
+from dreamprvr.batch import Queries, TrainBatch, Videos
+
+__all__ = ["DataModuleContract", "write_tiny", "write_tiny_benchmark"]
+
+EVALUATION = ("val", "test")
+
+
+class DataModuleContract:
+    """Tests of a `PRVRDataModule`, for pytest to collect in a subclass whose name starts with Test.
+
+    Attributes:
+        dataset: the class to test, unless `make` is overridden.
+        features: the feature set to test.
+        options: arguments of `write_tiny_benchmark`.
+    """
+
+    dataset: ClassVar[type[PRVRDataModule]]
+    features: ClassVar[str] = "standard"
+    options: ClassVar[dict[str, Any]] = {}
+
+    def make(self, root: Path) -> PRVRDataModule:
+        """A data module over a few videos; override it where the files have another form.
+
+        Args:
+            root: an empty folder of the test, to write the files to.
+        """
+        write_tiny(self.dataset, root, self.features, **self.options)
+        return self.dataset(root, self.features, batch_size=3, eval_batch_size=3, num_workers=0)
+
+    def prepared(self, root: Path) -> PRVRDataModule:
+        """The data module as a training finds it."""
+        data = self.make(root)
+        data.prepare_data()
+        data.setup("fit")
+        return data
+
+    def test_sizes_are_known_at_once(self, tmp_path: Path) -> None:
+        """The command line builds the network from them, before any file is prepared."""
+        data = self.make(tmp_path)
+        for name in ("video_dim", "text_dim"):
+            size = getattr(data, name, None)
+            assert isinstance(size, int), f"{name} is {size!r} after __init__, not a number"
+            assert size > 0, f"{name} is {size} after __init__; at least 1"
+
+    def test_the_network_can_set_the_lengths(self, tmp_path: Path) -> None:
+        """`data.init_args.num_clips` and so on are linked to the network's configuration."""
+        names = set(inspect.signature(type(self.make(tmp_path))).parameters)
+        missing = {"num_clips", "max_frames", "max_words"} - names
+        assert not missing, f"__init__ does not take {sorted(missing)}: pass them to super()"
+
+    def test_annotations_have_the_schema(self, tmp_path: Path) -> None:
+        """Both tables of each split, column by column."""
+        data = self.prepared(tmp_path)
+        for split in SPLITS:
+            table = data.annotations(split)
+            assert list(table.videos.columns) == VIDEO_COLUMNS, f"{split}: columns of videos"
+            assert list(table.queries.columns) == QUERY_COLUMNS, f"{split}: columns of queries"
+            assert len(table.videos), f"{split} has no videos"
+            assert len(table.queries), f"{split} has no captions"
+            _check_rows(split, table.videos, table.queries)
+
+    def test_training_batches(self, tmp_path: Path) -> None:
+        """Shapes, types, masks, lengths, labels and true videos; every caption is trained."""
+        data = self.prepared(tmp_path)
+        table = data.annotations("train")
+        seen: set[int] = set()
+        for batch in data.train_dataloader():
+            assert isinstance(batch, TrainBatch), f"a training batch is a {type(batch).__name__}"
+            check_train_batch(batch, data, len(table.videos))
+            seen.update(batch.queries.row.tolist())
+        assert seen == set(range(len(table.queries))), "an epoch does not hold every caption"
+
+    def test_evaluation_batches(self, tmp_path: Path) -> None:
+        """First the gallery, then the queries, each complete and in the order of its table."""
+        data = self.prepared(tmp_path)
+        for split in EVALUATION:
+            table = data.annotations(split)
+            gallery, queries = _batches(data, split)
+            for videos in gallery:
+                assert isinstance(videos, Videos), f"{split}: the first loader gives the gallery"
+                check_videos(videos, data)
+            for batch in queries:
+                assert isinstance(batch, Queries), f"{split}: the second loader gives the queries"
+                check_queries(batch, data, len(table.videos))
+            for what, batches, count in (
+                ("videos", gallery, len(table.videos)), ("queries", queries, len(table.queries)),
+            ):  # fmt: skip
+                rows = torch.cat([batch.row for batch in batches]).tolist()
+                assert rows == list(range(count)), f"{split}: {what} are not all there in order"
+
+    def test_true_videos_are_those_of_the_tables(self, tmp_path: Path) -> None:
+        """Positives name the rows of `video_ids` in the video table."""
+        data = self.prepared(tmp_path)
+        for split in EVALUATION:
+            table = data.annotations(split)
+            ids = table.videos["video_id"].tolist()
+            for batch in _batches(data, split)[1]:
+                for row, places in zip(batch.row.tolist(), batch.positives.tolist(), strict=True):
+                    named = {ids[place] for place in places if place >= 0}
+                    expected = set(table.queries["video_ids"][row])
+                    assert named == expected, f"{split}: query {row} has {named}, not {expected}"
+
+    def test_reading_twice_gives_the_same(self, tmp_path: Path) -> None:
+        """Features do not depend on chance or on what was read before."""
+        data = self.prepared(tmp_path)
+        for first, second in zip(_tensors(data), _tensors(data), strict=True):
+            assert torch.equal(first, second), "two reads of the same batch differ"
+
+    def test_workers_can_load(self, tmp_path: Path) -> None:
+        """Data sets and collate functions survive pickling, as loading processes need it."""
+        data = self.prepared(tmp_path)
+        train = data.train_dataloader()
+        for loader in (train, *data.val_dataloader()):
+            items = [loader.dataset[0]]
+            copy, collate = pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn)))
+            pairs = zip(_flat(loader.collate_fn(items)), _flat(collate([copy[0]])), strict=True)
+            assert all(torch.equal(*pair) for pair in pairs), "a pickled data set reads otherwise"
+
+    def test_data_check_is_content(self, tmp_path: Path) -> None:
+        """`lightning data check` finds no problems."""
+        report = check(self.prepared(tmp_path))
+        assert report.ok, f"\n{report.text()}"
+
+
+def _check_rows(split: str, videos: Any, queries: Any) -> None:
+    for table, key in ((videos, "video_id"), (queries, "query_id")):
+        strings = all(isinstance(name, str) and name for name in table[key])
+        assert strings, f"{split}: {key} must be non-empty strings"
+        assert table[key].is_unique, f"{split}: {key} is not unique"
+        assert set(table["split"]) == {split}, f"{split}: column split holds another split"
+    assert all(isinstance(text, str) for text in queries["text"]), f"{split}: text is no string"
+    durations = videos["duration"].to_numpy(np.float64)
+    assert (np.isnan(durations) | (durations > 0)).all(), f"{split}: durations must be above 0"
+    known = set(videos["video_id"])
+    for query in queries.itertuples():
+        where = f"{split}: query {query.query_id!r}"
+        assert isinstance(query.video_ids, tuple), f"{where}: video_ids is no tuple"
+        assert query.video_ids, f"{where} has no true video"
+        assert known.issuperset(query.video_ids), f"{where} names a video that is not in the table"
+        assert isinstance(query.moments, tuple), f"{where}: moments is no tuple"
+        assert all(0 <= start <= end for start, end in query.moments), f"{where}: bad moment"
+
+
+def _batches(data: PRVRDataModule, split: str) -> list[list[Any]]:
+    loaders = data.val_dataloader() if split == "val" else data.test_dataloader()
+    assert len(loaders) == 2, f"{split}: {len(loaders)} loaders, not gallery and queries"
+    return [list(loader) for loader in loaders]
+
+
+def _tensors(data: PRVRDataModule) -> Iterator[torch.Tensor]:
+    items = data.train_dataloader().dataset
+    yield from _flat([items[0], *_batches(data, "val")])
+
+
+def _flat(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors in nested tuples and lists."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _flat(part)
