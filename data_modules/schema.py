@@ -28,7 +28,9 @@ class Annotations:
     def __post_init__(self) -> None:
         for table, columns in ((self.videos, VIDEO_COLUMNS), (self.queries, QUERY_COLUMNS)):
             if list(table.columns) != columns:
-                raise UserError(f"annotation table has columns {list(table.columns)}, not {columns}")
+                raise UserError(
+                    f"annotation table has columns {list(table.columns)}, not {columns}"
+                )
 
     def split(self, name: str) -> "Annotations":
         """The rows of one split, numbered from 0."""
