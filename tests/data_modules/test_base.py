@@ -1,0 +1,169 @@
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pandas as pd
+import pytest
+
+from data_modules.base import FeatureSet, PRVRDataModule
+from data_modules.features import open_features
+from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.tables import write_tables
+from data_modules.testing import write_tiny
+from dreamprvr.batch import TrainBatch
+from dreamprvr.errors import UserError
+
+
+class Kitchen(PRVRDataModule):
+    collection = "kitchen"
+    feature_sets: ClassVar[dict[str, FeatureSet]] = {
+        "standard": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 6),
+        "wide": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 7),
+    }
+    source = "Ask the cook."
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_tiny(Kitchen, tmp_path, train=7)
+    return tmp_path
+
+
+def test_sizes_are_those_of_the_feature_set():
+    data = Kitchen("nowhere", "wide", num_clips=3, max_frames=5, max_words=2)
+    assert (data.video_dim, data.text_dim) == (8, 7)
+    assert data.sizes == (3, 5, 2)
+    assert data.folder == Path("nowhere/kitchen")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": "clip"}, "Kitchen has no features named 'clip'; it has standard, wide"),
+        ({"batch_size": 0}, r"data\.batch_size is 0; at least 1"),
+        ({"eval_batch_size": -1}, r"data\.eval_batch_size is -1"),
+        ({"query_batch_size": 0}, r"data\.query_batch_size is 0"),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        Kitchen(**options)
+
+
+def test_workers(monkeypatch: pytest.MonkeyPatch):
+    for cores, workers in ((None, 0), (1, 0), (4, 3), (64, 8)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert Kitchen().num_workers == workers
+    assert Kitchen(num_workers=11).num_workers == 11
+
+
+def test_missing_data_are_one_message(tmp_path: Path):
+    with pytest.raises(UserError) as caught:
+        Kitchen(tmp_path).prepare_data()
+    message = str(caught.value)
+    text = tmp_path / "kitchen" / "TextData"
+    for path in (
+        text / "kitchentrain.caption.txt",
+        text / "kitchenval.caption.txt",
+        text / "t.hdf5",
+        tmp_path / "kitchen" / "FeatureData" / "v",
+    ):
+        assert message.count(f": {path}") == 1
+    assert "\n" not in message
+    assert message.startswith("kitchen: missing captions: ")
+    for advice in ("Ask the cook.", "--data.root", "data convert", "data simulate", "data check"):
+        assert advice in message
+
+
+@pytest.mark.parametrize(
+    ("stage", "splits"),
+    [("fit", "train val"), ("validate", "val"), ("test", "test"), ("predict", "test")],
+)
+def test_only_what_a_stage_needs_is_asked_for(root: Path, stage: str, splits: str):
+    data = Kitchen(root)
+    data.trainer = SimpleNamespace(state=SimpleNamespace(fn=SimpleNamespace(value=stage)))  # type: ignore[assignment]
+    for split in ("train", "val", "test"):
+        file = data.caption_file(split)
+        kept = file.read_text()
+        file.unlink()
+        if split in splits.split():
+            with pytest.raises(UserError, match=rf"missing captions: .*{split}\.caption\.txt\. "):
+                data.prepare_data()
+        else:
+            data.prepare_data()
+        file.write_text(kept)
+    data.prepare_data()
+
+
+def test_wrong_width(root: Path):
+    with pytest.raises(
+        UserError, match=r"t\.hdf5 holds features of size 6, but Kitchen expects 7; .*\(standard, "
+    ):
+        Kitchen(root, "wide").stores()
+
+
+def test_tables_come_from_the_caption_file(root: Path):
+    data = Kitchen(root)
+    lines = data.caption_file("train").read_text().splitlines()
+    table = data.annotations("train")
+    assert [f"{q.query_id} {q.text}" for q in table.queries.itertuples()] == lines
+    assert table.videos["video_id"].tolist() == [f"train-{i}" for i in range(7)]
+    assert set(table.videos["split"]) == set(table.queries["split"]) == {"train"}
+    assert table.videos["duration"].isna().all()
+    assert set(table.queries["moments"]) == {()}
+    assert data.annotations("train") is table
+
+
+def test_inner_tables_go_first(root: Path):
+    videos = [("val-0", 5.0, "val", ""), ("val-1", 6.0, "val", "")]
+    queries = [("val-0#enc#0", ("val-1", "val-0"), "one", ((1.0, 2.0),), "val")]
+    tables = Annotations(
+        pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(queries, columns=QUERY_COLUMNS)
+    )
+    write_tables(root / "kitchen" / "TextData", "kitchen", tables)
+    data = Kitchen(root, num_workers=0)
+    assert data.annotations("val").videos["duration"].tolist() == [5.0, 6.0]
+    gallery, asked = (list(loader) for loader in data.val_dataloader())
+    assert gallery[0].row.tolist() == [0, 1]
+    assert asked[0].positives.tolist() == [[1, 0]]
+    with pytest.raises(UserError, match="kitchen has no captions for the split 'train'"):
+        data.annotations("train")
+
+
+def test_training_is_shuffled_and_evaluation_is_not(root: Path):
+    data = Kitchen(root, batch_size=2, eval_batch_size=3, query_batch_size=2, num_workers=0)
+    epochs = [[b.videos.row.tolist() for b in data.train_dataloader()] for _ in range(4)]
+    assert all(len(epoch) == 4 for epoch in epochs)  # 7 videos: the last batch is short
+    assert all(sorted(row for rows in epoch for row in rows) == list(range(7)) for epoch in epochs)
+    assert len({str(epoch) for epoch in epochs}) > 1
+    for loaders in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        assert [batch.row.tolist() for batch in loaders[0]] == [[0, 1, 2], [3]]
+        assert [len(batch.row) for batch in loaders[1]][:-1] == [2] * (len(loaders[1]) - 1)
+
+
+def test_several_processes_take_full_batches_only(root: Path):
+    data = Kitchen(root, batch_size=2, num_workers=0)
+    data.trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
+    assert [len(batch.videos.row) for batch in data.train_dataloader()] == [2, 2, 2]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads
+def test_workers_load_the_same(root: Path):
+    alone, helped = (Kitchen(root, num_workers=workers) for workers in (0, 1))
+    first, second = (next(iter(data.val_dataloader()[1])) for data in (alone, helped))
+    assert first.words.equal(second.words)
+    assert first.row.equal(second.row)
+
+
+def test_what_a_subclass_overrides_is_used(root: Path):
+    class Renamed(Kitchen):
+        def read_annotations(self, split: str) -> Annotations:
+            return super().read_annotations({"train": "val"}.get(split, split))
+
+        def text_features(self):
+            return open_features(self.folder / "TextData" / "t.hdf5")
+
+    batch = next(iter(Renamed(root, num_workers=0).train_dataloader()))
+    assert isinstance(batch, TrainBatch)
+    assert len(batch.videos.row) == 4
