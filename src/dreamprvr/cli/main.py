@@ -39,10 +39,20 @@ def main() -> None:
             code = run_light_verb(arguments)
             if code:
                 sys.exit(code)
-    except UserError as error:
-        sys.exit(_say(f"error: {' '.join(str(error).split())}", 2))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))
+    except Exception as error:
+        # libraries wrap what a class of ours raises while they make it
+        mistake = _user_error(error)
+        if mistake is None:
+            raise
+        sys.exit(_say(f"error: {' '.join(str(mistake).split())}", 2))
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _quieten() -> None:

@@ -1,16 +1,14 @@
 """The argument parser, with errors of one line."""
 
-import difflib
-import re
+import inspect
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from data_modules.base import PRVRDataModule
+from dreamprvr.cli.messages import clear
 from dreamprvr.errors import UserError
-
-_UNKNOWN = re.compile(
-    r"(?:Key|Option|Unrecognized arguments:|unknown option)\s*['\"]?(?:--)?([\w.]+)"
-)
 
 
 class OneLineParser(LightningArgumentParser):
@@ -20,21 +18,20 @@ class OneLineParser(LightningArgumentParser):
         """Turn a parsing failure into one line."""
         if isinstance(ex, UserError):
             raise ex
-        line = " ".join(str(message).split())
-        raise UserError(line + self._suggestion(line)) from None
+        raise UserError(clear(str(message), _known_keys(self))) from None
 
-    def _suggestion(self, message: str) -> str:
-        if not any(word in message for word in ("not expected", "Unrecognized", "not accepted")):
-            return ""
-        found = re.search(r"(?:--|[Kk]ey[s]? ['\"]|['\"])([A-Za-z_][\w.]*)", message)
-        if not found:
-            return ""
-        unknown = found.group(1)
-        near = difflib.get_close_matches(unknown, self._known_keys(), n=1, cutoff=0.5)
-        return f" (did you mean {near[0]}?)" if near else ""
 
-    def _known_keys(self) -> list[str]:
-        return [action.dest for action in self._actions if action.dest]
+def _known_keys(parser: Any) -> Iterator[str]:
+    """Keys of a parser and its subcommands; of `data`, those of the base class."""
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            for subparser in action.choices.values():
+                yield from _known_keys(subparser)
+        elif action.dest == "data":
+            names = inspect.signature(PRVRDataModule.__init__).parameters
+            yield from (f"data.{name}" for name in names if name != "self")
+        else:
+            yield action.dest
 
 
 def namespace_items(value: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
@@ -13,6 +13,7 @@ from dreamprvr.callbacks.predictions import PredictionWriter
 from dreamprvr.callbacks.random_state import RandomState
 from dreamprvr.callbacks.results import Results
 from dreamprvr.checkpoint import read_checkpoint
+from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.cli.config_files import FindConfigFile
 from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.runs import make_loggers
@@ -50,6 +51,10 @@ class PRVRCLI(LightningCLI):
 
     # Parsing
 
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parse `args`, or those of the process."""
+        self.config = parser.parse_args(args)
+
     def init_parser(self, **kwargs: Any) -> OneLineParser:
         """A parser whose --config looks among the shipped files too."""
         parser = OneLineParser(**kwargs)
@@ -66,14 +71,19 @@ class PRVRCLI(LightningCLI):
             parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
         for size in ("num_clips", "max_frames", "max_words"):
             parser.link_arguments(f"model.network.{size}", f"data.init_args.{size}")
+        # all verbs know them, so that a run's config.yaml and the fragments fit all verbs
+        parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
+        parser.add_argument("--tensorboard", type=bool, default=False, help="And to TensorBoard.")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
-            parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
-            parser.add_argument("--tensorboard", type=bool, default=False, help="And TensorBoard.")
-        else:
-            parser.set_defaults({"verbose": False} if subcommand != "predict" else {})
+            parser.add_argument(
+                "--init_from", type=Optional[str], default=None,
+                help="Start from the weights of this checkpoint (fine-tuning); --ckpt_path resumes.",
+            )  # fmt: skip
+        if subcommand in ("validate", "test"):
+            parser.set_defaults({"verbose": False})
         if subcommand == "predict":
             parser.add_argument(
                 "--output", type=str, default="predictions.jsonl",
@@ -88,12 +98,15 @@ class PRVRCLI(LightningCLI):
         if not self.config.get("subcommand"):
             return
         name = self.config.subcommand
-        path = self.config[name].get("ckpt_path")
+        path = self.config[name].get("ckpt_path") or self.config[name].get("init_from")
         if not path:
             if name != "fit":
                 raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
             return
-        network = read_checkpoint(path)["hyper_parameters"]["network"]
+        checkpoint = read_checkpoint(path)
+        if name == "fit" and self.config[name].ckpt_path and "optimizer_states" not in checkpoint:
+            raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
+        network = checkpoint["hyper_parameters"]["network"]
         configured = namespace_items(self.config[name].model.network)
         for key, value in network.items():
             ours = configured.get(key)
@@ -102,6 +115,14 @@ class PRVRCLI(LightningCLI):
             ):
                 print(f"network.{key} is {value}, as in the checkpoint ({ours} is configured)")
         self.config = self.parser.parse_object({name: {"model": {"network": network}}}, self.config)
+
+    def before_fit(self) -> None:
+        """Fine-tuning: take the weights of another checkpoint."""
+        path = self.config_init.fit.init_from
+        if path:
+            weights = read_checkpoint(path)["state_dict"]
+            refuse_other_shapes(self.model.state_dict(), weights)
+            self.model.load_state_dict(weights)
 
     # Instantiation
 

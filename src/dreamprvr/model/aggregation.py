@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from dreamprvr.model.attention import AttentionBlock
 from dreamprvr.model.config import NetworkConfig
+from dreamprvr.model.dropout import Dropout
 from dreamprvr.model.layers import full
 
 
@@ -19,7 +20,7 @@ class AdaptiveAggregation(nn.Module):
         self.temperature = config.softmax_temperature
         self.attention = AttentionBlock(size, config.num_heads, config.dropout, ffn_ratio=1)
         self.hidden = nn.Linear(size, size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.logits = nn.Linear(size, length)
 
     def forward(self, branches: Tensor, mask: Tensor | None) -> Tensor:

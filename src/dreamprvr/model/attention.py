@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from dreamprvr.model.dropout import Dropout
 from dreamprvr.model.layers import FeedForward, LayerNorm, full
 
 MASKED = -10000.0  # added to the score of a masked key
@@ -39,7 +40,8 @@ class MultiHeadAttention(nn.Module):
             rearrange(project(tokens), "b l (h d) -> b h l d", h=self.num_heads)
             for project, tokens in ((self.query, x), (self.key, context), (self.value, context))
         )
-        scores = full(q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])  # (B, H, L, K)
+        q = q / math.sqrt(q.shape[-1])  # scales the scores, on a smaller tensor
+        scores = full(q @ k.transpose(-1, -2))  # (B, H, L, K)
         if window is not None:
             scores = scores * window
         if mask is not None:
@@ -61,7 +63,7 @@ class AttentionBlock(nn.Module):
         self.attention_norm = LayerNorm(hidden_size)
         self.ffn = FeedForward(hidden_size, ffn_ratio, dropout)
         self.ffn_norm = LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

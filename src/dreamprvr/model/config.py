@@ -61,6 +61,13 @@ class NetworkConfig:
     padded_frames: Literal["zero", "ignore"] = "zero"
 
     def __post_init__(self) -> None:
+        least = {
+            "hidden_size": 2, "num_heads": 1, "num_registers": 0, "diffusion_steps": 1,
+            "num_clips": 1, "max_frames": 1, "max_words": 1, "denoiser_blocks": 1,
+        }  # fmt: skip
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise UserError(f"network.{name} is {getattr(self, name)}; at least {smallest}")
         if self.hidden_size % self.num_heads:
             raise UserError(
                 f"network.hidden_size {self.hidden_size} is not a multiple of "
@@ -68,12 +75,5 @@ class NetworkConfig:
             )
         if self.hidden_size % 2:
             raise UserError(f"network.hidden_size {self.hidden_size} must be even")
-        least = {
-            "num_registers": 0, "diffusion_steps": 1, "num_clips": 1, "max_frames": 1,
-            "max_words": 1, "denoiser_blocks": 1,
-        }  # fmt: skip
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise UserError(f"network.{name} is {getattr(self, name)}; at least {smallest}")
         if self.softmax_temperature <= 0:
             raise UserError(f"network.softmax_temperature {self.softmax_temperature} must be > 0")

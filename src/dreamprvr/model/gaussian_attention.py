@@ -26,8 +26,9 @@ def gaussian_window(length: int, width: float) -> Tensor:
     center = torch.arange(length, dtype=torch.float64)[:, None] / length
     position = torch.linspace(0, 1, length, dtype=torch.float64)[None]
     sigma = max(width, 0.01) / 9
-    window = torch.exp(-((position - center) ** 2) / (2 * sigma**2))
-    window = window / window.amax(dim=1, keepdim=True)
+    square = (position - center) ** 2
+    # less the smallest: the division by the row's maximum, without 0 / 0 in a narrow window
+    window = torch.exp((square.amin(dim=1, keepdim=True) - square) / (2 * sigma**2))
     # below this a factor changes no float32 score, but makes subnormal products, which are slow
     return window.where(window > 1e-20, 0).float()
 
@@ -50,7 +51,9 @@ class GaussianEncoder(nn.Module):
             for _ in range(1 + len(config.gaussian_widths))
         )
         self.aggregation = AdaptiveAggregation(length, config)
-        windows = torch.stack([gaussian_window(length, width) for width in config.gaussian_widths])
+        windows = torch.empty(len(config.gaussian_widths), length, length)
+        for window, width in zip(windows, config.gaussian_widths, strict=True):
+            window.copy_(gaussian_window(length, width))
         self.windows: Tensor
         self.register_buffer(  # (branches - 1, L, L + R); registers keep factor 1
             "windows", F.pad(windows, (0, config.num_registers), value=1.0), persistent=False

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dreamprvr.model.dropout import Dropout
+
 
 def full(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are.
@@ -27,7 +29,7 @@ class InputProjection(nn.Module):
     def __init__(self, in_size: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
         self.norm = LayerNorm(in_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(in_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ class PositionEmbedding(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(max_length, hidden_size)
         self.norm = LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D), L at most `max_length`."""
@@ -55,7 +57,7 @@ class FeedForward(nn.Module):
     def __init__(self, hidden_size: int, ratio: int, dropout: float) -> None:
         super().__init__()
         self.expand = nn.Linear(hidden_size, ratio * hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.contract = nn.Linear(ratio * hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:

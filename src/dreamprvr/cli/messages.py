@@ -1,0 +1,67 @@
+"""jsonargparse's messages, in one clear line each."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+
+DATASETS = "`lightning datasets` lists those that are installed"
+NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
+
+_KEY = r"['\"]?([\w.]+)['\"]?"
+_UNKNOWN_KEYS = (
+    rf"[Uu]nrecognized arguments: --{_KEY}",
+    rf"does not accept option {_KEY}",
+    rf"Option {_KEY} is not accepted",
+    rf"[Kk]ey {_KEY} is not expected",
+    rf"No action for key {_KEY}",
+)
+_RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (
+        r"Import path (\S+) does not correspond to a subclass of PRVRDataModule",
+        lambda m: f"data: {m[1]} is not a data set (a subclass of PRVRDataModule); {DATASETS}",
+    ),
+    (
+        r"Expected a dot import path string: (\S+)",
+        lambda m: f"data: there is no data set {m[1]}; {DATASETS}",
+    ),
+    (r"arguments are required: (?:\w+\.)?data$", lambda m: NO_DATA),
+    (r"[Kk]ey ['\"](?:\w+\.)?data['\"] is required", lambda m: NO_DATA),
+    (
+        r"Parser key \"data\": Does not validate.*? Errors: - (.*?) - Expected a <class 'NoneType'>",
+        lambda m: f"data: {m[1]}",
+    ),
+    (
+        r"Parser key \"([\w.]+)\": Does not validate against any of the Union subtypes.*?"
+        r"Subtypes: (\[.*?\]) .*Given value: (.*)$",
+        lambda m: f"{m[1]}: {m[3]} is not one of the types {_type_names(m[2])}",
+    ),
+)
+
+
+def clear(message: str, known_keys: Iterable[str]) -> str:
+    """One line that says what is wrong and what to do.
+
+    Args:
+        message: of jsonargparse.
+        known_keys: all keys there are, to name the nearest to one that there is not.
+    """
+    line = " ".join(message.split())
+    for pattern in _UNKNOWN_KEYS:
+        if found := re.search(pattern, line):
+            return _unknown(found[1], sorted(set(known_keys)))
+    for pattern, say in _RULES:
+        if found := re.search(pattern, line):
+            return say(found)
+    return line
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    """A key of the data set comes without its prefix."""
+    near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(
+        f"data.{key}", known, n=1
+    )
+    return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _type_names(listed: str) -> str:
+    return ", ".join(re.findall(r"'(?:[\w.]*\.)?(\w+)'", listed)) or listed

@@ -1,0 +1,210 @@
+"""Importing a checkpoint that the authors released.
+
+Their file is a pickle with the keys `config`, `epoch`, `model_val`, `state_dict` and `optimizer`;
+the optimizer entry names classes of a package that no user has. It is read as data: those classes
+are replaced by an empty stand-in, and any other class is refused.
+"""
+
+import pickle
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+from torch import Tensor
+
+from dreamprvr.atomic import atomic_path
+from dreamprvr.checkpoint_shapes import differences
+from dreamprvr.errors import UserError
+from dreamprvr.model.config import NetworkConfig
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.published_names import to_ours
+
+AUTHORS_PACKAGE = "Opts."
+
+# our setting -> a published parameter and the axis that has its size
+_SIZES = {
+    "hidden_size": ("query_input_proj.net.1.weight", 0),
+    "num_clips": ("clip_encoder.layer2.weight", 0),
+    "max_frames": ("frame_encoder.layer2.weight", 0),
+    "max_words": ("query_pos_embed.position_embeddings.weight", 0),
+    "num_registers": ("video_qformer.query_tokens", 1),
+    "diffusion_steps": ("diffusion_mlp.time_embedding.timembedding.0.weight", 0),
+}
+# our setting -> the name in the file's own configuration, for what no shape tells
+_SETTINGS = {
+    "num_heads": "n_heads",
+    "softmax_temperature": "sft_factor",
+    "dropout": "drop",
+    "input_dropout": "input_drop",
+    "clip_weight": "clip_scale_w",
+    "frame_weight": "frame_scale_w",
+}
+
+
+class _StandIn:
+    """Takes the place of the authors' schedule objects; holds and does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+class FeatureSizes(NamedTuple):
+    """Sizes of the features that a network reads."""
+
+    video_dim: int
+    text_dim: int
+
+
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """A released checkpoint in our terms.
+
+    Attributes:
+        sizes: feature sizes, inferred from the weights.
+        network: the configured network with every size and setting that the file tells.
+        state_dict: weights by our names.
+        remarks: a line for each value in which the file and the configuration disagree.
+    """
+
+    sizes: FeatureSizes
+    network: NetworkConfig
+    state_dict: dict[str, Tensor]
+    remarks: list[str]
+
+
+def read_published(
+    path: str | Path, configured: NetworkConfig, configured_sizes: FeatureSizes | None = None
+) -> PublishedCheckpoint:
+    """Read a released checkpoint and check every key and shape.
+
+    Args:
+        path: the file.
+        configured: gives what the file does not tell (the choices between code and paper).
+        configured_sizes: feature sizes of the data it is meant for, to compare with.
+
+    Raises:
+        UserError: the file is no released checkpoint, names foreign classes, or its parameters
+            are not exactly those of the network; says which are missing, extra or resized.
+    """
+    content = _load(Path(path))
+    published = {k: v for k, v in content["state_dict"].items() if isinstance(v, Tensor)}
+    network = _infer(published, content.get("config"), configured)
+    sizes = FeatureSizes(
+        _size(published, "clip_input_proj.net.1.weight", 1, "video"),
+        _size(published, "query_input_proj.net.1.weight", 1, "text"),
+    )
+    state = {to_ours(name): value for name, value in published.items()}
+    found = differences(_expected(sizes, network), state)
+    if found:
+        raise UserError(f"{path} is not a DreamPRVR checkpoint: {'; '.join(found)}")
+    before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
+    after = asdict(network) | (sizes._asdict() if configured_sizes else {})
+    remarks = [
+        f"{name} is {after[name]} in the file, {before[name]} in the configuration"
+        for name in after
+        if after[name] != before[name]
+    ]
+    return PublishedCheckpoint(sizes, network, state, remarks)
+
+
+def import_checkpoint(
+    source: str | Path,
+    target: str | Path,
+    configured: NetworkConfig | None = None,
+    configured_sizes: FeatureSizes | None = None,
+    objective: dict[str, Any] | None = None,
+) -> list[str]:
+    """Rewrite a released checkpoint as one of ours, for test, predict and fine-tuning.
+
+    Args:
+        source: the released file.
+        target: the file to write.
+        configured: see `read_published`; the published ActivityNet network by default.
+        configured_sizes: see `read_published`.
+        objective: settings of the objective to keep with the weights.
+
+    Returns:
+        A line for each value in which file and configuration disagree; the file's is used.
+    """
+    found = read_published(source, configured or NetworkConfig(), configured_sizes)
+    checkpoint = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": {f"network.{name}": value for name, value in found.state_dict.items()},
+        "loops": {},
+        "callbacks": {},
+        "hyper_parameters": {
+            **found.sizes._asdict(),
+            "network": asdict(found.network),
+            **({"objective": objective} if objective else {}),
+        },
+    }
+    with atomic_path(Path(target)) as partial:
+        torch.save(checkpoint, partial)
+    return found.remarks
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The file's content, without running any code from it."""
+    if not path.is_file():
+        raise UserError(f"checkpoint {path}: no such file")
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        strangers = [name for name in foreign if not name.startswith(AUTHORS_PACKAGE)]
+        if strangers:
+            raise UserError(
+                f"{path} names {', '.join(strangers)}, which no released checkpoint does; "
+                "it is not opened"
+            )
+        with torch.serialization.safe_globals([(_StandIn, name) for name in foreign]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError):
+        raise UserError(f"{path} is damaged or not a checkpoint that torch wrote") from None
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise UserError(f"{path} has no state_dict: it is not a released checkpoint")
+    if "hyper_parameters" in content:
+        raise UserError(f"{path} is a checkpoint of this framework already; use it as it is")
+    return content
+
+
+def _infer(state: dict[str, Tensor], config: Any, base: NetworkConfig) -> NetworkConfig:
+    """The configured network with what shapes and the file's own configuration tell."""
+    found: dict[str, Any] = {
+        name: state[key].shape[axis]
+        for name, (key, axis) in _SIZES.items()
+        if key in state and state[key].dim() > axis
+    }
+    if not any(name.startswith(("video_qformer.", "diffusion_mlp.")) for name in state):
+        found["num_registers"] = 0
+    branches = _count(state, "clip_encoder.e_attns.")
+    widths = NetworkConfig().gaussian_widths
+    if 1 < branches <= 1 + len(widths) and branches != 1 + len(base.gaussian_widths):
+        found["gaussian_widths"] = widths[: branches - 1]
+    if blocks := _count(state, "diffusion_mlp.layers."):
+        found["denoiser_blocks"] = blocks
+    types = {field.name: field.type for field in fields(NetworkConfig)}
+    for name, theirs in _SETTINGS.items():
+        value = config.get(theirs) if isinstance(config, dict) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[name] = int(value) if types[name] is int else float(value)
+    return replace(base, **found)
+
+
+def _count(state: dict[str, Tensor], prefix: str) -> int:
+    return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
+
+
+def _size(state: dict[str, Tensor], key: str, axis: int, what: str) -> int:
+    if key not in state or state[key].dim() <= axis:
+        raise UserError(f"the file has no {key}, which tells the {what} feature size")
+    return state[key].shape[axis]
+
+
+def _expected(sizes: FeatureSizes, network: NetworkConfig) -> dict[str, Tensor]:
+    """Names and shapes of the network's parameters; nothing is allocated."""
+    with torch.device("meta"):
+        return DreamPRVR(*sizes, network).state_dict()
