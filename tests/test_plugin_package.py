@@ -1,0 +1,87 @@
+"""A benchmark that another package brings: installed with pip, used by name, nothing changed here.
+
+`plugin_package/` is that package. pip puts it in a folder of the test's own, which the programs
+that follow find through PYTHONPATH.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_modules.testing import write_tiny_benchmark
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = Path(__file__).parent / "plugin_package"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip installed the package."""
+    work = tmp_path_factory.mktemp("plugin")
+    source = shutil.copytree(PACKAGE, work / "source")  # building writes next to the sources
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, *offline, "--target", str(work / "site"), str(source)], check=True)
+    return work / "site"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    text = "TextData/bert_kitchen_query_feat.hdf5"
+    write_tiny_benchmark(tmp_path / "data", "kitchen", "FeatureData/slowfast", text, 48, 24)
+    return tmp_path / "data"
+
+
+def dreamprvr(site: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if site:
+        environment["PYTHONPATH"] = str(site)
+    command = [sys.executable, "-m", "dreamprvr", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_it_is_listed_once_it_is_installed(site: Path):
+    assert "kitchen" not in dreamprvr(None, "datasets").stdout
+    listed = dreamprvr(site, "datasets")
+    assert listed.returncode == 0, listed.stderr
+    line = next(line for line in listed.stdout.splitlines() if line.startswith("kitchen"))
+    assert "prvr_kitchen.Kitchen" in line
+    assert "Cooking videos" in line
+
+
+@pytest.mark.parametrize("name", ["Kitchen", "prvr_kitchen.Kitchen"])
+def test_it_trains(site: Path, root: Path, tmp_path: Path, name: str):
+    done = dreamprvr(
+        site, "fit", f"--data={name}", "--data.root", str(root), "--data.num_workers", "0",
+        "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
+        "--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(tmp_path / "runs"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "version_0"
+    assert list(run.glob("checkpoints/last*.ckpt"))
+    assert "val/SumR" in (run / "metrics.csv").read_text().splitlines()[0]
+    assert "prvr_kitchen.Kitchen" in (run / "config.yaml").read_text()
+
+
+def test_it_is_checked(site: Path, root: Path):
+    command = ("data", "check", "--data=Kitchen", "--data.root", str(root))
+    sound = dreamprvr(site, *command)
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "train   6 / 6 videos" in sound.stdout
+    (root / "kitchen" / "TextData" / "kitchentest.caption.txt").unlink()
+    broken = dreamprvr(site, *command)
+    assert broken.returncode == 1, broken.stderr
+    assert "missing captions: expected at" in broken.stdout
+    assert "test    cannot be read" in broken.stdout
+
+
+def test_without_the_package_the_name_is_unknown(root: Path):
+    done = dreamprvr(None, "fit", "--data=Kitchen", "--data.root", str(root))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Kitchen" in done.stderr
