@@ -53,7 +53,7 @@ class PRVRDataModule(LightningDataModule):
     """A benchmark in the MS-SL layout (data.md).
 
     A subclass sets the class attributes below. One whose captions or features lie in another form
-    overrides `read_annotations`, `video_features` or `text_features`.
+    overrides `read_annotations`, `video_features` or `text_features`, and `files`.
 
     Attributes:
         collection: name of the benchmark's folder and the prefix of its files.

@@ -1,8 +1,8 @@
 """The generated benchmark: a world with nothing to download."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from data_modules.base import FeatureSet, PRVRDataModule, SplitSize
+from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.world import WorldConfig, generate_world
 
 

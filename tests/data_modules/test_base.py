@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,7 +17,7 @@ from dreamprvr.errors import UserError
 
 class Kitchen(PRVRDataModule):
     collection = "kitchen"
-    feature_sets: ClassVar[dict[str, FeatureSet]] = {
+    feature_sets = {
         "standard": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 6),
         "wide": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 7),
     }

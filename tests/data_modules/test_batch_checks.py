@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +16,7 @@ from dreamprvr.batch import TrainBatch
 
 class Small(PRVRDataModule):
     collection = "small"
-    feature_sets: ClassVar[dict[str, FeatureSet]] = {
-        "standard": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 6)
-    }
+    feature_sets = {"standard": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 6)}
 
 
 @pytest.fixture

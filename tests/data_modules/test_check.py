@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,11 +17,11 @@ from data_modules.world import WorldConfig
 
 class Kitchen(PRVRDataModule):
     collection = "kitchen"
-    feature_sets: ClassVar[dict[str, FeatureSet]] = {
+    feature_sets = {
         "standard": FeatureSet("FeatureData/v", "TextData/t.hdf5", 8, 6),
         "wide": FeatureSet("FeatureData/v", "TextData/t.hdf5", 9, 6),
     }
-    expected: ClassVar[dict[str, SplitSize]] = {"train": SplitSize(6, 12)}
+    expected = {"train": SplitSize(6, 12)}
     source = "Ask the cook."
 
 
@@ -171,7 +171,7 @@ def test_a_generated_benchmark_is_generated(tmp_path: Path):
     class Small(Synthetic):
         collection = "small"
         world = WorldConfig(train=3, val=2, test=2, video_dim=128, text_dim=96)
-        feature_sets: ClassVar[dict[str, FeatureSet]] = {
+        feature_sets = {
             "standard": FeatureSet(
                 "FeatureData/small", "TextData/roberta_small_query_feat.hdf5", 128, 96
             )

@@ -1,9 +1,7 @@
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from data_modules.base import FeatureSet
 from data_modules.synthetic import Synthetic
 from data_modules.testing import DataModuleContract
 from data_modules.world import WorldConfig
@@ -11,7 +9,7 @@ from data_modules.world import WorldConfig
 
 class Small(Synthetic):
     world = WorldConfig(train=8, val=4, test=5, video_dim=24, text_dim=20)
-    feature_sets: ClassVar[dict[str, FeatureSet]] = {
+    feature_sets = {
         "standard": Synthetic.feature_sets["standard"]._replace(video_dim=24, text_dim=20)
     }
 
