@@ -1,0 +1,101 @@
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamprvr.objective.triplet import triplet
+
+LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3])
+SCORES = torch.rand(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+MARGIN = 1.0  # no hinge is at 0, so that different negatives give different losses
+
+
+def hinge(negative: float, positive: float) -> float:
+    return max(MARGIN + negative - positive, 0.0)
+
+
+def negatives(scores: Tensor, labels: Tensor) -> tuple[list[list[float]], list[list[float]]]:
+    """Scores of the queries not of each video, and of the videos not of each query."""
+    s, label = scores.tolist(), labels.tolist()
+    queries, videos = range(len(s)), range(len(s[0]))
+    of_video = [[s[q][v] for q in queries if label[q] != v] for v in videos]
+    of_query = [[s[q][v] for v in videos if v != label[q]] for q in queries]
+    return of_video, of_query
+
+
+def slow_triplet(
+    scores: Tensor, labels: Tensor, of_video: list[float], of_query: list[float]
+) -> float:
+    """With the given negative scores."""
+    label, per_video, per_query = labels.tolist(), [], []
+    for v, negative in enumerate(of_video):
+        own = [scores[q, v].item() for q in range(len(label)) if label[q] == v]
+        per_video.append(hinge(negative, sum(own) / len(own)))
+    for q, negative in enumerate(of_query):
+        per_query.append(hinge(negative, scores[q, label[q]].item()))
+    return sum(per_video) / len(per_video) + sum(per_query) / len(per_query)
+
+
+@pytest.mark.parametrize("scale", [1, 10])  # with 10, some hinges are at 0
+def test_hardest_negatives_equal_the_slow_reference(scale: int) -> None:
+    scores = SCORES * scale
+    of_video, of_query = ([max(row) for row in rows] for rows in negatives(scores, LABELS))
+    ours = triplet(scores, LABELS, MARGIN, hard_negatives=True, hard_pool=1).item()
+    assert ours == pytest.approx(slow_triplet(scores, LABELS, of_video, of_query), rel=1e-12)
+
+
+@pytest.mark.parametrize("pool", [2, 20])
+def test_hard_query_negatives_are_any_of_the_pool(pool: int) -> None:
+    labels, scores = torch.tensor([0, 1, 2, 3]), SCORES[:4]
+    of_video, of_query = negatives(scores, labels)
+    hardest = [max(row) for row in of_video]
+    pools = [sorted(row, reverse=True)[:pool] for row in of_query]
+    allowed = [
+        slow_triplet(scores, labels, hardest, list(chosen)) for chosen in itertools.product(*pools)
+    ]
+    assert reached(scores, labels, True, pool, allowed) == set(range(len(allowed)))
+
+
+def test_random_negatives_are_true_negatives_and_all_are_reached() -> None:
+    labels, scores = torch.tensor([0, 0, 1]), SCORES[:3, :2]
+    of_video, of_query = negatives(scores, labels)
+    allowed = [
+        slow_triplet(scores, labels, list(video), list(query))
+        for video in itertools.product(*of_video)
+        for query in itertools.product(*of_query)
+    ]
+    assert reached(scores, labels, False, 20, allowed) == set(range(len(allowed)))
+
+
+def reached(
+    scores: Tensor, labels: Tensor, hard: bool, pool: int, allowed: list[float]
+) -> set[int]:
+    """Which of the allowed losses come up in many draws; no other may."""
+    torch.manual_seed(0)
+    assert len(set(allowed)) == len(allowed)
+    found = set()
+    for _ in range(20 * len(allowed)):
+        loss = triplet(scores, labels, MARGIN, hard, pool).item()
+        distances = [abs(loss - value) for value in allowed]
+        assert min(distances) < 1e-12
+        found.add(distances.index(min(distances)))
+    return found
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_own_scores_are_never_negatives(hard: bool) -> None:
+    own = LABELS[:, None] == torch.arange(4)
+    for _ in range(50):
+        assert triplet(own.double(), LABELS, 0.5, hard).item() == 0
+        assert triplet((~own).double(), LABELS, 0.5, hard).item() == 3.0
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_single_video_has_no_negative(hard: bool) -> None:
+    scores = torch.rand(3, 1, requires_grad=True)
+    loss = triplet(scores, torch.zeros(3, dtype=torch.int64), MARGIN, hard)
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()

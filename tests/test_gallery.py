@@ -1,0 +1,74 @@
+import pytest
+import torch
+from model.tiny import batch, network
+
+from dreamprvr.batch import Videos
+from dreamprvr.gallery import Gallery
+
+MODEL = network().requires_grad_(False)
+DATA = batch(captions=(1, 2, 1, 3, 1), frames=(8, 3, 1, 5, 8))
+
+
+def part(rows: list[int]) -> Videos:
+    """Videos of the batch under rows 10, 11, ..."""
+    videos = Videos(*(tensor[rows] for tensor in DATA.videos))
+    return videos._replace(row=videos.row + 10)
+
+
+def gallery(*parts: list[int]) -> Gallery:
+    result = Gallery(MODEL)
+    for rows in parts:
+        result.add(part(rows))
+    return result
+
+
+def test_scores_are_those_of_the_network() -> None:
+    answer = gallery([0, 1, 2, 3, 4]).ask(DATA.queries)
+    expected = MODEL(*DATA.queries[1:3], *DATA.videos[1:])
+    torch.testing.assert_close(answer.score, expected, rtol=0, atol=1e-12)
+    tokens = MODEL.encode_videos(*DATA.videos[1:]).tokens.normalised()
+    query = torch.nn.functional.normalize(MODEL.encode_queries(*DATA.queries[1:3]), dim=-1)
+    for q in range(8):
+        for v in range(5):
+            clips = (tokens.clips[v] @ query[q]).tolist()
+            frames = (tokens.frames[v] @ query[q]).tolist()
+            assert answer.best_clip[q, v] == clips.index(max(clips))
+            assert frames[answer.best_frame[q, v]] == pytest.approx(max(frames))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ([0, 1], [2, 3], [4]),
+        ([0], [1], [2], [3], [4]),
+        ([4, 2, 0], [3, 1]),  # in another order
+        ([0, 1, 2], [2, 3, 4]),  # one of them twice
+        ([0, 0, 1, 1], [4, 3, 2, 1, 0]),
+    ],
+)
+def test_chunks_equal_one_batch(parts: tuple[list[int], ...]) -> None:
+    whole, pieces = gallery([0, 1, 2, 3, 4]), gallery(*parts)
+    assert pieces.rows.tolist() == [10, 11, 12, 13, 14]
+    ours, expected = pieces.ask(DATA.queries), whole.ask(DATA.queries)
+    torch.testing.assert_close(ours.score, expected.score, rtol=0, atol=1e-12)
+    assert torch.equal(ours.best_clip, expected.best_clip)
+
+
+def test_positions() -> None:
+    positives = torch.tensor([[12, -1], [14, 10], [-1, 11]])
+    found = gallery([3, 1], [0, 2, 4]).positions(positives)
+    assert [sorted(row) for row in found.tolist()] == [[-1, 2], [0, 4], [-1, 1]]
+    assert (found[:, 0] >= 0).all()  # true videos first
+
+
+def test_incomplete_gallery_has_no_position_for_what_it_lacks() -> None:
+    positives = torch.tensor([[10, -1], [11, 13], [14, 99], [0, 11], [-1, -1]])
+    found = gallery([1], [3]).positions(positives)  # rows 11 and 13
+    assert found.tolist() == [[-1, -1], [1, 0], [-1, -1], [0, -1], [-1, -1]]
+
+
+def test_queries_may_come_in_any_chunk() -> None:
+    asked, queries = gallery([0, 1, 2, 3, 4]), DATA.queries
+    whole = asked.ask(queries).score
+    one = asked.ask(type(queries)(*(tensor[5:6] for tensor in queries))).score
+    torch.testing.assert_close(one, whole[5:6], rtol=0, atol=1e-12)

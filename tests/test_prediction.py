@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from dreamprvr.gallery import Answer
+from dreamprvr.prediction import clip_seconds, top_hits
+
+GENERATOR = torch.Generator().manual_seed(0)
+ANSWER = Answer(
+    score=torch.rand(4, 6, generator=GENERATOR),
+    best_clip=torch.randint(32, (4, 6), generator=GENERATOR),
+    best_frame=torch.randint(128, (4, 6), generator=GENERATOR),
+)
+VIDEOS, QUERIES = torch.tensor([3, 5, 8, 9, 20, 21]), torch.tensor([7, 2, 0, 4])
+
+
+@pytest.mark.parametrize("top_k", [1, 4, 6, 100])
+def test_hits_equal_a_sort(top_k: int) -> None:
+    hits = top_hits(ANSWER, VIDEOS, QUERIES, top_k)
+    assert torch.equal(hits.query, QUERIES)
+    for q in range(4):
+        order = sorted(range(6), key=lambda v, q=q: -ANSWER.score[q, v].item())[:top_k]
+        assert hits.video[q].tolist() == [VIDEOS[v].item() for v in order]
+        assert hits.score[q].tolist() == [ANSWER.score[q, v].item() for v in order]
+        assert hits.clip[q].tolist() == [ANSWER.best_clip[q, v].item() for v in order]
+        assert hits.frame[q].tolist() == [ANSWER.best_frame[q, v].item() for v in order]
+
+
+def test_clips_share_the_video_evenly() -> None:
+    assert clip_seconds(0, 32, 64.0) == (0.0, 2.0)
+    assert clip_seconds(31, 32, 64.0) == (62.0, 64.0)
+    assert clip_seconds(1, 3, 10.0) == pytest.approx((10 / 3, 20 / 3))
