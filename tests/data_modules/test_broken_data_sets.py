@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data_modules.base import FeatureSet, PRVRDataModule
+from data_modules.base import FeatureSet, PRVRDataModule, Split
+from data_modules.dataset import QueryDataset, VideoDataset
 from data_modules.features import FeatureStore
 from data_modules.schema import Annotations
 from data_modules.testing import DataModuleContract, write_tiny
@@ -36,6 +37,26 @@ class Backwards(Small):
         table = super().read_annotations(split)
         moments = [((3.0, 1.0),)] * len(table.queries)
         return Annotations(table.videos, table.queries.assign(moments=moments))
+
+
+class Doubled(Small):
+    def read_annotations(self, split: str) -> Annotations:
+        table = super().read_annotations(split)
+        return Annotations(table.videos, table.queries.assign(query_id="train-0#enc#0"))
+
+
+class Mixed(Small):
+    def _evaluation_loaders(self, split: Split) -> list[DataLoader[Any]]:
+        loaders = super()._evaluation_loaders(split)
+        loaders[1].dataset.positives.reverse()  # type: ignore[attr-defined]
+        return loaders
+
+
+class Forgetful(Small):
+    def _datasets(self, split: Split) -> tuple[VideoDataset, QueryDataset]:
+        videos, queries = super()._datasets(split)
+        queries.positives.pop()
+        return videos, queries
 
 
 class Noisy(FeatureStore):
@@ -93,6 +114,13 @@ BROKEN: list[tuple[type[PRVRDataModule], Callable[..., None], str]] = [
     (NoLengths, DataModuleContract.test_the_network_can_set_the_lengths, "'max_frames'"),
     (LateSizes, DataModuleContract.test_sizes_are_known_at_once, "video_dim is None"),
     (Backwards, DataModuleContract.test_annotations_have_the_schema, "bad moment"),
+    (Doubled, DataModuleContract.test_annotations_have_the_schema, "query_id is not unique"),
+    (
+        Mixed,
+        DataModuleContract.test_true_videos_are_those_of_the_tables,
+        "val: query 0 has {'val-3'}, not {'val-0'}",
+    ),
+    (Forgetful, DataModuleContract.test_training_batches, "does not hold every caption"),
     (Chance, DataModuleContract.test_reading_twice_gives_the_same, "two reads .* differ"),
     (ShuffledGallery, DataModuleContract.test_evaluation_batches, "videos are not .* in order"),
     (LongRows, DataModuleContract.test_training_batches, "clips have norms from 2.000"),

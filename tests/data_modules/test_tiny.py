@@ -32,9 +32,7 @@ def test_sizes_and_layout(tmp_path: Path):
         assert count <= len(table.queries) <= 2 * count
         assert all(1 <= videos.rows(name) <= 4 for name in table.videos["video_id"])
         assert all(1 <= words.rows(name) <= 2 for name in table.queries["query_id"])
-    captions = [
-        read_captions(folder / "TextData" / f"small{s}.caption.txt") for s in ("val", "test")
-    ]
+    captions = [read_captions(data.caption_file(split)) for split in ("val", "test")]
     assert captions[0].equals(captions[1])
 
 
