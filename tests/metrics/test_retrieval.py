@@ -24,7 +24,7 @@ def slow_recalls(rank: list[int]) -> dict[str, float]:
 def example(queries: int = 60, videos: int = 150) -> tuple[Tensor, Tensor]:
     """Scores with many ties, and one to three true videos a query."""
     generator = random.Random(0)
-    scores = [[generator.randrange(30) / 30 for _ in range(videos)] for _ in range(queries)]
+    scores = [[generator.randrange(-20, 10) / 30 for _ in range(videos)] for _ in range(queries)]
     positives = []
     for query in range(queries):
         true = generator.sample(range(videos), 1 + query % 3)

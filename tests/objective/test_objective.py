@@ -54,7 +54,8 @@ def test_without_registers() -> None:
 
 def test_triplets_use_cosines_and_nce_dot_products() -> None:
     data = encoded()
-    longer = data._replace(query=3 * data.query)
+    videos = data.videos._replace(clips=2 * data.videos.clips, frames=5 * data.videos.frames)
+    longer = data._replace(query=3 * data.query, videos=videos)
     objective = Objective(config(), "zero")
     before, after = objective(data, True), objective(longer, True)
     for name in ("clip_triplet", "frame_triplet", "diversity", "similarity"):

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dreamprvr.objective.semantic_structure import diversity, query_similarity
 
@@ -44,7 +45,7 @@ def test_diversity_equals_the_slow_reference(delta: float, alpha: float, gamma: 
     assert ours == pytest.approx(slow_diversity(QUERY, LABELS, delta, alpha, gamma), rel=1e-10)
 
 
-@pytest.mark.parametrize("temperature", [0.08, 0.09, 1.0])
+@pytest.mark.parametrize("temperature", [0.01, 0.08, 0.09, 1.0])
 @pytest.mark.parametrize("labels", [LABELS, torch.zeros(6, dtype=torch.int64)])
 def test_similarity_equals_the_slow_reference(temperature: float, labels: Tensor) -> None:
     ours = query_similarity(QUERY, labels, temperature).item()
@@ -65,6 +66,8 @@ def test_two_captions_of_one_video_alone() -> None:
     query, labels = QUERY[:2].clone().requires_grad_(), torch.zeros(2, dtype=torch.int64)
     # each has one other, which is its positive
     assert query_similarity(query, labels, 0.08).item() == pytest.approx(0, abs=1e-12)
+    opposite = torch.stack([QUERY[0], -QUERY[0]])
+    assert query_similarity(opposite, labels, 0.01).item() == pytest.approx(0, abs=1e-12)
     diversity(query, labels, 0.2, 32, 1).backward()
     assert query.grad is not None
     assert query.grad.isfinite().all()
@@ -80,6 +83,16 @@ def test_opposite_and_equal_captions_stay_finite() -> None:
         assert loss.isfinite()
         assert query.grad is not None
         assert query.grad.isfinite().all()
+
+
+def test_cosine_that_rounding_leaves_below_minus_one() -> None:
+    row = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
+    unit = F.normalize(row, dim=-1)
+    below = row[(unit * unit).sum(-1) > 1]
+    assert len(below) > 5
+    for r in below:
+        query, labels = torch.stack([r, -r]), torch.zeros(2, dtype=torch.int64)
+        assert diversity(query, labels, 0.2, 32, 1.5).isfinite()
 
 
 def test_length_of_an_embedding_does_not_matter() -> None:
