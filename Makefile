@@ -1,8 +1,47 @@
+# `make help` lists the targets. Needs Python (3.10-3.13) and make only.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# The configuration's own newest run, or with neither given the newest of all.
+CONFIG ?=
+RUNS := $(if $(CONFIG),runs/$(basename $(notdir $(CONFIG))),runs/*)
+CKPT ?= $(firstword $(shell ls -t $(RUNS)/version_*/checkpoints/best.ckpt 2>/dev/null))
+# A run keeps the configuration that it was trained with.
+EVAL_CONFIG = $(or $(CONFIG),$(patsubst %/checkpoints/best.ckpt,%/config.yaml,$(CKPT)))
+
+.PHONY: help demo test test-fast eval lint notebooks clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[dev]
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+demo: $(VENV)/installed ## train on the generated benchmark (3 minutes), evaluate, answer three sentences
+	$(BIN)/lightning fit --config synthetic.yaml --trainer.max_time 00:00:03:00
+	$(BIN)/python -m dreamprvr.demo
+
+test: $(VENV)/installed ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/installed ## the tests without those marked slow
+	$(BIN)/python -m pytest -m 'not slow'
+
+eval: $(VENV)/installed ## test a checkpoint: make eval [CONFIG=tvr.yaml] [CKPT=FILE]; default: the newest run
+	@test -n "$(CKPT)" || { echo "no run yet: make demo, or give CKPT=FILE CONFIG=FILE"; exit 2; }
+	$(BIN)/lightning test --config $(EVAL_CONFIG) --ckpt_path $(CKPT)
+
+lint: $(VENV)/installed ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+notebooks: $(VENV)/installed ## run the notebooks
+	$(BIN)/python -m pytest --nbmake notebooks -W default
+
+clean: ## remove the environment and caches; data and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info build
