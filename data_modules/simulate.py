@@ -30,7 +30,7 @@ from data_modules.tables import write_tables
 from dreamprvr.errors import UserError
 
 RECORD = "simulate.json"
-VERSION = 1  # raise it when the same settings give other data
+VERSION = 2  # raise it when the same settings give other data
 CHUNK = 2048  # sentences whose token states are in memory at once
 
 
@@ -38,7 +38,11 @@ class Encoder(Protocol):
     """What is needed of a sentence encoder (see `TextEncoder`)."""
 
     name: str
-    dim: int
+
+    @property
+    def dim(self) -> int:
+        """Size of a token feature."""
+        ...
 
     def encode(self, sentences: Sequence[str], progress: bool = True) -> list[np.ndarray]:
         """Token features (L, dim) of each sentence."""

@@ -26,12 +26,12 @@ class Mixture:
     """
 
     signal: float = 1.0
-    confusion: float = 3.0
-    distractor: float = 0.7
-    scene: float = 2.0
-    nuisance: float = 6.0
+    confusion: float = 1.0
+    distractor: float = 0.6
+    scene: float = 1.0
+    nuisance: float = 4.0
     nuisance_rank: int = 24
-    noise: float = 4.0
+    noise: float = 2.0
 
 
 @dataclass(frozen=True)

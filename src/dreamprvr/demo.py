@@ -57,7 +57,7 @@ def main() -> None:
     print(results_table(evaluate_baselines(data) | {"DreamPRVR": model}))
 
     module.top_k = SHOWN_VIDEOS
-    hits = [batch for batch in trainer.predict(module, datamodule=data)[1] if batch is not None]
+    _, hits = trainer.predict(module, datamodule=data) or ([], [])  # of the gallery: nothing
     answers = records(hits[0], data.annotations("test"), network.num_clips)
     show_answers(data, answers)
 

@@ -104,9 +104,11 @@ def _open_parquet(path: Path) -> tuple[Callable[[list[Record]], None], Callable[
     import pyarrow.parquet as pq
 
     hit = pa.struct(
-        [("video_id", pa.string()), ("score", pa.float32()), ("clip", pa.int32())]
-        + [("frame", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]
-    )
+        {
+            "video_id": pa.string(), "score": pa.float32(), "clip": pa.int32(),
+            "frame": pa.int32(), "start": pa.float64(), "end": pa.float64(),
+        }
+    )  # fmt: skip
     schema = pa.schema([("query_id", pa.string()), ("hits", pa.list_(hit))])
     writer = pq.ParquetWriter(path, schema)
 

@@ -73,7 +73,7 @@ def _convert(arguments: list[str]) -> int:
 
 def _simulate(arguments: list[str]) -> int:
     parser = _Parser(prog="lightning data simulate", epilog=CONFIG_HELP,
-                     description="Real annotations to a data set with stand-in features.")  # fmt: skip
+                     description="Real annotations to a data set.")  # fmt: skip
     add = parser.add_argument
     add("--annotations", type=Path, nargs="+", required=True, metavar="FILE",
         help="One file, of which a part is held out, or two: training and evaluation. "

@@ -27,7 +27,8 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"arguments are required: (?:\w+\.)?data$", lambda m: NO_DATA),
     (r"[Kk]ey ['\"](?:\w+\.)?data['\"] is required", lambda m: NO_DATA),
     (
-        r"Parser key \"data\": Does not validate.*? Errors: - (.*?) - Expected a <class 'NoneType'>",
+        r"Parser key \"data\": Does not validate.*? Errors: - (.*?) "
+        r"- Expected a <class 'NoneType'>",
         lambda m: f"data: {m[1]}",
     ),
     (

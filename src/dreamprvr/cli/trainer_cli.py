@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
@@ -21,7 +21,6 @@ from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 
 DEFAULT_ROOT = "runs"
-MONITOR = {"monitor": "val/SumR", "mode": "max", "enable_version_counter": False}
 
 
 class PRVRCLI(LightningCLI):
@@ -79,8 +78,8 @@ class PRVRCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             parser.add_argument(
-                "--init_from", type=Optional[str], default=None,
-                help="Start from the weights of this checkpoint (fine-tuning); --ckpt_path resumes.",
+                "--init_from", type=str | None, default=None,
+                help="Start from this checkpoint's weights (fine-tuning); --ckpt_path resumes.",
             )  # fmt: skip
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})
@@ -148,7 +147,12 @@ class PRVRCLI(LightningCLI):
                 )  # fmt: skip
             if config.enable_checkpointing is not False:
                 callbacks += [
-                    ModelCheckpoint(filename="best", **MONITOR),
+                    ModelCheckpoint(
+                        filename="best",
+                        monitor="val/SumR",
+                        mode="max",
+                        enable_version_counter=False,
+                    ),
                     ModelCheckpoint(filename="last", enable_version_counter=False),
                 ]
             if kwargs.get("logger") or config.logger:

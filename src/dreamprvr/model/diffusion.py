@@ -30,6 +30,13 @@ class Diffusion(nn.Module):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
+        self.signal: Tensor
+        self.noise: Tensor
+        self.inverse_signal: Tensor
+        self.inverse_noise: Tensor
+        self.mean_start: Tensor
+        self.mean_current: Tensor
+        self.deviation: Tensor
         beta = cosine_betas(steps)
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         previous = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])

@@ -19,7 +19,8 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
         if isinstance(module, (InputProjection, PositionEmbedding))
         for parameter in module.norm.parameters()
     }
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
