@@ -63,6 +63,16 @@ class Results(Callback):
                 print(f"best checkpoint: {checkpoint}")
 
     @rank_zero_only
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """After Ctrl-C say how to go on."""
+        last = Path(trainer.log_dir or "") / "checkpoints" / "last.ckpt"
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+            resume = f"resume with --ckpt_path {last}" if last.exists() else "no epoch was finished"
+            print(f"\ninterrupted: {resume}")
+
+    @rank_zero_only
     def _report(self, trainer: Trainer, name: str, found: dict[str, float]) -> None:
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
