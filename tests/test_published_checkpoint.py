@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import sys
 import types
 from collections.abc import Callable
@@ -117,6 +118,18 @@ def test_the_written_file_is_a_checkpoint_of_ours(tmp_path: Path) -> None:
         assert torch.equal(scores, expected(*given))
     # and they are those of the trained weights
     assert not torch.allclose(scores, group("eval")["scores"], atol=1e-3)
+
+
+@needs_reference
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"^cannot write \S*out\.ckpt: File too large$"):
+            import_checkpoint(SAMPLE, tmp_path / "out.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_reference

@@ -65,7 +65,7 @@ def main() -> None:
 def show_answers(data: Synthetic, answers: list[Record]) -> None:
     """Print three captions of different videos, the videos found, and the truth."""
     queries = data.annotations("test").queries.set_index("query_id")
-    for answer in answers[:: len(answers) // 3][:3]:
+    for answer in answers[:: max(1, len(answers) // 3)][:3]:
         query = queries.loc[answer["query_id"]]
         start, end = query["moments"][0]
         print(f'\n"{query["text"]}"   (truth: {query["video_ids"][0]}, {start:.0f}-{end:.0f} s)')

@@ -5,7 +5,7 @@ the optimizer entry names classes of a package that no user has. It is read as d
 are replaced by an empty stand-in, and any other class is refused.
 """
 
-import pickle
+import io
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,8 +143,10 @@ def import_checkpoint(
             **({"objective": objective} if objective else {}),
         },
     }
+    content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
+    torch.save(checkpoint, content)
     with atomic_path(Path(target)) as partial:
-        torch.save(checkpoint, partial)
+        partial.write_bytes(content.getbuffer())
     return found.remarks
 
 
@@ -162,7 +164,9 @@ def _load(path: Path) -> dict[str, Any]:
             )
         with torch.serialization.safe_globals([(_StandIn, name) for name in foreign]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError):
+    except UserError:
+        raise
+    except Exception:  # the unpickler raises anything when it reads a damaged file
         raise UserError(f"{path} is damaged or not a checkpoint that torch wrote") from None
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise UserError(f"{path} has no state_dict: it is not a released checkpoint")
