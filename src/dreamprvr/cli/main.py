@@ -61,6 +61,10 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 calls a function that torch 2.13 renamed
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # evaluation needs none of the callbacks that training saved
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+    # a resumed run goes on in its folder, and wandb's files lie there too; nothing is lost
+    warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
     )

@@ -1,0 +1,110 @@
+"""Runs the command line in process, on tiny data sets."""
+
+import os
+import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from lightning import Callback, LightningModule, Trainer
+
+from data_modules.base import FeatureSet, PRVRDataModule
+from data_modules.schema import Annotations
+from data_modules.testing import write_tiny
+from dreamprvr.cli.main import main
+
+DATA = "cli.running.Tiny"
+GOLDEN = "cli.running.Golden"
+
+
+class Tiny(PRVRDataModule):
+    """A few videos; the duration of the first is not known, the others are 10, 20, ... s long."""
+
+    collection = "tiny"
+    feature_sets = {"standard": FeatureSet("FeatureData/tiny", "TextData/text.hdf5", 6, 5)}
+
+    def read_annotations(self, split: str) -> Annotations:
+        table = super().read_annotations(split)
+        durations = [float("nan"), *(10.0 * i for i in range(1, len(table.videos)))]
+        return Annotations(table.videos.assign(duration=durations), table.queries)
+
+
+class Golden(Tiny):
+    """The feature sizes of the published file among the references."""
+
+    feature_sets = {"standard": FeatureSet("FeatureData/golden", "TextData/golden.hdf5", 24, 20)}
+
+
+class Interrupt(Callback):
+    """Ctrl-C when the second epoch starts."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+
+class Result(NamedTuple):
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: str | Path) -> Result:
+    """`lightning ARGUMENTS` in the working directory."""
+    out, err = StringIO(), StringIO()
+    code: Any = 0
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setattr(sys, "argv", ["lightning", *map(str, arguments)])
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line in which a command refuses its arguments."""
+    result = run(*arguments)
+    assert result.code == 2, result
+    lines = result.err.strip().splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in result.out + result.err
+    return lines[0].removeprefix("error: ")
+
+
+def write_config(
+    folder: Path, dataset: type[PRVRDataModule] = Tiny, epochs: int = 2, **network: Any
+) -> Path:
+    """A tiny data set in `folder/data` and the configuration that trains on it."""
+    if not (folder / "data" / dataset.collection).exists():
+        write_tiny(dataset, folder / "data", train=7, val=4)
+    config = {
+        "data": {
+            "class_path": f"cli.running.{dataset.__name__}",
+            "init_args": {
+                "root": os.fspath(folder / "data"), "batch_size": 3, "eval_batch_size": 3,
+                "query_batch_size": 4, "num_workers": 0,
+            },
+        },
+        "model": {
+            "network": {
+                "hidden_size": 8, "num_heads": 2, "max_frames": 8, "num_clips": 4,
+                "diffusion_steps": 2, "gaussian_widths": [1.0], **network,
+            },
+        },
+        "trainer": {
+            "accelerator": "cpu", "max_epochs": epochs, "enable_progress_bar": False,
+            "log_every_n_steps": 1, "enable_model_summary": False,
+        },
+    }  # fmt: skip
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
