@@ -135,7 +135,6 @@ def import_checkpoint(
         "global_step": 0,
         "pytorch-lightning_version": lightning.__version__,
         "state_dict": {f"network.{name}": value for name, value in found.state_dict.items()},
-        "loops": {},
         "callbacks": {},
         "hyper_parameters": {
             **found.sizes._asdict(),

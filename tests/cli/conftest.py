@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from cli.running import Result, run, write_config
 
 
 @pytest.fixture(scope="session")
 def _original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

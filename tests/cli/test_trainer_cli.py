@@ -63,7 +63,7 @@ def test_fit_fills_the_run_folder(trained: Path, fit_output: Result) -> None:
     header, row, where = fit_output.out.strip().splitlines()[-3:]
     assert header.split() == list(COLUMNS)
     assert row.startswith("validation, epoch ")
-    assert where == "best checkpoint: " + where.removeprefix("best checkpoint: ")
+    assert where.startswith("best checkpoint: ")
     assert where.endswith("best.ckpt")
     table = pd.read_csv(trained / "metrics.csv")
     assert {"loss", "train/total", *(f"val/{name}" for name in COLUMNS)} <= set(table)
@@ -261,12 +261,8 @@ def test_fine_tuning_starts_from_the_imported_weights(imported: Path) -> None:
 
 @needs_reference
 def test_imported_weights_are_no_training_to_resume(imported: Path) -> None:
-    line = refused("fit", *CONFIG_GOLDEN(), "--ckpt_path", imported)
+    line = refused("fit", "--config", write_config(Path.cwd(), Golden), "--ckpt_path", imported)
     assert "use --init_from" in line
-
-
-def CONFIG_GOLDEN() -> tuple[str, str]:
-    return ("--config", str(write_config(Path.cwd(), Golden)))
 
 
 # Refusals

@@ -1,6 +1,7 @@
 """fit, validate, test and predict."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ class PRVRCLI(LightningCLI):
         else:
             kwargs["logger"] = False
             self.save_config_callback = None
+            # of the callback that kept the best checkpoint, which evaluation does not use
+            warnings.filterwarnings("ignore", message="The dirpath has changed")
         if self.subcommand == "predict":
             callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         config.callbacks = [*(config.callbacks or []), *callbacks]
