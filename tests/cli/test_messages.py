@@ -5,7 +5,6 @@ from cli.running import DATA, refused, write_config
 
 from dreamprvr.cli.messages import NO_DATA, clear
 
-
 CPU = ("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1")
 
 

@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ActionConfigFile
 
 from dreamprvr.errors import UserError
@@ -37,4 +38,9 @@ class FindConfigFile(ActionConfigFile):
     @staticmethod
     def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
         """Merge the file that `value` names into `cfg`."""
-        ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
+        path = find_config(value)
+        try:
+            yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"--config {value} is not YAML: {error}") from None
+        ActionConfigFile.apply_config(parser, cfg, dest, path)

@@ -21,6 +21,10 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         lambda m: f"data: {m[1]} is not a data set (a subclass of PRVRDataModule); {DATASETS}",
     ),
     (
+        r"Import path does not correspond to a subclass of PRVRDataModule.*Given value: (\S+)",
+        lambda m: f"data: {m[1]} is not a data set (a subclass of PRVRDataModule); {DATASETS}",
+    ),
+    (
         r"Expected a dot import path string: (\S+)",
         lambda m: f"data: there is no data set {m[1]}; {DATASETS}",
     ),
