@@ -59,7 +59,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def test_fit_fills_the_run_folder(trained: Path, fit_output: Result) -> None:
     names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
-    assert names == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    kept = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert names == {"config.yaml", "hparams.yaml", "metrics.csv"} | kept
     header, row, where = fit_output.out.strip().splitlines()[-3:]
     assert header.split() == list(COLUMNS)
     assert row.startswith("validation, epoch ")

@@ -63,6 +63,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     # evaluation needs none of the callbacks that training saved
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+    # predict_step has no answer for a batch of the gallery
+    warnings.filterwarnings("ignore", message="predict returned None.*")
     # a resumed run goes on in its folder, and wandb's files lie there too; nothing is lost
     warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

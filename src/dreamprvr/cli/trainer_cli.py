@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ class PRVRCLI(LightningCLI):
                 "--init_from", type=str | None, default=None,
                 help="Start from this checkpoint's weights (fine-tuning); --ckpt_path resumes.",
             )  # fmt: skip
+        else:  # a run's config.yaml has it
+            parser.add_argument("--init_from", type=Any, default=None, help=SUPPRESS)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})
         if subcommand == "predict":
@@ -98,7 +101,9 @@ class PRVRCLI(LightningCLI):
         if not self.config.get("subcommand"):
             return
         name = self.config.subcommand
-        path = self.config[name].get("ckpt_path") or self.config[name].get("init_from")
+        path = self.config[name].get("ckpt_path")
+        if name == "fit":
+            path = path or self.config[name].get("init_from")
         if not path:
             if name != "fit":
                 raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
