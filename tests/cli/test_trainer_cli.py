@@ -235,7 +235,9 @@ def test_an_imported_checkpoint_scores_as_the_golden_network(imported: Path) -> 
     result = run("predict", *shared, "--output", "hits.jsonl")
     assert result.code == 0, result
     assert "network.hidden_size is 32, as in the checkpoint (8 is configured)" in result.out
-    scores, queries, videos = answers(tiny(Golden, 128, 32), golden.network())
+    network = golden.network()
+    network.load_state_dict(golden.group("after"))
+    scores, queries, videos = answers(tiny(Golden, 128, 32), network)
     for line, row, query in zip(read_lines(Path("hits.jsonl")), scores, queries, strict=True):
         assert line["query_id"] == query
         found = {hit["video_id"]: hit["score"] for hit in line["hits"]}
