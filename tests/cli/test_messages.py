@@ -37,9 +37,9 @@ def test_no_data_set() -> None:
 
 
 def test_an_unknown_data_set() -> None:
-    line = refused("fit", "--data", "Kitchen")
+    line = refused("fit", "--data", "Sauna")
     assert line == (
-        "data: there is no data set Kitchen; `lightning datasets` lists those that are installed"
+        "data: there is no data set Sauna; `lightning datasets` lists those that are installed"
     )
 
 
