@@ -1,6 +1,5 @@
 """The verbs that train nothing: data check, convert, simulate and baselines; datasets; import."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,17 +15,12 @@ from data_modules.splits import hold_out, join
 from data_modules.text_encoder import TextEncoder
 from dreamprvr.baseline_evaluation import evaluate_baselines
 from dreamprvr.cli.configured import configured
+from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.errors import UserError
 from dreamprvr.published_checkpoint import FeatureSizes, import_checkpoint
 from dreamprvr.table import results_table
 
 Verb = Callable[[list[str]], int]
-CONFIG_HELP = "Further options: --config FILE, --data.root DIR, and all others of `fit`."
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def run_light_verb(arguments: list[str]) -> int:
@@ -44,23 +38,21 @@ def run_light_verb(arguments: list[str]) -> int:
 
 
 def _check(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning data check", description="Check a data set.",
-                     epilog=CONFIG_HELP)  # fmt: skip
-    _, rest = parser.parse_known_args(arguments)
+    parser = VerbParser("data check", "Check a data set.")
+    _, rest = parser.split(arguments)
     report = check(_data(rest))
     print(report.text())
     return 0 if report.ok else 1
 
 
 def _convert(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning data convert", description="Big file to feature.hdf5.",
-                     epilog=CONFIG_HELP)  # fmt: skip
+    parser = VerbParser("data convert", "Big file to feature.hdf5.")
     parser.add_argument(
         "folder", nargs="?", type=Path,
         help="Folder of feature.bin; without it, that of the configured data set.",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, help="File to write [FOLDER/feature.hdf5].")
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.split(arguments)
     folder = options.folder
     if folder is None:
         data = _data(rest)
@@ -72,8 +64,7 @@ def _convert(arguments: list[str]) -> int:
 
 
 def _simulate(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning data simulate", epilog=CONFIG_HELP,
-                     description="Real annotations to a data set.")  # fmt: skip
+    parser = VerbParser("data simulate", "Real annotations to a data set.")
     add = parser.add_argument
     add("--annotations", type=Path, nargs="+", required=True, metavar="FILE",
         help="One file, of which a part is held out, or two: training and evaluation. "
@@ -84,7 +75,7 @@ def _simulate(arguments: list[str]) -> int:
     add("--hold_out", type=float, default=0.2, help="Share of a single file's videos for val.")
     add("--rows_per_second", type=float, default=Simulation.rows_per_second)
     add("--seed", type=int, default=0)
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.split(arguments)
     data = _data(rest)
     annotations = _read(options.annotations, options.durations, options.hold_out, options.seed)
     settings = Simulation(
@@ -120,9 +111,8 @@ def _read(files: list[Path], durations: list[Path], fraction: float, seed: int) 
 
 
 def _baselines(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning data baselines", epilog=CONFIG_HELP,
-                     description="Chance, mean pooling and max over time.")  # fmt: skip
-    _, rest = parser.parse_known_args(arguments)
+    parser = VerbParser("data baselines", "Chance, mean pooling and max over time.")
+    _, rest = parser.split(arguments)
     data = _data(rest)
     data.prepare_data()
     print(results_table(evaluate_baselines(data)))
@@ -130,8 +120,8 @@ def _baselines(arguments: list[str]) -> int:
 
 
 def _datasets(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning datasets", description="List the installed benchmarks.")
-    parser.parse_args(arguments)
+    parser = VerbParser("datasets", "List the installed benchmarks.", configured=False)
+    parser.only(arguments)
     classes = import_plugins()
     for name, point in installed_datasets().items():
         if name in classes:
@@ -143,11 +133,10 @@ def _datasets(arguments: list[str]) -> int:
 
 
 def _import(arguments: list[str]) -> int:
-    parser = _Parser(prog="lightning import-checkpoint", epilog=CONFIG_HELP,
-                     description="Read a checkpoint that the authors released.")  # fmt: skip
+    parser = VerbParser("import-checkpoint", "Read a checkpoint that the authors released.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="File to write.")
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.split(arguments)
     import_plugins()
     cli = configured(rest)
     hparams = cli.model.hparams

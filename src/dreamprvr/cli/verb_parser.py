@@ -1,0 +1,75 @@
+"""Parses the verbs that train nothing: a few options of their own, and all those of `fit`."""
+
+import argparse
+import difflib
+import re
+from typing import NoReturn
+
+from dreamprvr.errors import UserError
+
+_OPTION = re.compile(r"-(?!\d|$)")  # neither a negative number nor a lone dash
+
+
+class VerbParser(argparse.ArgumentParser):
+    """Knows a verb's own options, and leaves those of `fit` to be parsed by `configured`.
+
+    Args:
+        verb: e.g. "data check".
+        description: what the verb does, for its help.
+        configured: whether the options of `fit` are allowed as well.
+    """
+
+    def __init__(self, verb: str, description: str, configured: bool = True) -> None:
+        further = "Further options: --config FILE, --data.root DIR, and all others of `fit`."
+        super().__init__(
+            prog=f"lightning {verb}", description=description,
+            epilog=further if configured else None, allow_abbrev=False,
+        )  # fmt: skip
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as one line."""
+        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+
+    def split(self, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The verb's own options, parsed, and the words that are left for `fit`'s parser.
+
+        argparse's `parse_known_args` would take the value of an option that it does not know for
+        a positional argument.
+
+        Raises:
+            UserError: an own option is misspelt, missing or has a bad value.
+        """
+        own: list[str] = []
+        rest: list[str] = []
+        value_goes_to = own
+        for word in arguments:
+            if not _OPTION.match(word):
+                value_goes_to.append(word)
+                value_goes_to = own
+            elif self._is_own(word):
+                own.append(word)
+                value_goes_to = own
+            else:
+                self._refuse_misspelt(word.partition("=")[0])
+                rest.append(word)
+                value_goes_to = own if "=" in word else rest
+        return self.parse_args(own), rest
+
+    def only(self, arguments: list[str]) -> argparse.Namespace:
+        """The verb's own options where there may be no others."""
+        options, rest = self.split(arguments)
+        if rest:
+            raise UserError(f"{self.prog}: unknown option {rest[0]}")
+        return options
+
+    def _is_own(self, word: str) -> bool:
+        # -oFILE is short for -o FILE
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        return name in self._option_string_actions
+
+    def _refuse_misspelt(self, option: str) -> None:
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = [name for name in known if name.startswith(option)]
+        near += difflib.get_close_matches(option, known, n=1, cutoff=0.8)
+        if near:
+            raise UserError(f"{self.prog}: unknown option {option} (did you mean {near[0]}?)")
