@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
@@ -10,6 +11,11 @@ from dreamprvr.model.config import NetworkConfig
 from dreamprvr.module import PRVRModule
 from dreamprvr.training import encode_batch
 
+QUIET = [
+    # what the command line silences too, for the same reasons
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (".*does not have many workers", ".*LeafSpec", "predict returned None")
+]
 NETWORK = NetworkConfig(
     hidden_size=8, num_heads=2, max_frames=8, num_clips=4, diffusion_steps=2,
     gaussian_widths=(1.0,),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cli.running import Tiny
 from lightning import Trainer
-from recorder import NETWORK, Recorder, module, trainer
+from recorder import NETWORK, QUIET, Recorder, module, trainer
 from torch import Tensor
 
 from data_modules.testing import write_tiny
@@ -17,11 +17,7 @@ from dreamprvr.module import PRVRModule
 from dreamprvr.objective.objective import ObjectiveConfig
 from dreamprvr.optim.schedule import warmup_linear
 
-pytestmark = [
-    # what the command line silences too, for the same reasons
-    pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (".*does not have many workers", ".*LeafSpec", "predict returned None")
-]
+pytestmark = QUIET
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
+import gc
 import json
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,13 +8,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import recorder
 import torch
+from cli.running import Tiny
+from lightning import Callback, Trainer
+from limits import full_disk
 
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.testing import write_tiny
 from dreamprvr.callbacks.predictions import PredictionWriter, records
 from dreamprvr.errors import UserError
 from dreamprvr.prediction import QueryHits
 
+pytestmark = recorder.QUIET
 TABLE = Annotations(
     pd.DataFrame(
         [("vidéo", 64.0, "test", ""), ("b", float("nan"), "test", ""), ("c", 10.0, "test", "")],
@@ -28,26 +36,14 @@ HITS = QueryHits(
     frame=torch.tensor([[1, 2], [127, 0]]),
 )
 EXPECTED = [
-    {
-        "query_id": "q2",
-        "hits": [
-            {"video_id": "vidéo", "score": 0.5, "clip": 0, "frame": 1, "start": 0.0, "end": 2.0},
-            {"video_id": "b", "score": 0.25, "clip": 3, "frame": 2},
-        ],
-    },
-    {
-        "query_id": "q0",
-        "hits": [
-            {
-                "video_id": "c", "score": 1.0, "clip": 31, "frame": 127,
-                "start": 9.6875, "end": 10.0,
-            },
-            {
-                "video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0,
-                "start": 32.0, "end": 34.0,
-            },
-        ],
-    },
+    {"query_id": "q2", "hits": [
+        {"video_id": "vidéo", "score": 0.5, "clip": 0, "frame": 1, "start": 0.0, "end": 2.0},
+        {"video_id": "b", "score": 0.25, "clip": 3, "frame": 2},
+    ]},
+    {"query_id": "q0", "hits": [
+        {"video_id": "c", "score": 1.0, "clip": 31, "frame": 127, "start": 9.6875, "end": 10.0},
+        {"video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0, "start": 32.0, "end": 34.0},
+    ]},
 ]  # fmt: skip
 MORE = QueryHits(*(part[:1] for part in HITS))._replace(query=torch.tensor([1]))
 
@@ -105,7 +101,10 @@ def test_an_unfinished_file_has_another_name(tmp_path: Path, name: str) -> None:
     writer = PredictionWriter(tmp_path / name)
     writer.on_predict_start(trainer(), MODULE)
     writer.on_predict_batch_end(trainer(), MODULE, HITS, None, 0)
-    writer._close()
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.partial"}
+    assert (tmp_path / name).read_text() == "of an earlier run"
+    writer.on_exception(trainer(), MODULE, KeyboardInterrupt())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "of an earlier run"
 
 
@@ -126,3 +125,76 @@ def test_several_devices(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one device"):
         PredictionWriter(tmp_path / "a.jsonl").on_predict_start(trainer(2), MODULE)
     assert list(tmp_path.iterdir()) == []
+
+
+# Failures
+
+
+def many() -> QueryHits:
+    """Hits of 200 queries, more than any buffer holds."""
+    rows = torch.randint(3, (200, 50))
+    return QueryHits(torch.arange(200) % 3, rows, torch.rand(200, 50), rows, rows)
+
+
+@pytest.mark.parametrize(("hits", "size"), [(HITS, 100), (many(), 1 << 16)])
+@pytest.mark.parametrize("name", ["answers.jsonl", "answers.parquet"])
+def test_a_full_disk(tmp_path: Path, name: str, hits: QueryHits, size: int) -> None:
+    """Noticed as the file is closed, or before."""
+    path = tmp_path / name
+    path.write_text("of an earlier run")
+    writer = PredictionWriter(path)
+    writer.on_predict_start(trainer(), MODULE)
+    with pytest.raises(UserError) as caught, full_disk(size):  # noqa: PT012
+        writer.on_predict_batch_end(trainer(), MODULE, hits, None, 0)
+        writer.on_predict_end(trainer(), MODULE)
+    assert str(caught.value).startswith(f"cannot write {path}: File too large; make room there")
+    with full_disk(size):
+        writer.on_exception(trainer(), MODULE, caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert path.read_text() == "of an earlier run"
+    del writer
+    gc.collect()  # what is not closed would complain
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    writer = PredictionWriter(tmp_path / "file" / "a.jsonl")
+    with pytest.raises(UserError, match=r"^cannot write \S*a\.jsonl: File exists; .*--output$"):
+        writer.on_predict_start(trainer(), MODULE)
+    writer.on_exception(trainer(), MODULE, UserError("that"))
+
+
+def test_a_folder_of_that_name_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"a\.jsonl is a folder: name a file in it"):
+        PredictionWriter(tmp_path / "a.jsonl").on_predict_start(trainer(), MODULE)
+    assert list((tmp_path / "a.jsonl").iterdir()) == []
+
+
+class Fail(Callback):
+    """Raises after the first batch of queries."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_predict_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if _[1] is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError(5, "a read")])
+def test_the_trainer_cleans_up(tmp_path: Path, error: BaseException) -> None:
+    write_tiny(Tiny, tmp_path / "data")
+    data = Tiny(tmp_path / "data", query_batch_size=2, num_workers=0, max_frames=8, num_clips=4)
+    path = tmp_path / "out" / "hits.jsonl"
+    runner = recorder.trainer(PredictionWriter(path), Fail(error))
+    # Lightning turns Ctrl-C into an exit, and ignores the next one
+    expected = SystemExit if isinstance(error, KeyboardInterrupt) else type(error)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(expected):
+        runner.predict(recorder.module(), data, return_predictions=False)
+    signal.signal(signal.SIGINT, handler)
+    assert list(path.parent.iterdir()) == []
+    again = recorder.trainer(PredictionWriter(path))
+    again.predict(recorder.module(), data, return_predictions=False)
+    assert [p.name for p in path.parent.iterdir()] == ["hits.jsonl"]

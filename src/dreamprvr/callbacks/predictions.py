@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from dreamprvr.prediction import QueryHits, clip_seconds
 
 SUFFIXES = (".jsonl", ".parquet")
 Record = dict[str, Any]
+Writer = tuple[Callable[[list[Record]], None], Callable[[], None]]  # writes a batch; closes
 
 
 class PredictionWriter(Callback):
     """Streams hits to a file; it appears under its name only once it is complete.
+
+    Whatever ends the command before that, a file of an earlier run stays as it was and nothing
+    else is left behind.
 
     A line holds `query_id` and `hits`, the best videos first, each with `video_id`, `score`,
     `clip` and `frame` (indices of the best clip and frame) and, where the video's duration is
@@ -26,6 +31,10 @@ class PredictionWriter(Callback):
 
     Args:
         output: path ending in .jsonl or .parquet.
+
+    Raises:
+        UserError: the name ends otherwise, pyarrow is missing, or (later) the file cannot be
+            written: no room, no permission.
     """
 
     def __init__(self, output: Path) -> None:
@@ -35,17 +44,19 @@ class PredictionWriter(Callback):
             _require_pyarrow()
         self.output = output
         self.partial = output.with_name(output.name + ".partial")
-        self._write: Callable[[list[Record]], None]
-        self._close: Callable[[], None]
+        self._writer: Writer | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
         if trainer.world_size > 1:
             raise UserError("predict writes one file: run it on one device (--trainer.devices 1)")
         self.table: Annotations = trainer.datamodule.annotations("test")  # type: ignore[attr-defined]
-        self.output.parent.mkdir(parents=True, exist_ok=True)
+        if self.output.is_dir():
+            raise UserError(f"--output {self.output} is a folder: name a file in it")
         opener = _open_jsonl if self.output.suffix == ".jsonl" else _open_parquet
-        self._write, self._close = opener(self.partial)
+        with self._one_line():
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = opener(self.partial)
 
     def on_predict_batch_end(
         self,
@@ -56,14 +67,41 @@ class PredictionWriter(Callback):
         **__: Any,
     ) -> None:
         """Write the hits of a batch of queries."""
-        if outputs is not None:
-            self._write(records(outputs, self.table, pl_module.hparams["network"]["num_clips"]))
+        if outputs is not None and self._writer:
+            found = records(outputs, self.table, pl_module.hparams["network"]["num_clips"])
+            with self._one_line():
+                self._writer[0](found)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the file its name."""
-        self._close()
-        os.replace(self.partial, self.output)
-        print(f"written to {self.output}")
+        if self._writer:
+            with self._one_line():
+                self._writer[1]()
+                os.replace(self.partial, self.output)
+            self._writer = None
+            print(f"written to {self.output}")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Remove the unfinished file."""
+        if self._writer:
+            # closing writes what is buffered, so a full disk fails again; or it is closed already
+            with suppress(OSError, ValueError):
+                self._writer[1]()
+            with suppress(OSError):
+                self.partial.unlink()
+            self._writer = None
+
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise UserError(
+                f"cannot write {self.output}: {reason}; make room there, or give another --output"
+            ) from None
 
 
 def records(hits: QueryHits, table: Annotations, num_clips: int) -> list[Record]:
@@ -90,7 +128,7 @@ def records(hits: QueryHits, table: Annotations, num_clips: int) -> list[Record]
     return result
 
 
-def _open_jsonl(path: Path) -> tuple[Callable[[list[Record]], None], Callable[[], None]]:
+def _open_jsonl(path: Path) -> Writer:
     file = path.open("w", encoding="utf-8")
 
     def write(batch: list[Record]) -> None:
@@ -99,7 +137,7 @@ def _open_jsonl(path: Path) -> tuple[Callable[[list[Record]], None], Callable[[]
     return write, file.close
 
 
-def _open_parquet(path: Path) -> tuple[Callable[[list[Record]], None], Callable[[], None]]:
+def _open_parquet(path: Path) -> Writer:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -110,12 +148,17 @@ def _open_parquet(path: Path) -> tuple[Callable[[list[Record]], None], Callable[
         }
     )  # fmt: skip
     schema = pa.schema([("query_id", pa.string()), ("hits", pa.list_(hit))])
-    writer = pq.ParquetWriter(path, schema)
+    file = path.open("wb")
+    writer = pq.ParquetWriter(file, schema)
 
     def write(batch: list[Record]) -> None:
         writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
-    return write, writer.close
+    def close() -> None:
+        with file:
+            writer.close()
+
+    return write, close
 
 
 def _require_pyarrow() -> None:
