@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from cli.running import DATA, refused, run
 
+from data_modules import text_encoder
 from data_modules.captions import read_captions
+from data_modules.simulated_video import Simulation
 from data_modules.tables import read_tables
 from data_modules.text_encoder import TextEncoder
-from dreamprvr.cli import light_verbs
+from dreamprvr.cli import simulate_verb
 
 SIMULATE = ("data", "simulate", "--data", DATA, "--data.root", "sim", "--annotations")
 CSV = ("--durations", "one.csv", "two.csv")
@@ -36,7 +38,7 @@ class WordEncoder:
 @pytest.fixture(autouse=True)
 def _files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Annotations of each benchmark in the working directory, and no real encoder."""
-    monkeypatch.setattr(light_verbs, "TextEncoder", WordEncoder)
+    monkeypatch.setattr(text_encoder, "TextEncoder", WordEncoder)
     entry = {"timestamps": [[1, 4]], "sentences": ["a man runs"]}
     activitynet = {f"v_{i}": {"duration": 10.0 + i, **entry} for i in range(5)}
     Path("all.json").write_text(json.dumps(activitynet))
@@ -115,6 +117,11 @@ def test_refusals(options: list[str], line: str) -> None:
     assert not Path("sim").exists()
 
 
+def test_the_default_density_is_that_of_the_library() -> None:
+    default = simulate_verb._parser().get_default("rows_per_second")
+    assert default == Simulation.rows_per_second
+
+
 def test_annotations_are_required() -> None:
     line = refused(*SIMULATE[:-1])
     assert line.startswith("lightning data simulate: the following arguments are required: --anno")
@@ -122,7 +129,7 @@ def test_annotations_are_required() -> None:
 
 def test_an_encoder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers")
-    monkeypatch.setattr(light_verbs, "TextEncoder", TextEncoder)
+    monkeypatch.setattr(text_encoder, "TextEncoder", TextEncoder)
     line = refused(*SIMULATE, "all.json", "--encoder", "no/such-model")
     assert line.startswith("text encoder 'no/such-model' is not on this machine")
     assert not Path("sim").exists()

@@ -3,6 +3,8 @@
 from argparse import SUPPRESS
 from typing import Any
 
+from data_modules.base import PRVRDataModule
+from data_modules.plugins import import_plugins
 from dreamprvr.cli.trainer_cli import PRVRCLI
 from dreamprvr.errors import UserError
 
@@ -32,4 +34,10 @@ def configured(arguments: list[str]) -> PRVRCLI:
     """
     if not arguments:
         raise UserError("give --config FILE, say --config tvr.yaml")
+    import_plugins()
     return _ConfiguredCLI(run=False, args=arguments)
+
+
+def configured_data(arguments: list[str]) -> PRVRDataModule:
+    """The data set made from `fit`'s options; raises as `configured` does."""
+    return configured(arguments).datamodule

@@ -58,9 +58,13 @@ class VerbParser(argparse.ArgumentParser):
     def only(self, arguments: list[str]) -> argparse.Namespace:
         """The verb's own options where there may be no others."""
         options, rest = self.split(arguments)
+        self.refuse(rest)
+        return options
+
+    def refuse(self, rest: list[str]) -> None:
+        """Raise if words are left that nobody parses."""
         if rest:
             raise UserError(f"{self.prog}: unknown option {rest[0]}")
-        return options
 
     def _is_own(self, word: str) -> bool:
         # -oFILE is short for -o FILE
