@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 
@@ -15,6 +16,7 @@ from dreamprvr.callbacks.predictions import PredictionWriter
 from dreamprvr.callbacks.random_state import RandomState
 from dreamprvr.callbacks.results import Results
 from dreamprvr.checkpoint import read_checkpoint
+from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.cli.config_files import FindConfigFile
 from dreamprvr.cli.parser import OneLineParser, namespace_items
@@ -171,7 +173,10 @@ class PRVRCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         config.callbacks = [*(config.callbacks or []), *callbacks]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        return trainer
 
 
 def run() -> None:

@@ -1,0 +1,39 @@
+"""How Lightning's checkpoints get to the disk."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from dreamprvr.atomic import atomic_path
+from dreamprvr.errors import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, which it takes once it is complete.
+
+    Lightning's own writes to the system's temporary folder. If that lies on another disk, it then
+    copies over the earlier checkpoint, and a full disk leaves neither; and it says nothing where
+    writing is not permitted.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: there is no room or no permission; the file's earlier state is kept.
+        """
+        path = Path(path)
+        content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
+        torch.save(checkpoint, content)
+        try:
+            with atomic_path(path) as partial:
+                partial.write_bytes(content.getbuffer())
+        except UserError as error:
+            last = path.with_name("last.ckpt")
+            after = f"resume with --ckpt_path {last}" if last.exists() else "start again"
+            raise UserError(f"{error}; make room there, then {after}") from None
