@@ -21,9 +21,9 @@ def slow_recalls(rank: list[int]) -> dict[str, float]:
     return result | {"SumR": sum(result.values())}
 
 
-def example(queries: int = 60, videos: int = 150) -> tuple[Tensor, Tensor]:
+def example(queries: int = 60, videos: int = 150, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Scores with many ties, and one to three true videos a query."""
-    generator = random.Random(0)
+    generator = random.Random(seed)
     scores = [[generator.randrange(-20, 10) / 30 for _ in range(videos)] for _ in range(queries)]
     positives = []
     for query in range(queries):
@@ -75,6 +75,21 @@ def test_several_true_videos_count_by_the_best() -> None:
     # the best true video shares its score with a false one
     tied = torch.tensor([[0.9, 0.9, 0.9, 0.1]])
     assert ranks(tied, torch.tensor([[0, 1, 3]])).tolist() == [2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_naming_a_true_video_twice_changes_nothing(seed: int) -> None:
+    generator = random.Random(seed)
+    scores, positives = example(queries=30, videos=generator.randrange(3, 12), seed=seed)
+    twice = []
+    for row in positives.tolist():
+        known = [video for video in row if video >= 0]
+        more = row + generator.choices([*known, -1], k=4)
+        twice.append(generator.sample(more, len(more)))
+    found = ranks(scores, torch.tensor(twice))
+    assert torch.equal(found, ranks(scores, positives))
+    rows = zip(scores.tolist(), twice, strict=True)
+    assert found.tolist() == [slow_rank(row, true) for row, true in rows]
 
 
 def test_infinite_scores_are_ranked() -> None:

@@ -23,12 +23,13 @@ def ranks(scores: Tensor, positives: Tensor) -> Tensor:
     Returns:
         (Q,) int64.
     """
-    padding = positives < 0
-    true_scores = scores.gather(1, positives.clamp(min=0))
-    best = true_scores.masked_fill(padding, -torch.inf).amax(dim=1, keepdim=True)
-    not_worse = (scores >= best).sum(dim=1)
-    # of those, the query's own true videos do not stand in its way
-    return 1 + not_worse - ((true_scores >= best) & ~padding).sum(dim=1)
+    count = scores.shape[1]
+    column = positives.where(positives >= 0, count)  # padding goes to a column of its own
+    true = torch.zeros(len(scores), count + 1, dtype=torch.bool, device=scores.device)
+    true = true.scatter(1, column, True)[:, :count]  # (Q, V); a video named twice is one video
+    best = scores.masked_fill(~true, -torch.inf).amax(dim=1, keepdim=True)
+    # the query's own true videos do not stand in its way
+    return 1 + ((scores >= best) & ~true).sum(dim=1)
 
 
 def recalls(rank: Tensor) -> dict[str, float]:
