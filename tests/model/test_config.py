@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -21,6 +22,19 @@ from dreamprvr.model.config import NetworkConfig
         ({"denoiser_blocks": 0}, "denoiser_blocks is 0; at least 1"),
         ({"softmax_temperature": 0.0}, "softmax_temperature 0.0 must be > 0"),
         ({"softmax_temperature": -0.5}, "softmax_temperature -0.5 must be > 0"),
+        ({"softmax_temperature": math.nan}, "softmax_temperature nan must be > 0"),
+        ({"dropout": -0.1}, "network.dropout is -0.1; from 0 to below 1"),
+        ({"dropout": 1.0}, "network.dropout is 1.0; from 0 to below 1"),
+        ({"input_dropout": math.nan}, "network.input_dropout is nan; from 0 to below 1"),
+        ({"clip_weight": -0.6}, "clip_weight is -0.6; at least 0"),
+        ({"frame_weight": math.nan}, "frame_weight is nan; at least 0"),
+        ({"text_perturbation": -1.0}, "text_perturbation is -1.0; at least 0"),
+        ({"gaussian_widths": (1.0, 0.0)}, r"gaussian_widths \(1.0, 0.0\) must all be > 0"),
+        ({"initial_register": "Mean"}, "initial_register is 'Mean'; one of mean, sample"),
+        ({"reverse_noise": "normal"}, "reverse_noise is 'normal'; one of register, gaussian"),
+        ({"training_noise": None}, "training_noise is None; one of register, gaussian"),
+        ({"time_table": ""}, "time_table is ''; one of random, sinusoidal"),
+        ({"padded_frames": ["zero"]}, r"padded_frames is \['zero'\]; one of zero, ignore"),
     ],
 )
 def test_what_makes_no_network_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -33,3 +47,16 @@ def test_smallest_values_are_taken() -> None:
         hidden_size=2, num_heads=1, num_registers=0, diffusion_steps=1, num_clips=1, max_frames=1
     )
     assert config.hidden_size == 2
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"initial_register": "sample", "reverse_noise": "gaussian", "training_noise": "gaussian"},
+        {"time_table": "sinusoidal", "padded_frames": "ignore"},
+        {"gaussian_widths": [], "dropout": 0, "clip_weight": 0},  # as a checkpoint gives them
+    ],
+)
+def test_all_else_is_taken(choices: dict[str, Any]) -> None:
+    config = NetworkConfig(**choices)
+    assert {name: getattr(config, name) for name in choices} == choices

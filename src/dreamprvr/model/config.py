@@ -1,7 +1,7 @@
 """Sizes and choices of the network."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin
 
 from dreamprvr.errors import UserError
 
@@ -37,6 +37,9 @@ class NetworkConfig:
         time_table: the denoiser's frozen step table: `random` N(0, 0.02), or `sinusoidal` (paper).
         padded_frames: padding takes part in the maximum over frames with score 0 (`zero`) or
             never wins (`ignore`, score -inf; paper).
+
+    Raises:
+        UserError: a value makes no network; names it and what is allowed.
     """
 
     hidden_size: int = 384
@@ -64,9 +67,10 @@ class NetworkConfig:
         least = {
             "hidden_size": 2, "num_heads": 1, "num_registers": 0, "diffusion_steps": 1,
             "num_clips": 1, "max_frames": 1, "max_words": 1, "denoiser_blocks": 1,
+            "clip_weight": 0, "frame_weight": 0, "text_perturbation": 0,
         }  # fmt: skip
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
+            if not getattr(self, name) >= smallest:  # NaN is refused too
                 raise UserError(f"network.{name} is {getattr(self, name)}; at least {smallest}")
         if self.hidden_size % self.num_heads:
             raise UserError(
@@ -75,5 +79,14 @@ class NetworkConfig:
             )
         if self.hidden_size % 2:
             raise UserError(f"network.hidden_size {self.hidden_size} must be even")
-        if self.softmax_temperature <= 0:
+        if not self.softmax_temperature > 0:
             raise UserError(f"network.softmax_temperature {self.softmax_temperature} must be > 0")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"network.{name} is {getattr(self, name)}; from 0 to below 1")
+        if not all(width > 0 for width in self.gaussian_widths):
+            raise UserError(f"network.gaussian_widths {self.gaussian_widths} must all be > 0")
+        for field in fields(self):
+            value, allowed = getattr(self, field.name), get_args(field.type)
+            if get_origin(field.type) is Literal and value not in allowed:
+                raise UserError(f"network.{field.name} is {value!r}; one of {', '.join(allowed)}")
