@@ -18,18 +18,50 @@ def test_an_unknown_option_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "key", "near"),
     [
-        ("trainer: {max_epoch: 3}", "max_epoch", "trainer.max_epochs"),
-        ("model: {network: {hiden_size: 3}}", "hiden_size", "model.network.hidden_size"),
-        ("data: {init_args: {batch_sise: 3}}", "batch_sise", "batch_size"),
+        ("trainer: {max_epoch: 3}", "trainer.max_epoch", "trainer.max_epochs"),
+        (
+            "model: {network: {hiden_size: 3}}",
+            "model.network.hiden_size", "model.network.hidden_size",
+        ),
+        (
+            "data: {init_args: {batch_sise: 3}}",
+            "data.init_args.batch_sise", "data.init_args.batch_size",
+        ),
+        ("data: {class_pth: x}", "data.class_pth", "data.class_path"),
+        ("data: {inti_args: {root: x}}", "data.inti_args.root", "data.init_args"),
+        ("batch_size: 3", "batch_size", "data.batch_size"),
+        (
+            "model: {optimizer: {init_args: {weigth_decay: 3}}}",
+            "model.optimizer.init_args.weigth_decay", "model.optimizer.init_args.weight_decay",
+        ),
+        (
+            "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.EarlyStopping, "
+            "init_args: {monitr: val/SumR}}]}",
+            "trainer.callbacks.init_args.monitr", "trainer.callbacks.init_args.monitor",
+        ),
     ],
-)
+)  # fmt: skip
 def test_an_unknown_key_of_a_file_names_the_nearest(
     tmp_path: Path, content: str, key: str, near: str
 ) -> None:
     Path("more.yaml").write_text(content + "\n")
     line = refused("fit", "--config", write_config(tmp_path), "--config", "more.yaml")
-    assert key in line
-    assert f"did you mean {near}?" in line
+    assert line == f"unknown key {key} (did you mean {near}?)"
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--data.batch_size", "data.batch_size: x is no int"),
+        ("--model.network.hidden_size", "model.network.hidden_size: x is no int"),
+        ("--model.optimizer.lr", "model.optimizer.lr: x is no float"),
+        ("--model.optimizer", "model.optimizer: there is no class x"),
+        ("--wandb", "wandb: x is no bool"),
+        ("--trainer.max_epochs", "trainer.max_epochs: x is not one of the types int, NoneType"),
+    ],
+)
+def test_a_value_of_another_type(tmp_path: Path, option: str, line: str) -> None:
+    assert refused("fit", "--config", write_config(tmp_path), option, "x") == line
 
 
 def test_no_data_set() -> None:
@@ -70,4 +102,5 @@ def test_a_message_without_a_rule_is_one_line() -> None:
 
 
 def test_nothing_is_near() -> None:
-    assert clear("Key 'qqqq' is not expected", ["model.warmup"]) == "unknown key qqqq"
+    known = ["model.warmup", "data", "data.root"]
+    assert clear("Key 'qqqq' is not expected", known) == "unknown key qqqq"

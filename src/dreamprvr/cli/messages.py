@@ -15,7 +15,24 @@ _UNKNOWN_KEYS = (
     rf"[Kk]ey {_KEY} is not expected",
     rf"No action for key {_KEY}",
 )
+_CLASS_KEYS = ("class_path", "init_args")
+
+
+def _nested(found: re.Match[str]) -> str:
+    """An unknown argument of a class, said by the parser of that class: add where it belongs."""
+    owner, key, near = found.groups()
+    # on the command line init_args may be left out
+    prefix = owner if "NestedArg(" in found.string else f"{owner}.init_args"
+    if not near and (keys := difflib.get_close_matches(key.split(".")[0], _CLASS_KEYS, n=1)):
+        prefix, near = owner, keys[0]
+    return f"unknown key {prefix}.{key}" + (f" (did you mean {prefix}.{near}?)" if near else "")
+
+
 _RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (
+        r"Parser key \"([\w.]+)\": .*?unknown key ([\w.]+)(?: \(did you mean ([\w.]+)\?\))?",
+        _nested,
+    ),
     (
         r"Import path (\S+) does not correspond to a subclass of PRVRDataModule",
         lambda m: f"data: {m[1]} is not a data set (a subclass of PRVRDataModule); {DATASETS}",
@@ -25,11 +42,24 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         lambda m: f"data: {m[1]} is not a data set (a subclass of PRVRDataModule); {DATASETS}",
     ),
     (
-        r"Expected a dot import path string: (\S+)",
+        r"Parser key \"data\": .*Expected a dot import path string: (\S+)",
         lambda m: f"data: there is no data set {m[1]}; {DATASETS}",
+    ),
+    (
+        r"Parser key \"([\w.]+)\": .*Expected a dot import path string: (\S+)",
+        lambda m: f"{m[1]}: there is no class {m[2]}",
     ),
     (r"arguments are required: (?:\w+\.)?data$", lambda m: NO_DATA),
     (r"[Kk]ey ['\"](?:\w+\.)?data['\"] is required", lambda m: NO_DATA),
+    (
+        # as with unknown keys, the parser of a class says what it knows
+        r"Parser key \"([\w.]+)\": .*(?:class_path \S+|callable class:) (\w+: .* is no \w+)",
+        lambda m: f"{m[1]}.{m[2]}",
+    ),
+    (
+        r"Parser key \"([\w.]+)\": Expected a <class '(\w+)'>\. Got value: (.*)$",
+        lambda m: f"{m[1]}: {m[3]} is no {m[2]}",
+    ),
     (
         r"Parser key \"data\": Does not validate.*? Errors: - (.*?) "
         r"- Expected a <class 'NoneType'>",
@@ -61,9 +91,13 @@ def clear(message: str, known_keys: Iterable[str]) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    """A key of the data set comes without its prefix."""
-    near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(
-        f"data.{key}", known, n=1
+    """Nearest are those that the key abbreviates; one of the data set may lack its prefix."""
+    near = (
+        sorted((name for name in known if name.startswith(key)), key=len)
+        or difflib.get_close_matches(key, known, n=1)
+        or difflib.get_close_matches(
+            f"data.{key}", [name for name in known if name.startswith("data.")], n=1
+        )
     )
     return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
 

@@ -1,6 +1,7 @@
 """The argument parser, with errors of one line."""
 
 import inspect
+from argparse import ArgumentError
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -14,11 +15,19 @@ from dreamprvr.errors import UserError
 class OneLineParser(LightningArgumentParser):
     """Raises `UserError` in place of printing usage, and names the nearest known key."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # an abbreviation that works today is ambiguous once there is a new option
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
         """Turn a parsing failure into one line."""
         if isinstance(ex, UserError):
             raise ex
-        raise UserError(clear(str(message), _known_keys(self))) from None
+        line = clear(str(message), _known_keys(self))
+        if not self.exit_on_error:
+            # the arguments of a class: the parser that asked adds the key that they belong to
+            raise ArgumentError(None, line) from ex
+        raise UserError(line) from None
 
 
 def _known_keys(parser: Any) -> Iterator[str]:
@@ -29,6 +38,7 @@ def _known_keys(parser: Any) -> Iterator[str]:
                 yield from _known_keys(subparser)
         elif action.dest == "data":
             names = inspect.signature(PRVRDataModule.__init__).parameters
+            yield "data"
             yield from (f"data.{name}" for name in names if name != "self")
         else:
             yield action.dest
