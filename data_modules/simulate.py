@@ -5,26 +5,36 @@ of a sentence encoder. Video features are *simulated* from the sentences: see
 `data_modules.simulated_video`. It is a stand-in for features that cannot be had: with it, training
 at real size can be run and methods compared with each other, never with published figures.
 
-A data set is written to a temporary folder that takes its place when it is complete. It is not
-resumable, for it is cheap: about 160 sentences a second and thread, and a minute of rows.
+The features grow in a folder beside the data set's, which takes its place when it is complete. The
+same command continues an interrupted one: TVR has 100,000 sentences, of which about 160 are encoded
+a second and thread.
 """
 
 import hashlib
 import math
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from data_modules.captions import write_captions
+from data_modules.disk import plain_errors
 from data_modules.generated import building, is_current
+from data_modules.resumable import work_folder, write_datasets
 from data_modules.schema import Annotations
-from data_modules.simulated_video import Event, SimulatedVideos, Simulation, orthonormal, unit
+from data_modules.simulated_video import (
+    Event,
+    SimulatedVideos,
+    Simulation,
+    text_matrix,
+    unit,
+    video_matrix,
+)
 from data_modules.splits import with_test
 from data_modules.tables import write_tables
 from dreamprvr.errors import UserError
@@ -32,6 +42,7 @@ from dreamprvr.errors import UserError
 RECORD = "simulate.json"
 VERSION = 2  # raise it when the same settings give other data
 CHUNK = 2048  # sentences whose token states are in memory at once
+VIDEO_CHUNK = 64  # videos, their rows alike
 
 
 class Encoder(Protocol):
@@ -83,6 +94,9 @@ def simulate(
     folder = Path(root) / collection
     if is_current(folder, RECORD, record):
         return False
+    work = work_folder(folder, RECORD, record)
+    meanings = _write_tokens(work, annotations.queries, encoder, settings)
+    _write_videos(work / "video.hdf5", annotations, meanings, settings)
     written = with_test(annotations)
     with building(folder, RECORD, record) as new:
         text, video = new / "TextData", new / "FeatureData" / feature_folder
@@ -91,8 +105,9 @@ def simulate(
         for split in ("train", "val", "test"):
             write_captions(text / f"{collection}{split}.caption.txt", written.split(split).queries)
         write_tables(text, collection, written)
-        meanings = _write_tokens(text / text_file, annotations.queries, encoder, settings)
-        _write_videos(video / "feature.hdf5", annotations, meanings, settings)
+        os.replace(work / "text.hdf5", text / text_file)
+        os.replace(work / "video.hdf5", video / "feature.hdf5")
+    shutil.rmtree(work)
     return True
 
 
@@ -129,49 +144,47 @@ def _record(
 
 
 def _write_tokens(
-    path: Path, queries: pd.DataFrame, encoder: Encoder, settings: Simulation
+    work: Path, queries: pd.DataFrame, encoder: Encoder, settings: Simulation
 ) -> np.ndarray:
     """Write the token features, and return the unit meanings (captions, E) of the sentences."""
     same = settings.text_dim == encoder.dim
-    matrix = None if same else _text_matrix(encoder.dim, settings)
-    meanings = np.empty((len(queries), encoder.dim), np.float32)
+    matrix = None if same else text_matrix(encoder.dim, settings)
     ids, texts = queries["query_id"].tolist(), queries["text"].tolist()
-    with h5py.File(path, "w") as file, tqdm(total=len(ids), desc="sentences", disable=None) as bar:
-        for start in range(0, len(ids), CHUNK):
-            encoded = encoder.encode(texts[start : start + CHUNK], progress=False)
-            for i, states in enumerate(encoded, start):
-                meanings[i] = states.mean(axis=0)
-                kept = states[: settings.max_tokens]
-                file[ids[i]] = (kept if matrix is None else kept @ matrix).astype(settings.dtype)
-            bar.update(len(encoded))
-    return unit(meanings)
 
+    def make(start: int, stop: int) -> list[np.ndarray]:
+        encoded = encoder.encode(texts[start:stop], progress=False)
+        with plain_errors(work):
+            means = [states.mean(axis=0) for states in encoded]
+            np.save(work / f"meanings-{start}.npy", np.stack(means).astype(np.float32))
+        kept = (states[: settings.max_tokens] for states in encoded)
+        tokens = kept if matrix is None else (states @ matrix for states in kept)
+        return [states.astype(settings.dtype) for states in tokens]
 
-def _text_matrix(size: int, settings: Simulation) -> np.ndarray:
-    return orthonormal(size, settings.text_dim, settings.seed, "text")
-
-
-def _video_matrix(size: int, settings: Simulation) -> np.ndarray:
-    if settings.video_dim == settings.text_dim:
-        joint = settings.text_dim == size
-        return np.eye(size, dtype=np.float32) if joint else _text_matrix(size, settings)
-    return orthonormal(size, settings.video_dim, settings.seed, "video")
+    write_datasets(work / "text.hdf5", ids, make, CHUNK, "sentences")
+    starts = range(0, len(ids), CHUNK)
+    return unit(np.concatenate([np.load(work / f"meanings-{start}.npy") for start in starts]))
 
 
 def _write_videos(
     path: Path, annotations: Annotations, meanings: np.ndarray, settings: Simulation
 ) -> None:
-    maker = SimulatedVideos(_video_matrix(meanings.shape[1], settings), settings)
+    maker = SimulatedVideos(video_matrix(meanings.shape[1], settings), settings)
     queries, videos = annotations.queries, annotations.videos
     pools = {split: meanings[queries["split"] == split] for split in queries["split"].unique()}
     durations = dict(zip(videos["video_id"], videos["duration"], strict=True))
     events = _events(queries, durations, meanings)
-    order = list(zip(videos["video_id"], videos["split"], strict=True))
-    with h5py.File(path, "w") as file:
-        for name, split in tqdm(order, desc="videos", disable=None):
-            if split in pools:
-                rows = maker.rows(name, durations[name], events[name], pools[split])
-                file[name] = rows.astype(settings.dtype)
+    split_of = dict(zip(videos["video_id"], videos["split"], strict=True))
+    names = [name for name, split in split_of.items() if split in pools]
+
+    def make(start: int, stop: int) -> list[np.ndarray]:
+        return [
+            maker.rows(name, durations[name], events[name], pools[split_of[name]]).astype(
+                settings.dtype
+            )
+            for name in names[start:stop]
+        ]
+
+    write_datasets(path, names, make, VIDEO_CHUNK, "videos")
 
 
 def _events(

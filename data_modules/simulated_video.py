@@ -93,6 +93,19 @@ def orthonormal(rows: int, columns: int, seed: int, name: str) -> np.ndarray:
     return q if rows >= columns else np.ascontiguousarray(q.T)
 
 
+def text_matrix(size: int, settings: Simulation) -> np.ndarray:
+    """(size, text_dim), from the space of sentences to that of token features."""
+    return orthonormal(size, settings.text_dim, settings.seed, "text")
+
+
+def video_matrix(size: int, settings: Simulation) -> np.ndarray:
+    """(size, video_dim), from the space of sentences to that of video features."""
+    if settings.video_dim == settings.text_dim:
+        joint = settings.text_dim == size
+        return np.eye(size, dtype=np.float32) if joint else text_matrix(size, settings)
+    return orthonormal(size, settings.video_dim, settings.seed, "video")
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (..., E) divided by their L2 norms."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -1,0 +1,88 @@
+"""HDF5 files that take long to compute, and go on where an interruption left them."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from data_modules.disk import check_room, plain_errors
+from data_modules.generated import is_current
+
+# HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
+SPARE_BYTES = 4 * 2**20
+
+
+def work_folder(folder: Path, record: str, settings: Mapping[str, Any]) -> Path:
+    """Where the files of a data set grow: as an interrupted run left it, or new and empty.
+
+    Args:
+        folder: that of the finished data set; the work folder is its hidden sibling.
+        record: see `data_modules.generated.is_current`.
+        settings: what the files depend on; others start over.
+    """
+    work = folder.with_name(f".{folder.name}.partial")
+    if not is_current(work, record, settings):
+        shutil.rmtree(work, ignore_errors=True)
+        with plain_errors(work):
+            work.mkdir(parents=True)
+            (work / record).write_text(json.dumps(dict(settings)), encoding="utf-8")
+    return work
+
+
+def write_datasets(
+    path: Path,
+    names: Sequence[str],
+    make: Callable[[int, int], Sequence[np.ndarray]],
+    chunk: int,
+    what: str,
+) -> None:
+    """Write a dataset a name; a call that was interrupted is continued by the next one.
+
+    How far it came lies beside the file, in `<path>.done`. A process that is killed leaves no such
+    note, and the next call starts over: what HDF5 had not closed may be damaged.
+
+    Args:
+        path: the file; its folder exists.
+        names: of all datasets.
+        make: computes the arrays of `names[start:stop]`.
+        chunk: how many are made, and in memory, at once.
+        what: the names' kind, for the progress bar.
+
+    Raises:
+        UserError: the disk is full (what is done is kept), or another process writes the file.
+    """
+    note = path.with_name(path.name + ".done")
+    done = int(note.read_text()) if note.exists() else 0
+    if note.exists() and done == len(names):
+        return
+    note.unlink(missing_ok=True)
+    if done:
+        print(f"{done:,} of {len(names):,} {what} are there already")
+    with plain_errors(path):
+        file = h5py.File(path, "r+" if done else "w")
+    try:
+        with tqdm(total=len(names), initial=done, desc=what, disable=None) as bar:
+            for start in range(done, len(names), chunk):
+                stop = min(start + chunk, len(names))
+                arrays = make(start, stop)
+                with plain_errors(path):
+                    check_room(path, sum(array.nbytes for array in arrays) + SPARE_BYTES)
+                    _write(file, names[start:stop], arrays)
+                done = stop
+                bar.update(stop - start)
+    finally:
+        file.close()
+        note.write_text(str(done))
+
+
+def _write(file: h5py.File, names: Sequence[str], arrays: Sequence[np.ndarray]) -> None:
+    for name, array in zip(names, arrays, strict=True):
+        if name in file:
+            del file[name]  # an interruption left it half written
+        file[name] = array
+    file.flush()
