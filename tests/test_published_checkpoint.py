@@ -1,42 +1,20 @@
-"""The authors' format, tried on the sample and on broken variants of it."""
+"""The authors' format, read from the sample."""
 
-import os
-import pickle
-import resource
-import sys
-import types
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from golden import group, network_config, settings
-from shared import REFERENCE, needs_reference
+from limits import full_disk
+from published import SAMPLE, variant
+from shared import needs_reference
 
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.module import PRVRModule
-from dreamprvr.published_checkpoint import (
-    FeatureSizes,
-    _load,
-    import_checkpoint,
-    read_published,
-)
-
-SAMPLE = REFERENCE / "published_format.ckpt"
-WORDS = "query_input_proj.net.1.weight"
-
-
-def variant(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """The sample without its optimizer, changed and written anew."""
-    content = _load(SAMPLE)
-    del content["optimizer"]
-    change(content)
-    torch.save(content, path)
-    return path
+from dreamprvr.published_checkpoint import FeatureSizes, import_checkpoint, read_published
 
 
 @needs_reference
@@ -122,13 +100,9 @@ def test_the_written_file_is_a_checkpoint_of_ours(tmp_path: Path) -> None:
 
 @needs_reference
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    try:
-        with pytest.raises(UserError, match=r"^cannot write \S*out\.ckpt: File too large$"):
-            import_checkpoint(SAMPLE, tmp_path / "out.ckpt")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    line = r"^cannot write \S*out\.ckpt: File too large$"
+    with full_disk(), pytest.raises(UserError, match=line):
+        import_checkpoint(SAMPLE, tmp_path / "out.ckpt")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,194 +112,3 @@ def test_objective_is_the_default_if_not_given(tmp_path: Path) -> None:
     content = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert "objective" not in content["hyper_parameters"]
     PRVRModule.load_from_checkpoint(tmp_path / "a.ckpt", map_location="cpu")
-
-
-def _drop(state: dict[str, Any]) -> None:
-    del state["frame_encoder.layer1.bias"]
-
-
-def _add(state: dict[str, Any]) -> None:
-    state["frame_encoder.layer3.bias"] = torch.zeros(2)
-
-
-def _resize(state: dict[str, Any]) -> None:
-    state["frame_encoder.layer1.bias"] = torch.zeros(7)
-
-
-def _rename(state: dict[str, Any]) -> None:
-    state["Frame.bias"] = state.pop("frame_encoder.layer1.bias")
-
-
-@needs_reference
-@pytest.mark.parametrize(
-    ("change", "messages"),
-    [
-        (_drop, ["1 missing: frame_encoder.aggregation.hidden.bias"]),
-        (_add, ["1 extra: frame_encoder.layer3.bias"]),
-        (
-            _resize,
-            ["1 of another size: frame_encoder.aggregation.hidden.bias is (7,), not (32,)"],
-        ),
-        (
-            _rename,
-            ["1 missing: frame_encoder.aggregation.hidden.bias", "1 extra: Frame.bias"],
-        ),
-    ],
-)
-def test_other_parameters_are_refused_by_name(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], messages: list[str]
-) -> None:
-    path = variant(tmp_path / "a.ckpt", lambda content: change(content["state_dict"]))
-    with pytest.raises(UserError) as caught:
-        import_checkpoint(path, tmp_path / "out.ckpt")
-    assert str(path) in str(caught.value)
-    for message in messages:
-        assert message in str(caught.value)
-    assert not (tmp_path / "out.ckpt").exists()
-
-
-@needs_reference
-@pytest.mark.parametrize(
-    ("key", "what"), [(WORDS, "text"), ("clip_input_proj.net.1.weight", "video")]
-)
-def test_a_weight_that_tells_a_size_is_missing(tmp_path: Path, key: str, what: str) -> None:
-    path = variant(tmp_path / "a.ckpt", lambda content: content["state_dict"].pop(key))
-    with pytest.raises(UserError, match=f"no {key}, which tells the {what} feature size"):
-        read_published(path, NetworkConfig(hidden_size=32))
-
-
-@needs_reference
-def test_a_size_that_no_network_has(tmp_path: Path) -> None:
-    """Heads that do not divide the width."""
-    path = variant(tmp_path / "a.ckpt", lambda content: content["config"].update(n_heads=5))
-    with pytest.raises(UserError, match="not a multiple"):
-        read_published(path, NetworkConfig())
-
-
-class Marker:
-    """Makes a file or folder when it is unpickled."""
-
-    def __init__(self, path: Path, function: Callable[..., Any]) -> None:
-        self.path, self.function = path, function
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        if self.function is os.system:
-            return os.system, (f"touch '{self.path}'",)
-        if self.function is eval:
-            return eval, (f"__import__('os').mkdir({str(self.path)!r})",)
-        return os.mkdir, (str(self.path),)
-
-
-@needs_reference
-@pytest.mark.parametrize(
-    ("function", "name"), [(os.system, "system"), (eval, "eval"), (os.mkdir, "mkdir")]
-)
-def test_code_in_a_file_is_named_and_does_not_run(
-    tmp_path: Path, function: Callable[..., Any], name: str
-) -> None:
-    evil = tmp_path / "evil"
-    path = variant(tmp_path / "a.ckpt", lambda content: content.update(x=Marker(evil, function)))
-    with pytest.raises(UserError, match=rf"names \S*{name}, .*not opened"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
-    assert not evil.exists()
-    assert not (tmp_path / "out.ckpt").exists()
-    torch.load(path, weights_only=False)  # what the refusal prevents
-    assert evil.exists()
-
-
-def test_code_in_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
-    evil, path = tmp_path / "evil", tmp_path / "a.ckpt"
-    path.write_bytes(pickle.dumps({"state_dict": {}, "x": Marker(evil, os.system)}))
-    with pytest.raises(UserError, match=r"a\.ckpt"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
-    assert not evil.exists()
-
-
-@needs_reference
-def test_a_class_of_the_authors_is_never_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even where their package can be imported, a stand-in takes its place."""
-    package, module = types.ModuleType("Opts"), types.ModuleType("Opts.optimization")
-
-    def refuse(self: object, state: object) -> None:
-        raise AssertionError("ran")
-
-    schedule = type(
-        "WarmupLinearSchedule", (), {"__module__": module.__name__, "__setstate__": refuse}
-    )
-    module.WarmupLinearSchedule = schedule  # type: ignore[attr-defined]
-    package.optimization = module  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "Opts", package)
-    monkeypatch.setitem(sys.modules, "Opts.optimization", module)
-    stranger = schedule()
-    stranger.warmup = 1
-    path = variant(tmp_path / "a.ckpt", lambda content: content.update(optimizer=[stranger]))
-    assert type(_load(path)["optimizer"][0]) is not schedule
-    assert type(_load(SAMPLE)["optimizer"]["param_groups"][0]["schedule"]) is not schedule
-
-
-@needs_reference
-def test_an_allowed_class_does_not_excuse_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Stranger: ...
-
-    Stranger.__module__, Stranger.__qualname__ = "Options.x", "Stranger"
-    module = types.ModuleType("Options.x")
-    module.Stranger = Stranger  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "Options", types.ModuleType("Options"))
-    monkeypatch.setitem(sys.modules, "Options.x", module)
-    path = variant(tmp_path / "a.ckpt", lambda content: content.update(x=Stranger()))
-    with pytest.raises(UserError, match=r"names Options\.x\.Stranger,"):
-        read_published(path, NetworkConfig())
-
-
-@needs_reference
-@pytest.mark.parametrize("kept", [0, 10, 1000, -1, -1000])
-def test_a_truncated_file(tmp_path: Path, kept: int) -> None:
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(SAMPLE.read_bytes()[:kept])
-    with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        read_published(path, NetworkConfig())
-
-
-@needs_reference
-def test_a_file_damaged_in_its_pickle(tmp_path: Path) -> None:
-    content = bytearray(SAMPLE.read_bytes())
-    where = content.index(b"state_dict")
-    content[where - 40 : where + 40] = bytes(80)
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.ckpt is damaged"):
-        read_published(path, NetworkConfig())
-
-
-@pytest.mark.parametrize("content", [b"", b"hello\n", "déjà vu\n".encode(), bytes(range(256))])
-def test_no_checkpoint_at_all(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        read_published(path, NetworkConfig())
-
-
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.ckpt: no such file"):
-        import_checkpoint(tmp_path / "nowhere.ckpt", tmp_path / "out.ckpt")
-    with pytest.raises(UserError, match="no such file"):
-        read_published(tmp_path, NetworkConfig())  # a folder
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"weights": {}}, {"state_dict": [1]}, torch.ones(3)])
-def test_a_torch_file_of_something_else(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match="no state_dict"):
-        read_published(tmp_path / "a.ckpt", NetworkConfig())
-
-
-@needs_reference
-def test_a_checkpoint_of_ours_is_sent_back(tmp_path: Path) -> None:
-    import_checkpoint(SAMPLE, tmp_path / "ours.ckpt")
-    with pytest.raises(UserError, match="this framework already"):
-        import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt")
-    assert not (tmp_path / "again.ckpt").exists()
