@@ -1,5 +1,6 @@
 """Baselines on tiny benchmarks, against the same written out with loops."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,18 @@ class Apart(PRVRDataModule):
     feature_sets = {"standard": FeatureSet("FeatureData/a", "TextData/a.hdf5", 8, 5)}
 
 
-def made(dataset: type[PRVRDataModule], root: Path) -> PRVRDataModule:
-    write_tiny(dataset, root, train=12, val=9)
+def made(dataset: type[PRVRDataModule], root: Path, **options: int) -> PRVRDataModule:
+    write_tiny(dataset, root, **{"train": 12, "val": 9, **options})
     return dataset(root, num_workers=0)
+
+
+def at_most_128(rows: np.ndarray) -> np.ndarray:
+    """Means of consecutive rows, where a video has more than 128 of them."""
+    if len(rows) <= 128:
+        return rows
+    bounds = [min(round(i / 128 * len(rows)), len(rows) - 1) for i in range(129)]
+    ranges = pairwise(bounds)
+    return np.array([rows[start : max(stop, start + 1)].mean(axis=0) for start, stop in ranges])
 
 
 def directly(data: PRVRDataModule, pooled: bool, aligned: bool) -> dict[str, float]:
@@ -39,16 +49,16 @@ def directly(data: PRVRDataModule, pooled: bool, aligned: bool) -> dict[str, flo
         np.array([texts[q].mean(axis=0) for q in train.queries["query_id"]]),
         np.array([videos[ids[0]].mean(axis=0) for ids in train.queries["video_ids"]]),
     )
+    gallery = {name: at_most_128(videos[name]) for name in test.videos["video_id"]}
     ranks = []
     for query_id, true in zip(test.queries["query_id"], test.queries["video_ids"], strict=True):
-        score = {}
-        for video in test.videos["video_id"]:
-            text, rows = texts[query_id].mean(axis=0), videos[video]
-            rows = rows.mean(axis=0, keepdims=True) if pooled else rows
-            if aligned:
-                text, rows = alignment.texts(text), alignment.rows(rows)
-            cosines = [text @ r / np.linalg.norm(text) / np.linalg.norm(r) for r in rows]
-            score[video] = max(cosines)
+        text, score = texts[query_id].mean(axis=0), {}
+        text = alignment.texts(text) if aligned else text
+        for video, rows in gallery.items():
+            shown = rows.mean(axis=0, keepdims=True) if pooled else rows
+            shown = alignment.rows(shown) if aligned else shown
+            lengths = np.linalg.norm(shown, axis=1) * np.linalg.norm(text)
+            score[video] = max(shown @ text / lengths)
         ranks.append(1 + sum(s >= score[true[0]] for v, s in score.items() if v != true[0]))
     result = {f"R@{k}": 100 * float(np.mean(np.array(ranks) <= k)) for k in CUTOFFS}
     return result | {"SumR": sum(result.values())}
@@ -67,6 +77,17 @@ def test_against_direct_computation(tmp_path: Path, dataset: type[PRVRDataModule
             expected = directly(data, pooled, aligned)
             assert found[f"{method}, {kind}"] == pytest.approx(expected), (method, kind)
     assert len({tuple(row.values()) for row in found.values()}) > len(kinds)  # they do differ
+
+
+def test_long_videos_are_pooled_to_frames(tmp_path: Path) -> None:
+    """As the network sees them: the maximum goes over means of rows, not over the rows."""
+    data = made(Joint, tmp_path, val=40, max_rows=300)
+    videos, _ = data.stores()
+    assert sum(videos.rows(name) > 128 for name in data.annotations("test").videos["video_id"]) > 15
+    found = evaluate_baselines(data)
+    for name, aligned in (("untrained", False), ("aligned", True)):
+        expected = directly(data, pooled=False, aligned=aligned)
+        assert found[f"max over time, {name}"] == pytest.approx(expected), name
 
 
 def test_chance_is_that_of_the_test_gallery(tmp_path: Path) -> None:
