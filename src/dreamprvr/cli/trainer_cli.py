@@ -10,6 +10,7 @@ from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.callbacks.predictions import PredictionWriter
@@ -25,6 +26,7 @@ from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 
 DEFAULT_ROOT = "runs"
+HALF_WEIGHTS = ("bf16-true", "16-true")
 
 
 class PRVRCLI(LightningCLI):
@@ -138,6 +140,11 @@ class PRVRCLI(LightningCLI):
         config = self.config[self.subcommand] if self.subcommand else self.config
         if config.trainer.default_root_dir is None:
             config.trainer.default_root_dir = DEFAULT_ROOT
+        if str(config.trainer.precision) in HALF_WEIGHTS:
+            raise UserError(
+                f"trainer.precision {config.trainer.precision} keeps the weights themselves in "
+                "half precision, in which this network does not train: use bf16-mixed or 16-mixed"
+            )
         if self.subcommand == "predict":
             config.model.top_k = config.top_k
 
@@ -173,7 +180,10 @@ class PRVRCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         config.callbacks = [*(config.callbacks or []), *callbacks]
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:  # say, there is no GPU
+            raise UserError(f"trainer: {error}") from error
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         return trainer

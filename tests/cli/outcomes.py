@@ -1,0 +1,49 @@
+"""What a run has left on disk, and what it should be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from cli.running import Tiny
+from shared import REFERENCE
+
+from dreamprvr.gallery import Gallery
+from dreamprvr.model.network import DreamPRVR
+
+PUBLISHED = REFERENCE / "published_format.ckpt"
+CONFIG = ("--config", "tiny.yaml")
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def best(run_folder: Path) -> Path:
+    return run_folder / "checkpoints" / "best.ckpt"
+
+
+def losses(run_folder: Path) -> pd.DataFrame:
+    table = pd.read_csv(run_folder / "metrics.csv")
+    return table[[name for name in table if name.startswith(("loss", "train/", "val/"))]]
+
+
+def answers(data: Tiny, network: DreamPRVR) -> tuple[torch.Tensor, list[str], list[str]]:
+    """Scores (Q, V) computed without the command line, with the ids of queries and videos."""
+    gallery = Gallery(network.eval())
+    videos, queries = data.test_dataloader()
+    with torch.inference_mode():
+        for batch in videos:
+            gallery.add(batch)
+        scores = torch.cat([gallery.ask(batch).score for batch in queries])
+    table = data.annotations("test")
+    return scores, table.queries["query_id"].tolist(), table.videos["video_id"].tolist()
+
+
+def tiny(dataset: type[Tiny] = Tiny, frames: int = 8, clips: int = 4) -> Tiny:
+    return dataset("data", num_workers=0, max_frames=frames, num_clips=clips)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

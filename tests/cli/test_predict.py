@@ -1,0 +1,63 @@
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cli.outcomes import CONFIG, answers, best, read_lines, tiny
+from cli.running import refused, run
+
+from dreamprvr.module import PRVRModule
+
+
+def test_predict_lines(trained: Path) -> None:
+    result = run("predict", *CONFIG, "--ckpt_path", best(trained), "--output", "out/hits.jsonl")
+    assert result.code == 0, result
+    assert "written to out/hits.jsonl" in result.out
+    assert [path.name for path in Path("out").iterdir()] == ["hits.jsonl"]
+    lines = read_lines(Path("out/hits.jsonl"))
+    module = PRVRModule.load_from_checkpoint(best(trained), map_location="cpu")
+    scores, queries, videos = answers(tiny(), module.network)
+    assert [line["query_id"] for line in lines] == queries
+    for line, row in zip(lines, scores, strict=True):
+        hits = line["hits"]
+        values = [hit["score"] for hit in hits]
+        assert values == sorted(values, reverse=True)
+        assert hits[0]["video_id"] == videos[int(row.argmax())]
+        assert {hit["video_id"] for hit in hits} == set(videos)
+        for hit in hits:
+            place = videos.index(hit["video_id"])
+            assert hit["score"] == pytest.approx(float(row[place]), abs=1e-5)
+            assert 0 <= hit["clip"] < 4
+            assert 0 <= hit["frame"] < 8
+            if place:
+                share = 10.0 * place / 4
+                assert hit["start"] == pytest.approx(hit["clip"] * share)
+                assert hit["end"] == pytest.approx((hit["clip"] + 1) * share)
+            else:
+                assert set(hit) == {"video_id", "score", "clip", "frame"}
+
+
+def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) -> None:
+    shared = ("predict", *CONFIG, "--ckpt_path", best(trained), "--top_k", "2", "--output")
+    assert run(*shared, "hits.parquet").code == 0
+    assert run(*shared, "hits.jsonl").code == 0
+    lines = read_lines(Path("hits.jsonl"))
+    table = pd.read_parquet("hits.parquet")
+    assert list(table) == ["query_id", "hits"]
+    assert table["query_id"].tolist() == [line["query_id"] for line in lines]
+    for hits, line in zip(table["hits"], lines, strict=True):
+        assert len(hits) == len(line["hits"]) == 2
+        for ours, theirs in zip(hits, line["hits"], strict=True):
+            for key in ("video_id", "clip", "frame"):
+                assert ours[key] == theirs[key]
+            assert ours["score"] == pytest.approx(theirs["score"], abs=1e-6)
+            if "start" in theirs:
+                assert (ours["start"], ours["end"]) == (theirs["start"], theirs["end"])
+            else:
+                assert ours["start"] is None or math.isnan(ours["start"])
+
+
+def test_predict_refuses_another_suffix(trained: Path) -> None:
+    line = refused("predict", *CONFIG, "--ckpt_path", best(trained), "--output", "hits.csv")
+    assert ".jsonl or .parquet" in line
+    assert not Path("hits.csv").exists()
