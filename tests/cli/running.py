@@ -1,6 +1,7 @@
 """Runs the command line in process, on tiny data sets."""
 
 import os
+import subprocess
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -67,6 +68,17 @@ def run(*arguments: str | Path) -> Result:
         except SystemExit as end:
             code = end.code or 0
     return Result(code, out.getvalue(), err.getvalue())
+
+
+def launch(*arguments: str | Path, **environment: str) -> Result:
+    """`lightning ARGUMENTS` as a process of its own, with further environment variables."""
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "dreamprvr", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def refused(*arguments: str | Path) -> str:

@@ -1,5 +1,6 @@
 """Run folders: where a training writes, and how it goes on after an interruption."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,11 @@ def _wandb_logger(run: Path) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
     run.mkdir(parents=True, exist_ok=True)
-    offline = wandb.api.api_key is None
     options: dict[str, Any] = {"project": "dreamprvr", "save_dir": str(run)}
-    return WandbLogger(name=f"{run.parent.name}/{run.name}", offline=offline, **options)
+    # Lightning's offline=True sets WANDB_MODE, which comes too late: api_key made wandb read it
+    if wandb.api.api_key is None and "WANDB_MODE" not in os.environ:
+        options["mode"] = "offline"
+    return WandbLogger(name=f"{run.parent.name}/{run.name}", **options)
 
 
 def _tensorboard_logger(run: Path) -> Logger:
