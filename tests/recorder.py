@@ -22,9 +22,14 @@ NETWORK = NetworkConfig(
 )  # fmt: skip
 
 
-def module(seed: int = 0, network: dict[str, Any] | None = None, **options: Any) -> PRVRModule:
+def module(
+    seed: int = 0,
+    sizes: tuple[int, int] = (6, 5),
+    network: dict[str, Any] | None = None,
+    **options: Any,
+) -> PRVRModule:
     seed_everything(seed, verbose=False)
-    return PRVRModule(6, 5, replace(NETWORK, **network or {}), **options)
+    return PRVRModule(*sizes, replace(NETWORK, **network or {}), **options)
 
 
 def trainer(*callbacks: Callback, **options: Any) -> Trainer:
