@@ -1,0 +1,50 @@
+"""Two processes started by the command line itself, as on a machine with two devices."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from cli.running import Result, Tiny, launch, run, write_config
+
+from data_modules.testing import write_tiny
+
+DDP = (
+    "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ddp_trains_and_evaluates_as_one_process_does(tmp_path: Path) -> None:
+    # odd numbers, so that one process has less to do; R@1, R@5 and R@10 are not 100 by themselves
+    write_tiny(Tiny, tmp_path / "data", train=7, val=33)
+    config = ("--config", write_config(tmp_path))
+    fitted = launch("fit", *config, *DDP)
+    assert fitted.code == 0, fitted
+    assert "distributed_backend=gloo" in fitted.err
+    folder = tmp_path / "runs" / "version_0"
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+    table = pd.read_csv(folder / "metrics.csv")
+    logged = table.dropna(subset=["val/SumR"])
+    assert logged["epoch"].tolist() == [0, 1]
+    # 7 videos: each of two processes takes one full batch of 3 an epoch
+    losses = table["loss"].dropna()
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
+
+    checkpoint = ("--ckpt_path", folder / "checkpoints" / "last.ckpt")
+    whole = results(run("validate", *config, *checkpoint), folder)
+    last = logged.iloc[-1]
+    assert {name: last[f"val/{name}"] for name in whole} == whole
+    assert 0 < whole["SumR"] < 300
+
+    # val and test are the same files
+    assert results(launch("test", *config, *DDP, *checkpoint), folder) == whole
+
+
+def results(result: Result, folder: Path) -> dict[str, float]:
+    assert result.code == 0, result
+    found = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").unlink()  # the next command writes its own
+    return found
