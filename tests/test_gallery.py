@@ -1,9 +1,9 @@
 import pytest
 import torch
-from model.tiny import batch, network
+from model.tiny import batch, network, single
 
 from dreamprvr.batch import Videos
-from dreamprvr.gallery import Gallery
+from dreamprvr.gallery import BYTES_A_PAIR, Gallery
 
 MODEL = network().requires_grad_(False)
 DATA = batch(captions=(1, 2, 1, 3, 1), frames=(8, 3, 1, 5, 8))
@@ -52,6 +52,39 @@ def test_chunks_equal_one_batch(parts: tuple[list[int], ...]) -> None:
     ours, expected = pieces.ask(DATA.queries), whole.ask(DATA.queries)
     torch.testing.assert_close(ours.score, expected.score, rtol=0, atol=1e-12)
     assert torch.equal(ours.best_clip, expected.best_clip)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_keeps_tokens_only(dtype: str) -> None:
+    model = single(network().requires_grad_(False))
+    exact, half = Gallery(model), Gallery(model, dtype)
+    for kept in (exact, half):
+        kept.add(single(part([0, 1, 2, 3, 4])))
+    queries = single(DATA.queries)
+    found = half.scores(queries)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact.scores(queries), rtol=0, atol=1e-2)
+    assert not torch.equal(found, exact.scores(queries))
+
+
+@pytest.mark.parametrize("memory", [1, 2 * 2 * BYTES_A_PAIR * 5, 1e9])
+def test_blocks_hold_every_query_once_in_little_memory(memory: float) -> None:
+    asked = gallery([0, 1], [2, 3, 4])
+    whole = asked.scores(DATA.queries)
+    asked.memory = memory
+    blocks = list(asked.blocks(DATA.queries))
+    assert [len(block.row) for block in blocks] == {1: [1] * 8, 1e9: [8]}.get(memory, [2] * 4)
+    found = torch.cat([asked.scores(block) for block in blocks])
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+
+
+def test_padding_scores_zero_or_is_ignored() -> None:
+    model = network(padded_frames="ignore").requires_grad_(False)
+    asked = Gallery(model)
+    asked.add(part([0, 1, 2, 3, 4]))
+    expected = model(*DATA.queries[1:3], *DATA.videos[1:])
+    torch.testing.assert_close(asked.scores(DATA.queries), expected, rtol=0, atol=1e-12)
+    assert (asked.ask(DATA.queries).best_frame < torch.tensor([8, 3, 1, 5, 8])).all()
 
 
 def test_positions() -> None:

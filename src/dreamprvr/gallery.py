@@ -1,68 +1,123 @@
-"""The gallery of an evaluation: encoded once, then asked by every query."""
+"""The gallery of an evaluation: encoded once, then asked by every query in bounded memory."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dreamprvr.batch import Queries, Videos
+from dreamprvr.block_scores import score_block
 from dreamprvr.distributed import gather_rows, is_distributed
+from dreamprvr.model.layers import full
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.model.scoring import VideoTokens
 
+GalleryDtype = Literal["float32", "bfloat16", "float16"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BYTES_A_PAIR = 24  # of a query and a video: score and indices, and what counting and topk need
+
 
 class Answer(NamedTuple):
-    """Scores of Q queries against a gallery of V videos."""
+    """Scores of Q queries against a gallery of V videos, and the tokens that earned them."""
 
     score: Tensor  # (Q, V)
-    best_clip: Tensor  # (Q, V) int64
-    best_frame: Tensor  # (Q, V) int64
+    best_clip: Tensor  # (Q, V) int16
+    best_frame: Tensor  # (Q, V) int16
+
+
+class Part(NamedTuple):
+    """Videos that were encoded together."""
+
+    rows: Tensor  # (B,)
+    tokens: VideoTokens  # normalised
 
 
 class Gallery:
-    """Normalised tokens of a split's videos, in the order of their rows.
+    """Normalised tokens of a split's videos; positions are in the order of the videos' rows.
 
     Args:
         network: encodes and scores.
+        dtype: how tokens are kept. Half precision halves the memory; products stay in float32.
+        memory: bytes that scoring may take beyond the gallery.
     """
 
-    def __init__(self, network: DreamPRVR) -> None:
+    def __init__(
+        self, network: DreamPRVR, dtype: GalleryDtype = "float32", memory: float = 1e9
+    ) -> None:
         self.network = network
-        self._parts: list[tuple[Tensor, VideoTokens]] = []
-        self._encoded: tuple[Tensor, VideoTokens] | None = None
+        self.dtype = DTYPES[dtype]
+        self.memory = memory
+        self._parts: list[Part] = []
+        self._gathered = False
+        self._rows: Tensor | None = None
 
     def add(self, videos: Videos) -> None:
         """Encode a batch of videos."""
         encoding = self.network.encode_videos(videos.clips, videos.frames, videos.frame_mask)
-        self._parts.append((videos.row, encoding.tokens.normalised()))
+        self.add_tokens(videos.row, encoding.tokens)
 
-    def _tokens(self) -> tuple[Tensor, VideoTokens]:
-        """Sorted rows (V,) and tokens of all videos, those of other processes included."""
-        if self._encoded is None:
-            rows, parts = zip(*self._parts, strict=True)
-            row = torch.cat(rows)
-            tokens = VideoTokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
-            if is_distributed():
-                row, tokens = gather_rows(row), VideoTokens(*map(gather_rows, tokens))
-            # samplers of several processes pad with duplicates: keep one of each row
-            order = row.argsort(stable=True)
-            keep = torch.ones_like(row, dtype=torch.bool)
-            keep[1:] = row[order][1:] != row[order][:-1]
-            order = order[keep]
-            self._parts = []
-            self._encoded = row[order], VideoTokens(*(part[order] for part in tokens))
-        return self._encoded
+    def add_tokens(self, rows: Tensor, tokens: VideoTokens) -> None:
+        """Add videos that are encoded already, not yet normalised; `rows` (B,)."""
+        unit = tokens.normalised()
+        kept = unit._replace(clips=self._keep(unit.clips), frames=self._keep(unit.frames))
+        self._parts.append(Part(rows, kept))
+        self._rows = None
+
+    def _keep(self, tokens: Tensor) -> Tensor:
+        return tokens if tokens.dtype == torch.float64 else tokens.to(self.dtype)
 
     @property
     def rows(self) -> Tensor:
-        """(V,) rows of the videos in their split's table, ascending."""
-        return self._tokens()[0]
+        """(V,) rows of the videos in their split's table, ascending.
+
+        Samplers of several processes pad with duplicates; each video is counted once.
+        """
+        if is_distributed() and not self._gathered:
+            rows, tokens = zip(*self._parts, strict=True)
+            whole = VideoTokens(*(gather_rows(torch.cat(t)) for t in zip(*tokens, strict=True)))
+            self._parts, self._gathered = [Part(gather_rows(torch.cat(rows)), whole)], True
+        if self._rows is None:
+            self._rows = torch.cat([part.rows for part in self._parts]).unique()
+        return self._rows
+
+    def blocks(self, queries: Queries) -> Iterator[Queries]:
+        """Queries a block at a time, so few that what is computed of a block fits the memory."""
+        size = max(1, int(self.memory / 2 / (BYTES_A_PAIR * len(self.rows))))
+        for start in range(0, len(queries.row), size):
+            yield Queries(*(part[start : start + size] for part in queries))
+
+    def scores(self, queries: Queries) -> Tensor:
+        """Score of every video for a block of queries, (Q, V)."""
+        return self._score(self._embed(queries), None)
 
     def ask(self, queries: Queries) -> Answer:
-        """Score every video for a batch of queries."""
-        embedding = self.network.encode_queries(queries.words, queries.word_mask)
-        scores = self.network.score(embedding, self._tokens()[1])
-        return Answer(self.network.combine(scores), scores.best_clip, scores.best_frame)
+        """`scores`, and which tokens earned them."""
+        shape = (len(queries.row), len(self.rows))
+        best = [torch.empty(shape, dtype=torch.int16, device=self.rows.device) for _ in range(2)]
+        return Answer(self._score(self._embed(queries), best), *best)
+
+    def _embed(self, queries: Queries) -> Tensor:
+        query = self.network.encode_queries(queries.words, queries.word_mask)
+        return F.normalize(full(query), dim=-1)
+
+    def _score(self, query: Tensor, best: list[Tensor] | None) -> Tensor:
+        config, rows = self.network.config, self.rows
+        total = query.new_empty(len(query), len(rows))
+        for part in self._parts:
+            columns = torch.searchsorted(rows, part.rows)
+            mask = part.tokens.frame_mask if config.padded_frames == "ignore" else None
+            scales = ((part.tokens.clips, None), (part.tokens.frames, mask))
+            found = [
+                score_block(query, *scale, best is not None, self.memory / 4) for scale in scales
+            ]
+            clip, frame = found
+            total[:, columns] = config.clip_weight * clip.score + config.frame_weight * frame.score
+            if best is not None:
+                for kept, scale in zip(best, found, strict=True):
+                    kept[:, columns] = scale.token
+        return total
 
     def positions(self, positives: Tensor) -> Tensor:
         """Rows of true videos (Q, P) as positions in this gallery; -1 where there is none.

@@ -12,7 +12,7 @@ from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.distributed import gather_encoded
 from dreamprvr.errors import UserError
-from dreamprvr.gallery import Gallery
+from dreamprvr.gallery import Gallery, GalleryDtype
 from dreamprvr.metrics.retrieval import RetrievalRecall
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
@@ -38,6 +38,8 @@ class PRVRModule(LightningModule):
             decayed group.
         warmup: share of all steps spent warming up.
         top_k: videos that `predict` returns for a query.
+        gallery_dtype: how an evaluation keeps the videos' tokens.
+        score_memory: GB that scoring may take beyond the gallery.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class PRVRModule(LightningModule):
         optimizer: OptimizerCallable = BertAdam,
         warmup: float = 0.01,
         top_k: int = 100,
+        gallery_dtype: GalleryDtype = "float32",
+        score_memory: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:
@@ -67,6 +71,8 @@ class PRVRModule(LightningModule):
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.top_k = top_k
+        self.gallery_dtype = gallery_dtype
+        self.score_memory = score_memory
         self.recall = RetrievalRecall()
         self._gallery: Gallery | None = None
 
@@ -102,15 +108,21 @@ class PRVRModule(LightningModule):
     # Evaluation
 
     def _evaluation_step(self, batch: Videos | Queries) -> None:
-        if self._gallery is None:
-            self._gallery = Gallery(self.network)
+        gallery = self._open_gallery()
         if isinstance(batch, Videos):
-            self._gallery.add(batch)
+            gallery.add(batch)
             return
-        positives = self._gallery.positions(batch.positives)
-        known = positives[:, 0] >= 0
-        scores = self._gallery.ask(batch).score
-        self.recall.update(scores[known], positives[known], batch.row[known])
+        for block in gallery.blocks(batch):
+            positives = gallery.positions(block.positives)
+            scores, rows, known = gallery.scores(block), block.row, positives[:, 0] >= 0
+            if not known.all():  # a gallery cut short lacks some true videos
+                scores, positives, rows = scores[known], positives[known], rows[known]
+            self.recall.update(scores, positives, rows)
+
+    def _open_gallery(self) -> Gallery:
+        if self._gallery is None:
+            self._gallery = Gallery(self.network, self.gallery_dtype, 1e9 * self.score_memory)
+        return self._gallery
 
     def _evaluation_end(self, name: str) -> None:
         self._gallery = None
@@ -138,12 +150,15 @@ class PRVRModule(LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> QueryHits | None:
         """The `top_k` videos of each query of a batch; None for a batch of the gallery."""
-        if self._gallery is None:
-            self._gallery = Gallery(self.network)
+        gallery = self._open_gallery()
         if isinstance(batch, Videos):
-            self._gallery.add(batch)
+            gallery.add(batch)
             return None
-        return top_hits(self._gallery.ask(batch), self._gallery.rows, batch.row, self.top_k)
+        found = [
+            top_hits(gallery.ask(block), gallery.rows, block.row, self.top_k)
+            for block in gallery.blocks(batch)
+        ]
+        return QueryHits(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def on_predict_epoch_end(self) -> None:
         """Let the gallery go."""

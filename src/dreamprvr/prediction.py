@@ -29,7 +29,7 @@ def top_hits(answer: Answer, video_rows: Tensor, query_rows: Tensor, top_k: int)
     """
     best = torch.topk(answer.score, min(top_k, len(video_rows)), dim=1)
     picked = (answer.best_clip, answer.best_frame)
-    clip, frame = (indices.gather(1, best.indices) for indices in picked)
+    clip, frame = (indices.gather(1, best.indices).long() for indices in picked)
     return QueryHits(query_rows, video_rows[best.indices], best.values, clip, frame)
 
 

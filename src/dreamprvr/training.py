@@ -22,7 +22,9 @@ def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
     """
     query = full(query)
     total = query.new_zeros(num_videos, query.shape[1]).index_add(0, labels, query)
-    return total / torch.bincount(labels, minlength=num_videos)[:, None]
+    # not bincount, which reads its result's size on the host
+    count = query.new_zeros(num_videos).index_add(0, labels, torch.ones_like(query[:, 0]))
+    return total / count[:, None]
 
 
 def encode_batch(network: DreamPRVR, batch: TrainBatch) -> Encoded:

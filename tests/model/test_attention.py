@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from model.tiny import frozen
+from model.tiny import frozen, stir
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -96,3 +96,20 @@ def test_dropout_is_drawn_in_training_only() -> None:
 def test_attention_has_no_output_projection() -> None:
     names = {name.split(".")[0] for name, _ in MultiHeadAttention(8, 2).named_parameters()}
     assert names == {"query", "key", "value"}
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("masked", [True, False])
+def test_pooling_equals_attention_of_one_token(heads: int, masked: bool) -> None:
+    block = AttentionBlock(8, heads, dropout=0.0).double()
+    stir(block)
+    mask = MASK if masked else None
+    found, expected = (f(X[:, :1], CONTEXT, mask) for f in (block.pool, block))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    names = [name for name, _ in block.named_parameters()]
+    ours, theirs = (
+        torch.autograd.grad(output.square().sum(), list(block.parameters()))
+        for output in (found, expected)
+    )
+    for name, mine, other in zip(names, ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10, msg=name)

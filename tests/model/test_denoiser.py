@@ -42,7 +42,7 @@ def test_denoiser_equals_the_slow_reference_at_every_step() -> None:
     module, condition = denoiser(), random(*SHAPE)
     x = random(CONFIG.diffusion_steps, *SHAPE)
     steps = torch.arange(CONFIG.diffusion_steps)
-    ours = module(x, steps, module.embed_condition(condition))
+    ours = module(x, steps, module.guide(condition))
     for t in range(CONFIG.diffusion_steps):
         for b in range(SHAPE[0]):
             for r in range(SHAPE[1]):
@@ -52,12 +52,12 @@ def test_denoiser_equals_the_slow_reference_at_every_step() -> None:
 
 def test_step_can_be_one_for_all_or_one_a_video() -> None:
     module, x = denoiser(), random(*SHAPE)
-    condition = module.embed_condition(random(*SHAPE))
-    whole = module(x[None], torch.tensor([2]), condition)[0]
-    torch.testing.assert_close(module(x, torch.tensor([2]), condition), whole)
-    mixed = module(x, torch.tensor([2, 0]), condition)
+    guidance = module.guide(random(*SHAPE))
+    whole = module(x[None], 2, guidance)[0]
+    torch.testing.assert_close(module(x, 2, guidance), whole)
+    mixed = module(x, torch.tensor([2, 0]), guidance)
     torch.testing.assert_close(mixed[0], whole[0])
-    torch.testing.assert_close(mixed[1], module(x, torch.tensor([0]), condition)[1])
+    torch.testing.assert_close(mixed[1], module(x, 0, guidance)[1])
 
 
 def test_time_table_is_frozen_and_can_be_sinusoidal() -> None:

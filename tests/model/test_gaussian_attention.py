@@ -73,7 +73,7 @@ def test_registers_are_keys_of_every_branch_with_factor_one() -> None:
 def test_without_registers() -> None:
     module = encoder(registers=0)
     assert module.register_projection is None
-    assert module.windows.shape == (2, 4, 4)
+    assert module.windows.shape == (3, 4, 4)  # the plain branch has a window of ones
     assert module(TOKENS, None, MASK).shape == TOKENS.shape
 
 

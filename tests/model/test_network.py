@@ -117,7 +117,6 @@ def test_ignored_padding_never_wins() -> None:
     found = model.score(opposite, tokens)
     assert found.frame[0, 2].item() == pytest.approx(-1)
     assert network().score(opposite, tokens).frame[0, 2].item() == 0
-    assert (found.best_frame < torch.tensor([8, 3, 1])).all()
 
 
 def test_sinusoidal_time_table_changes_the_table_alone() -> None:

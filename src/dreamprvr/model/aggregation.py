@@ -32,7 +32,7 @@ class AdaptiveAggregation(nn.Module):
         """
         num = len(branches)
         summary = repeat(reduce(branches, "g b l d -> b d", "mean"), "b d -> (g b) 1 d", g=num)
-        found = self.attention(
+        found = self.attention.pool(
             summary,
             context=rearrange(branches, "g b l d -> (g b) l d"),
             mask=None if mask is None else repeat(mask, "b l -> (g b) l", g=num),

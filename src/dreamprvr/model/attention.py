@@ -40,13 +40,68 @@ class MultiHeadAttention(nn.Module):
             rearrange(project(tokens), "b l (h d) -> b h l d", h=self.num_heads)
             for project, tokens in ((self.query, x), (self.key, context), (self.value, context))
         )
-        q = q / math.sqrt(q.shape[-1])  # scales the scores, on a smaller tensor
-        scores = full(q @ k.transpose(-1, -2))  # (B, H, L, K)
-        if window is not None:
-            scores = scores * window
-        if mask is not None:
-            scores = scores + (1 - mask[:, None, None, :]) * MASKED
-        return rearrange(torch.softmax(scores, dim=-1).to(v.dtype) @ v, "b h l d -> b l (h d)")
+        return attend(q, k, v, key_bias(mask), window)
+
+    def pool(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """`forward` where one token asks: no key and no value is ever projected.
+
+        q . (W k + b) = (W^T q) . k + q . b, and the weights of the values sum to 1, so one product
+        with the query and one with the mean value do: K times fewer than projecting K tokens.
+
+        Args:
+            x: (B, 1, D).
+            context: (B, K, D).
+            mask: (B, K), 1 for a valid key, 0 for padding; None if all are valid.
+
+        Returns:
+            (B, 1, D).
+        """
+        heads = {"h": self.num_heads}
+        q = rearrange(self.query(x), "b 1 (h d) -> h b d", **heads)
+        q = q / math.sqrt(q.shape[-1])
+        weight = rearrange(self.key.weight, "(h d) e -> h d e", **heads)
+        asked = rearrange(q @ weight, "h b e -> b h e")
+        constant = rearrange(
+            q @ rearrange(self.key.bias, "(h d) -> h d 1", **heads), "h b 1 -> b h 1"
+        )
+        scores = full(asked @ context.transpose(-1, -2)) + full(constant)  # (B, H, K)
+        bias = key_bias(mask)
+        if bias is not None:
+            scores = scores + bias.squeeze(1)
+        weights = torch.softmax(scores, dim=-1).to(context.dtype)
+        mixed = rearrange(weights @ context, "b h e -> h b e")
+        value = rearrange(self.value.weight, "(h d) e -> h e d", **heads)
+        return rearrange(mixed @ value, "h b d -> b 1 (h d)") + self.value.bias
+
+
+def key_bias(mask: Tensor | None) -> Tensor | None:
+    """What is added to the scores of the keys: (B, K), 1 for a valid one -> (B, 1, 1, K)."""
+    return None if mask is None else (1 - mask[:, None, None, :]) * MASKED
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, window: Tensor | None) -> Tensor:
+    """Softmax of (scaled q . k) x window + bias over the keys, times v.
+
+    Args:
+        q: (..., B, H, L, d).
+        k: (..., B, H, K, d).
+        v: (..., B, H, K, d).
+        bias: of `key_bias`.
+        window: (L, K), or (..., 1, 1, L, K).
+
+    Returns:
+        (..., B, L, H d).
+    """
+    q = q / math.sqrt(q.shape[-1])  # scales the scores, on a smaller tensor
+    scores = full(q @ k.transpose(-1, -2))
+    if window is not None and bias is not None:
+        scores = torch.addcmul(bias, scores, window)  # one pass over the largest tensor
+    elif window is not None:
+        scores = scores * window
+    elif bias is not None:
+        scores = scores + bias
+    weighted = torch.softmax(scores, dim=-1).to(v.dtype) @ v
+    return rearrange(weighted, "... h l d -> ... l (h d)")
 
 
 class AttentionBlock(nn.Module):
@@ -77,5 +132,13 @@ class AttentionBlock(nn.Module):
         `mask` (B, K) and `window` (L, K) as in `MultiHeadAttention`.
         """
         attended = self.attention(x, x if context is None else context, mask, window)
+        return self.finish(x, attended)
+
+    def pool(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward` for one token a row that asks: (B, 1, D), (B, K, D), (B, K) -> (B, 1, D)."""
+        return self.finish(x, self.attention.pool(x, context, mask))
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows the attention; (B, L, D) -> (B, L, D)."""
         x = self.attention_norm(x + self.dropout(attended))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))

@@ -1,5 +1,7 @@
 """The denoiser of the truncated diffusion (model.md, section 4.5)."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,9 +23,9 @@ class TimeEmbedding(nn.Module):
         """Fill the table with the paper's sinusoidal codes (P)."""
         self.table.weight.data.copy_(sinusoidal_table(*self.table.weight.shape))
 
-    def forward(self, step: Tensor) -> Tensor:
-        """(N,) int64 -> (N, D)."""
-        return self.contract(F.silu(self.expand(self.table(step))))
+    def forward(self) -> Tensor:
+        """The embeddings of all steps, (T, D)."""
+        return self.contract(F.silu(self.expand(self.table.weight)))
 
 
 class DenoiserBlock(nn.Module):
@@ -40,10 +42,16 @@ class DenoiserBlock(nn.Module):
         self.shortcut = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """(..., R, D) -> (..., R, D); `time` and `condition` broadcast with `x`."""
-        h = self.linear_in(F.silu(self.norm_in(x)))
-        h = h + self.time(F.silu(time)) + self.condition(F.silu(condition))
+        """(..., R, D) -> (..., R, D); projected `time` and `condition` broadcast with `x`."""
+        h = self.linear_in(F.silu(self.norm_in(x))) + time + condition
         return self.linear_out(F.silu(self.norm_out(h))) + self.shortcut(x)
+
+
+class Guidance(NamedTuple):
+    """What every step of a chain is told, projected once for each residual block."""
+
+    time: list[Tensor]  # a block each: (T, D), a row a step
+    condition: list[Tensor]  # a block each: (B, R, D)
 
 
 class Denoiser(nn.Module):
@@ -58,21 +66,26 @@ class Denoiser(nn.Module):
         self.blocks = nn.ModuleList(DenoiserBlock(size) for _ in range(config.denoiser_blocks))
         self.output = nn.Linear(size, size)
 
-    def embed_condition(self, condition: Tensor) -> Tensor:
-        """LayerNorm, ReLU, Linear of c; the same at every step, so computed once a video."""
-        return self.condition_linear(F.relu(self.condition_norm(condition)))
+    def guide(self, condition: Tensor) -> Guidance:
+        """Embed the time table and the condition c, (B, R, D), for all steps of all chains."""
+        time = F.silu(self.time())
+        embedded = F.silu(self.condition_linear(F.relu(self.condition_norm(condition))))
+        blocks: list[DenoiserBlock] = list(self.blocks)  # type: ignore[arg-type]
+        return Guidance(
+            [block.time(time) for block in blocks],
+            [block.condition(embedded) for block in blocks],
+        )
 
-    def forward(self, x: Tensor, step: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: int | Tensor, guidance: Guidance) -> Tensor:
         """Predicted noise, the shape of `x`.
 
         Args:
             x: x_t, (N, B, R, D) or (B, R, D).
-            step: t, (N,) int64, one for each slice of the first axis, or (1,) for all.
-            condition: c from `embed_condition`, (B, R, D).
+            step: t, for all of `x`, or (N,) int64, one for each slice of the first axis.
+            guidance: of the videos' condition.
         """
-        time = self.time(step)
-        time = time.view(-1, *(1,) * (x.dim() - 2), time.shape[-1])  # (N, 1.., D)
         h = x
-        for block in self.blocks:
-            h = block(h, time, condition)
+        for block, time, condition in zip(self.blocks, *guidance, strict=True):
+            row = time[step]  # (D,), or (N, D)
+            h = block(h, row.view(-1, *(1,) * (x.dim() - 2), row.shape[-1]), condition)
         return self.output(h + x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 OFFSET = 0.008
 MAX_BETA = 0.999
 
-Denoise = Callable[[Tensor, Tensor], Tensor]  # (x_t, t) -> predicted noise
+Denoise = Callable[[Tensor, int], Tensor]  # (x_t, t) -> predicted noise
 
 
 def cosine_betas(steps: int) -> Tensor:
@@ -78,7 +78,7 @@ class Diffusion(nn.Module):
         """
         x = initial
         for t in reversed(range(self.steps)):
-            eps = denoise(x, torch.full((1,), t, device=x.device))
+            eps = denoise(x, t)
             start = (self.inverse_signal[t] * x - self.inverse_noise[t] * eps).clamp(-1, 1)
             x = self.mean_start[t] * start + self.mean_current[t] * x
             if t > 0:

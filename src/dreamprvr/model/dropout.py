@@ -28,12 +28,14 @@ class Dropout(nn.Module):
         dropped = round(self.p * LEVELS)
         if not self.training or dropped == 0:
             return x
-        if x.device.type != "cpu" or dropped == LEVELS:
+        if x.device.type != "cpu" or dropped == LEVELS or torch.compiler.is_compiling():
             return F.dropout(x, self.p, training=True)
         words = torch.randint(-(2**63), 2**63 - 1, ((x.numel() + 3) // 4,))
         bits = words.view(torch.int16)[: x.numel()]  # uniform in [-2^15, 2^15)
         keep = (bits >= dropped - LEVELS // 2).view(x.shape)
-        return x * (keep * (LEVELS / (LEVELS - dropped))).to(x.dtype)
+        # by way of int8: torch converts bool to float one entry at a time, ten times slower
+        factor = keep.view(torch.int8).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+        return x * factor
 
     def extra_repr(self) -> str:
         """Shown by print."""

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from dreamprvr.model.aggregation import AdaptiveAggregation
 from dreamprvr.model.attention import AttentionBlock
+from dreamprvr.model.branches import ParallelBlocks
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.layers import InputProjection
 
@@ -46,17 +47,20 @@ class GaussianEncoder(nn.Module):
         self.register_projection = (
             InputProjection(size, size, config.input_dropout) if config.num_registers else None
         )
-        self.branches = nn.ModuleList(
-            AttentionBlock(size, config.num_heads, dropout)
-            for _ in range(1 + len(config.gaussian_widths))
+        self.branches = ParallelBlocks(
+            [
+                AttentionBlock(size, config.num_heads, dropout)
+                for _ in range(1 + len(config.gaussian_widths))
+            ]
         )
         self.aggregation = AdaptiveAggregation(length, config)
-        windows = torch.empty(len(config.gaussian_widths), length, length)
-        for window, width in zip(windows, config.gaussian_widths, strict=True):
-            window.copy_(gaussian_window(length, width))
+        plain = torch.ones(1, length, length)
+        windows = [gaussian_window(length, width)[None] for width in config.gaussian_widths]
         self.windows: Tensor
-        self.register_buffer(  # (branches - 1, L, L + R); registers keep factor 1
-            "windows", F.pad(windows, (0, config.num_registers), value=1.0), persistent=False
+        self.register_buffer(  # (branches, L, L + R); registers keep factor 1
+            "windows",
+            F.pad(torch.cat([plain, *windows]), (0, config.num_registers), value=1.0),
+            persistent=False,
         )
 
     def forward(self, tokens: Tensor, registers: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -73,8 +77,4 @@ class GaussianEncoder(nn.Module):
             context = torch.cat([tokens, registers], dim=1)  # (B, L + R, D)
             if mask is not None:
                 context_mask = F.pad(mask, (0, registers.shape[1]), value=1.0)
-        outputs = [
-            branch(tokens, context, context_mask, window)
-            for branch, window in zip(self.branches, [None, *self.windows], strict=True)
-        ]
-        return self.aggregation(torch.stack(outputs), mask)
+        return self.aggregation(self.branches(tokens, context, context_mask, self.windows), mask)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dreamprvr.model.attention import AttentionBlock
 from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.denoiser import Denoiser
+from dreamprvr.model.denoiser import Denoiser, Guidance
 from dreamprvr.model.diffusion import Diffusion
 from dreamprvr.model.perturbation import perturb_text
 from dreamprvr.model.variational_sampler import VariationalSampler
@@ -19,7 +19,8 @@ class RegisterSample(NamedTuple):
 
     registers: Tensor  # (B, R, D), x_0 of the reverse chain
     initial: Tensor  # (B, R, D), where the chain starts
-    condition: Tensor  # (B, R, D)
+    condition: Tensor  # c, (B, R, D)
+    guidance: Guidance  # of that condition
     mu: Tensor  # (B, D)
     logvar: Tensor  # (B, D)
     summary_tokens: Tensor  # h, (B, M_c, D)
@@ -60,13 +61,13 @@ class RegisterSampler(nn.Module):
         if self.config.initial_register == "sample":
             deviation = torch.exp(0.5 * logvar)[:, None]
             initial = initial + deviation * torch.randn_like(initial)
-        embedded = self.denoiser.embed_condition(condition)
+        guidance = self.denoiser.guide(condition)
         registers = self.diffusion.reverse(
-            lambda x, t: self.denoiser(x, t, embedded),
+            lambda x, t: self.denoiser(x, t, guidance),
             initial,
             initial if self.config.reverse_noise == "register" else None,
         )
-        return RegisterSample(registers, initial, condition, mu, logvar, h)
+        return RegisterSample(registers, initial, condition, guidance, mu, logvar, h)
 
     def diffusion_target(self, sample: RegisterSample, text: Tensor) -> DiffusionTarget:
         """Predicted and true noise of the textual targets (section 4.6).
@@ -76,13 +77,12 @@ class RegisterSampler(nn.Module):
             text: m, (B, D), the mean of the embeddings of each video's queries.
         """
         start = perturb_text(text, self.config.num_registers, self.config.text_perturbation)
-        embedded = self.denoiser.embed_condition(sample.condition)
-        if self.config.training_noise == "register":  # every step t, one after the other
+        if self.config.training_noise == "register":  # every step t, as one batch
             step = torch.arange(self.config.diffusion_steps, device=text.device)
             noise = repeat(sample.initial, "b r d -> t b r d", t=len(step))
             noisy = self.diffusion.add_noise(start, noise, step.view(-1, 1, 1, 1))
-            return DiffusionTarget(self.denoiser(noisy, step, embedded), noise)
+            return DiffusionTarget(self.denoiser(noisy, step, sample.guidance), noise)
         step = torch.randint(self.config.diffusion_steps, (len(text),), device=text.device)
         noise = torch.randn_like(start)
         noisy = self.diffusion.add_noise(start, noise, step.view(-1, 1, 1))
-        return DiffusionTarget(self.denoiser(noisy, step, embedded)[None], noise[None])
+        return DiffusionTarget(self.denoiser(noisy, step, sample.guidance)[None], noise[None])

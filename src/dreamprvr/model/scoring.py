@@ -27,30 +27,41 @@ class VideoTokens(NamedTuple):
 
 
 class TokenScores(NamedTuple):
-    """Every query against every video: the best token's score and which token it is."""
+    """Every query against every video: the best token's score at either scale."""
 
     clip: Tensor  # (Q, B)
     frame: Tensor  # (Q, B)
-    best_clip: Tensor  # (Q, B) int64
-    best_frame: Tensor  # (Q, B) int64
 
     def combined(self, clip_weight: float, frame_weight: float) -> Tensor:
         """s(q, v) = w_c clip + w_f frame, (Q, B)."""
         return clip_weight * self.clip + frame_weight * self.frame
 
 
+def token_products(query: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Dot products of every query and token, in float32; cosines if both are normalised.
+
+    Args:
+        query: (Q, D).
+        tokens: (B, M, D).
+        mask: (B, M), 1 for a token; those with 0 score -inf. None if all take part.
+
+    Returns:
+        (Q, B, M).
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        products = torch.einsum("qd,bmd->qbm", full(query), full(tokens))
+    return products if mask is None else products.masked_fill(mask[None] == 0, -torch.inf)
+
+
 def token_scores(query: Tensor, videos: VideoTokens, padded_frames: PaddedFrames) -> TokenScores:
-    """Maximum over tokens of the dot product with the query; cosines if both are normalised.
+    """Maximum over tokens of the dot product with the query.
 
     Args:
         query: (Q, D).
         videos: tokens of B videos.
         padded_frames: `zero`: padding takes part with score 0 (C); `ignore`: with -inf (P).
     """
-    with torch.autocast(query.device.type, enabled=False):
-        clip = torch.einsum("qd,bmd->qbm", full(query), full(videos.clips)).max(dim=-1)
-        frames = torch.einsum("qd,bmd->qbm", full(query), full(videos.frames))
-        if padded_frames == "ignore":
-            frames = frames.masked_fill(videos.frame_mask[None] == 0, -torch.inf)
-        frame = frames.max(dim=-1)
-    return TokenScores(clip.values, frame.values, clip.indices, frame.indices)
+    mask = videos.frame_mask if padded_frames == "ignore" else None
+    # max, not amax: its gradient goes to one token also where several tie
+    clip = token_products(query, videos.clips).max(dim=-1).values
+    return TokenScores(clip, token_products(query, videos.frames, mask).max(dim=-1).values)

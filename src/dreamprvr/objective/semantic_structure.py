@@ -26,10 +26,12 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
         Sum over ordered pairs of (1 + cos)^gamma log(1 + exp(alpha (cos + delta))), divided by Q.
     """
     cosine, same_video, _ = _pairs(query, labels)
-    cosine = cosine[same_video]
+    # other pairs are put out of the way before the power, whose gradient at 0 may be infinite;
+    # indexing by the mask would read its size on the host
+    cosine = cosine.where(same_video, 0)
     # rounding may leave 1 + cos below 0, where a power has no real value
     terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
-    return terms.sum() / len(query)
+    return terms.where(same_video, 0).sum() / len(query)
 
 
 def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:

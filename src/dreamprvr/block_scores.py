@@ -1,0 +1,48 @@
+"""Best tokens of many videos for many queries, a tile of the score matrix at a time."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dreamprvr.model.scoring import token_products
+
+CPU_TILE = 2e6  # bytes; the maximum over tokens then reads from the cache
+
+
+class BestTokens(NamedTuple):
+    """The best token of each video for each query."""
+
+    score: Tensor  # (Q, B)
+    token: Tensor  # (Q, B) int16, or (0,) where it was not asked for
+
+
+def score_block(
+    query: Tensor, tokens: Tensor, mask: Tensor | None, with_token: bool, memory: float
+) -> BestTokens:
+    """Maximum over tokens of the dot products, never all products at once.
+
+    Args:
+        query: (Q, D) float32.
+        tokens: (B, M, D), any float type; products are in float32.
+        mask: (B, M), 1 for a token that takes part; None if all do.
+        with_token: whether to say which token is the best; ten times slower on the CPU than the
+            maximum alone, though less than the products.
+        memory: bytes that a tile of products may take.
+    """
+    videos, per_video = tokens.shape[0], tokens.shape[1] * tokens.shape[2]
+    score = query.new_empty(len(query), videos)
+    token = torch.empty(score.shape if with_token else (0,), dtype=torch.int16, device=query.device)
+    memory = min(memory, CPU_TILE) if query.device.type == "cpu" else memory
+    # a tile's products, their maximum and indices, and the tokens themselves in float32
+    bytes_a_video = 4 * (2 * len(query) * tokens.shape[1] + per_video)
+    size = max(1, int(memory / bytes_a_video))
+    for start in range(0, videos, size):
+        tile = slice(start, start + size)
+        products = token_products(query, tokens[tile], None if mask is None else mask[tile])
+        if with_token:
+            best = products.max(dim=-1)
+            score[:, tile], token[:, tile] = best.values, best.indices.to(torch.int16)
+        else:
+            score[:, tile] = products.amax(dim=-1)
+    return BestTokens(score, token)

@@ -1,0 +1,76 @@
+"""The parallel attention blocks of a Gaussian encoder, computed together (model.md, section 5)."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamprvr.model.attention import AttentionBlock, attend, key_bias
+from dreamprvr.model.grouped import grouped_linear, grouped_norm
+
+
+class ParallelBlocks(nn.ModuleList):
+    """G attention blocks that share their input, each with a window of its own.
+
+    Equal to one block after the other. The projections of all blocks are one matrix product; the
+    rest goes a few blocks at a time: all on an accelerator, where few large operations are
+    fast, and one on the CPU, where a block's scores then stay in the cache and memory stays small.
+
+    Args:
+        blocks: of equal sizes.
+    """
+
+    def __init__(self, blocks: Sequence[AttentionBlock]) -> None:
+        super().__init__(blocks)
+        self.num_heads = blocks[0].attention.num_heads
+
+    def forward(
+        self, tokens: Tensor, context: Tensor, mask: Tensor | None, windows: Tensor
+    ) -> Tensor:
+        """(B, L, D) -> (G, B, L, D).
+
+        Args:
+            tokens: that ask.
+            context: (B, K, D), that are asked.
+            mask: (B, K), 1 for a valid key; None if all are.
+            windows: (G, L, K), factors of the scaled scores.
+        """
+        blocks: list[AttentionBlock] = list(self)  # type: ignore[arg-type]
+        q = _project(tokens, [block.attention.query for block in blocks], self.num_heads)
+        k = _project(context, [block.attention.key for block in blocks], self.num_heads)
+        v = _project(context, [block.attention.value for block in blocks], self.num_heads)
+        bias = key_bias(mask)
+        at_once = blocks_at_once(tokens.device, len(blocks))
+        parts = (x.split(at_once) for x in (q, k, v, windows[:, None, None]))
+        outputs = []
+        for first, (q_, k_, v_, window) in zip(
+            range(0, len(blocks), at_once), zip(*parts, strict=True), strict=True
+        ):
+            attended = attend(q_, k_, v_, bias, window)
+            outputs.append(_finish(tokens, attended, blocks[first : first + at_once]))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def blocks_at_once(device: torch.device, number: int) -> int:
+    """How many of a number of blocks are computed together on a device."""
+    return 1 if device.type == "cpu" else number
+
+
+def _project(x: Tensor, layers: Sequence[nn.Linear], num_heads: int) -> Tensor:
+    """(B, L, D) -> (G, B, H, L, d) by G layers."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return rearrange(
+        F.linear(x, weight, bias), "b l (g h d) -> g b h l d", g=len(layers), h=num_heads
+    )
+
+
+def _finish(tokens: Tensor, attended: Tensor, blocks: Sequence[AttentionBlock]) -> Tensor:
+    """What a block does after its attention, for G blocks: (G, B, L, D) -> (G, B, L, D)."""
+    dropout, ffn = blocks[0].dropout, blocks[0].ffn
+    x = grouped_norm(tokens + dropout(attended), [block.attention_norm for block in blocks])
+    hidden = ffn.dropout(F.relu(grouped_linear(x, [block.ffn.expand for block in blocks])))
+    out = grouped_linear(hidden, [block.ffn.contract for block in blocks])
+    return grouped_norm(x + dropout(out), [block.ffn_norm for block in blocks])
