@@ -81,3 +81,20 @@ def test_a_file_that_is_not_there_names_the_shipped_ones() -> None:
         find_config("tvt.yaml")
     line = refused("fit", "--config", "tvt.yaml")
     assert line.startswith("--config tvt.yaml: no such file here")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[1, 2]", " does not hold settings by name"),
+        ("trainer", " does not hold settings by name"),
+        ("# nothing", " does not hold settings by name"),
+        ("trainer:\n  # max_epochs: 3", ": trainer is empty, not settings by name"),
+        ("trainer: [3]", ": trainer is [3], not settings by name"),
+        ("model: 3", ": model is 3, not settings by name"),
+    ],
+)
+def test_what_is_no_configuration(content: str, said: str) -> None:
+    Path("more.yaml").write_text(content)
+    line = refused("fit", "--config", "tvr.yaml", "--config", "more.yaml")
+    assert line == f"--config more.yaml{said}"

@@ -64,6 +64,13 @@ def test_a_value_of_another_type(tmp_path: Path, option: str, line: str) -> None
     assert refused("fit", "--config", write_config(tmp_path), option, "x") == line
 
 
+def test_an_argument_that_a_class_needs(tmp_path: Path) -> None:
+    option = ("--trainer.callbacks", "EarlyStopping")
+    assert refused("fit", "--config", write_config(tmp_path), *option) == (
+        "trainer.callbacks: lightning.pytorch.callbacks.EarlyStopping must be given monitor"
+    )
+
+
 def test_no_data_set() -> None:
     assert refused("fit") == NO_DATA
 

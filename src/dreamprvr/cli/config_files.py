@@ -40,7 +40,19 @@ class FindConfigFile(ActionConfigFile):
         """Merge the file that `value` names into `cfg`."""
         path = find_config(value)
         try:
-            yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"--config {value} is not YAML: {error}") from None
+        _refuse_other_forms(value, content)
         ActionConfigFile.apply_config(parser, cfg, dest, path)
+
+
+def _refuse_other_forms(name: str, content: Any) -> None:
+    """jsonargparse would take a section without settings as it is, and fail much later."""
+    if not isinstance(content, dict):
+        raise UserError(f"--config {name} does not hold settings by name")
+    for section in ("model", "trainer"):
+        value = content.get(section, {})
+        if not isinstance(value, dict):
+            found = "empty" if value is None else repr(value)
+            raise UserError(f"--config {name}: {section} is {found}, not settings by name")

@@ -49,6 +49,11 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         r"Parser key \"([\w.]+)\": .*Expected a dot import path string: (\S+)",
         lambda m: f"{m[1]}: there is no class {m[2]}",
     ),
+    (
+        r"Parser key \"([\w.]+)\": .*class_path '([\w.]+)': "
+        r"the following arguments are required: (\w+(?:, \w+)*)",
+        lambda m: f"{m[1]}: {m[2]} must be given {m[3]}",
+    ),
     (r"arguments are required: (?:\w+\.)?data$", lambda m: NO_DATA),
     (r"[Kk]ey ['\"](?:\w+\.)?data['\"] is required", lambda m: NO_DATA),
     (
