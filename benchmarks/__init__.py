@@ -1,0 +1,1 @@
+"""Speed measurements, and the slow implementation that they compare with."""

@@ -1,0 +1,91 @@
+"""Evaluation of a whole gallery (protocol.md): encode, score, sort, look."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from benchmarks.baseline.network import Baseline
+from dreamprvr.batch import Queries, Videos
+
+BLOCK = 50  # queries scored at once
+
+
+@torch.no_grad()
+def evaluate(
+    network: Baseline, videos: Iterable[Videos], queries: Iterable[Queries]
+) -> dict[str, float]:
+    """R@1, R@5, R@10, R@100 and SumR, in %.
+
+    Args:
+        network: in evaluation mode.
+        videos: batches of the whole gallery.
+        queries: batches of the queries.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    return recalls(ranks(*score(network, videos, queries)))
+
+
+@torch.no_grad()
+def score(
+    network: Baseline, videos: Iterable[Videos], queries: Iterable[Queries]
+) -> tuple[Tensor, list[set[int]]]:
+    """Scores (Q, V) and, for each query, the columns of its true videos."""
+    column: dict[int, int] = {}
+    clips, frames = [], []
+    for batch in videos:
+        encoding = network.encode_videos(batch)
+        clips.append(encoding.clips)
+        frames.append(encoding.frames)
+        for row in batch.row.tolist():
+            column[row] = len(column)
+    embeddings, positives = [], []
+    for asked in queries:
+        embeddings.append(network.encode_queries(asked))
+        for rows in asked.positives.tolist():
+            positives.append({column[row] for row in rows if row >= 0})
+    query, all_clips, all_frames = torch.cat(embeddings), torch.cat(clips), torch.cat(frames)
+    blocks = []
+    for start in range(0, len(query), BLOCK):
+        blocks.append(network.scores(query[start : start + BLOCK], all_clips, all_frames))
+    return torch.cat(blocks), positives
+
+
+def ranks(scores: Tensor, positives: list[set[int]]) -> list[int]:
+    """Rank of each query's best true video, from 1.
+
+    Args:
+        scores: (Q, V) of every video of the gallery.
+        positives: columns of the true videos of each query, at least one.
+
+    Returns:
+        One plus the number of false videos that score at least as much: a tie never helps.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    if scores.isnan().any():
+        raise ValueError("a score is NaN")
+    values, order = scores.sort(dim=1, descending=True)
+    found = []
+    for row, (value, video) in enumerate(zip(values.tolist(), order.tolist(), strict=True)):
+        place = 0
+        while video[place] not in positives[row]:  # the best true video
+            place += 1
+        true_score, rank = value[place], 1 + place
+        for tied in range(place + 1, len(video)):  # false videos with its score go before it
+            if value[tied] < true_score:
+                break
+            rank += video[tied] not in positives[row]
+        found.append(rank)
+    return found
+
+
+def recalls(found: list[int]) -> dict[str, float]:
+    """R@1, R@5, R@10, R@100 and their sum, in %, from ranks."""
+    result = {}
+    for k in (1, 5, 10, 100):
+        result[f"R@{k}"] = 100 * sum(rank <= k for rank in found) / len(found)
+    return result | {"SumR": sum(result.values())}

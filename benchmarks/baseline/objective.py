@@ -1,0 +1,124 @@
+"""The training objective (model.md, section 7), video by video."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.baseline.network import Baseline, best
+from dreamprvr.batch import TrainBatch
+from dreamprvr.objective.objective import ObjectiveConfig
+
+
+def loss_terms(
+    network: Baseline, batch: TrainBatch, config: ObjectiveConfig, hard_negatives: bool
+) -> dict[str, Tensor]:
+    """Encode a batch; unweighted terms by name, and `total`, their weighted sum.
+
+    Args:
+        network: to train.
+        batch: B videos with all their queries; every video has at least one.
+        config: weights and constants.
+        hard_negatives: whether the triplets use hard negatives.
+    """
+    labels = batch.labels
+    query = network.encode_queries(batch.queries)
+    videos = network.encode_videos(batch.videos)
+    terms = {}
+    if network.register_sampler is not None and videos.registers is not None:
+        terms["kl"] = kl(videos.registers.mu, videos.registers.logvar)
+        again = network.encode_queries(batch.queries)  # dropout is drawn anew
+        text = mean_per_video(again, labels, len(videos.clips))
+        predicted = network.register_sampler.predict_noise(videos.registers, text)
+        noise = videos.registers.initial.expand_as(predicted)
+        terms["diffusion"] = ((predicted - noise) ** 2).mean()
+    for name, tokens in (("clip", videos.clips), ("frame", videos.frames)):
+        terms[f"{name}_nce"] = nce(best(query, tokens), labels)
+        cosine = best(F.normalize(query, dim=-1), F.normalize(tokens, dim=-1))
+        terms[f"{name}_triplet"] = triplet(cosine, labels, config, hard_negatives)
+    terms["diversity"] = diversity(query, labels, config)
+    terms["similarity"] = similarity(query, labels, config)
+    total = torch.zeros_like(terms["diversity"])
+    for name, term in terms.items():
+        weight = 1.0 if name.endswith("triplet") else getattr(config, f"{name}_weight")
+        total = total + weight * term
+    return terms | {"total": total}
+
+
+def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
+    """Mean (B, D) of the embeddings (Q, D) of each video's queries."""
+    return torch.stack([query[labels == video].mean(dim=0) for video in range(num_videos)])
+
+
+def nce(scores: Tensor, labels: Tensor) -> Tensor:
+    """Contrastive loss of dot products (Q, B), queries against videos and the other way round."""
+    query_term = F.cross_entropy(scores, labels)
+    video_terms = []
+    for video in range(scores.shape[1]):
+        column = scores[:, video]
+        own = column[labels == video]
+        video_terms.append(torch.logsumexp(column, dim=0) - torch.logsumexp(own, dim=0))
+    return query_term + torch.stack(video_terms).mean()
+
+
+def triplet(
+    scores: Tensor, labels: Tensor, config: ObjectiveConfig, hard_negatives: bool
+) -> Tensor:
+    """Hinge losses of cosines (Q, B) with one negative a video and one a query."""
+    num_queries, num_videos = scores.shape
+    if num_videos == 1:
+        return 0 * scores.sum()
+    pool = config.hard_pool if hard_negatives else num_videos
+    video_term, query_term = scores.new_zeros(()), scores.new_zeros(())
+    for video in range(num_videos):
+        own = labels == video
+        positive = scores[own, video]  # (n,)
+        negative = scores[~own, video]  # (Q - n,)
+        negative = negative.sort(descending=True).values
+        place = 0 if hard_negatives else int(torch.randint(len(negative), ()))
+        video_term = video_term + F.relu(config.margin + negative[place] - positive.mean())
+
+        others = torch.arange(num_videos, device=scores.device) != video
+        ranked = scores[own][:, others].sort(dim=1, descending=True).values[:, :pool]
+        places = torch.randint(ranked.shape[1], (len(ranked), 1), device=scores.device)
+        chosen = ranked.gather(1, places)[:, 0]  # (n,)
+        query_term = query_term + F.relu(config.margin + chosen - positive).sum()
+    return video_term / num_videos + query_term / num_queries
+
+
+def diversity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Pushes the queries (Q, D) of one video apart."""
+    total = query.new_zeros(())
+    for video in labels.unique().tolist():
+        own = F.normalize(query[labels == video], dim=-1)
+        different = ~torch.eye(len(own), dtype=torch.bool, device=query.device)
+        cosine = (own @ own.T)[different]
+        # rounding may leave 1 + cos below 0, where a power has no real value
+        weight = (1 + cosine).clamp(min=0) ** config.diversity_gamma
+        exponent = config.diversity_alpha * (cosine + config.diversity_delta)
+        total = total + (weight * F.softplus(exponent)).sum()
+    return total / len(query)
+
+
+def similarity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Supervised contrastive loss among the queries (Q, D); 0 if no video has two."""
+    unit = F.normalize(query, dim=-1)
+    logits = unit @ unit.T / config.similarity_temperature
+    itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
+    total, count = 0 * query.sum(), 0
+    for video in labels.unique().tolist():
+        own = labels == video
+        num_positives = int(own.sum()) - 1
+        if num_positives == 0:
+            continue
+        rows = logits[own]  # (n, Q)
+        denominator = torch.logsumexp(rows.masked_fill(itself[own], -torch.inf), dim=1)
+        positives = own & ~itself[own]  # (n, Q)
+        error = (denominator[:, None] - rows) * positives
+        total = total + (error.sum(dim=1) / num_positives).sum()
+        count += len(rows)
+    return total / max(count, 1)
+
+
+def kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL of N(mu, exp(logvar)), (B, D) each, against N(0, I)."""
+    return (0.5 * (mu**2 + logvar.exp() - 1 - logvar)).sum(dim=1).mean()

@@ -1,0 +1,143 @@
+"""Global registers: condition, variational sampler, diffusion (model.md, section 4)."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.baseline.attention import AttentionBlock
+from benchmarks.baseline.diffusion import Denoiser, Schedule
+from dreamprvr.model.config import NetworkConfig
+
+CODE_SIZE = 32
+
+
+def sinusoidal_codes(length: int, size: int) -> Tensor:
+    """Sines in the even columns, cosines in the odd ones; (length, size) float32."""
+    codes = torch.zeros(length, size)
+    angle = torch.arange(length)[:, None] * torch.exp(
+        torch.arange(0, size, 2) * (-math.log(10000.0) / size)
+    )
+    codes[:, 0::2] = torch.sin(angle)
+    codes[:, 1::2] = torch.cos(angle)
+    return codes
+
+
+class GeneralizedPooling(nn.Module):
+    """Weighted sum of the tokens, sorted in every dimension; a GRU gives the weights."""
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(CODE_SIZE, CODE_SIZE, batch_first=True, bidirectional=True)
+        self.score = nn.Linear(CODE_SIZE, 1, bias=False)
+        self.codes: Tensor
+        self.register_buffer("codes", sinusoidal_codes(num_tokens, CODE_SIZE), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, D)."""
+        states, _ = self.gru(self.codes[None])  # (1, L, 64)
+        states = (states[:, :, :CODE_SIZE] + states[:, :, CODE_SIZE:]) / 2
+        weights = torch.softmax(self.score(states) / 0.1, dim=1)  # (1, L, 1)
+        return (weights * x.sort(dim=1, descending=True).values).sum(dim=1)
+
+
+class AdditivePooling(nn.Module):
+    """Weighted sum of the tokens; softmax over tokens of w2 tanh(w1 h)."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(hidden_size, hidden_size // 2, bias=False)
+        self.w2 = nn.Linear(hidden_size // 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, D)."""
+        weights = torch.softmax(self.w2(torch.tanh(self.w1(x))), dim=1)  # (B, L, 1)
+        return (weights * x).sum(dim=1)
+
+
+class VariationalSampler(nn.Module):
+    """Mean and log-variance of a video's initial registers."""
+
+    def __init__(self, hidden_size: int, num_tokens: int) -> None:
+        super().__init__()
+        self.pooling = GeneralizedPooling(num_tokens)
+        self.mean_pooling = AdditivePooling(hidden_size)
+        self.mean_linear = nn.Linear(hidden_size, hidden_size)
+        self.mean_norm = nn.LayerNorm(hidden_size)
+        self.variance_pooling = AdditivePooling(hidden_size)
+        self.variance_linear = nn.Linear(hidden_size, hidden_size)
+        self.variance_global = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, D) -> mu (B, D) and logvar (B, D)."""
+        g = self.pooling(h)
+        residual = torch.sigmoid(self.mean_linear(self.mean_pooling(h)))
+        mu = F.normalize(self.mean_norm(g + residual), dim=-1)
+        logvar = self.variance_linear(self.variance_pooling(h)) + self.variance_global(g)
+        return mu, logvar
+
+
+class Registers(NamedTuple):
+    """What the sampler computes of B videos."""
+
+    registers: Tensor  # (B, R, D)
+    initial: Tensor  # (B, R, D), mu R times
+    condition: Tensor  # (B, R, D)
+    mu: Tensor  # (B, D)
+    logvar: Tensor  # (B, D)
+
+
+def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tensor:
+    """R variants (B, R, D) of each row of `text` (B, D); `perturbation` is relative."""
+    rows = text[:, None, :].repeat(1, num_registers, 1)
+    mean = rows.mean(dim=-1, keepdim=True)
+    variance = rows.var(dim=-1, keepdim=True, unbiased=False)
+    standardised = (rows - mean) / torch.sqrt(variance + 1e-5)
+    spread = perturbation * rows.std(dim=-1, keepdim=True)
+    alpha = 1 + spread * torch.randn_like(rows)
+    beta = mean + spread * torch.randn_like(rows)
+    return alpha.detach() * standardised + beta.detach()
+
+
+class RegisterSampler(nn.Module):
+    """From projected and positioned clips to registers."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        size, heads, dropout = config.hidden_size, config.num_heads, config.dropout
+        self.num_registers = config.num_registers
+        self.perturbation = config.text_perturbation
+        self.summary = AttentionBlock(size, heads, dropout)
+        self.query_tokens = nn.Parameter(torch.randn(1, config.num_registers, size))
+        self.conditioning = AttentionBlock(size, heads, dropout, ffn_ratio=1)
+        self.variational = VariationalSampler(size, config.num_clips)
+        self.schedule = Schedule(config.diffusion_steps)
+        self.denoiser = Denoiser(config.diffusion_steps, size, config.denoiser_blocks)
+
+    def forward(self, clips: Tensor) -> Registers:
+        """x (B, M_c, D) -> registers (B, R, D) and what led to them."""
+        h = self.summary(clips, clips)
+        condition = self.conditioning(self.query_tokens.repeat(len(clips), 1, 1), h)
+        mu, logvar = self.variational(h)
+        initial = mu[:, None, :].repeat(1, self.num_registers, 1)
+        x = initial
+        for step in reversed(range(self.schedule.steps)):
+            predicted = self.denoiser(x, step, condition)
+            x = self.schedule.reverse_step(x, predicted, initial, step)
+        return Registers(x, initial, condition, mu, logvar)
+
+    def predict_noise(self, sample: Registers, text: Tensor) -> Tensor:
+        """Predicted noise (T, B, R, D) of the targets; the true noise is `sample.initial`.
+
+        Args:
+            sample: of the same videos.
+            text: (B, D), the mean of the embeddings of each video's queries.
+        """
+        start = perturb_text(text, self.num_registers, self.perturbation)
+        predicted = []
+        for step in range(self.schedule.steps):
+            noisy = self.schedule.add_noise(start, sample.initial, step)
+            predicted.append(self.denoiser(noisy, step, sample.condition))
+        return torch.stack(predicted)
