@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
+from dreamprvr.compilation import compile_step
 from dreamprvr.distributed import gather_encoded
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery, GalleryDtype
@@ -40,6 +41,8 @@ class PRVRModule(LightningModule):
         top_k: videos that `predict` returns for a query.
         gallery_dtype: how an evaluation keeps the videos' tokens.
         score_memory: GB that scoring may take beyond the gallery.
+        compile: compile the training step; pays on an accelerator, in long runs.
+        fused_attention: with `compile`, attend through FlexAttention.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class PRVRModule(LightningModule):
         top_k: int = 100,
         gallery_dtype: GalleryDtype = "float32",
         score_memory: float = 1.0,
+        compile: bool = False,
+        fused_attention: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:
@@ -73,6 +78,10 @@ class PRVRModule(LightningModule):
         self.top_k = top_k
         self.gallery_dtype = gallery_dtype
         self.score_memory = score_memory
+        if fused_attention and not compile:
+            raise UserError("model.fused_attention needs model.compile: uncompiled, it is slower")
+        self.compiled: bool = compile
+        self.fused_attention = fused_attention
         self.recall = RetrievalRecall()
         self._gallery: Gallery | None = None
 
@@ -82,6 +91,11 @@ class PRVRModule(LightningModule):
         """Every rank starts with the same generator; their dropout masks must differ."""
         if self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def on_fit_start(self) -> None:
+        """Compile, once the weights lie on their device."""
+        if self.compiled:
+            compile_step(self.network, self.objective, fused=self.fused_attention)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Loss of one batch, over the videos and queries of all ranks."""

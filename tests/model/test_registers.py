@@ -79,7 +79,9 @@ def test_shapes_and_parts(steps: int, registers: int) -> None:
     torch.testing.assert_close(sample.summary_tokens, h)
     queries = module.query_tokens.expand(3, -1, -1)
     torch.testing.assert_close(sample.condition, module.conditioning(queries, context=h))
-    torch.testing.assert_close((sample.mu, sample.logvar), module.variational(h))
+    torch.testing.assert_close(
+        (sample.mu, sample.logvar), module.variational(h, module.variational.rank_weights())
+    )
     assert sample.registers.shape == sample.initial.shape == (3, registers, 16)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamprvr.model.attention import AttentionBlock, attend, key_bias
+from dreamprvr.model.fused_attention import fused_attend
 from dreamprvr.model.grouped import grouped_linear, grouped_norm
 
 
@@ -25,6 +26,7 @@ class ParallelBlocks(nn.ModuleList):
     def __init__(self, blocks: Sequence[AttentionBlock]) -> None:
         super().__init__(blocks)
         self.num_heads = blocks[0].attention.num_heads
+        self.fused = False  # through FlexAttention, which is fast only where it is compiled
 
     def forward(
         self, tokens: Tensor, context: Tensor, mask: Tensor | None, windows: Tensor
@@ -48,7 +50,7 @@ class ParallelBlocks(nn.ModuleList):
         for first, (q_, k_, v_, window) in zip(
             range(0, len(blocks), at_once), zip(*parts, strict=True), strict=True
         ):
-            attended = attend(q_, k_, v_, bias, window)
+            attended = (fused_attend if self.fused else attend)(q_, k_, v_, bias, window)
             outputs.append(_finish(tokens, attended, blocks[first : first + at_once]))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 

@@ -53,10 +53,14 @@ class RegisterSampler(nn.Module):
         Args:
             clip_tokens: x, projected and positioned clips, (B, M_c, D).
         """
+        return self.sample(clip_tokens, self.variational.rank_weights())
+
+    def sample(self, clip_tokens: Tensor, rank_weights: Tensor) -> RegisterSample:
+        """`forward` with the weights (M_c,) that no video changes; compiles as a whole."""
         h = self.summary(clip_tokens)
         queries = repeat(self.query_tokens, "1 r d -> b r d", b=len(h))
         condition = self.conditioning(queries, context=h)
-        mu, logvar = self.variational(h)
+        mu, logvar = self.variational(h, rank_weights)
         initial = repeat(mu, "b d -> b r d", r=self.config.num_registers)
         if self.config.initial_register == "sample":
             deviation = torch.exp(0.5 * logvar)[:, None]

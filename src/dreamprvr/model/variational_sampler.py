@@ -21,11 +21,14 @@ class GeneralizedPooling(nn.Module):
         self.codes: Tensor
         self.register_buffer("codes", sinusoidal_table(num_tokens, POSITION_SIZE), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, num_tokens, D) -> (B, D)."""
+    def weights(self) -> Tensor:
+        """Weight of each rank, (num_tokens,); the same for all videos."""
         states, _ = self.gru(self.codes[None])
         both = rearrange(states[0], "l (direction d) -> direction l d", direction=2).mean(0)
-        weights = torch.softmax(self.score(both).squeeze(-1) / POOLING_TEMPERATURE, dim=0)
+        return torch.softmax(self.score(both).squeeze(-1) / POOLING_TEMPERATURE, dim=0)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """(B, num_tokens, D) and `weights()` -> (B, D)."""
         return torch.einsum("l,bld->bd", weights, x.sort(dim=1, descending=True).values)
 
 
@@ -56,19 +59,30 @@ class VariationalSampler(nn.Module):
         self.variance_linear = nn.Linear(hidden_size, hidden_size)
         self.variance_global = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def rank_weights(self) -> Tensor:
+        """Weights of the generalised pooling, (M_c,); the same for all videos.
+
+        Apart from `forward`, because no compiler traces a GRU.
+        """
+        device = self.pooling.codes.device.type
+        # the softmax at temperature 0.1 is too steep for half precision
+        with torch.autocast(device, enabled=False):
+            return self.pooling.weights()
+
+    def forward(self, tokens: Tensor, rank_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (unit length) and log-variance.
 
         Args:
             tokens: h, (B, M_c, D).
+            rank_weights: (M_c,), of `rank_weights()`.
 
         Returns:
             mu (B, D) and logvar (B, D), float32 also under mixed precision.
         """
-        # the softmax at temperature 0.1 and exp(logvar) are too steep for half precision
+        # exp(logvar) is too steep for half precision
         with torch.autocast(tokens.device.type, enabled=False):
             tokens = full(tokens)
-            pooled = self.pooling(tokens)
+            pooled = self.pooling(tokens, rank_weights)
             residual = torch.sigmoid(self.mean_linear(self.mean_pooling(tokens)))
             mu = F.normalize(self.mean_norm(pooled + residual), dim=-1)
             logvar = self.variance_linear(self.variance_pooling(tokens))

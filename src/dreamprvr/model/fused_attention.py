@@ -1,0 +1,31 @@
+"""Attention with a window, fused by FlexAttention: the scores never reach memory."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
+
+
+def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: Tensor) -> Tensor:
+    """What `attention.attend` computes; fused once it is compiled on an accelerator.
+
+    Args:
+        q: (G, B, H, L, d).
+        k: (G, B, H, K, d).
+        v: (G, B, H, K, d).
+        bias: (B, 1, 1, K), added to the scores, or None.
+        windows: (G, 1, 1, L, K), factors of the scaled scores.
+
+    Returns:
+        (G, B, L, H d).
+    """
+    branches, videos = q.shape[:2]
+
+    def modify(score: Tensor, row: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        score = score * windows[row // videos, 0, 0, i, j]
+        return score if bias is None else score + bias[row % videos, 0, 0, j]
+
+    query, key, value = (rearrange(x, "g b h l d -> (g b) h l d") for x in (q, k, v))
+    attended = flex_attention(query, key, value, score_mod=modify)
+    assert isinstance(attended, torch.Tensor)
+    return rearrange(attended, "(g b) h l d -> g b l (h d)", g=branches)

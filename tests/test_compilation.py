@@ -1,0 +1,55 @@
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import torch
+from model.tiny import batch, network, single
+from torch import Tensor
+
+from dreamprvr.compilation import compile_step
+from dreamprvr.errors import UserError
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.training import encode_batch
+
+# other numbers of captions, words and frames, and the last batch smaller
+CAPTIONS = [(2, 3, 1), (1, 1, 2), (3, 3, 3), (2, 1)]
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def make() -> tuple[DreamPRVR, Objective]:
+    return single(network()), Objective(ObjectiveConfig(hard_pool=1), "zero")
+
+
+def step(model: DreamPRVR, objective: Objective, captions: tuple[int, ...]) -> list[Tensor]:
+    total = objective(encode_batch(model, single(batch(captions))), True)["total"]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [total.detach(), *torch.autograd.grad(total, parameters)]
+
+
+@pytest.mark.slow
+# of torch's own tracer, about tensors of its own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> None:
+    plain, compiled = make(), make()
+    compile_step(*compiled, backend="aot_eager")
+    graphs = []
+    for captions in CAPTIONS:
+        found = step(*compiled, captions)
+        for ours, expected in zip(found, step(*plain, captions), strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs[1] == graphs[2]  # other numbers of captions and words need no new graph
+    assert compiled[0].state_dict().keys() == plain[0].state_dict().keys()
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match=r"^model.compile needs a C\+\+ compiler"):
+        compile_step(*make())
