@@ -40,7 +40,7 @@ from data_modules.tables import write_tables
 from dreamprvr.errors import UserError
 
 RECORD = "simulate.json"
-VERSION = 2  # raise it when the same settings give other data
+VERSION = 3  # raise it when the same settings give other data
 CHUNK = 2048  # sentences whose token states are in memory at once
 VIDEO_CHUNK = 64  # videos, their rows alike
 

@@ -29,9 +29,9 @@ class Mixture:
     confusion: float = 1.0
     distractor: float = 0.6
     scene: float = 1.0
-    nuisance: float = 4.0
+    nuisance: float = 2.0
     nuisance_rank: int = 24
-    noise: float = 2.0
+    noise: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -47,6 +48,26 @@ def test_a_mistake_that_a_library_wraps_is_one_line(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(program, "_trainer_verb", fail)
     assert run("fit") == (2, "", "error: first second\n")
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", None])
+def test_a_full_disk_is_one_line(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    monkeypatch.setattr(program, "_trainer_verb", fail)
+    place = name or "the run's folder"
+    expected = f"error: {place}: No space left on device; make room there, then run again\n"
+    assert run("fit") == (2, "", expected)
+
+
+def test_another_error_of_the_system_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(program, "_trainer_verb", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        run("fit")
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

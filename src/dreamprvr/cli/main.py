@@ -1,5 +1,6 @@
 """One program, `lightning` or `dreamprvr`: the first word picks the verb."""
 
+import errno
 import logging
 import sys
 import warnings
@@ -7,6 +8,7 @@ import warnings
 from dreamprvr.errors import UserError
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = """\
 usage: lightning VERB [options]      (`dreamprvr` is the same program)
 
@@ -43,16 +45,22 @@ def main() -> None:
         sys.exit(_say("interrupted", 130))
     except Exception as error:
         # libraries wrap what a class of ours raises while they make it
-        mistake = _user_error(error)
+        mistake = _mistake(error)
         if mistake is None:
             raise
-        sys.exit(_say(f"error: {' '.join(str(mistake).split())}", 2))
+        sys.exit(_say(f"error: {' '.join(mistake.split())}", 2))
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    while error is not None and not isinstance(error, UserError):
+def _mistake(error: BaseException | None) -> str | None:
+    """What the user can mend, or None for a bug of ours."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            place = error.filename or "the run's folder"
+            return f"{place}: {error.strerror}; make room there, then run again"
         error = error.__cause__ or error.__context__
-    return error
+    return None
 
 
 def _quieten() -> None:
