@@ -1,25 +1,20 @@
 """The base class of every benchmark: subclass it, name your files, done (see CONTRIBUTING)."""
 
 import os
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from data_modules.captions import read_captions
-from data_modules.dataset import (
-    InputSizes,
-    QueryDataset,
-    TrainDataset,
-    VideoDataset,
-    collate_queries,
-    collate_train,
-    collate_videos,
-)
+from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
 from data_modules.features import FeatureStore, open_features
+from data_modules.loaders import SplitLoaders
+from data_modules.packed_features import PackedFeatures
+from data_modules.packed_settings import Precision
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
 from dreamprvr.errors import UserError
@@ -67,7 +62,14 @@ class PRVRDataModule(LightningDataModule):
         batch_size: videos of a training batch, each with all its captions, on each device.
         eval_batch_size: videos encoded at once in evaluation.
         query_batch_size: queries scored at once in evaluation.
-        num_workers: loading processes; None takes one less than there are cores, at most 8.
+        num_workers: loading processes; None takes one less than there are cores, at most 8, and
+            none for packed features: gathering a batch costs less than handing it over.
+        packed: pool and normalise all features once, in a store that batches are gathered from.
+            `float32` gives the same batches bit for bit, `float16` takes half the space. None, the
+            default, reads item by item: a store takes minutes and up to tens of gigabytes, which
+            nobody should meet unasked.
+        packed_folder: where packed features are kept; by default `<root>/<collection>/packed`.
+        device_resident: keep packed features on the device that trains, and gather there.
         num_clips: set by the network's configuration.
         max_frames: set by the network's configuration.
         max_words: set by the network's configuration.
@@ -89,6 +91,9 @@ class PRVRDataModule(LightningDataModule):
         num_clips: int = 32,
         max_frames: int = 128,
         max_words: int = 30,
+        packed: Precision | None = None,
+        packed_folder: str | os.PathLike[str] | None = None,
+        device_resident: bool = False,
     ) -> None:
         super().__init__()
         if features not in self.feature_sets:
@@ -103,6 +108,11 @@ class PRVRDataModule(LightningDataModule):
         }.items():
             if value < 1:
                 raise UserError(f"data.{name} is {value}; at least 1")
+        if device_resident and packed is None:
+            raise UserError(
+                "data.device_resident keeps packed features on the device: add --data.packed "
+                "float32 or --data.packed float16"
+            )
         self.root = Path(root)
         self.feature_set = self.feature_sets[features]
         self.video_dim = self.feature_set.video_dim
@@ -110,8 +120,13 @@ class PRVRDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.query_batch_size = query_batch_size
-        self.num_workers = min(8, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        if num_workers is None:
+            num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 0
+        self.num_workers = num_workers
         self.sizes = InputSizes(num_clips, max_frames, max_words)
+        self.packed = packed
+        self.packed_folder = packed_folder
+        self.device_resident = device_resident
         self._tables: dict[str, Annotations] = {}
 
     # Where things lie
@@ -184,11 +199,10 @@ class PRVRDataModule(LightningDataModule):
         return stores
 
     def prepare_data(self) -> None:
-        """Refuse at once, in one message, if a file is missing."""
-        splits = {"fit": ["train", "val"], "validate": ["val"]}.get(self._stage(), ["test"])
+        """Refuse at once, in one message, if a file is missing; then pack what is to be packed."""
         missing = {
             str(path): what
-            for split in splits
+            for split in self._splits()
             for what, path in self.files(split).items()
             if not path.exists()
         }
@@ -201,16 +215,22 @@ class PRVRDataModule(LightningDataModule):
                 "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
             )
 
-    def _stage(self) -> str:
-        return str(self.trainer.state.fn.value) if self.trainer and self.trainer.state.fn else "fit"
+        if self.packed is not None:
+            for split in self._splits():
+                self._packed.stores(self._datasets(split), self.trainer)
+
+    def _splits(self) -> tuple[Split, ...]:
+        """What the trainer's stage needs."""
+        function = self.trainer.state.fn if self.trainer else None
+        stage = str(function.value) if function else "fit"
+        stages: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
+        return stages.get(stage, ("test",))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of videos with all their captions (`TrainBatch`), shuffled."""
-        data = TrainDataset(*self._datasets("train"))
-        collate = partial(collate_train, max_frames=self.sizes.max_frames)
         distributed = self.trainer is not None and self.trainer.world_size > 1
         # several processes must take the same number of steps with full batches
-        return self._loader(data, self.batch_size, collate, shuffle=True, drop_last=distributed)
+        return self._loaders("train").train(self.batch_size, drop_last=distributed)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The gallery (`Videos`), then the queries (`Queries`), of the validation split."""
@@ -224,7 +244,12 @@ class PRVRDataModule(LightningDataModule):
         """The gallery, then the queries, of the test split."""
         return self._evaluation_loaders("test")
 
-    def _datasets(self, split: Split) -> tuple[VideoDataset, QueryDataset]:
+    def teardown(self, stage: str) -> None:
+        """Let the device's memory go."""
+        if self.packed is not None:
+            self._packed.free()
+
+    def _datasets(self, split: str) -> tuple[VideoDataset, QueryDataset]:
         video_store, text_store = self.stores()
         table = self.annotations(split)
         return (
@@ -233,21 +258,18 @@ class PRVRDataModule(LightningDataModule):
         )
 
     def _evaluation_loaders(self, split: Split) -> list[DataLoader[Any]]:
-        videos, queries = self._datasets(split)
-        collate = partial(collate_videos, max_frames=self.sizes.max_frames)
-        return [
-            self._loader(videos, self.eval_batch_size, collate),
-            self._loader(queries, self.query_batch_size, collate_queries),
-        ]
+        loaders = self._loaders(split)
+        return [loaders.gallery(self.eval_batch_size), loaders.captions(self.query_batch_size)]
 
-    def _loader(
-        self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
-    ) -> DataLoader[Any]:
-        return DataLoader(
-            dataset=data,
-            batch_size=batch_size,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            **options,
-        )
+    def _loaders(self, split: Split) -> SplitLoaders:
+        data = self._datasets(split)
+        if self.packed is None:
+            return SplitLoaders(*data, self.num_workers)
+        run = (self._datasets(name) for name in self._splits())
+        sources = self._packed.sources(data, run, self.trainer)
+        return SplitLoaders(*data, 0 if self.device_resident else self.num_workers, sources)
+
+    @cached_property
+    def _packed(self) -> PackedFeatures:
+        folder = Path(self.packed_folder or self.folder / "packed")
+        return PackedFeatures(folder, self.packed or "float32", self.device_resident)

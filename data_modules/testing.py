@@ -9,6 +9,7 @@ runs all of it on a tiny generated data set. A data set that lies in another for
 published benchmarks overrides `make`.
 """
 
+import copy
 import inspect
 import pickle
 from collections.abc import Iterator
@@ -141,6 +142,19 @@ class DataModuleContract:
             pairs = zip(_flat(loader.collate_fn(items)), _flat(collate([copy[0]])), strict=True)
             assert all(torch.equal(*pair) for pair in pairs), "a pickled data set reads otherwise"
 
+    def test_packed_features_give_the_same_batches(self, tmp_path: Path) -> None:
+        """Bit for bit, gathered on the device that trains or not."""
+        data = self.prepared(tmp_path)
+        expected = list(_all_batches(data))
+        for resident in (False, True):
+            packed = copy.copy(data)
+            packed.packed, packed.device_resident = "float32", resident
+            packed.prepare_data()
+            assert (data.folder / "packed").is_dir(), "prepare_data packed nothing: call super's"
+            for first, second in zip(expected, _all_batches(packed), strict=True):
+                same = first.dtype == second.dtype and torch.equal(first, second)
+                assert same, "a packed batch differs from reading item by item"
+
     def test_data_check_is_content(self, tmp_path: Path) -> None:
         """`lightning data check` finds no problems."""
         report = check(self.prepared(tmp_path))
@@ -175,6 +189,11 @@ def _batches(data: PRVRDataModule, split: str) -> list[list[Any]]:
 def _tensors(data: PRVRDataModule) -> Iterator[torch.Tensor]:
     items = data.train_dataloader().dataset
     yield from _flat([items[0], *_batches(data, "val")])
+
+
+def _all_batches(data: PRVRDataModule) -> Iterator[torch.Tensor]:
+    torch.manual_seed(0)  # the same order of training batches
+    yield from _flat([list(data.train_dataloader()), *(_batches(data, s) for s in EVALUATION)])
 
 
 def _flat(value: Any) -> Iterator[torch.Tensor]:

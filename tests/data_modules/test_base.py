@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from lightning import LightningModule, Trainer
 
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.features import open_features
@@ -44,6 +46,7 @@ def test_sizes_are_those_of_the_feature_set():
         ({"batch_size": 0}, r"data\.batch_size is 0; at least 1"),
         ({"eval_batch_size": -1}, r"data\.eval_batch_size is -1"),
         ({"query_batch_size": 0}, r"data\.query_batch_size is 0"),
+        ({"device_resident": True}, r"data\.device_resident .*: add --data\.packed float32 or"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str):
@@ -55,7 +58,9 @@ def test_workers(monkeypatch: pytest.MonkeyPatch):
     for cores, workers in ((None, 0), (1, 0), (4, 3), (64, 8)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         assert Kitchen().num_workers == workers
+        assert Kitchen(packed="float16").num_workers == 0
     assert Kitchen(num_workers=11).num_workers == 11
+    assert Kitchen(num_workers=11, packed="float16").num_workers == 11
 
 
 def test_missing_data_are_one_message(tmp_path: Path):
@@ -167,3 +172,75 @@ def test_what_a_subclass_overrides_is_used(root: Path):
     batch = next(iter(Renamed(root, num_workers=0).train_dataloader()))
     assert isinstance(batch, TrainBatch)
     assert len(batch.videos.row) == 4
+
+
+def packed_folders(folder: Path) -> list[str]:
+    return sorted(path.name.rpartition("-")[0] for path in folder.iterdir() if path.is_dir())
+
+
+def test_features_are_packed_where_and_as_asked(root: Path, tmp_path: Path):
+    Kitchen(root).prepare_data()
+    assert not (root / "kitchen" / "packed").exists()
+    Kitchen(root, packed="float32").prepare_data()
+    kinds = ["captions-float32", "videos-float32"]
+    assert packed_folders(root / "kitchen" / "packed") == sorted(kinds * 2)  # train and val
+    other = Kitchen(root, packed="float16", packed_folder=tmp_path / "cache")
+    other.prepare_data()
+    assert packed_folders(tmp_path / "cache") == sorted(["captions-float16", "videos-float16"] * 2)
+
+
+def test_val_and_test_of_the_same_content_are_packed_once(root: Path):
+    data = Kitchen(root, packed="float32", num_workers=0)
+    for loaders in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        sizes = [4, len(data.annotations("val").queries)]
+        assert [len(loader.dataset) for loader in loaders] == sizes
+    assert packed_folders(root / "kitchen" / "packed") == ["captions-float32", "videos-float32"]
+
+
+def test_half_precision_is_close(root: Path):
+    batches = []
+    for packed in (None, "float16"):
+        data = Kitchen(root, packed=packed, num_workers=0)  # type: ignore[arg-type]
+        batches.append(next(iter(data.val_dataloader()[0])))
+    exact, half = batches
+    assert half.frames.dtype == torch.float32
+    assert half.frame_mask.equal(exact.frame_mask)
+    torch.testing.assert_close(half.frames, exact.frames, rtol=1e-3, atol=1e-4)
+    assert not half.frames.equal(exact.frames)
+
+
+class Recorder(LightningModule):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[torch.Tensor] = []
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> torch.Tensor:
+        self.seen += [*batch.videos, *batch.queries, batch.labels]
+        return self.weight.sum()
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.seen += batch
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")
+@pytest.mark.parametrize("options", [{}, {"device_resident": True}], ids=["packed", "resident"])
+def test_a_trainer_sees_the_same_batches(root: Path, options: dict[str, Any]):
+    seen = []
+    for choice in ({}, {"packed": "float32", **options}):
+        torch.manual_seed(0)
+        data, module = Kitchen(root, batch_size=3, num_workers=0, **choice), Recorder()
+        trainer = Trainer(
+            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+        )  # fmt: skip
+        trainer.fit(module, data)
+        seen.append(module.seen)
+    assert len(seen[0]) > 40
+    assert all(a.equal(b) for a, b in zip(*seen, strict=True))

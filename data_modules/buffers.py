@@ -1,0 +1,47 @@
+"""Memory for batches that is used again once nobody holds what lay in it."""
+
+import math
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MOST = 12  # three tensors of a batch: the one in use, the next, and two to spare
+
+
+class _Slot(NamedTuple):
+    memory: np.ndarray  # (bytes,) uint8
+    holder: "weakref.ref[np.ndarray]"  # dead once no tensor shares the memory
+
+
+class Buffers:
+    """Uninitialised tensors on the CPU.
+
+    The first touch of fresh memory costs several times what filling it with a batch does: the
+    system clears it page by page. A tensor's storage keeps alive the array that it was made from,
+    and views share the storage; so the array's end tells that the memory is free.
+    """
+
+    def __init__(self) -> None:
+        self._slots: list[_Slot] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_slots": []}  # a process that loads has its own
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A tensor whose memory no other living tensor shares."""
+        size = math.prod(shape) * dtype.itemsize
+        free = [i for i, slot in enumerate(self._slots) if slot.holder() is None]
+        fitting = [i for i in free if size <= self._slots[i].memory.nbytes <= 2 * size]
+        if fitting:
+            memory = self._slots.pop(fitting[0]).memory
+        else:
+            memory = np.empty(size + size // 8, np.uint8)  # batches of captions vary in length
+            if len(self._slots) >= MOST and free:
+                del self._slots[free[0]]
+        holder = memory[:size]
+        if len(self._slots) < MOST:
+            self._slots.append(_Slot(memory, weakref.ref(holder)))
+        return torch.from_numpy(holder).view(dtype).view(shape)

@@ -1,0 +1,77 @@
+"""The loaders of one split, from features read item by item or from packed ones."""
+
+from functools import partial
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.dataset import (
+    QueryDataset,
+    TrainDataset,
+    VideoDataset,
+    collate_queries,
+    collate_train,
+    collate_videos,
+)
+from data_modules.gather import FieldSource
+from data_modules.packed_dataset import PackedQueries, PackedTrain, PackedVideos, as_is
+
+
+class SplitLoaders:
+    """Makes the loaders of a split; the batches are the same in either way.
+
+    Args:
+        videos: the gallery.
+        queries: the captions.
+        workers: loading processes.
+        packed: the same videos and captions, packed; None reads item by item.
+    """
+
+    def __init__(
+        self,
+        videos: VideoDataset,
+        queries: QueryDataset,
+        workers: int,
+        packed: tuple[FieldSource, FieldSource] | None = None,
+    ) -> None:
+        self.videos = videos
+        self.queries = queries
+        self.workers = workers
+        self.packed: tuple[PackedVideos, PackedQueries] | None = None
+        if packed is not None:
+            gallery = PackedVideos(packed[0], videos.sizes.max_frames)
+            self.packed = gallery, PackedQueries(packed[1], queries)
+
+    def train(self, batch_size: int, drop_last: bool) -> DataLoader[Any]:
+        """Batches of videos with all their captions (`TrainBatch`), shuffled."""
+        items = TrainDataset(self.videos, self.queries)
+        options = {"shuffle": True, "drop_last": drop_last}
+        if self.packed is not None:
+            return self._loader(PackedTrain(*self.packed, items), batch_size, as_is, **options)
+        collate = partial(collate_train, max_frames=self.videos.sizes.max_frames)
+        return self._loader(items, batch_size, collate, **options)
+
+    def gallery(self, batch_size: int) -> DataLoader[Any]:
+        """All videos in order (`Videos`)."""
+        if self.packed is not None:
+            return self._loader(self.packed[0], batch_size, as_is)
+        collate = partial(collate_videos, max_frames=self.videos.sizes.max_frames)
+        return self._loader(self.videos, batch_size, collate)
+
+    def captions(self, batch_size: int) -> DataLoader[Any]:
+        """All captions in order (`Queries`)."""
+        if self.packed is not None:
+            return self._loader(self.packed[1], batch_size, as_is)
+        return self._loader(self.queries, batch_size, collate_queries)
+
+    def _loader(
+        self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            dataset=data,
+            batch_size=batch_size,
+            collate_fn=collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            **options,
+        )
