@@ -1,0 +1,151 @@
+"""How a training step grows with its videos, and an evaluation with queries x videos, on the CPU.
+
+    python -m benchmarks.growth [--videos 8 16 32 64] [--pairs 200x1000 ...] [--rounds N]
+
+The product only. Sizes take turns in every round. An exponent is fitted by least squares of log
+seconds against log size: 1 is linear growth. Draws both beside the JSON file, as growth.png.
+"""
+
+import argparse
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.inputs import FEATURES, Settings, pair, settings, train_batch
+from benchmarks.ranking import embedded, gallery, rank_product
+from benchmarks.report import machine, parser, positive, publish, use_threads
+from benchmarks.steps import product_step
+from benchmarks.timing import interleave
+
+PAIRS = ("250x500", "500x500", "500x1000", "1000x1000", "1000x2000", "2000x2000", "2000x4000")
+
+
+class PowerLaw(NamedTuple):
+    """seconds = factor * size ** exponent."""
+
+    exponent: float
+    factor: float
+    r_squared: float  # 1 where the law is exact; of the logarithms
+
+
+def fit(seconds: Mapping[int, float]) -> PowerLaw:
+    """The least-squares line through (log size, log seconds).
+
+    Args:
+        seconds: by size.
+
+    Raises:
+        ValueError: there are not two different sizes.
+    """
+    if len(seconds) < 2:
+        raise ValueError(f"an exponent needs two sizes at least, not {list(seconds)}")
+    x, y = [math.log(size) for size in seconds], [math.log(taken) for taken in seconds.values()]
+    exponent, offset = statistics.linear_regression(x, y)
+    middle = statistics.fmean(y)
+    spread = sum((b - middle) ** 2 for b in y)
+    error = sum((b - offset - exponent * a) ** 2 for a, b in zip(x, y, strict=True))
+    return PowerLaw(exponent, math.exp(offset), 1 - error / spread if spread else 1.0)
+
+
+def shape(text: str) -> tuple[int, int]:
+    """`QUERIESxVIDEOS` as two numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of this form.
+    """
+    queries, _, videos = text.partition("x")
+    return positive(queries), positive(videos)
+
+
+def step_seconds(chosen: Settings, sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
+    """Seconds of a training step in each round, by the number of videos, 5 captions each."""
+    step = product_step(pair(chosen)[0], chosen)
+    batches = {videos: train_batch(chosen, videos, captions=5) for videos in sizes}
+    ways = {str(videos): partial(step, batch) for videos, batch in batches.items()}
+    return {int(videos): taken for videos, taken in interleave(ways, rounds).items()}
+
+
+def evaluation_seconds(
+    shapes: Sequence[tuple[int, int]], rounds: int
+) -> dict[tuple[int, int], list[float]]:
+    """Seconds of scoring and ranking in each round, by (queries, videos)."""
+    galleries = {videos: gallery(videos) for videos in {videos for _, videos in shapes}}
+    ways = {
+        f"{queries}x{videos}": partial(
+            rank_product, galleries[videos], embedded(queries, videos)
+        )
+        for queries, videos in shapes
+    }  # fmt: skip
+    return {shape(name): taken for name, taken in interleave(ways, rounds).items()}
+
+
+def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]]) -> None:
+    """Measured points and the fitted lines, by what the size counts, on logarithmic axes."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no plot: it needs matplotlib, which the development requirements hold")
+        return
+    figure = Figure(figsize=(5 * len(curves), 4), layout="constrained")
+    for place, (label, (seconds, law)) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(1, len(curves), place)
+        axes.loglog(list(seconds), list(seconds.values()), "o", label="measured")
+        line = [law.factor * size**law.exponent for size in seconds]
+        axes.loglog(list(seconds), line, "-", label=f"exponent {law.exponent:.2f}")
+        axes.set(xlabel=label, ylabel="seconds")
+        axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def medians(seconds: Mapping[int, Sequence[float]]) -> dict[int, float]:
+    """Over rounds, by ascending size."""
+    return {size: statistics.median(seconds[size]) for size in sorted(seconds)}
+
+
+def by_product(seconds: Mapping[tuple[int, int], Sequence[float]]) -> dict[int, list[float]]:
+    """The same by queries x videos; shapes of one product are put together."""
+    joined: dict[int, list[float]] = {}
+    for (queries, videos), taken in seconds.items():
+        joined.setdefault(queries * videos, []).extend(taken)
+    return joined
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write, draw."""
+    options = parser(__doc__, "growth", rounds=5)
+    options.add_argument("--config", choices=FEATURES, default="tvr", help="%(default)s by default")
+    options.add_argument("--videos", type=positive, nargs="+", default=[8, 16, 32, 64])
+    options.add_argument("--pairs", type=shape, nargs="+", default=[shape(text) for text in PAIRS])
+    chosen: argparse.Namespace = options.parse_args(arguments)
+    use_threads(chosen.threads)
+    described = machine()
+    torch.manual_seed(0)
+    steps = step_seconds(settings(chosen.config), chosen.videos, chosen.rounds)
+    evaluations = evaluation_seconds(chosen.pairs, chosen.rounds)
+    measured = {
+        "videos of a training step": medians(steps),
+        "queries x videos of an evaluation": medians(by_product(evaluations)),
+    }
+    laws = {name: fit(seconds) for name, seconds in measured.items()}
+    rows: list[dict[str, Any]] = [
+        {
+            "seconds against": name, "exponent": law.exponent, "R^2": law.r_squared,
+            "smallest": min(measured[name]), "largest": max(measured[name]),
+            "s at largest": measured[name][max(measured[name])],
+        }
+        for name, law in laws.items()
+    ]  # fmt: skip
+    rounds = {"training": steps, "evaluation": {f"{q}x{v}": t for (q, v), t in evaluations.items()}}
+    publish(chosen.output, described, rows, seconds=measured, rounds=rounds)
+    curves = {name: (measured[name], law) for name, law in laws.items()}
+    draw(chosen.output.with_suffix(".png"), curves)
+
+
+if __name__ == "__main__":
+    main()

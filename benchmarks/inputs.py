@@ -1,0 +1,96 @@
+"""Published sizes and settings, and random features of these sizes."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.baseline.network import Baseline
+from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.model.config import NetworkConfig
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.objective.objective import ObjectiveConfig
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+# of a video's and of a word's feature; the data modules' own, without their dependencies
+FEATURES = {
+    "tvr": (3072, 768),
+    "activitynet": (1024, 1024),
+    "charades": (1024, 1024),
+    "synthetic": (128, 96),
+}
+SHORTEST_VIDEO = 60  # frames, of at most 128
+WORDS = (15, 20)  # of a caption, both included
+
+
+class Settings(NamedTuple):
+    """Everything that a training step depends on but its data."""
+
+    video_dim: int
+    text_dim: int
+    network: NetworkConfig
+    objective: ObjectiveConfig
+    lr: float
+    weight_decay: float
+    warmup: float
+
+
+def settings(name: str) -> Settings:
+    """Of a shipped configuration, by its file's name without the ending."""
+    path = CONFIGS / f"{name}.yaml"
+    model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+    network: dict[str, Any] = dict(model["network"])
+    if "gaussian_widths" in network:
+        network["gaussian_widths"] = tuple(network["gaussian_widths"])
+    return Settings(
+        *FEATURES[name],
+        NetworkConfig(**network),
+        ObjectiveConfig(**model["objective"]),
+        model["optimizer"]["init_args"]["lr"],
+        model["optimizer"]["init_args"]["weight_decay"],
+        model["warmup"],
+    )
+
+
+def pair(chosen: Settings, seed: int = 0) -> tuple[DreamPRVR, Baseline]:
+    """Product and baseline with the same weights."""
+    torch.manual_seed(seed)
+    sizes = (chosen.video_dim, chosen.text_dim, chosen.network)
+    product, baseline = DreamPRVR(*sizes), Baseline(*sizes)
+    baseline.load_state_dict(product.state_dict())
+    return product, baseline
+
+
+def _ragged(lengths: Tensor, longest: int, size: int, random: torch.Generator) -> Any:
+    """Rows (N, longest, size) of unit length, zero from each item's end on, and their mask."""
+    mask = (torch.arange(longest) < lengths[:, None]).float()
+    rows = torch.randn(len(lengths), longest, size, generator=random)
+    return F.normalize(rows, dim=-1).mul_(mask[..., None]), mask
+
+
+def videos(chosen: Settings, number: int, seed: int = 0) -> Videos:
+    """Random videos, from about half as many frames as fit to all of them."""
+    random, config = torch.Generator().manual_seed(seed), chosen.network
+    shortest = max(1, min(SHORTEST_VIDEO, config.max_frames // 2))
+    lengths = torch.randint(shortest, config.max_frames + 1, (number,), generator=random)
+    clips = torch.randn(number, config.num_clips, chosen.video_dim, generator=random)
+    frames, mask = _ragged(lengths, config.max_frames, chosen.video_dim, random)
+    return Videos(torch.arange(number), F.normalize(clips, dim=-1), frames, mask)
+
+
+def queries(chosen: Settings, labels: Tensor, seed: int = 0) -> Queries:
+    """Random captions, padded to the longest; `labels` (Q,) are the rows of their videos."""
+    random = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(WORDS[0], WORDS[1] + 1, (len(labels),), generator=random)
+    lengths = lengths.clamp(max=chosen.network.max_words)
+    words, mask = _ragged(lengths, int(lengths.max()), chosen.text_dim, random)
+    return Queries(torch.arange(len(labels)), words, mask, labels[:, None])
+
+
+def train_batch(chosen: Settings, number: int, captions: int, seed: int = 0) -> TrainBatch:
+    """A number of random videos, each with as many captions."""
+    labels = torch.arange(number).repeat_interleave(captions)
+    return TrainBatch(videos(chosen, number, seed), queries(chosen, labels, seed + 1), labels)
