@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.baseline import objective as baseline_objective
 from benchmarks.baseline.network import Baseline
-from benchmarks.baseline.optimizer import BertAdam as BaselineAdam
+from benchmarks.baseline.optimizer import BaselineAdam
 from benchmarks.inputs import Settings
 from dreamprvr.batch import TrainBatch
 from dreamprvr.compilation import compile_step

@@ -10,7 +10,7 @@ from torch import nn
 UNDECAYED_NORM = re.compile(r"(projection|position)\.norm\.weight$")
 
 
-class BertAdam(torch.optim.Optimizer):
+class BaselineAdam(torch.optim.Optimizer):
     """Adam without bias correction, with decoupled decay, clipping and warm-up.
 
     A step clips the gradients themselves, each tensor's to norm 1.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.objective import loss_terms, triplet
-from benchmarks.baseline.optimizer import BertAdam
+from benchmarks.baseline.optimizer import BaselineAdam
 from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
@@ -56,7 +56,7 @@ def golden_run() -> Run:
         i["labels"],
     )
     total_steps, warmup = settings()["total_steps"], c["lr_warmup_proportion"]
-    optimizer = BertAdam(network, c["lr"], total_steps, warmup, c["wd"])
+    optimizer = BaselineAdam(network, c["lr"], total_steps, warmup, c["wd"])
     losses: list[dict[str, float]] = []
     gradients: dict[str, Tensor] = {}
     for _ in range(4):

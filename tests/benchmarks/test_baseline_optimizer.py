@@ -5,7 +5,7 @@ import torch
 from model.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, network
 
 from benchmarks.baseline.network import Baseline
-from benchmarks.baseline.optimizer import BertAdam
+from benchmarks.baseline.optimizer import BaselineAdam
 from dreamprvr.optim import bert_adam
 from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear, warmup_linear_schedule
@@ -17,7 +17,7 @@ def test_steps_equal_the_products() -> None:
     baseline.load_state_dict(product.state_dict())
     theirs = bert_adam.BertAdam(parameter_groups(product), lr=0.1, weight_decay=0.3)
     schedule = warmup_linear_schedule(theirs, 5, 0.25)
-    ours = BertAdam(baseline, lr=0.1, total_steps=5, warmup=0.25, weight_decay=0.3)
+    ours = BaselineAdam(baseline, lr=0.1, total_steps=5, warmup=0.25, weight_decay=0.3)
     parameters = dict(baseline.named_parameters())
     for step in range(6):
         torch.manual_seed(step)
@@ -44,7 +44,7 @@ def test_groups_are_the_products() -> None:
         {parameter: name for name, parameter in model.named_parameters()}
         for model in (product, baseline)
     ]
-    groups = parameter_groups(product), BertAdam(baseline, 1.0, 1).param_groups
+    groups = parameter_groups(product), BaselineAdam(baseline, 1.0, 1).param_groups
     for theirs, ours in zip(*groups, strict=True):
         expected = {names[0][parameter] for parameter in theirs["params"]}
         assert {names[1][parameter] for parameter in ours["params"]} == expected
@@ -52,7 +52,7 @@ def test_groups_are_the_products() -> None:
 
 @pytest.mark.parametrize(("total", "warmup"), [(8, 0.25), (100, 0.01), (3, 0.9)])
 def test_schedule_is_the_products(total: int, warmup: float) -> None:
-    optimizer = BertAdam(Baseline(VIDEO_DIM, TEXT_DIM, CONFIG), 1.0, total, warmup)
+    optimizer = BaselineAdam(Baseline(VIDEO_DIM, TEXT_DIM, CONFIG), 1.0, total, warmup)
     factors = []
     for _ in range(total + 2):
         factors.append(optimizer.factor())
