@@ -1,0 +1,183 @@
+"""Training batches a second at the size of Charades-STA, from generated features.
+
+    python -m benchmarks.loading [--folder DIR] [--rounds N]
+
+Needs 5 GB on the disk of `--folder` (a temporary folder by default, removed at the end); given a
+folder, the generated and packed files stay there. Prints a table and writes loading.json beside
+this file. All ways of loading take turns, a few batches each, so that whatever else the machine
+does slows all of them; the features are in the system's cache before the first round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.baseline import data as baseline
+from data_modules.captions import write_captions
+from data_modules.charades import Charades
+
+VIDEOS, CAPTIONS, BATCH = 5_338, 12_408, 128
+ROWS, WORDS = (30, 90), (4, 14)  # shortest and longest video and caption
+SETTLE = 2.0  # seconds, in which the worker of the way before fills its queue and falls silent
+PER_ITEM = "per-item HDF5 (baseline), 1 worker"
+
+
+def generate(root: Path) -> None:
+    """Write random features of the published numbers, sizes and layout, unless they are there."""
+    shape = Charades.feature_sets["standard"]
+    folder = root / Charades.collection
+    captions = folder / "TextData" / "charadestrain.caption.txt"
+    if captions.exists():
+        return
+    videos, texts = folder / shape.video / "feature.hdf5", folder / shape.text
+    for path in (videos, texts):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    owner = np.sort(np.r_[np.arange(VIDEOS), random.integers(0, VIDEOS, CAPTIONS - VIDEOS)])
+    number = np.arange(CAPTIONS) - np.searchsorted(owner, owner)
+    names = [f"V{v:05d}#enc#{n}" for v, n in zip(owner.tolist(), number.tolist(), strict=True)]
+    with h5py.File(videos, "w") as file:
+        for video in range(VIDEOS):
+            size = (random.integers(ROWS[0], ROWS[1] + 1), shape.video_dim)
+            file[f"V{video:05d}"] = random.standard_normal(size, dtype=np.float32)
+    with h5py.File(texts, "w") as file:
+        for name in names:
+            size = (random.integers(WORDS[0], WORDS[1] + 1), shape.text_dim)
+            file[name] = random.standard_normal(size, dtype=np.float32)
+    write_captions(captions, pd.DataFrame({"query_id": names, "text": "someone does something"}))
+
+
+def per_item(data: Charades) -> DataLoader[Any]:
+    """The baseline: a dataset opened, pooled and normalised an item at a time."""
+    table, sizes, files = data.annotations("train"), data.sizes, data.files("train")
+    ids = table.videos["video_id"].tolist()
+    row = {name: number for number, name in enumerate(ids)}
+    positives = [[row[name] for name in names] for names in table.queries["video_ids"]]
+    videos = baseline.VideoDataset(
+        files["video features"] / "feature.hdf5", ids, sizes.num_clips, sizes.max_frames
+    )
+    queries = baseline.QueryDataset(
+        files["text features"], table.queries["query_id"].tolist(), positives, sizes.max_words
+    )
+    return DataLoader(
+        baseline.TrainDataset(videos, queries),
+        batch_size=BATCH,
+        shuffle=True,
+        collate_fn=partial(baseline.collate_train, max_frames=sizes.max_frames),
+        num_workers=1,
+        persistent_workers=True,
+    )
+
+
+def loaders(root: Path) -> dict[str, DataLoader[Any]]:
+    """All ways of loading, by name; packs what is not packed yet."""
+
+    def product(**options: Any) -> DataLoader[Any]:
+        data = Charades(root, batch_size=BATCH, **options)
+        start = time.perf_counter()
+        loader = data.train_dataloader()
+        print(f"opened {options} in {time.perf_counter() - start:.1f} s", flush=True)
+        return loader
+
+    return {
+        PER_ITEM: per_item(Charades(root)),
+        "per-item HDF5, 1 worker": product(num_workers=1),
+        "packed float32, 1 worker": product(num_workers=1, packed="float32"),
+        "packed float32, in process": product(packed="float32"),
+        "packed float16, in process": product(packed="float16"),
+        "packed float32, device_resident (CPU)": product(packed="float32", device_resident=True),
+    }
+
+
+def endless(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Batch after batch; epochs follow each other."""
+    while True:
+        yield from loader
+
+
+def measure(ways: dict[str, DataLoader[Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds a batch of each way in each round."""
+    batches = {name: endless(loader) for name, loader in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, ready in batches.items():
+            count = 6 if "HDF5" in name else 20
+            time.sleep(SETTLE)
+            for _ in range(3):  # a worker had these ready
+                next(ready)
+            start = time.perf_counter()
+            for _ in range(count):
+                next(ready)
+            if turn:  # the first round fills caches
+                seconds[name].append((time.perf_counter() - start) / count)
+    return seconds
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    names = [line for line in _cpu_lines() if line.startswith("model name")]
+    return {
+        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def report(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """A line a way: the median over rounds, and how many times the baseline it is."""
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    return [
+        {
+            "way": name,
+            "batches_per_second": 1 / value,
+            "times_baseline": median[PER_ITEM] / value,
+            "seconds_a_batch": seconds[name],
+        }
+        for name, value in median.items()
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, help="keep generated and packed files here")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args(arguments)
+    described = machine()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.folder or Path(temporary)
+        generate(root)
+        lines = report(measure(loaders(root), options.rounds))
+    print(f"\n{'way of loading':40}{'batches/s':>12}{'x baseline':>12}")
+    for line in lines:
+        print(f"{line['way']:40}{line['batches_per_second']:12.2f}{line['times_baseline']:12.1f}")
+    sizes = {"videos": VIDEOS, "captions": CAPTIONS, "batch": BATCH, "rows": ROWS, "words": WORDS}
+    result = {"machine": described, "sizes": sizes, "rounds": options.rounds, "ways": lines}
+    target = Path(__file__).with_suffix(".json")
+    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{described}\nwritten: {target.name}")
+
+
+if __name__ == "__main__":
+    main()
