@@ -209,6 +209,15 @@ def test_half_precision_is_close(root: Path):
     assert not half.frames.equal(exact.frames)
 
 
+def test_what_lies_on_the_device_has_no_workers_and_is_let_go(root: Path):
+    data = Kitchen(root, packed="float32", num_workers=3, device_resident=True)
+    assert {loader.num_workers for loader in data.val_dataloader()} == {0}
+    before = data.val_dataloader()[0].dataset.source
+    assert data.val_dataloader()[0].dataset.source is before
+    data.teardown("fit")
+    assert data.val_dataloader()[0].dataset.source is not before
+
+
 class Recorder(LightningModule):
     """Keeps what it is given."""
 
