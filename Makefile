@@ -10,7 +10,7 @@ CKPT ?= $(firstword $(shell ls -t $(RUNS)/version_*/checkpoints/best.ckpt 2>/dev
 # A run keeps the configuration that it was trained with.
 EVAL_CONFIG = $(or $(CONFIG),$(patsubst %/checkpoints/best.ckpt,%/config.yaml,$(CKPT)))
 
-.PHONY: help demo test test-fast eval lint notebooks clean
+.PHONY: help demo test test-fast eval lint notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,11 @@ lint: $(VENV)/installed ## style and types
 
 notebooks: $(VENV)/installed ## run the notebooks
 	$(BIN)/python -m pytest --nbmake notebooks -W default
+
+bench: $(VENV)/installed ## the benchmarks on this machine (about 30 minutes, 8 GB of memory, 5 GB of disk)
+	for name in training_step encoding ranking epoch growth loading; do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; \
+	done
 
 clean: ## remove the environment and caches; data and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info build

@@ -11,6 +11,7 @@ and that with `model.fused_attention`. A variant that fails is told in its row; 
 """
 
 import argparse
+import gc
 import statistics
 import time
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def measure_training(
 ) -> dict[str, Any]:
     """Figures of one variant; memory is in bytes, None where the device cannot tell it."""
     device = asked.device
+    gc.collect()  # an optimiser and its schedule hold each other: the last variant's still lie there
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

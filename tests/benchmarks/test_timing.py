@@ -1,0 +1,56 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import timing
+from benchmarks.timing import in_fresh_process, interleave, peak_growth, ratio
+
+MB = 1_000_000
+linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux's figures")
+
+
+def test_ways_take_turns_and_the_warm_up_does_not_count() -> None:
+    calls: list[str] = []
+    found = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    assert calls == ["a", "b"] * 4
+    assert {name: len(taken) for name, taken in found.items()} == {"a": 3, "b": 3}
+
+
+def test_ratio_is_the_median_of_the_rounds_own() -> None:
+    found = ratio(baseline=[2.0, 30.0, 4.0], product=[1.0, 10.0, 4.0])
+    assert found == (2.0, 1.0, 3.0)
+    assert str(found) == "2.00 (1.00 to 3.00)"
+
+
+@linux
+def test_peak_holds_what_is_let_go_before_the_end() -> None:
+    def work() -> int:
+        for _ in range(2):
+            torch.ones(25 * MB).sum()  # 100 MB each, one at a time
+        return 3
+
+    found = peak_growth(work)
+    assert found.result == 3
+    assert 95 * MB < found.peak_bytes < 140 * MB
+
+
+@linux
+def test_peak_leaves_out_what_was_there_or_gone_before() -> None:
+    kept = torch.ones(25 * MB)
+    torch.ones(50 * MB).sum()
+    assert peak_growth(lambda: kept.sum()).peak_bytes < 20 * MB
+
+
+def test_peak_without_the_systems_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STATUS", Path("missing"))
+    assert peak_growth(lambda: None).peak_bytes >= 0
+    assert timing._peak() > 10 * MB
+
+
+@pytest.mark.slow
+def test_a_fresh_process_shares_nothing() -> None:
+    assert in_fresh_process(abs, -2) == 2
+    assert "torch" in sys.modules
+    assert not in_fresh_process(eval, "'torch' in __import__('sys').modules")
