@@ -40,7 +40,7 @@ def measure_training(
 ) -> dict[str, Any]:
     """Figures of one variant; memory is in bytes, None where the device cannot tell it."""
     device = asked.device
-    gc.collect()  # an optimiser and its schedule hold each other: the last variant's still lie there
+    gc.collect()  # an optimiser and its schedule hold each other, also the last variant's
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
