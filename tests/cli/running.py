@@ -74,7 +74,8 @@ def launch(*arguments: str | Path, **environment: str) -> Result:
     """`lightning ARGUMENTS` as a process of its own, with further environment variables."""
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "dreamprvr", *map(str, arguments)],
+        # the installed script, which strategies of several processes start again by its path
+        [Path(sys.executable).with_name("lightning"), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """fit, validate, test and predict."""
 
-import sys
 import warnings
 from argparse import SUPPRESS
 from pathlib import Path
@@ -62,7 +61,8 @@ class PRVRCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> OneLineParser:
         """A parser whose --config looks among the shipped files too."""
-        parser = OneLineParser(**kwargs)
+        # not by sys.argv[0], which a strategy of several processes starts again
+        parser = OneLineParser(**{"prog": "lightning", **kwargs})
         parser.add_argument(
             "-c", "--config", action=FindConfigFile,
             help="Configuration file: your own, or the name of a shipped one. Give several to "
@@ -191,5 +191,4 @@ class PRVRCLI(LightningCLI):
 
 def run() -> None:
     """Parse the process's arguments and run the subcommand."""
-    sys.argv[0] = "lightning"
     PRVRCLI()
