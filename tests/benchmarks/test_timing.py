@@ -43,6 +43,17 @@ def test_peak_leaves_out_what_was_there_or_gone_before() -> None:
     assert peak_growth(lambda: kept.sum()).peak_bytes < 20 * MB
 
 
+@linux
+def test_freed_memory_that_is_used_again_counts() -> None:
+    torch.ones(7 * MB).sum()  # freed: from now on the C library keeps smaller blocks for itself
+    first = [torch.ones(MB) for _ in range(20)]  # 4 MB each
+    pinned = torch.ones(MB)  # behind them, so that they cannot be given back one by one
+    del first
+    peak = peak_growth(lambda: [torch.ones(MB) for _ in range(20)]).peak_bytes
+    assert peak > 70 * MB
+    assert pinned.sum() == MB
+
+
 def test_peak_without_the_systems_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "STATUS", Path("missing"))
     assert peak_growth(lambda: None).peak_bytes >= 0
