@@ -27,13 +27,14 @@ def test_ratio_is_the_median_of_the_rounds_own() -> None:
 @linux
 def test_peak_holds_what_is_let_go_before_the_end() -> None:
     def work() -> int:
-        for _ in range(2):
+        for _ in range(8):
             torch.ones(25 * MB).sum()  # 100 MB each, one at a time
         return 3
 
     found = peak_growth(work)
     assert found.result == 3
-    assert 95 * MB < found.peak_bytes < 140 * MB
+    # the allocator may let go of one only after it has made the next
+    assert 95 * MB < found.peak_bytes < 350 * MB
 
 
 @linux
