@@ -92,7 +92,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, window: Tensor 
     Returns:
         (..., B, L, H d).
     """
-    q = q / math.sqrt(q.shape[-1])  # scales the scores, on a smaller tensor
+    scale = 1 / math.sqrt(q.shape[-1])  # of the scores, but multiplied with what is smaller
+    if window is None:
+        q = q * scale
+    else:
+        window = window * scale
     scores = full(q @ k.transpose(-1, -2))
     if window is not None and bias is not None:
         scores = torch.addcmul(bias, scores, window)  # one pass over the largest tensor

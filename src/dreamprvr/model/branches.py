@@ -73,6 +73,6 @@ def _finish(tokens: Tensor, attended: Tensor, blocks: Sequence[AttentionBlock]) 
     """What a block does after its attention, for G blocks: (G, B, L, D) -> (G, B, L, D)."""
     dropout, ffn = blocks[0].dropout, blocks[0].ffn
     x = grouped_norm(tokens + dropout(attended), [block.attention_norm for block in blocks])
-    hidden = ffn.dropout(F.relu(grouped_linear(x, [block.ffn.expand for block in blocks])))
+    hidden = F.relu_(ffn.dropout(grouped_linear(x, [block.ffn.expand for block in blocks])))
     out = grouped_linear(hidden, [block.ffn.contract for block in blocks])
     return grouped_norm(x + dropout(out), [block.ffn_norm for block in blocks])

@@ -1,5 +1,6 @@
 """Dropout whose masks are cheap on the CPU."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,8 +31,10 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu" or dropped == LEVELS or torch.compiler.is_compiling():
             return F.dropout(x, self.p, training=True)
-        words = torch.randint(-(2**63), 2**63 - 1, ((x.numel() + 3) // 4,))
-        bits = words.view(torch.int16)[: x.numel()]  # uniform in [-2^15, 2^15)
+        # numpy's generator, seeded by torch's, is twice as fast as torch's own
+        seed = int(torch.randint(2**63 - 1, ()))
+        words = np.random.SFC64(seed).random_raw((x.numel() + 3) // 4)
+        bits = torch.from_numpy(words.view(np.int16))[: x.numel()]  # uniform in [-2^15, 2^15)
         keep = (bits >= dropped - LEVELS // 2).view(x.shape)
         # by way of int8: torch converts bool to float one entry at a time, ten times slower
         factor = keep.view(torch.int8).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))

@@ -62,7 +62,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return self.contract(self.dropout(F.relu(self.expand(x))))
+        # dropping first gives the same, and leaves a tensor that ReLU may overwrite
+        return self.contract(F.relu_(self.dropout(self.expand(x))))
 
 
 def sinusoidal_table(length: int, size: int) -> Tensor:

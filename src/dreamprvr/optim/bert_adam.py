@@ -70,10 +70,9 @@ class BertAdam(Optimizer):
         torch._foreach_addcmul_(v, gradients, gradients, 1 - b2)
         denominators = torch._foreach_sqrt(v)
         torch._foreach_add_(denominators, group["eps"])
-        update = torch._foreach_div(m, denominators)
         if group["weight_decay"]:
-            torch._foreach_add_(update, parameters, alpha=group["weight_decay"])
-        torch._foreach_add_(parameters, update, alpha=-group["lr"])
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_addcdiv_(parameters, m, denominators, -group["lr"])
 
 
 def _clipped(gradients: list[Any], max_norm: float) -> list[Tensor]:
