@@ -71,3 +71,18 @@ def test_gradient_takes_the_same_mask() -> None:
 def test_what_is_no_probability_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match="not between 0 and 1"):
         Dropout(p)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_relu_is_dropout_of_relu(p: float) -> None:
+    x = torch.linspace(-1, 1, 1001)
+    x[3] = 0.0
+    values = []
+    for function in (Dropout(p).relu, lambda y: Dropout(p)(torch.relu(y))):
+        torch.manual_seed(0)
+        inputs = x.clone().requires_grad_()
+        output = function(inputs)
+        (gradient,) = torch.autograd.grad(output.sum(), inputs)
+        values.append((output.detach(), gradient))
+    assert torch.equal(values[0][0], values[1][0])
+    assert torch.equal(values[0][1], values[1][1])

@@ -15,9 +15,9 @@ from dreamprvr.model.grouped import grouped_linear, grouped_norm
 class ParallelBlocks(nn.ModuleList):
     """G attention blocks that share their input, each with a window of its own.
 
-    Equal to one block after the other. The projections of all blocks are one matrix product; the
-    rest goes a few blocks at a time: all on an accelerator, where few large operations are
-    fast, and one on the CPU, where a block's scores then stay in the cache and memory stays small.
+    Equal to one block after the other. On an accelerator all are computed at once: few large
+    operations, and one product for all projections. On the CPU they take turns: products are as
+    fast, a block's scores stay near the cache, and memory stays small.
 
     Args:
         blocks: of equal sizes.
@@ -40,18 +40,18 @@ class ParallelBlocks(nn.ModuleList):
             windows: (G, L, K), factors of the scaled scores.
         """
         blocks: list[AttentionBlock] = list(self)  # type: ignore[arg-type]
-        q = _project(tokens, [block.attention.query for block in blocks], self.num_heads)
-        k = _project(context, [block.attention.key for block in blocks], self.num_heads)
-        v = _project(context, [block.attention.value for block in blocks], self.num_heads)
         bias = key_bias(mask)
         at_once = blocks_at_once(tokens.device, len(blocks))
-        parts = (x.split(at_once) for x in (q, k, v, windows[:, None, None]))
         outputs = []
-        for first, (q_, k_, v_, window) in zip(
-            range(0, len(blocks), at_once), zip(*parts, strict=True), strict=True
-        ):
-            attended = (fused_attend if self.fused else attend)(q_, k_, v_, bias, window)
-            outputs.append(_finish(tokens, attended, blocks[first : first + at_once]))
+        for first in range(0, len(blocks), at_once):
+            part = slice(first, first + at_once)
+            attentions = [block.attention for block in blocks[part]]
+            q = _project(tokens, [attention.query for attention in attentions], self.num_heads)
+            k = _project(context, [attention.key for attention in attentions], self.num_heads)
+            v = _project(context, [attention.value for attention in attentions], self.num_heads)
+            window = windows[part, None, None]
+            attended = (fused_attend if self.fused else attend)(q, k, v, bias, window)
+            outputs.append(_finish(tokens, attended, blocks[part]))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
@@ -73,6 +73,6 @@ def _finish(tokens: Tensor, attended: Tensor, blocks: Sequence[AttentionBlock]) 
     """What a block does after its attention, for G blocks: (G, B, L, D) -> (G, B, L, D)."""
     dropout, ffn = blocks[0].dropout, blocks[0].ffn
     x = grouped_norm(tokens + dropout(attended), [block.attention_norm for block in blocks])
-    hidden = F.relu_(ffn.dropout(grouped_linear(x, [block.ffn.expand for block in blocks])))
+    hidden = ffn.dropout.relu(grouped_linear(x, [block.ffn.expand for block in blocks]))
     out = grouped_linear(hidden, [block.ffn.contract for block in blocks])
     return grouped_norm(x + dropout(out), [block.ffn_norm for block in blocks])

@@ -26,19 +26,35 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape; the same shape."""
-        dropped = round(self.p * LEVELS)
-        if not self.training or dropped == 0:
+        if not self._drops():
             return x
-        if x.device.type != "cpu" or dropped == LEVELS or torch.compiler.is_compiling():
+        if not self._draws_itself(x):
             return F.dropout(x, self.p, training=True)
+        return x * self._factor(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """Dropout of ReLU(x); on the CPU one factor does both, and one pass their gradient."""
+        if not self._drops() or not self._draws_itself(x):
+            return self(F.relu(x))
+        return x * torch.ops.aten.threshold_backward(self._factor(x), x.detach(), 0)
+
+    def _drops(self) -> bool:
+        return self.training and round(self.p * LEVELS) > 0
+
+    def _draws_itself(self, x: Tensor) -> bool:
+        whole = round(self.p * LEVELS) == LEVELS
+        return x.device.type == "cpu" and not whole and not torch.compiler.is_compiling()
+
+    def _factor(self, x: Tensor) -> Tensor:
+        """0 for what is dropped, 1 / (1 - p) for the rest; of the shape and type of `x`."""
+        dropped = round(self.p * LEVELS)
         # numpy's generator, seeded by torch's, is twice as fast as torch's own
         seed = int(torch.randint(2**63 - 1, ()))
         words = np.random.SFC64(seed).random_raw((x.numel() + 3) // 4)
         bits = torch.from_numpy(words.view(np.int16))[: x.numel()]  # uniform in [-2^15, 2^15)
         keep = (bits >= dropped - LEVELS // 2).view(x.shape)
         # by way of int8: torch converts bool to float one entry at a time, ten times slower
-        factor = keep.view(torch.int8).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
-        return x * factor
+        return keep.view(torch.int8).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
 
     def extra_repr(self) -> str:
         """Shown by print."""

@@ -62,8 +62,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        # dropping first gives the same, and leaves a tensor that ReLU may overwrite
-        return self.contract(F.relu_(self.dropout(self.expand(x))))
+        return self.contract(self.dropout.relu(self.expand(x)))
 
 
 def sinusoidal_table(length: int, size: int) -> Tensor:
