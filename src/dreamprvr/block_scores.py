@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dreamprvr.model.scoring import token_products
 
-CPU_TILE = 2e6  # bytes; the maximum over tokens then reads from the cache
+CPU_TILE = 3e6  # bytes; the maximum over tokens then reads from the cache
 
 
 class BestTokens(NamedTuple):

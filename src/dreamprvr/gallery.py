@@ -16,6 +16,7 @@ from dreamprvr.model.scoring import VideoTokens
 
 GalleryDtype = Literal["float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CPU_VIDEOS = 16  # encoded at once; their feed-forward layer fits the last cache
 BYTES_A_PAIR = 24  # of a query and a video: score and indices, and what counting and topk need
 
 
@@ -54,9 +55,11 @@ class Gallery:
         self._rows: Tensor | None = None
 
     def add(self, videos: Videos) -> None:
-        """Encode a batch of videos."""
-        encoding = self.network.encode_videos(videos.clips, videos.frames, videos.frame_mask)
-        self.add_tokens(videos.row, encoding.tokens)
+        """Encode a batch of videos, on the CPU a few at a time: what they need stays small."""
+        size = CPU_VIDEOS if videos.clips.device.type == "cpu" else len(videos.row)
+        for start in range(0, len(videos.row), size):
+            row, *features = (part[start : start + size] for part in videos)
+            self.add_tokens(row, self.network.encode_videos(*features).tokens)
 
     def add_tokens(self, rows: Tensor, tokens: VideoTokens) -> None:
         """Add videos that are encoded already, not yet normalised; `rows` (B,)."""

@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,7 +50,8 @@ def token_products(query: Tensor, tokens: Tensor, mask: Tensor | None = None) ->
         (Q, B, M).
     """
     with torch.autocast(query.device.type, enabled=False):
-        products = torch.einsum("qd,bmd->qbm", full(query), full(tokens))
+        rows = rearrange(full(tokens), "b m d -> d (b m)")
+        products = rearrange(full(query) @ rows, "q (b m) -> q b m", b=len(tokens))
     return products if mask is None else products.masked_fill(mask[None] == 0, -torch.inf)
 
 
