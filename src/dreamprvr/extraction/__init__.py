@@ -1,0 +1,1 @@
+"""From video files to a feature file: decoding, windows of seconds, encoders."""

@@ -1,0 +1,57 @@
+"""What an encoder of videos and queries is; entry points `dreamprvr.encoders` name such classes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+
+class QueryFeatures(NamedTuple):
+    """What an encoder makes of one sentence."""
+
+    words: Tensor  # (L, E) float32, a row a token: what a trained model reads
+    sentence: Tensor | None  # (F,) float32 in the space of the video rows; None if there is none
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns windows of frames into rows of F numbers, and sentences into tokens of E.
+
+    Attributes:
+        name: what `--encoder` was given, so that a library can load it again.
+        fingerprint: hex digest of weights and preprocessing; features of two encoders are
+            comparable only if it is the same.
+        video_dim: F.
+        text_dim: E; 0 if the encoder reads no text.
+        searches_untrained: whether video rows and `QueryFeatures.sentence` share one space.
+        frames_per_window: frames that `encode_windows` wants of each window, spread evenly.
+        fps, window, stride: how the encoder likes its videos cut, unless the user says
+            otherwise: frames a second that are looked at, seconds of a window, seconds from the
+            start of one to the next.
+    """
+
+    name: str
+    fingerprint: str
+    video_dim: int
+    text_dim: int
+    searches_untrained: bool
+    frames_per_window: int
+    fps: float
+    window: float
+    stride: float
+
+    def encode_windows(self, windows: Sequence[np.ndarray]) -> Tensor:
+        """Encode B windows, possibly of different videos.
+
+        Args:
+            windows: each (frames_per_window, H, W, 3) uint8 RGB, upright; sizes may differ.
+
+        Returns:
+            (B, F) float32 on the CPU, not normalised.
+        """
+        ...
+
+    def encode_query(self, text: str) -> QueryFeatures:
+        """Encode one sentence; a longer one than the encoder reads is cut, never refused."""
+        ...
