@@ -3,19 +3,15 @@
     python -m benchmarks.loading [--folder DIR] [--rounds N]
 
 Needs 5 GB on the disk of `--folder` (a temporary folder by default, removed at the end); given a
-folder, the generated and packed files stay there. Prints a table and writes loading.json beside
-this file. All ways of loading take turns, a few batches each, so that whatever else the machine
-does slows all of them; the features are in the system's cache before the first round.
+folder, the generated and packed files stay there. All ways of loading take turns, a few batches
+each, so that whatever else the machine does slows all of them; the features are in the system's
+cache before the first round.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
+from benchmarks.report import machine, parser, publish, use_threads
 from data_modules.captions import write_captions
 from data_modules.charades import Charades
 
@@ -127,56 +123,38 @@ def measure(ways: dict[str, DataLoader[Any]], rounds: int) -> dict[str, list[flo
     return seconds
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    names = [line for line in _cpu_lines() if line.startswith("model name")]
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def report(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """A line a way: the median over rounds, and how many times the baseline it is."""
+def rows(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Of the table: the median over rounds, and how many times the baseline it is."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return [
         {
-            "way": name,
-            "batches_per_second": 1 / value,
-            "times_baseline": median[PER_ITEM] / value,
-            "seconds_a_batch": seconds[name],
+            "way of loading": name,
+            "batches a second": 1 / value,
+            "x baseline": median[PER_ITEM] / value,
+            "smallest": min(_ratios(seconds[PER_ITEM], seconds[name])),
+            "largest": max(_ratios(seconds[PER_ITEM], seconds[name])),
         }
         for name, value in median.items()
     ]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, help="keep generated and packed files here")
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args(arguments)
+def _ratios(baseline: list[float], way: list[float]) -> list[float]:
+    return [slow / fast for slow, fast in zip(baseline, way, strict=True)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Generate, pack, measure, print, write."""
+    options = parser(__doc__, "loading", rounds=7)
+    options.add_argument("--folder", type=Path, help="keep generated and packed files here")
+    chosen = options.parse_args(arguments)
+    use_threads(chosen.threads)
     described = machine()
     with tempfile.TemporaryDirectory() as temporary:
-        root = options.folder or Path(temporary)
+        root = chosen.folder or Path(temporary)
         generate(root)
-        lines = report(measure(loaders(root), options.rounds))
-    print(f"\n{'way of loading':40}{'batches/s':>12}{'x baseline':>12}")
-    for line in lines:
-        print(f"{line['way']:40}{line['batches_per_second']:12.2f}{line['times_baseline']:12.1f}")
+        seconds = measure(loaders(root), chosen.rounds)
     sizes = {"videos": VIDEOS, "captions": CAPTIONS, "batch": BATCH, "rows": ROWS, "words": WORDS}
-    result = {"machine": described, "sizes": sizes, "rounds": options.rounds, "ways": lines}
-    target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{described}\nwritten: {target.name}")
+    publish(chosen.output, described, rows(seconds), sizes=sizes, seconds_a_batch=seconds)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from benchmarks.inputs import SHORTEST_VIDEO, WORDS, Settings
-from data_modules.buffers import Buffers
-from data_modules.gather import Field, gather_queries, gather_videos
-from data_modules.ragged import offsets_of
+from data_modules.packed.buffers import Buffers
+from data_modules.packed.gather import Field, gather_queries, gather_videos
+from data_modules.packed.ragged import offsets_of
 from dreamprvr.batch import TrainBatch
 
 PART = 100_000  # rows generated at once

@@ -3,7 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import pandas as pd
 from lightning import LightningDataModule
@@ -12,36 +12,13 @@ from torch.utils.data import DataLoader
 from data_modules.captions import read_captions
 from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
 from data_modules.features import FeatureStore, open_features
+from data_modules.layout import FeatureSet, Split, SplitSize, refuse_missing
 from data_modules.loaders import SplitLoaders
-from data_modules.packed_features import PackedFeatures
-from data_modules.packed_settings import Precision
+from data_modules.packed.features import PackedFeatures
+from data_modules.packed.settings import Precision
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
 from dreamprvr.errors import UserError
-
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-
-class FeatureSet(NamedTuple):
-    """Where a kind of features lies below `<root>/<collection>/`, and its sizes.
-
-    `video` is a folder (holding feature.hdf5 or the big file) or an HDF5 file; `group` names the
-    dataset inside each video's group where the file is grouped.
-    """
-
-    video: str
-    text: str
-    video_dim: int
-    text_dim: int
-    group: str | None = None
-
-
-class SplitSize(NamedTuple):
-    """What `data check` expects of a split."""
-
-    videos: int
-    captions: int
 
 
 class PRVRDataModule(LightningDataModule):
@@ -200,21 +177,10 @@ class PRVRDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Refuse at once, in one message, if a file is missing; then pack what is to be packed."""
-        missing = {
-            str(path): what
-            for split in self._splits()
-            for what, path in self.files(split).items()
-            if not path.exists()
+        needed = {
+            path: what for split in self._splits() for what, path in self.files(split).items()
         }
-        if missing:
-            listed = "; ".join(f"{what}: {path}" for path, what in missing.items())
-            raise UserError(
-                f"{self.collection}: missing {listed}. {self.source} "
-                "Another folder: --data.root DIR. A big file (feature.bin) is read as it is, or "
-                "converted by `lightning data convert`. Without the features: `lightning data "
-                "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
-            )
-
+        refuse_missing(self.collection, needed, self.source)
         if self.packed is not None:
             for split in self._splits():
                 self._packed.stores(self._datasets(split), self.trainer)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.base import PRVRDataModule
 from data_modules.check_features import Scan, attempt, scan
 from data_modules.check_report import FeatureSummary, Report, SplitSummary, Spread
 from data_modules.check_tables import captions_per_video, table_problems, table_remarks
+from data_modules.layout import SPLITS
 from data_modules.schema import Annotations
 
 Tables = dict[str, Annotations]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from data_modules.base import SplitSize
+from data_modules.layout import SplitSize
 
 SHOWN = 5  # ids that a line names
 

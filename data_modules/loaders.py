@@ -13,8 +13,8 @@ from data_modules.dataset import (
     collate_train,
     collate_videos,
 )
-from data_modules.gather import FieldSource
-from data_modules.packed_dataset import PackedQueries, PackedTrain, PackedVideos, as_is
+from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
+from data_modules.packed.gather import FieldSource
 
 
 class SplitLoaders:

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.base import PRVRDataModule
 from data_modules.batch_checks import check_queries, check_train_batch, check_videos
 from data_modules.check import check
+from data_modules.layout import SPLITS
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS
 from data_modules.tiny import write_tiny, write_tiny_benchmark
 from dreamprvr.batch import Queries, TrainBatch, Videos

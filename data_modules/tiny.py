@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -82,7 +83,7 @@ def write_tiny(
     dataset: type[PRVRDataModule],
     root: str | os.PathLike[str],
     features: str = "standard",
-    **options: object,
+    **options: Any,
 ) -> Path:
     """Write a tiny benchmark where a data set class looks for its own.
 
@@ -95,5 +96,5 @@ def write_tiny(
     chosen = dataset.feature_sets[features]
     return write_tiny_benchmark(
         root, dataset.collection, chosen.video, chosen.text, chosen.video_dim, chosen.text_dim,
-        chosen.group, **options,  # type: ignore[arg-type]
+        chosen.group, **options,
     )  # fmt: skip

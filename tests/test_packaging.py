@@ -40,12 +40,14 @@ def _tracked() -> list[str]:
 
 def test_all_packages_are_listed() -> None:
     listed = _setup()["options"]["packages"].split()
-    source = ROOT / "src"
-    found = {".".join(p.parent.relative_to(source).parts) for p in source.rglob("__init__.py")}
-    for name in ("data_modules", "configs"):
-        assert [p.parent.name for p in (ROOT / name).rglob("__init__.py")] == [name]
+    found = {
+        ".".join(p.parent.relative_to(base).parts)
+        for base, folder in ((ROOT / "src", "dreamprvr"), (ROOT, "data_modules"))
+        for p in (base / folder).rglob("__init__.py")
+    }
+    assert [p.parent.name for p in (ROOT / "configs").rglob("__init__.py")] == ["configs"]
     assert len(listed) == len(set(listed))
-    assert set(listed) == found | {"data_modules", "dreamprvr.configs"}
+    assert set(listed) == found | {"dreamprvr.configs"}
 
 
 def test_no_module_lies_outside_a_package() -> None:

@@ -40,17 +40,16 @@ def test_all_ways_load_the_same(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_the_table_and_its_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(loading, "__file__", str(tmp_path / "loading.py"))
-    loading.main(["--rounds", "2", "--folder", str(tmp_path)])
+def test_the_table_and_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    output = tmp_path / "loading.json"
+    loading.main(["--rounds", "2", "--folder", str(tmp_path), "--output", str(output)])
     out = capsys.readouterr().out
-    result = json.loads((tmp_path / "loading.json").read_text())
-    assert len(result["ways"]) == 6
-    assert result["ways"][0]["times_baseline"] == 1
-    for way in result["ways"]:
-        assert way["way"] in out
-        assert len(way["seconds_a_batch"]) == 2
-        assert way["batches_per_second"] > 0
+    result = json.loads(output.read_text())
+    assert len(result["results"]) == 6
+    assert result["results"][0]["x baseline"] == 1
+    for row in result["results"]:
+        assert row["way of loading"] in out
+        assert len(result["seconds_a_batch"][row["way of loading"]]) == 2
+        assert row["batches a second"] > 0
+        assert row["smallest"] <= row["largest"]
     assert set(result["machine"]) >= {"cpu", "cores", "load", "threads", "torch"}

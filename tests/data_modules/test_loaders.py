@@ -5,8 +5,8 @@ import torch
 from packed_items import items
 
 from data_modules.loaders import SplitLoaders
-from data_modules.packed_dataset import PackedVideos
-from data_modules.packed_features import PackedFeatures
+from data_modules.packed.dataset import PackedVideos
+from data_modules.packed.features import PackedFeatures
 from dreamprvr.batch import Queries, TrainBatch, Videos
 
 

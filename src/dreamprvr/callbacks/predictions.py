@@ -1,5 +1,6 @@
 """Writes `predict`'s answers, a line a query."""
 
+import importlib.util
 import json
 import math
 import os
@@ -162,9 +163,7 @@ def _open_parquet(path: Path) -> Writer:
 
 
 def _require_pyarrow() -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("pyarrow") is None:
         raise UserError(
             "a .parquet file needs pyarrow: pip install 'dreamprvr[parquet]', or write .jsonl"
-        ) from None
+        )

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules import checksums
-from data_modules.checksums import ChecksumWriter, has_checksums
+from data_modules.packed import checksums
+from data_modules.packed.checksums import ChecksumWriter, has_checksums
 
 
 @pytest.fixture(autouse=True)

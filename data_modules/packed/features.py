@@ -7,11 +7,11 @@ import torch
 from lightning import Trainer
 
 from data_modules.dataset import QueryDataset, VideoDataset
-from data_modules.gather import FieldSource
-from data_modules.packed_settings import Precision
-from data_modules.packed_store import PackedStore
-from data_modules.packing import Packing
-from data_modules.resident import Residents
+from data_modules.packed.gather import FieldSource
+from data_modules.packed.packing import Packing
+from data_modules.packed.resident import Residents
+from data_modules.packed.settings import Precision
+from data_modules.packed.store import PackedStore
 
 SplitData = tuple[VideoDataset, QueryDataset]
 

@@ -2,7 +2,7 @@ import pickle
 
 import torch
 
-from data_modules.buffers import MOST, Buffers
+from data_modules.packed.buffers import MOST, Buffers
 
 
 def test_shape_and_type():

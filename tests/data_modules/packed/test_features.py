@@ -6,10 +6,10 @@ import pytest
 import torch
 from packed_items import items, tables
 
-from data_modules import resident
-from data_modules.packed_features import PackedFeatures
-from data_modules.packed_store import PackedStore
-from data_modules.resident import Resident
+from data_modules.packed import resident
+from data_modules.packed.features import PackedFeatures
+from data_modules.packed.resident import Resident
+from data_modules.packed.store import PackedStore
 from dreamprvr.errors import UserError
 
 

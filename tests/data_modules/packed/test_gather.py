@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.buffers import Buffers
-from data_modules.gather import Field, gather_queries, gather_videos
-from data_modules.ragged import flatten, offsets_of
+from data_modules.packed.buffers import Buffers
+from data_modules.packed.gather import Field, gather_queries, gather_videos
+from data_modules.packed.ragged import flatten, offsets_of
 
 
 class Fields(NamedTuple):

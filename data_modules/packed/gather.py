@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.buffers import Buffers
-from data_modules.ragged import padded
+from data_modules.packed.buffers import Buffers
+from data_modules.packed.ragged import padded
 from dreamprvr.batch import Queries, Videos
 
 

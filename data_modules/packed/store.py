@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_modules.checksums import has_checksums
-from data_modules.gather import Field
-from data_modules.packed_settings import stored_dtype
+from data_modules.packed.checksums import has_checksums
+from data_modules.packed.gather import Field
+from data_modules.packed.settings import stored_dtype
 from dreamprvr.errors import UserError
 
 RECORD = "manifest.json"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.lock import folder_lock
-from data_modules.pack import pack, remove_remains, same_samples
-from data_modules.packed_settings import Items, Precision, folder_name, packed_settings
-from data_modules.packed_store import PackedStore, Unusable
+from data_modules.packed.pack import pack, remove_remains, same_samples
+from data_modules.packed.settings import Items, Precision, folder_name, packed_settings
+from data_modules.packed.store import PackedStore, Unusable
 from dreamprvr.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

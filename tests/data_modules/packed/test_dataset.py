@@ -17,8 +17,8 @@ from data_modules.dataset import (
     collate_train,
     collate_videos,
 )
-from data_modules.packed_dataset import PackedQueries, PackedTrain, PackedVideos, as_is
-from data_modules.packing import Packing
+from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
+from data_modules.packed.packing import Packing
 
 ROWS = [[0], [3, 0], [2, 2, 1], [1, 3, 2, 0]]
 

@@ -9,9 +9,9 @@ from limits import full_disk
 from packed_items import VIDEOS, items, write
 
 from data_modules.dataset import VideoDataset
-from data_modules.pack import pack, remove_remains, same_samples
-from data_modules.packed_settings import Items, Precision, packed_settings
-from data_modules.packed_store import PackedStore
+from data_modules.packed.pack import pack, remove_remains, same_samples
+from data_modules.packed.settings import Items, Precision, packed_settings
+from data_modules.packed.store import PackedStore
 from dreamprvr.errors import UserError
 
 
@@ -88,7 +88,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
 
 def test_room_is_asked_for_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
-    monkeypatch.setattr("data_modules.pack.check_room", lambda path, needed: asked.append(needed))
+    monkeypatch.setattr(
+        "data_modules.packed.pack.check_room", lambda path, needed: asked.append(needed)
+    )
     videos, _ = items(tmp_path)
     packed(videos, tmp_path / "p")
     # a has 2 clips and 1 frame of 5 values of 4 bytes, and three videos follow

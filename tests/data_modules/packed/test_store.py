@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from packed_items import items
 
-from data_modules.pack import pack
-from data_modules.packed_settings import packed_settings
-from data_modules.packed_store import PackedStore, Unusable, write_manifest
+from data_modules.packed.pack import pack
+from data_modules.packed.settings import packed_settings
+from data_modules.packed.store import PackedStore, Unusable, write_manifest
 from dreamprvr.errors import UserError
 
 FILES = ["clips.rows", "clips.offsets", "frames.rows", "frames.offsets", "manifest.json"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from data_modules.gather import Field
-from data_modules.packed_store import PackedStore
+from data_modules.packed.gather import Field
+from data_modules.packed.store import PackedStore
 from dreamprvr.errors import UserError
 
 

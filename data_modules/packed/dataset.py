@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_modules.buffers import Buffers
 from data_modules.dataset import QueryDataset, TrainDataset
-from data_modules.gather import FieldSource, gather_queries, gather_videos
-from data_modules.ragged import flatten, joined
+from data_modules.packed.buffers import Buffers
+from data_modules.packed.gather import FieldSource, gather_queries, gather_videos
+from data_modules.packed.ragged import flatten, joined
 from dreamprvr.batch import Queries, TrainBatch, Videos
 
 T = TypeVar("T")

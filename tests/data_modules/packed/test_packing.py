@@ -9,9 +9,10 @@ from limits import full_disk
 from packed_items import VIDEOS, items, write
 
 import data_modules
-from data_modules import packed_settings, packing
-from data_modules.pack import pack
-from data_modules.packing import Packing
+from data_modules.packed import packing
+from data_modules.packed import settings as packed_settings
+from data_modules.packed.pack import pack
+from data_modules.packed.packing import Packing
 from dreamprvr.errors import UserError
 
 
@@ -113,7 +114,7 @@ def test_what_another_process_checked_is_only_opened(
     def refuse(*_: Any) -> bool:
         raise AssertionError("checksums are compared twice")
 
-    monkeypatch.setattr("data_modules.packed_store.has_checksums", refuse)
+    monkeypatch.setattr("data_modules.packed.store.has_checksums", refuse)
     opened(tmp_path).store(videos, checked=True)
     with pytest.raises(AssertionError):
         opened(tmp_path).store(videos)
@@ -171,7 +172,7 @@ sys.path[:0] = sys.argv[2:]
 from packed_items import VIDEOS, SIZES, tables
 from data_modules.dataset import VideoDataset
 from data_modules.features import Hdf5Features
-from data_modules import packing
+from data_modules.packed import packing
 inner = packing.pack
 def slow(*arguments):
     print("packs", flush=True)

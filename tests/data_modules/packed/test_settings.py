@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from packed_items import SIZES, items, tables
 
-from data_modules import packed_settings as module
 from data_modules.dataset import VideoDataset
 from data_modules.features import BigFileFeatures
-from data_modules.packed_settings import folder_name, kind_of, packed_settings, stored_dtype
+from data_modules.packed import settings as module
+from data_modules.packed.settings import folder_name, kind_of, packed_settings, stored_dtype
 from dreamprvr.errors import UserError
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from packed_items import items
 
-from data_modules.packed_store import PackedStore
-from data_modules.packing import Packing
-from data_modules.resident import Resident, Residents
+from data_modules.packed.packing import Packing
+from data_modules.packed.resident import Resident, Residents
+from data_modules.packed.store import PackedStore
 from dreamprvr.errors import UserError
 
 CPU = torch.device("cpu")

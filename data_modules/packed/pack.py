@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data_modules.checksums import ChecksumWriter
 from data_modules.disk import check_room
 from data_modules.generated import building
-from data_modules.packed_settings import Items, fields_of, kind_of, stored_dtype
-from data_modules.packed_store import RECORD, PackedStore, write_manifest
-from data_modules.ragged import offsets_of
+from data_modules.packed.checksums import ChecksumWriter
+from data_modules.packed.ragged import offsets_of
+from data_modules.packed.settings import Items, fields_of, kind_of, stored_dtype
+from data_modules.packed.store import RECORD, PackedStore, write_manifest
 
 ROOM_CHECKS = 16  # times that the rest's size is estimated while packing
 SAMPLES = 8
@@ -28,7 +28,7 @@ def pack(data: Items, folder: Path, settings: dict[str, Any]) -> None:
     Args:
         data: the items.
         folder: takes the place of what is there.
-        settings: of these items (`data_modules.packed_settings`).
+        settings: of these items (`data_modules.packed.settings`).
 
     Raises:
         UserError: an item is missing or unreadable.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_modules.ragged import flatten, joined, offsets_of, padded
+from data_modules.packed.ragged import flatten, joined, offsets_of, padded
 
 OFFSETS = np.array([0, 2, 3, 7])  # items of 2, 1 and 4
 
