@@ -1,0 +1,199 @@
+"""Feature files: an HDF5 dataset of rows a video, with seconds and the encoder as attributes.
+
+Root attributes: `format`, `version` and those of `ExtractionSettings`. A dataset (N, F) float32 is
+named by its video id; row i covers the seconds [start + i * stride, start + i * stride + window),
+cut at `duration`. Its attributes: `start`, `duration`, `path`, `size`, `mtime_ns`, `warning`.
+Training reads the same file: all that it asks for is a dataset a video.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from data_modules.hdf5 import H5_ERRORS, Hdf5Features
+from dreamprvr.atomic import atomic_path
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.settings import ExtractionSettings
+
+__all__ = ["ExtractionSettings", "FeatureFile", "VideoFeatures", "write_feature_file"]
+
+FORMAT, VERSION = "dreamprvr-features", 1
+NO_FEATURE_FILE = "this is no feature file of `lightning extract`; extract the videos again"
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """What a feature file knows of a video, apart from its rows.
+
+    Args:
+        video_id: unique in the file; no "/" in it.
+        start: second at which the first row begins, as a player counts.
+        duration: second at which the video ends, as a player counts.
+        path: of the video when it was extracted, absolute.
+        size: of the video in bytes, then.
+        mtime_ns: its time of last change, then.
+        warning: what was odd about the video, or "".
+    """
+
+    video_id: str
+    start: float
+    duration: float
+    path: Path
+    size: int
+    mtime_ns: int
+    warning: str
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """A video of a feature file: a `VideoRecord` and rows (N, F) float32."""
+
+    video_id: str
+    rows: np.ndarray
+    start: float
+    duration: float
+    path: Path
+    size: int
+    mtime_ns: int
+    warning: str = ""
+
+
+class FeatureFile(Hdf5Features):
+    """A feature file, read only. Files may be other people's: links out of it are refused.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: missing, damaged, or not written by `lightning extract`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.settings = self._settings()
+        if self.dim != self.settings.video_dim:
+            raise UserError(f"{self.path}: rows of {self.dim} numbers; {NO_FEATURE_FILE}")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "FeatureFile":
+        """The same as the constructor, for a `with` statement."""
+        return cls(path)
+
+    def __enter__(self) -> "FeatureFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        if self._handle is not None:
+            self._handle[1].close()
+            self._handle = None
+
+    def video_ids(self) -> list[str]:
+        """All ids, sorted."""
+        return sorted(self.keys())
+
+    def record(self, video_id: str) -> VideoRecord:
+        """What is known of a video, without reading its rows.
+
+        Raises:
+            UserError: it is not in the file, or its attributes are missing or damaged.
+        """
+        if not self._has(video_id):
+            raise UserError(f"{self.path} has no video {video_id!r}")
+        try:
+            found = self._dataset(video_id).attrs
+            record = VideoRecord(
+                video_id, float(found["start"]), float(found["duration"]),
+                Path(os.fsdecode(_plain(found["path"]))), int(found["size"]),
+                int(found["mtime_ns"]), str(_plain(found["warning"])),
+            )  # fmt: skip
+        except H5_ERRORS as error:
+            raise self._damaged(video_id, error) from None
+        if not (np.isfinite([record.start, record.duration]).all() and record.start >= 0):
+            raise UserError(
+                f"{self.path}: {video_id!r} starts at {record.start} and ends at "
+                f"{record.duration} seconds; {NO_FEATURE_FILE}"
+            )
+        return record
+
+    def read(self, video_id: str) -> VideoFeatures:
+        """A video with its rows.
+
+        Raises:
+            UserError: as `record`; or the rows are none, of another size, or not finite.
+        """
+        record = self.record(video_id)
+        return VideoFeatures(rows=self[video_id], **vars(record))
+
+    def _settings(self) -> ExtractionSettings:
+        try:
+            found: Any = self._file().attrs
+            if _plain(found.get("format", "")) != FORMAT:
+                raise UserError(f"{self.path}: {NO_FEATURE_FILE}")
+            if int(found["version"]) != VERSION:
+                raise UserError(
+                    f"{self.path} has version {int(found['version'])}, and this program reads "
+                    f"version {VERSION}: update it, or extract the videos again"
+                )
+            return ExtractionSettings(
+                str(_plain(found["encoder"])), str(_plain(found["fingerprint"])),
+                int(found["video_dim"]), float(found["fps"]), float(found["window"]),
+                float(found["stride"]),
+            )  # fmt: skip
+        except H5_ERRORS as error:
+            reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{self.path} ({reason}): {NO_FEATURE_FILE}") from None
+
+
+def write_feature_file(
+    path: str | Path, settings: ExtractionSettings, videos: Iterable[VideoFeatures]
+) -> int:
+    """Write a feature file as a whole; one that is there stays until the new one is complete.
+
+    Args:
+        path: the file.
+        settings: of all videos.
+        videos: taken one by one, so that no more than one is in memory.
+
+    Returns:
+        How many videos were written.
+
+    Raises:
+        UserError: no room, no permission, or two videos of one id.
+    """
+    count = 0
+    with atomic_path(Path(path)) as partial, h5py.File(partial, "w", libver="latest") as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(settings)})
+        for video in videos:
+            _write_video(file, video, settings.video_dim)
+            count += 1
+    return count
+
+
+def _write_video(file: h5py.File, video: VideoFeatures, dim: int) -> None:
+    if video.video_id in file:
+        raise UserError(f"two videos have the id {video.video_id!r}: rename one of them")
+    if video.rows.ndim != 2 or video.rows.shape[1] != dim or not len(video.rows):
+        raise UserError(
+            f"{video.video_id!r} has rows of shape {video.rows.shape}, not (rows, {dim})"
+        )
+    data = file.create_dataset(video.video_id, data=np.asarray(video.rows, dtype=np.float32))
+    data.attrs.update({
+        "start": float(video.start), "duration": float(video.duration),
+        # bytes: a path need not be Unicode
+        "path": os.fsencode(video.path), "size": int(video.size),
+        "mtime_ns": int(video.mtime_ns), "warning": video.warning,
+    })  # fmt: skip
+
+
+def _plain(value: object) -> Any:
+    """An attribute's text, whether it was stored as bytes or as characters."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
