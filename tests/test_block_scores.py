@@ -3,7 +3,6 @@ import torch
 
 from dreamprvr import block_scores
 from dreamprvr.block_scores import score_block
-from dreamprvr.model.scoring import token_products
 
 GENERATOR = torch.Generator().manual_seed(0)
 QUERY = torch.randn(5, 8, generator=GENERATOR)
@@ -39,12 +38,14 @@ def test_tokens_in_half_precision_are_multiplied_in_float32() -> None:
 def test_no_tile_is_larger_than_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
+    products = block_scores._products
+
     def watch(*operands: torch.Tensor) -> torch.Tensor:
-        result = token_products(*operands)
+        result = products(*operands)
         sizes.append(result.numel() * result.element_size())
         return result
 
-    monkeypatch.setattr(block_scores, "token_products", watch)
+    monkeypatch.setattr(block_scores, "_products", watch)
     score_block(QUERY, TOKENS, None, False, 2.5 * ONE_VIDEO)
     assert len(sizes) == 4  # 2 + 2 + 2 + 1 videos
     assert max(sizes) <= 2.5 * ONE_VIDEO
