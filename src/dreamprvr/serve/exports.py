@@ -1,0 +1,84 @@
+"""Results as files: a table for spreadsheets, and cues for players."""
+
+import csv
+import io
+import re
+import zipfile
+from typing import Any
+
+from dreamprvr.search.results import Hit, SearchResult, clock
+from dreamprvr.serve.moment_clips import safe_name
+
+_COLUMNS = (
+    "rank", "video", "title", "score", "moment", "from", "to", "start_seconds", "end_seconds",
+    "peak_seconds", "moment_score",
+)  # fmt: skip
+# what spreadsheets take for the beginning of a formula, also after blanks
+_FORMULA = re.compile(r"\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n]")
+
+
+def results_csv(result: SearchResult) -> bytes:
+    """A row a moment, the metadata's columns last; UTF-8 with the mark that spreadsheets want."""
+    names = sorted({str(name) for hit in result.hits for name in hit.video.metadata} - {"title"})
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([harmless(name) for name in (*_COLUMNS, *names)])
+    for hit in result.hits:
+        metadata = [harmless(_text(hit.video.metadata.get(name))) for name in names]
+        for number, moment in enumerate(hit.moments, start=1):
+            writer.writerow([
+                hit.rank, harmless(hit.video.video_id), harmless(hit.video.title),
+                f"{hit.score:.6f}", number, clock(moment.start), clock(moment.end),
+                f"{moment.start:.3f}", f"{moment.end:.3f}", f"{moment.peak:.3f}",
+                f"{moment.score:.6f}", *metadata,
+            ])  # fmt: skip
+    return text.getvalue().encode("utf-8-sig")
+
+
+def harmless(cell: str) -> str:
+    """Text that a spreadsheet shows and never computes: an apostrophe keeps it text."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def moments_vtt(query: str, hit: Hit) -> bytes:
+    """The moments of one video as WebVTT cues in the order of time."""
+    lines = ["WEBVTT", "", f"NOTE {_one_line(hit.video.title)}", ""]
+    ranked = sorted(enumerate(hit.moments, start=1), key=lambda pair: pair[1].start)
+    for number, moment in ranked:
+        lines += [
+            f"moment {number}", f"{_stamp(moment.start)} --> {_stamp(moment.end)}",
+            _cue_text(f"{query} ({moment.score:.3f})"), "",
+        ]  # fmt: skip
+    return "\n".join(lines).encode()
+
+
+def results_zip(result: SearchResult) -> bytes:
+    """A WebVTT file a video: the cues of one file share one time line."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for hit in result.hits:
+            name = f"{hit.rank:03d} {safe_name(hit.video.title)}.vtt"
+            # without a date of its own the same results give the same bytes
+            archive.writestr(zipfile.ZipInfo(name), moments_vtt(result.query, hit))
+    return data.getvalue()
+
+
+def _stamp(seconds: float) -> str:
+    thousandths = round(seconds * 1000)
+    minutes, rest = divmod(thousandths // 1000, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}.{thousandths % 1000:03d}"
+
+
+def _cue_text(text: str) -> str:
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _one_line(escaped)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("-->", "→")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

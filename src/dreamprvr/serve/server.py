@@ -1,0 +1,81 @@
+"""Runs the page."""
+
+import asyncio
+import os
+import socket
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from dreamprvr.errors import UserError
+from dreamprvr.serve.app import create_app
+from dreamprvr.serve.keeper import Keeper, SearchLibrary
+from dreamprvr.serve.security import LOCAL_HOSTS
+
+
+def serve(
+    folder: Path, host: str, port: int, allowed_hosts: Sequence[str], cache: Path | None,
+    device: str, open_browser: bool,
+) -> None:  # fmt: skip
+    """Serve a library until Ctrl-C.
+
+    Args:
+        folder: of the library; it may be in the making.
+        host: address to listen on.
+        port: 0 takes any that is free.
+        allowed_hosts: names that the page answers to besides those of this machine itself.
+        cache: folder for thumbnails, previews and clips; None for the user's cache folder.
+        device: of the encoder and the network.
+        open_browser: whether to show the page.
+
+    Raises:
+        UserError: there is no library, it cannot be opened, or the port is taken.
+    """
+    keeper = Keeper(folder, lambda path: _open_library(path, device))
+    if not any((folder / name).is_file() for name in ("library.json", "progress.json")):
+        raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
+    with _listen(host, port) as listening:
+        if keeper.progress() is None and not keeper.try_open():
+            raise UserError(keeper.message)
+        name = f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{listening.getsockname()[1]}/"
+        if host not in LOCAL_HOSTS:
+            print(
+                f"warning: every machine that reaches {host} can search this library and see its "
+                "videos; there is no password",
+                file=sys.stderr,
+            )
+        app = create_app(keeper, cache or default_cache(), allowed_hosts=allowed_hosts)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        asyncio.run(uvicorn.Server(config).serve([listening]))
+
+
+def default_cache() -> Path:
+    """Where things go that can be made again."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "dreamprvr" / "page"
+
+
+def _open_library(path: Path, device: str) -> SearchLibrary:
+    from dreamprvr.search.library import Library
+
+    return Library.open(path, device=device)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {host}:{port}: {reason}; give another --port") from None
+    return listening

@@ -1,0 +1,66 @@
+// How many videos, the least score, and filters on the library's columns.
+
+import { byId, el, show } from "./dom.js";
+
+const [k, threshold, choice, label, chips] =
+  ["k", "threshold", "filter", "filter-label", "chips"].map(byId);
+let where = [];
+let changed = () => {};
+
+/** Call `action` when the reader changes something. */
+export function onChange(action) {
+  changed = action;
+  for (const control of [k, threshold]) control.addEventListener("change", () => changed());
+  choice.addEventListener("change", () => {
+    if (choice.value && !where.includes(choice.value)) where = [...where, choice.value];
+    choice.value = "";
+    showChips();
+    changed();
+  });
+}
+
+/** Offer the columns of the library; without any there is nothing to choose. */
+export function offer(columns) {
+  label.hidden = !columns.length;
+  show(choice, el("option", { value: "" }, "add…"), ...columns.map((column) =>
+    el("optgroup", { label: column.name }, column.values.map((value) =>
+      el("option", { value: `${column.name}=${value}` }, value)))));
+}
+
+export function values() {
+  return { k: k.value, threshold: threshold.validity.valid ? threshold.value : "", where };
+}
+
+/** Show what an address says. */
+export function set(search) {
+  const offered = [...k.options].map((option) => option.value);
+  if (!offered.includes(search.k)) k.append(el("option", {}, search.k));
+  k.value = search.k;
+  threshold.value = search.threshold;
+  where = search.where;
+  showChips();
+}
+
+/** Take away what may have left no result. */
+export function clear() {
+  threshold.value = "";
+  where = [];
+  showChips();
+}
+
+function showChips() {
+  show(chips, ...where.map((filter) => {
+    const cut = filter.indexOf("=");
+    const [column, value] = [filter.slice(0, cut), filter.slice(cut + 1)];
+    return el("li", {}, el("button", {
+      type: "button", class: "chip", "aria-label": `Remove the filter ${column} ${value}`,
+      click: () => {
+        where = where.filter((other) => other !== filter);
+        showChips();
+        byId("query").focus();
+        changed();
+      },
+    }, el("span", {}, `${column}: `), value,
+    el("span", { "aria-hidden": "true", class: "cross" }, "×")));
+  }));
+}

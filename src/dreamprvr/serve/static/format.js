@@ -1,0 +1,35 @@
+// Numbers as people read them.
+
+/** Seconds as mm:ss, from an hour on as h:mm:ss. */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds || 0));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const rest = `${two(minutes)}:${two(whole % 60)}`;
+  return hours ? `${hours}:${rest}` : rest;
+}
+
+/** Seconds as a screen reader should say them. */
+export function spoken(seconds) {
+  const whole = Math.max(0, Math.floor(seconds || 0));
+  const parts = [
+    [Math.floor(whole / 3600), "hour"], [Math.floor(whole / 60) % 60, "minute"],
+    [whole % 60, "second"],
+  ].filter(([number]) => number).map(([number, unit]) => counted(number, unit));
+  return parts.join(" ") || "0 seconds";
+}
+
+/** A length of video in the unit that suits it. */
+export function length(seconds) {
+  if (!(seconds > 0)) return "";
+  if (seconds < 5400) return counted(Math.max(1, Math.round(seconds / 60)), "minute");
+  return counted(Math.round(seconds / 3600), "hour");
+}
+
+export function counted(number, unit) {
+  return `${number.toLocaleString("en")} ${unit}${number === 1 ? "" : "s"}`;
+}
+
+export function score(value) {
+  return (value < 0 ? "−" : "") + Math.abs(value).toFixed(3);
+}

@@ -1,0 +1,87 @@
+// What stands where results would be: a welcome, a wait, nothing found, something wrong.
+
+import { announce, byId, el, show } from "./dom.js";
+import { counted, length } from "./format.js";
+
+const notice = () => byId("notice");
+
+function card(kind, title, ...parts) {
+  show(notice(), el("section", { class: `notice ${kind}` }, el("h1", {}, title), ...parts));
+}
+
+export function none() {
+  show(notice());
+}
+
+export function welcome({ videos, seconds }) {
+  const size = [counted(videos, "video"), length(seconds)].filter(Boolean).join(", ");
+  card("welcome", "What are you looking for?",
+    el("p", {}, "Describe one moment in a sentence: who does what, where. "
+      + "The answer is the videos that contain it, and the seconds."),
+    el("p", { class: "quiet" },
+      `${size} in this library. Press / to write, ? for all keys.`));
+}
+
+export function empty(name) {
+  card("empty", "This library holds no videos yet",
+    el("p", {}, "Extract features from a folder of videos and index them, then reload:"),
+    el("pre", {},
+      `lightning extract VIDEOS -o features.hdf5\nlightning index features.hdf5 -o ${name}`));
+}
+
+/** Skeletons in the place of results. */
+export function loading() {
+  announce("Searching");
+  const bone = () => el("div", { class: "bone" }, el("div", { class: "bone-still" }),
+    el("div", { class: "bone-lines" }, el("i"), el("i"), el("i")));
+  show(notice(), el("div", { class: "bones", "aria-hidden": "true" }, bone(), bone(), bone()));
+}
+
+export function nothing(narrowed, clear) {
+  card("nothing", "Nothing found",
+    el("p", {}, narrowed ? "No video passes the filters and the least score."
+      : "No video of this library fits."),
+    narrowed && el("button", { type: "button", click: clear },
+      "Search without filters and least score"));
+}
+
+export function wrong(line, again) {
+  announce(line);
+  card("wrong", "That did not work", el("p", {}, line),
+    el("button", { type: "button", click: again }, "Try again"));
+}
+
+export function indexing({ done, total, video }) {
+  const old = notice().querySelector("progress");
+  const words = `Indexing ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+  if (old) { // moved, not drawn anew: a screen reader stays where it is
+    [old.max, old.value] = [Math.max(total, 1), done];
+    notice().querySelector("h1").textContent = words;
+    notice().querySelector(".quiet").textContent = video;
+  } else {
+    card("indexing", words,
+      el("progress", { max: Math.max(total, 1), value: done, "aria-label": "Indexing" }),
+      el("p", { class: "quiet" }, video),
+      el("p", {},
+        "Another process is writing this library. The page opens it as soon as it is free."));
+  }
+}
+
+export function opening(message) {
+  if (notice().querySelector(".opening")) {
+    notice().querySelector(".quiet").textContent = message;
+    return;
+  }
+  card("opening", "Opening the library…", el("progress", { "aria-label": "Opening the library" }),
+    el("p", { class: "quiet" }, message));
+}
+
+/** A line at the top that stays until the server is back. */
+export function offline(isOffline) {
+  const banner = byId("offline");
+  if (banner.hidden === !isOffline) return;
+  banner.hidden = !isOffline;
+  banner.textContent = isOffline
+    ? "The server does not answer. Is `lightning serve` still running? Trying again…" : "";
+  if (!isOffline) announce("The server is back");
+}

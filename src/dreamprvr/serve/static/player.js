@@ -1,0 +1,177 @@
+// Plays a moment: from its first second to its last, then waits.
+
+import { el, show } from "./dom.js";
+import { playerView, removeView } from "./player_view.js";
+import { playableSource } from "./source.js";
+
+const EDGE = 0.02; // seconds; a frame that is asked for at the very end may be the next one
+const OUTSIDE = 0.5; // seconds from the moment from which on its bounds are given up
+
+export class Player {
+  /**
+   * `changed(key, moment)` is told what is played, `moved(key, second)` where, and `closed(key)`
+   * when nothing is any more.
+   */
+  constructor({ changed, moved, closed }) {
+    Object.assign(this, { changed, moved, closed, hit: null, video: null, bound: false });
+  }
+
+  get isOpen() {
+    return this.hit !== null;
+  }
+
+  /** Show a moment of a result, and play it unless `paused`. */
+  open(hit, moment, { paused = false } = {}) {
+    const same = this.hit === hit && this.video;
+    const wasOpen = this.isOpen;
+    Object.assign(this, { hit, moment, bound: true, paused });
+    this.changed(hit.video.key, moment);
+    if (!same) {
+      this.video?.pause();
+      this.video = null;
+      this.view = playerView(hit, {
+        seek: (second) => this.seek(hit, second), replay: () => this.replay(),
+        goOn: () => this.goOn(), close: () => this.close(),
+      });
+      this.load();
+    }
+    this.view.describe(moment);
+    if (same) this.begin();
+    if (!wasOpen) this.watchFrames();
+  }
+
+  async load() {
+    this.loading?.abort();
+    this.loading = new AbortController();
+    const { view, loading: { signal } } = this;
+    try {
+      const display = (node) => signal.aborted || show(view.stage, node);
+      const source = await playableSource(this.hit.video.key, display, signal);
+      if (!signal.aborted) this.attach(source);
+    } catch (error) {
+      if (!signal.aborted) this.fail(error.message);
+    }
+  }
+
+  attach(source) {
+    const video = el("video", {
+      controls: true, playsinline: true, preload: "auto", src: source,
+      "aria-label": this.hit.video.title,
+      loadedmetadata: () => this.begin(), timeupdate: () => this.watch(),
+      seeked: () => this.look(), play: () => this.played(),
+      ended: () => this.view.say("The video has ended."),
+      error: () => this.video === video && this.fail("The browser cannot play this file."),
+    });
+    this.video = video;
+    show(this.view.stage, video);
+  }
+
+  /** To the first second of the moment. */
+  begin() {
+    if (!this.video || this.video.readyState < 1) return;
+    this.bound = true;
+    this.video.currentTime = this.moment.start;
+    this.view.say(this.paused ? "Ready to play the moment." : "");
+    if (!this.paused) this.play();
+    this.paused = false;
+  }
+
+  play() {
+    // a browser may want a click first
+    this.video?.play().catch(() => this.view.say("Press play to start."));
+  }
+
+  played() {
+    if (!this.video) return;
+    this.view.say(this.bound ? "" : "Playing beyond the moment.");
+    // pressed at the end of the moment: once more, as the moment is what was asked for
+    const atEnd = this.video.currentTime >= this.end() - 2 * EDGE;
+    if (this.bound && atEnd) this.video.currentTime = this.moment.start;
+  }
+
+  replay() {
+    if (this.isOpen) this.begin();
+  }
+
+  /** Past the end of the moment. */
+  goOn() {
+    if (!this.video) return;
+    this.free();
+    this.play();
+  }
+
+  toggle() {
+    if (!this.video) return;
+    if (this.video.paused) this.play();
+    else this.video.pause();
+  }
+
+  /** To any second, and on from there. */
+  seek(hit, second) {
+    if (this.hit !== hit || !this.video) {
+      const end = hit.video.duration || second + 1;
+      this.open(hit, { start: second, end, score: NaN, whole: true });
+      return;
+    }
+    this.video.currentTime = second;
+    if (second < this.moment.start || second >= this.end()) this.free();
+    this.play();
+  }
+
+  free() {
+    this.bound = false;
+    this.view.say("Playing beyond the moment.");
+  }
+
+  end() {
+    const length = this.video?.duration;
+    return Number.isFinite(length) ? Math.min(this.moment.end, length) : this.moment.end;
+  }
+
+  /** Whoever leaves the moment with the video's own controls wants to see more than it. */
+  look() {
+    const now = this.video?.currentTime;
+    if (now < this.moment.start - OUTSIDE || now > this.end() + OUTSIDE) this.free();
+  }
+
+  watchFrames() {
+    requestAnimationFrame(() => {
+      if (!this.isOpen) return;
+      this.watch();
+      this.watchFrames();
+    });
+  }
+
+  /** Stop at the end of the moment, and move the heads of the curves. */
+  watch() {
+    const { video } = this;
+    if (!video || !this.isOpen) return;
+    const now = video.currentTime;
+    if (this.bound && !video.paused && now >= this.end() - EDGE) {
+      video.pause();
+      if (now > this.end()) video.currentTime = this.end() - EDGE;
+      this.view.say("The moment has ended.");
+    }
+    if (now === this.shown) return;
+    this.shown = now;
+    this.view.curve?.moveTo(now);
+    this.moved(this.hit.video.key, now);
+  }
+
+  fail(line) {
+    this.video = null;
+    show(this.view.stage, el("p", { class: "cannot", role: "alert" }, line));
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    const { hit, video } = this;
+    this.loading.abort();
+    Object.assign(this, { hit: null, video: null });
+    video?.pause();
+    video?.removeAttribute("src"); // lets go of the connection
+    video?.load();
+    removeView();
+    this.closed(hit.video.key);
+  }
+}

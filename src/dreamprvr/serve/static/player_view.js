@@ -1,0 +1,79 @@
+// What the player looks like: title, stage, curve, buttons.
+
+import { videoUrl } from "./api.js";
+import { drawCurve } from "./curve.js";
+import { announce, byId, el, show } from "./dom.js";
+import { clock, score, spoken } from "./format.js";
+
+const SHOWN = 2500; // milliseconds that a button says what it did
+
+/**
+ * Build the player of a result. `actions` has `seek`, `replay`, `goOn` and `close`; the answer has
+ * the parts that change: `stage`, `curve` and the functions `describe(moment)` and `say(text)`.
+ */
+export function playerView(hit, actions) {
+  const stage = el("div", { class: "stage" }, el("p", { class: "wait" }, "Loading…"));
+  const span = el("p", { class: "span" });
+  const state = el("p", { class: "state", role: "status" });
+  const clip = el("a", { class: "button", download: true }, "Save as mp4");
+  const cues = el("a", { class: "button", download: true }, "WebVTT");
+  const curve = hit.curve?.scores.length ? drawCurve(hit, actions.seek) : null;
+  const button = (label, key, click) =>
+    el("button", { type: "button", "aria-keyshortcuts": key, click }, label);
+  const close = el("button", {
+    type: "button", class: "close", "aria-label": "Close the player", click: actions.close,
+  }, "×");
+  const root = byId("player");
+  show(root,
+    el("div", { class: "player-top" }, el("h2", {}, hit.video.title), close),
+    stage, curve && el("div", { class: "along" }, curve.node),
+    el("div", { class: "player-line" }, span, state),
+    el("div", { class: "player-buttons" },
+      button("Replay moment", "r", actions.replay), button("Continue", "c", actions.goOn),
+      el("span", { class: "gap" }), clip, cues, copyButton()));
+  root.hidden = false;
+  document.body.classList.add("playing");
+  return {
+    stage,
+    curve,
+    /** Write what is played, and where its files are. */
+    describe(moment) {
+      const { start, end } = moment;
+      show(span,
+        el("strong", {}, moment.whole ? `From ${clock(start)}` : `${clock(start)}–${clock(end)}`),
+        Number.isFinite(moment.score) && el("span", {}, `score ${score(moment.score)}`));
+      const words = new URLSearchParams({ start: start.toFixed(3), end: end.toFixed(3) });
+      clip.href = videoUrl(hit.video.key, `/clip.mp4?${words}`);
+      clip.hidden = Boolean(moment.whole);
+      cues.href = videoUrl(hit.video.key, `/moments.vtt${location.search}`);
+      cues.hidden = !hit.rank;
+      announce(`${hit.video.title}, ${spoken(start)} to ${spoken(end)}`);
+    },
+    say(text) {
+      if (state.textContent !== text) state.textContent = text;
+    },
+  };
+}
+
+export function removeView() {
+  byId("player").hidden = true;
+  show(byId("player"));
+  document.body.classList.remove("playing");
+}
+
+function copyButton() {
+  const button = el("button", {
+    type: "button",
+    async click() {
+      try {
+        await navigator.clipboard.writeText(location.href);
+        button.textContent = "Copied";
+      } catch { // not allowed, or not over a secure connection
+        button.textContent = "Copy it from the address bar";
+      }
+      announce(button.textContent);
+      setTimeout(() => { button.textContent = "Copy link"; }, SHOWN);
+    },
+  }, "Copy link");
+  return button;
+}

@@ -1,0 +1,48 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.running import refused, run
+
+from dreamprvr.serve import server
+
+
+def test_what_the_options_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(server, "serve", lambda *arguments: calls.append(arguments))
+    assert run("serve", "library").code == 0
+    words = ("--host", "0.0.0.0", "--allowed_host", "a", "--allowed_host", "b", "--port", "1",
+             "--open", "--cache", "c", "--device", "cpu")  # fmt: skip
+    assert run("serve", "library", *words).code == 0
+    assert calls == [
+        (Path("library"), "127.0.0.1", 8000, [], None, "auto", False),
+        (Path("library"), "0.0.0.0", 1, ["a", "b"], Path("c"), "cpu", True),
+    ]
+
+
+def test_other_machines_need_a_name() -> None:
+    assert refused("serve", "library", "--host", "0.0.0.0") == (
+        "--host 0.0.0.0 opens the page to other machines: say with --allowed_host NAME under which "
+        "name they address this one"
+    )
+
+
+def test_bad_options() -> None:
+    assert "--port 70000 is no port" in refused("serve", "library", "--port", "70000")
+    assert "library" in refused("serve")
+    assert "nowhere is no library" in refused("serve", "nowhere")
+
+
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dreamprvr.serve.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "pip install 'dreamprvr[search]'" in refused("serve", "library")
+
+
+def test_ctrl_c_is_the_way_to_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve", interrupted)
+    assert run("serve", "library").code == 0

@@ -1,0 +1,64 @@
+"""The page in a real browser: Debian's Chromium, driven by playwright."""
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Any]:
+    """A browser with an empty profile; skips the test where there is none.
+
+    Args:
+        folder: for the profile.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch_persistent_context(
+            str(folder / "profile"), executable_path=CHROMIUM, headless=True, args=FLAGS,
+            viewport={"width": 1280, "height": 900}, accept_downloads=True,
+        )  # fmt: skip
+        browser.set_default_timeout(20_000)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Server:
+    """The page on a port of its own, in a thread.
+
+    Args:
+        app: the ASGI application.
+        port: 0 for any.
+    """
+
+    def __init__(self, app: Any, port: int = 0) -> None:
+        self.listening = socket.create_server(("127.0.0.1", port))
+        self.port = self.listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End it; the port is free afterwards."""
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.listening.close()

@@ -1,0 +1,96 @@
+"""A library without an engine: known answers, and errors where the page uses it wrongly."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.serve.keeper import Keeper
+
+
+class FakeLibrary:
+    """Answers with every video, in the order given; the first scores 0.9, the next 0.8, ...
+
+    The curve of a video has its peak at three fifths of its duration, and a lower one at a fifth.
+
+    Args:
+        videos: what it holds.
+        registers: of every hit; () is a library without a trained model.
+        delay: seconds a search takes.
+    """
+
+    def __init__(
+        self, videos: Sequence[LibraryVideo], registers: tuple[float, ...] = (0.42, -0.1, 0.07),
+        delay: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.held = list(videos)
+        self.registers = registers
+        self.delay = delay
+        self.calls: list[dict[str, Any]] = []
+        self.is_closed = False
+        self._inside = threading.Lock()
+
+    def search(
+        self, text: str, k: int = 10, where: Mapping[str, Any] | None = None, moments: int = 3,
+        threshold: float | None = None,
+    ) -> SearchResult:  # fmt: skip
+        assert self._inside.acquire(blocking=False), "two searches at once"
+        try:
+            time.sleep(self.delay)
+            self.calls.append({"text": text, "k": k, "where": where, "threshold": threshold})
+            videos = self.videos(where)
+            hits = [self._hit(rank, video) for rank, video in enumerate(videos, start=1)]
+            kept = [hit for hit in hits if threshold is None or hit.score >= threshold]
+            return SearchResult(text, tuple(kept[:k]), self.delay, len(videos))
+        finally:
+            self._inside.release()
+
+    def video(self, video_id: str) -> LibraryVideo | None:
+        return next((video for video in self.held if video.video_id == video_id), None)
+
+    def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
+        def passes(video: LibraryVideo) -> bool:
+            for column, wanted in (where or {}).items():
+                allowed = wanted if isinstance(wanted, list) else [wanted]
+                if video.metadata.get(column) not in allowed:
+                    return False
+            return True
+
+        return [video for video in self.held if passes(video)]
+
+    def columns(self) -> dict[str, list[Any]]:
+        names = sorted({name for video in self.held for name in video.metadata} - {"title"})
+        return {
+            name: sorted({v.metadata[name] for v in self.held if name in v.metadata}, key=str)
+            for name in names
+        }
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _hit(self, rank: int, video: LibraryVideo) -> Hit:
+        duration = video.duration
+        starts = np.arange(0, duration, max(duration / 200, 0.1))
+        ends = np.append(starts[1:], duration)
+        middles, width = (starts + ends) / 2, duration / 15
+        scores = sum(
+            height * np.exp(-(((middles - place * duration) / width) ** 2) / 2)
+            for height, place in ((1.0, 0.6), (0.55, 0.2))
+        )
+        score = round(1.0 - rank / 10, 6)
+        curve = Curve(tuple(starts), tuple(ends), tuple(score * scores))
+        moments = tuple(
+            Moment(
+                place * duration - width, place * duration + width, place * duration, score * height
+            )
+            for height, place in ((1.0, 0.6), (0.55, 0.2))
+        )
+        return Hit(rank, video, score, moments, curve, self.registers)
+
+
+def keeper_of(library: FakeLibrary, folder: Path) -> Keeper:
+    return Keeper(folder, lambda path: library)

@@ -1,0 +1,268 @@
+"""What a reader does with the page, in Chromium."""
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from serve.browsing import Server, chromium
+from serve.conftest import SCRIPT
+from serve.fake import FakeLibrary, keeper_of
+
+from dreamprvr.serve.app import create_app
+
+pytestmark = pytest.mark.slow
+START, END = 6.4, 8.0  # of the best moment of red.mp4
+VIDEO = "document.querySelector('video')"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("browser")) as context:
+        yield context
+
+
+@pytest.fixture
+def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+    """The page of the library; what goes wrong in it fails the test."""
+    server = Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"))
+    page = browser.new_page()
+    problems: list[str] = []
+    foreign: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: server.address in request.url or foreign.append(request.url))
+    page.goto(server.address)
+    page.wait_for_selector(".welcome")
+    yield page
+    page.close()
+    server.stop()
+    assert problems == []
+    assert foreign == []
+
+
+def search(page: Any, text: str = "red") -> None:
+    page.fill("#query", text)
+    page.press("#query", "Enter")
+    page.wait_for_selector(".hit")
+
+
+def until(page: Any, condition: str) -> None:
+    page.wait_for_function(condition)
+
+
+def now(page: Any) -> float:
+    return float(page.evaluate(f"{VIDEO}.currentTime"))
+
+
+def test_results(page: Any) -> None:
+    search(page)
+    titles = page.locator(".hit h2").all_inner_texts()
+    assert titles == ["Red pan", "=1+1", SCRIPT, "gone"]  # text, never markup
+    assert page.title() == "red · DreamPRVR"
+    assert page.locator(".hit script, .hit h2 *").count() == 0
+    until(
+        page,
+        "[...document.querySelectorAll('.still img')].slice(0, 3).every((i) => i.naturalWidth > 0)",
+    )
+    assert page.locator(".hit").first.locator(".moment").all_inner_texts()[0].split() == [
+        "00:06–00:08",
+        "0.900",
+    ]
+    assert page.locator("#summary-text").inner_text().startswith("4 videos of 4, ")
+    assert page.locator("#live").inner_text() == "4 videos found"
+
+
+def test_a_query_is_text(page: Any) -> None:
+    search(page, SCRIPT)
+    page.locator(".moment").first.click()
+    until(page, f"{VIDEO}?.videoWidth > 0")
+    assert page.title() == f"{SCRIPT} · DreamPRVR"
+    page.reload()
+    page.wait_for_selector(".hit")
+    assert page.input_value("#query") == SCRIPT
+
+
+def test_exactly_the_moment_is_played(page: Any) -> None:
+    search(page)
+    page.locator(".hit").first.locator(".moment").first.click()
+    until(page, f"{VIDEO} && !{VIDEO}.paused && {VIDEO}.currentTime > 6.6")
+    assert page.evaluate(f"{VIDEO}.videoWidth") == 160  # the browser decodes H.264
+    assert page.evaluate(f"{VIDEO}.played.start(0)") >= START - 0.1
+    until(page, f"{VIDEO}.paused")
+    assert END - 0.12 <= now(page) <= END
+    assert page.locator(".state").inner_text() == "The moment has ended."
+    page.get_by_role("button", name="Replay moment").click()
+    until(page, f"!{VIDEO}.paused && {VIDEO}.currentTime < 7.5")
+    until(page, f"{VIDEO}.paused")
+    assert END - 0.12 <= now(page) <= END
+
+
+def test_on_past_the_end(page: Any) -> None:
+    search(page)
+    page.locator(".moment").first.click()
+    until(page, f"{VIDEO} && {VIDEO}.currentTime > {START}")
+    page.get_by_role("button", name="Continue").click()
+    until(page, f"{VIDEO}.currentTime > {END + 0.5}")
+    assert not page.evaluate(f"{VIDEO}.paused")
+    assert page.locator(".state").inner_text() == "Playing beyond the moment."
+
+
+def test_the_curve_seeks(page: Any) -> None:
+    search(page)
+    curve = page.locator(".hit").first.locator("[role=slider]")
+    box = curve.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 10)
+    until(page, f"{VIDEO} && {VIDEO}.currentTime >= 2.9")
+    assert now(page) < 5
+    page.evaluate(f"{VIDEO}.pause()")
+    curve.focus()
+    page.keyboard.press("Home")
+    until(page, f"{VIDEO}.currentTime < 1")
+    page.evaluate(f"{VIDEO}.pause()")
+    before = now(page)
+    page.keyboard.press("ArrowRight")
+    until(page, f"{VIDEO}.currentTime >= {before + 4.5}")
+    assert "score" in curve.get_attribute("aria-valuetext")
+
+
+@pytest.mark.parametrize("place", [1, 2], ids=["encoded", "copied"])
+def test_what_the_browser_cannot_play_gets_a_preview(page: Any, place: int) -> None:
+    search(page)
+    page.locator(".hit").nth(place).locator(".moment").first.click()
+    until(page, f"{VIDEO} && {VIDEO}.videoWidth > 0 && {VIDEO}.currentTime > 3.2")
+    assert page.evaluate(f"{VIDEO}.src").endswith("/preview.mp4")
+    until(page, f"{VIDEO}.paused")
+    assert 3.88 <= now(page) <= 4.0
+
+
+def test_a_file_that_is_missing(page: Any) -> None:
+    search(page)
+    gone = page.locator(".hit").nth(3)
+    assert "is not where it was" in gone.locator(".missing").inner_text()
+    assert all(gone.locator(".moment").nth(i).is_disabled() for i in range(2))
+    gone.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#player").is_hidden()
+
+
+def test_a_link_reopens_the_search_and_the_moment(page: Any, browser: Any) -> None:
+    page.select_option("#k", "5")
+    page.select_option("#filter", "tag=cooking")
+    search(page)
+    page.locator(".hit").first.locator(".moment").nth(1).click()
+    until(page, f"{VIDEO}?.currentTime > 1.6")
+    link = page.url
+    other = browser.new_page()
+    other.goto(link)
+    other.wait_for_function(f"{VIDEO}?.currentTime > 1.5")
+    assert other.input_value("#query") == "red"
+    assert other.input_value("#k") == "5"
+    assert other.locator(".chip").all_inner_texts() == ["tag: cooking×"]
+    assert other.locator(".hit").count() == 2
+    assert other.evaluate(f"{VIDEO}.paused")  # nobody has asked for sound
+    assert other.locator("[aria-current=true]").inner_text().startswith("00:01–00:03")
+    other.close()
+
+
+def test_back_and_forward(page: Any) -> None:
+    search(page, "first")
+    page.locator(".moment").first.click()
+    search(page, "second")
+    until(page, "document.title.startsWith('second')")
+    assert "v=" not in page.url
+    page.go_back()
+    until(page, "document.title.startsWith('first') && document.querySelector('.hit.on')")
+    assert page.input_value("#query") == "first"
+    page.go_back()
+    page.wait_for_selector(".welcome")
+    page.go_forward()
+    page.go_forward()
+    until(page, "document.title.startsWith('second')")
+
+
+def test_keys(page: Any) -> None:
+    focused = "document.activeElement.matches('.hit') && document.activeElement.hit.rank"
+    search(page)
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == 1
+    page.keyboard.press("j")
+    assert page.evaluate(focused) == 2
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    until(page, f"{VIDEO}?.currentTime > {START}")
+    page.keyboard.press("2")
+    until(page, f"{VIDEO}.currentTime < 3.3")
+    page.keyboard.press(" ")
+    until(page, f"{VIDEO}.paused")
+    page.keyboard.press("Escape")
+    assert page.locator("#player").is_hidden()
+    assert page.evaluate(focused) == 1  # back where it came from
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "query"
+    page.keyboard.type("j/?")  # letters are letters there
+    assert page.input_value("#query") == "j/?"
+
+
+def test_filters_and_the_least_score(page: Any, library: FakeLibrary) -> None:
+    search(page)
+    page.select_option("#filter", "tag=travel")
+    until(page, "document.querySelectorAll('.hit').length === 1")
+    page.fill("#threshold", "0.95")
+    page.press("#threshold", "Enter")
+    page.wait_for_selector(".nothing")
+    assert library.calls[-1]["threshold"] == 0.95
+    page.locator(".nothing button").click()
+    until(page, "document.querySelectorAll('.hit').length === 4")
+    assert page.locator(".chip").count() == 0
+
+
+def saved(page: Any, click: Callable[[], None]) -> tuple[str, bytes]:
+    with page.expect_download() as download:
+        click()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_exports(page: Any, tmp_path: Path) -> None:
+    search(page)
+    name, data = saved(page, page.locator("#save-csv").click)
+    table = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+    assert (name, len(table), table[2]["title"]) == ("moments.csv", 8, "'=1+1")
+    name, data = saved(page, page.locator("#save-vtt").click)
+    assert len(zipfile.ZipFile(io.BytesIO(data)).namelist()) == 4
+    page.locator(".moment").first.click()
+    name, data = saved(page, page.get_by_role("link", name="Save as mp4").click)
+    assert name == "Red pan 00.06-00.08.mp4"
+    (tmp_path / "clip.mp4").write_bytes(data)
+    with av.open(tmp_path / "clip.mp4") as clip:
+        assert float((clip.duration or 0) / av.time_base) == pytest.approx(END - START, abs=0.1)
+        assert len(clip.streams.audio) == 1
+    name, data = saved(page, page.locator("#player").get_by_role("link", name="WebVTT").click)
+    assert (name, data[:6]) == ("Red pan.vtt", b"WEBVTT")
+
+
+def test_why(page: Any, library: FakeLibrary) -> None:
+    search(page)
+    first = page.locator(".hit").first
+    first.locator("summary").click()
+    rows = [re.sub(r"\s+", " ", row) for row in first.locator(".bars li").all_inner_texts()]
+    assert rows == ["Register 1 0.420", "Register 2 −0.100", "Register 3 0.070"]
+    widths = first.locator(".bar").evaluate_all(
+        "bars => bars.map((bar) => bar.getBoundingClientRect().width)"
+    )
+    assert widths[1] == pytest.approx(widths[0] * 0.1 / 0.42, rel=0.1)
+    library.registers = ()
+    search(page, "untrained")
+    until(page, "document.title.startsWith('untrained') && document.querySelector('.hit')")
+    page.locator(".hit").first.locator("summary").click()
+    assert "without a trained model" in page.locator(".why p").first.inner_text()

@@ -1,0 +1,109 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serve.fake import FakeLibrary, keeper_of
+
+from dreamprvr.errors import UserError
+from dreamprvr.search.results import LibraryVideo
+from dreamprvr.serve import keeper as keeper_module
+from dreamprvr.serve.keeper import Keeper, Progress, is_running
+from dreamprvr.serve.queries import SearchRequest
+
+REQUEST = SearchRequest("red", 10, None, ())
+
+
+@pytest.fixture
+def small() -> FakeLibrary:
+    return FakeLibrary([LibraryVideo(f"v{i}", None, 10.0, {"tag": "ab"[i % 2]}) for i in range(3)])
+
+
+def write_progress(folder: Path, **changed: object) -> None:
+    data = {"done": 12, "total": 40, "video": "a.mp4", "pid": os.getpid(), **changed}
+    (folder / "progress.json").write_text(json.dumps(data))
+
+
+def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
+    answers = iter([UserError("another process\nwrites"), small])
+
+    def opener(path: Path) -> FakeLibrary:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    keeper = Keeper(tmp_path, opener)
+    assert not keeper.try_open()
+    assert (keeper.message, keeper.contents) == ("another process writes", None)
+    assert keeper.try_open()
+    assert keeper.try_open()  # is open; the iterator has no third answer
+    assert keeper.contents is not None
+    assert (keeper.contents.videos, keeper.contents.seconds) == (3, 30.0)
+    assert keeper.contents.columns == {"tag": ("a", "b")}
+    keeper.close()
+    assert small.is_closed
+
+
+def test_progress(tmp_path: Path) -> None:
+    keeper = keeper_of(FakeLibrary([]), tmp_path)
+    assert keeper.progress() is None
+    write_progress(tmp_path)
+    assert keeper.progress() == Progress(12, 40, "a.mp4")
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    write_progress(tmp_path, pid=done.pid)  # killed while it wrote
+    assert keeper.progress() is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", '{"done": 1}', '{"done": "x", "total": 2, "pid": 1}',
+             "[" * 50_000, '{"done": 1, "total": 2, "pid": 1e400}',
+             '{"done": 1, "total": 2, "pid": ' + "9" * 40 + "}"],
+)  # fmt: skip
+def test_progress_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "progress.json").write_text(text)
+    assert keeper_of(FakeLibrary([]), tmp_path).progress() is None
+
+
+def test_the_same_question_is_answered_from_memory(
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = keeper_of(small, tmp_path)
+    keeper.try_open()
+    first = keeper.search(REQUEST)
+    assert keeper.search(REQUEST) is first
+    assert len(small.calls) == 1
+    monkeypatch.setattr(keeper_module, "_FRESH", -1.0)
+    keeper.search(REQUEST)
+    assert len(small.calls) == 2
+
+
+def test_what_it_remembers_is_bounded(
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "_ANSWERS", 4)
+    monkeypatch.setattr(keeper_module, "_VIDEOS", 2)
+    keeper = keeper_of(small, tmp_path)
+    keeper.try_open()
+    for i in range(10):
+        keeper.search(SearchRequest(str(i), 10, None, ()))
+    assert len(keeper._answers) == 4
+    assert [keeper.known(f"v{i}") is None for i in range(3)] == [True, False, False]
+
+
+def test_videos(small: FakeLibrary, tmp_path: Path) -> None:
+    keeper = keeper_of(small, tmp_path)
+    keeper.try_open()
+    assert keeper.known("v1") is None
+    assert keeper.video("v1") == small.held[1]
+    assert keeper.known("v1") == small.held[1]
+    assert keeper.video("nothing") is None
+    assert keeper.known("nothing") is None
+
+
+def test_processes() -> None:
+    assert is_running(os.getpid())
+    assert not is_running(10**30)

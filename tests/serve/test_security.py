@@ -1,0 +1,120 @@
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from dreamprvr.serve.security import HEADERS, MAX_BODY, MAX_URL, Guard, host_name
+
+
+async def answer(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("yes")
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = Starlette()
+    for path in ("/", "/static/main.js", "/staticky", "/api/search"):
+        app.add_route(path, answer, methods=["GET", "POST"])
+    app.add_middleware(Guard, hosts=("localhost", "127.0.0.1", "::1"), open_paths=("/", "/static/"))
+    return TestClient(app, base_url="http://localhost:8000")
+
+
+def status(client: TestClient, path: str, method: str = "GET", **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = client.request(method, path, headers=named)
+    if response.status_code >= 400:
+        assert list(response.json()) == ["error"]
+        assert "\n" not in response.text
+    assert HEADERS.items() <= dict(Headers(response)).items()
+    return response.status_code
+
+
+class Headers(dict[str, str]):
+    """Of a response, with the names as `HEADERS` spells them."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__({name: response.headers.get(name, "") for name in HEADERS})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:80", "LOCALHOST"]
+)
+def test_own_names(client: TestClient, host: str) -> None:
+    assert status(client, "/api/search", host=host) == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "evil.example:8000",
+             "127.0.0.1@evil.example", "localhost/evil", "", "[::1",
+             "localhost:port", "127.0.0.1.nip.io",
+             "0.0.0.0", "localhost?x"],
+)  # fmt: skip
+def test_names_that_another_site_points_here(client: TestClient, host: str) -> None:
+    assert status(client, "/", host=host) == 400
+
+
+def test_two_hosts_are_one_too_many(client: TestClient) -> None:
+    response = client.get("/", headers=[("host", "localhost"), ("host", "evil.example")])
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 200),  # a program, not a browser
+        ({"origin": "http://localhost:8000"}, 200),
+        ({"sec_fetch_site": "same-origin"}, 200),
+        ({"sec_fetch_site": "none"}, 200),  # typed into the address bar
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://localhost:9000"}, 403),
+        ({"origin": "http://127.0.0.1:8000"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "file://localhost:8000"}, 403),
+        ({"origin": ""}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),  # another port of this machine
+        ({"origin": "http://localhost:8000", "sec_fetch_site": "cross-site"}, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_origins(client: TestClient, method: str, headers: dict[str, str], expected: int) -> None:
+    assert status(client, "/api/search", method, **headers) == expected
+
+
+def test_pages_may_be_linked_to(client: TestClient) -> None:
+    assert status(client, "/", sec_fetch_site="cross-site") == 200
+    assert status(client, "/static/main.js", origin="http://evil.example") == 200
+    assert status(client, "/", "POST", sec_fetch_site="cross-site") == 403
+    assert status(client, "/staticky", sec_fetch_site="cross-site") == 403
+
+
+def test_sizes(client: TestClient) -> None:
+    assert status(client, "/api/search?q=" + "a" * (MAX_URL - 100)) == 200
+    assert status(client, "/api/search?q=" + "a" * MAX_URL) == 413
+    assert client.get("/api/search", params={"q": "a" * 10_000_000}).status_code == 413
+    assert client.post("/api/search", content=b"a" * MAX_BODY).status_code == 200
+    assert client.post("/api/search", content=b"a" * 10_000_000).status_code == 413
+    assert client.post("/api/search", content=iter([b"a"])).status_code == 413  # chunked
+    for length in ("-1", "x", "9" * 5000):
+        assert status(client, "/api/search", "POST", content_length=length) == 413
+
+
+def test_websockets_are_refused(client: TestClient) -> None:
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/search"):
+        pass
+
+
+def test_nothing_but_our_own_files_may_run() -> None:
+    policy = HEADERS["Content-Security-Policy"].split("; ")
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+def test_host_names() -> None:
+    assert host_name("Name.Example:80") == "name.example"
+    assert host_name("[::1]") == "::1"
+    assert host_name("a b") == "a b"  # not in any list

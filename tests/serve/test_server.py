@@ -1,0 +1,110 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from serve.fake import FakeLibrary
+
+from dreamprvr.errors import UserError
+from dreamprvr.serve import server
+from dreamprvr.serve.server import default_cache, serve
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def start(folder: Path, *arguments: str) -> None:
+    serve(folder, "127.0.0.1", 0, [], None, "cpu", False)
+
+
+def test_no_library(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere is no library; make one: lightning index"):
+        start(tmp_path / "nowhere")
+
+
+def test_a_library_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "library.json").write_text("{}")
+
+    def fail(path: Path, device: str) -> FakeLibrary:
+        raise UserError("library.json is of a later version")
+
+    monkeypatch.setattr(server, "_open_library", fail)
+    with pytest.raises(UserError, match="later version"):
+        start(tmp_path)
+
+
+def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "library.json").write_text("{}")
+    monkeypatch.setattr(server, "_open_library", lambda path, device: FakeLibrary([]))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*--port"):
+            serve(tmp_path, "127.0.0.1", port, [], None, "cpu", False)
+    with pytest.raises(UserError, match=r"cannot listen on no-such-host\.invalid"):
+        serve(tmp_path, "no-such-host.invalid", 0, ["x"], None, "cpu", False)
+
+
+def test_where_things_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "dreamprvr" / "page"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == Path.home() / ".cache" / "dreamprvr" / "page"
+
+
+@pytest.mark.slow
+def test_a_real_server(tmp_path: Path) -> None:
+    """Over a socket, as the browser sees it; Ctrl-C ends it without a traceback."""
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from serve.fake import FakeLibrary
+        from dreamprvr.serve import server
+        server._open_library = lambda path, device: FakeLibrary([])
+        from dreamprvr.cli.serve_verb import serve_library
+        sys.exit(serve_library([sys.argv[1], "--port", "0", "--cache", sys.argv[1]]))
+    """)
+    (tmp_path / "library.json").write_text("{}")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[4]
+    try:
+        assert ask(address) == 200
+        assert ask(address, "evil.example") == 400
+        assert ask(f"{address}static/..%2f..%2fapp.py") == 404
+        assert ask(f"{address}api/search?q={'a' * 10_000_000}") in (0, 400, 413)
+        assert ask(address) == 200  # and it is still there
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def ask(address: str, host: str | None = None) -> int:
+    """Status of an answer; 0 if the server hung up."""
+    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except (urllib.error.URLError, ConnectionError) as error:
+            if "refused" not in str(error):
+                return 0
+            time.sleep(0.1)  # it is not listening yet
+    raise AssertionError("the server never listened")
