@@ -25,7 +25,8 @@ class Encoder(Protocol):
         video_dim: F.
         text_dim: E; 0 if the encoder reads no text.
         searches_untrained: whether video rows and `QueryFeatures.sentence` share one space.
-        frames_per_window: frames that `encode_windows` wants of each window, spread evenly.
+        frames_per_window: frames that `encode_windows` wants of each window, spread evenly; 0 for
+            all that are looked at, whose number may differ from window to window.
         fps, window, stride: how the encoder likes its videos cut, unless the user says
             otherwise: frames a second that are looked at, seconds of a window, seconds from the
             start of one to the next.
@@ -45,7 +46,8 @@ class Encoder(Protocol):
         """Encode B windows, possibly of different videos.
 
         Args:
-            windows: each (frames_per_window, H, W, 3) uint8 RGB, upright; sizes may differ.
+            windows: each (n, H, W, 3) uint8 RGB, upright, n the frames a window;
+                sizes may differ.
 
         Returns:
             (B, F) float32 on the CPU, not normalised.

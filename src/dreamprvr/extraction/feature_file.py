@@ -170,7 +170,7 @@ def write_feature_file(
         UserError: no room, no permission, or two videos of one id.
     """
     count = 0
-    with atomic_path(Path(path)) as partial, h5py.File(partial, "w", libver="latest") as file:
+    with atomic_path(Path(path)) as partial, h5py.File(partial, "w") as file:
         file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(settings)})
         for video in videos:
             _write_video(file, video, settings.video_dim)

@@ -1,0 +1,120 @@
+"""Opens video files of unknown origin and reads what their headers say."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+# Formats that hold their own pictures. Others (playlists, lists of files) make libav open whatever
+# files and addresses they name, and a file's ending says nothing about its format.
+FORMATS = (
+    "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,wtv"
+)
+# Browsers play these by their own time stamps, even if the first is not 0.
+PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
+LONGEST_FRAME = 60.0  # seconds; a header that gives less than a picture a minute is wrong
+
+
+class VideoError(Exception):
+    """A file that gives no features; the text says why, and the others go on."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before it is read.
+
+    Args:
+        zero: time stamp, in seconds, at which a player's clock shows 0.
+        end: second at which the pictures end, as a player counts; None if it is not said.
+        file_end: second at which all ends, sound included; None if it is not said.
+        frame_seconds: that a frame is shown on average.
+    """
+
+    zero: float
+    end: float | None
+    file_end: float | None
+    frame_seconds: float
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its first video stream that is not a still cover.
+
+    Raises:
+        VideoError: it is missing, empty, no video, or has only sound.
+    """
+    check_file(path)
+    try:
+        container = av.open(
+            str(path), metadata_errors="replace",
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+        )  # fmt: skip
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"not a video that can be read ({_reason(error)})") from None
+    with container:
+        for stream in container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                if stream.codec_context is None:
+                    raise VideoError("its pictures are in a format that cannot be decoded")
+                yield container, stream
+                return
+    raise VideoError("only sound" if container.streams.audio else "no pictures in it")
+
+
+def check_file(path: Path) -> os.stat_result:
+    """The status of a file that can be opened.
+
+    Raises:
+        VideoError: it is missing, empty, may not be read, or is no regular file.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a file")
+        if not status.st_size:
+            raise VideoError("an empty file")
+        with path.open("rb"):
+            return status
+    except OSError as error:
+        raise VideoError(error.strerror or str(error)) from None
+
+
+def read_header(container: InputContainer, stream: VideoStream) -> Header:
+    """What the file says about its times.
+
+    Seconds are those that an HTML video element seeks to. A browser plays mp4, mkv and webm by
+    their time stamps: in a file whose pictures start at 3 s, second 3 shows the first picture.
+    Only a stamp below 0 moves the clock. Files that browsers do not play count from their start.
+    """
+    played = container.format.name.split(",")[0] in PLAYED_AS_STAMPED
+    start = _seconds(stream.start_time, float(stream.time_base or 0))
+    file_start = _seconds(container.start_time, 1 / av.time_base)
+    first = start if start is not None else file_start or 0.0
+    zero = min(first, 0.0) if played else (file_start if file_start is not None else first)
+    length = _seconds(stream.duration, float(stream.time_base or 0))
+    file_length = _seconds(container.duration, 1 / av.time_base)
+    if container.format.name.startswith("matroska"):
+        file_start = 0.0  # its duration is the time of its end
+    rate = stream.average_rate or stream.guessed_rate
+    return Header(
+        zero=zero,
+        end=None if length is None else first + length - zero,
+        file_end=None if file_length is None else (file_start or 0.0) + file_length - zero,
+        frame_seconds=min(float(1 / rate), LONGEST_FRAME) if rate else 0.04,
+    )
+
+
+def _seconds(count: int | None, unit: float) -> float | None:
+    return None if count is None else count * unit
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]

@@ -1,0 +1,79 @@
+"""What an extraction has done, in lines."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Summary:
+    """Counts of an extraction.
+
+    Args:
+        output: the feature file.
+        extracted: videos that were read now.
+        unchanged: videos named that were there already.
+        unnamed: videos of the output that were not named.
+        video_seconds: length of the videos that were read now.
+        elapsed: seconds that it took.
+        failures: files that gave nothing, with the reason.
+        warnings: files that gave something, and what is odd about them.
+    """
+
+    output: Path
+    extracted: int = 0
+    unchanged: int = 0
+    unnamed: int = 0
+    video_seconds: float = 0.0
+    elapsed: float = 0.0
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    warnings: list[tuple[Path, str]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a file failed, else 0."""
+        return 1 if self.failures else 0
+
+    def lines(self) -> list[str]:
+        """A line for each odd file, then the total."""
+        lines = [f"{_printable(path)}: {text}" for path, text in self.warnings]
+        lines += [f"{_printable(path)}: failed: {text}" for path, text in self.failures]
+        if self.unnamed:
+            lines.append(
+                f"{_count(self.unnamed, 'other video')} of {self.output} kept; --prune drops them"
+            )
+        return [*lines, self._total()]
+
+    def _total(self) -> str:
+        parts = [f"{_count(self.extracted, 'video')} extracted"]
+        if self.extracted:
+            parts[0] += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
+        if self.unchanged:
+            parts.append(f"{self.unchanged:,} unchanged")
+        if self.failures:
+            parts.append(f"{self.failures_text()} failed")
+        there = self.extracted + self.unchanged + self.unnamed
+        return ", ".join(parts) + (f"; features are in {self.output}" if there else "")
+
+    def failures_text(self) -> str:
+        """How many files failed: "2 files"."""
+        return _count(len(self.failures), "file")
+
+
+def length(seconds: float) -> str:
+    """Seconds as "12.3 s", or as h:mm:ss from a minute on."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _printable(path: Path) -> str:
+    """A path in one line, without what a terminal would obey."""
+    text = str(path)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,102 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.find_videos import find_videos
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def ids(*arguments: str) -> list[str]:
+    return [video.video_id for video in find_videos(arguments)]
+
+
+def test_a_folder_with_all_below_it() -> None:
+    touch("v/b.mp4", "v/a.MKV", "v/sub/deep/c.d.webm", "v/notes.txt", "v/cover.jpg")
+    touch("v/.hidden.mp4", "v/.trash/x.mp4")
+    found = find_videos(["v"])
+    assert [video.video_id for video in found] == ["a", "b", "sub__deep__c.d"]
+    assert [video.path for video in found] == [
+        Path("v", name).absolute() for name in ("a.MKV", "b.mp4", "sub/deep/c.d.webm")
+    ]
+
+
+def test_files_are_taken_whatever_their_ending() -> None:
+    touch("v/a.mp4", "v/b.dat", "v/c")
+    assert ids("v/c", "v/b.dat", "v/a.mp4") == ["c", "b", "a"]
+
+
+def test_endings_are_kept_where_only_they_differ() -> None:
+    touch("v/a.mp4", "v/a.mkv", "v/b.mp4")
+    assert ids("v") == ["a.mkv", "a.mp4", "b"]
+    touch("v/a.mp4.avi")
+    assert ids("v") == ["a.mkv", "v__a.mp4", "v__a.mp4.avi", "b"]
+
+
+def test_names_of_folders_tell_files_apart() -> None:
+    touch("one/a.mp4", "two/a.mp4", "two/b.mp4", "x/one/a.mp4")
+    assert ids("one", "two") == ["one__a.mp4", "two__a.mp4", "b"]
+    assert ids("one", "x/one") == [f"{Path.cwd().name}__one__a.mp4", "x__one__a.mp4"]
+
+
+def test_ids_are_unique_even_for_names_that_imitate_a_folder() -> None:
+    touch("v/a/b.mp4", "v/a__b.mp4", "v/a/b/c.mp4", "v/a__b/c.mp4", "v/c.mp4")
+    found = ids("v")
+    assert len(set(found)) == 5
+    assert found == ids("v")
+    assert "c" in found
+
+
+def test_a_file_is_taken_once() -> None:
+    touch("v/a.mp4", "v/b.mp4")
+    os.symlink("a.mp4", "v/z.mp4")
+    assert ids("v/b.mp4", "v", "v/a.mp4") == ["b", "a"]
+
+
+def test_linked_folders_are_followed_but_not_round_in_circles() -> None:
+    touch("v/a.mp4", "w/b.mp4")
+    os.symlink("../w", "v/link")
+    os.symlink("..", "v/loop")
+    assert ids("v") == ["a", "link__b"]
+
+
+def test_a_list() -> None:
+    touch("v/a.mp4", "v/sub/b.dat", "w/c.mp4", "d.mp4")
+    lines = [
+        "# comment",
+        "",
+        " a.mp4 ",
+        "sub/b.dat",
+        str(Path("w").absolute()),
+        "../d.mp4",
+        "gone.mp4",
+    ]
+    Path("v/list.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    found = find_videos(["v/list.txt"])
+    assert [video.video_id for video in found] == ["a", "sub__b", "c", "d", "gone"]
+    assert found[-1].path == Path("v/gone.mp4").absolute()
+
+
+def test_ids_are_unicode_of_one_line() -> None:
+    name = os.fsdecode(b"v/a\xff\n\x1b[31m.mp4")
+    touch(name, "v/ä ☃.mp4")
+    found = find_videos(["v"])
+    assert [video.video_id for video in found] == ["a\\xff\\n\\x1b[31m", "ä ☃"]
+    assert found[0].path == Path(name).absolute()
+
+
+def test_refusals() -> None:
+    touch("v/notes.md")
+    Path("null.txt").write_bytes(b"a\0b\n")
+    with pytest.raises(UserError, match=r"^gone is neither a folder nor a file$"):
+        find_videos(["v", "gone"])
+    with pytest.raises(UserError, match=r"^no videos in v: name files"):
+        find_videos(["v"])
+    with pytest.raises(UserError, match="null characters"):
+        find_videos(["null.txt"])
