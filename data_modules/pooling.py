@@ -16,8 +16,8 @@ EPSILON = 1e-5
 def pool(features: np.ndarray, length: int) -> np.ndarray:
     """Mean-pool a video to `length` rows.
 
-    The boundaries are b_i = round(i / length * N), half to even, at most N - 1. Row i is the mean
-    of the rows [b_i, b_{i+1}), or row b_i where that range is empty.
+    Row i is the mean of the rows [b_i, b_{i+1}) between two `boundaries`, or row b_i where that
+    range is empty.
 
     Args:
         features: (N, F), N >= 1.
@@ -32,12 +32,17 @@ def pool(features: np.ndarray, length: int) -> np.ndarray:
     rows = _matrix(features)
     if length < 1:
         raise UserError(f"cannot pool a video to {length} rows: ask for at least 1")
-    bounds = np.round(np.arange(length + 1) / length * len(rows)).astype(np.int64)
-    bounds = np.minimum(bounds, len(rows) - 1)
+    bounds = boundaries(len(rows), length)
     # reduceat gives the row itself where a range is empty: just the rule above.
     sums = np.add.reduceat(rows, bounds, axis=0, dtype=np.float64)[:length]
     sizes = np.maximum(np.diff(bounds), 1)
     return (sums / sizes[:, None]).astype(np.float32)
+
+
+def boundaries(rows: int, length: int) -> np.ndarray:
+    """b_i = round(i / length * N), half to even, at most N - 1, for i = 0 to `length`."""
+    bounds = np.round(np.arange(length + 1) / length * rows).astype(np.int64)
+    return np.minimum(bounds, rows - 1)
 
 
 def clips(features: np.ndarray, length: int = CLIPS) -> np.ndarray:

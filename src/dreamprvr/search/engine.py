@@ -15,7 +15,8 @@ class Record:
         video_id: the engine derives its own ids from it (uuid5) and keeps it in the payload.
         clips: (C, D); C = 0 if there is no clip scale (untrained search).
         frames: (M, D), M >= 1.
-        segments: (S, D), means of consecutive rows, for finding candidates.
+        segments: (S, D), S >= 1, means of consecutive rows, for finding candidates.
+        registers: (R, D), for showing why; R = 0 if untrained. They take no part in the score.
         payload: JSON values; what filters look at lies under "metadata".
     """
 
@@ -23,6 +24,7 @@ class Record:
     clips: np.ndarray
     frames: np.ndarray
     segments: np.ndarray
+    registers: np.ndarray
     payload: Mapping[str, Any]
 
 
@@ -32,7 +34,7 @@ class EngineQuery:
 
     Args:
         vector: (D,) float32 of unit length.
-        clip_weight: w_c; the score is w_c max(clips) + w_f max(frames).
+        clip_weight: w_c; the score is w_c max(clips) + w_f max(frames). 0 where videos lack clips.
         frame_weight: w_f.
         limit: videos wanted, at most.
         where: column to value, or to a list of values of which one must hold; all must match.
@@ -63,8 +65,8 @@ class Engine(Protocol):
         """Add videos; one that is there already is replaced as a whole."""
         ...
 
-    def set_payload(self, video_id: str, payload: Mapping[str, Any]) -> None:
-        """Replace a video's payload and leave its vectors."""
+    def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace the payloads of videos, by id, and leave their vectors."""
         ...
 
     def delete(self, video_ids: Sequence[str]) -> None:

@@ -1,0 +1,53 @@
+"""Makes the folder of a new library, complete or not at all."""
+
+from pathlib import Path
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.encoders import load_encoder
+from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.search.engines import create_engine, new_collection
+from dreamprvr.search.lock import HOLDERS, LOCK, LibraryLock
+from dreamprvr.search.manifest import EDGE, NAME, Manifest
+from dreamprvr.search.model_file import read_model
+from dreamprvr.search.models import MODEL, check_encoder, check_model, forget, keep_model
+
+OURS = {LOCK, HOLDERS, MODEL, "engine"}
+
+
+def create_library(
+    folder: Path,
+    features: Path,
+    checkpoint: Path | None,
+    engine: str,
+    device: str,
+    trust_features: bool,
+) -> None:
+    """See `Library.create`. The manifest comes last: without it, there is no library."""
+    if engine != EDGE and not engine.startswith(("http://", "https://")):
+        raise UserError(f"--engine {engine}: edge, or the http(s) address of a Qdrant server")
+    with FeatureFile.open(features) as file:
+        settings = file.settings
+    model = None if checkpoint is None else read_model(checkpoint)
+    if model is not None and checkpoint is not None:
+        check_model(model, checkpoint, settings, trust_features)
+    check_encoder(load_encoder(settings.encoder, device), settings, model)
+    dim = settings.video_dim if model is None else model.network.config.hidden_size
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from None
+    lock = LibraryLock(folder, write=True)
+    try:
+        if (folder / NAME).exists():
+            raise UserError(f"{folder} is a library already; open it, or name another folder")
+        if any(entry.name not in OURS for entry in folder.iterdir()):
+            raise UserError(f"{folder} holds other files: name a new folder for the library")
+        forget(folder)
+        if checkpoint is not None:
+            keep_model(checkpoint, folder)
+        digest = "" if model is None else model.digest
+        manifest = Manifest(settings, dim, engine, new_collection(engine), digest)
+        create_engine(folder, manifest).close()
+        manifest.write(folder)
+    finally:
+        lock.release()

@@ -1,0 +1,216 @@
+"""Qdrant's engine inside this process, over a folder.
+
+It runs without a write-ahead log: that log's lock would keep a second process from reading, and
+every vector would be written twice. Instead `flush` ends each write, and what it touches is named
+in `interrupted.json` until then. A process that is killed may leave just those videos half
+replaced (vectors of the new, payload of the old), so the next writer removes them first.
+The caller locks the folder: many readers, or one writer.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_modules.disk import sync
+from dreamprvr.atomic import atomic_path
+from dreamprvr.errors import UserError
+from dreamprvr.search.engine import EngineHit, EngineQuery, Record
+from dreamprvr.search.filters import where_filter
+from dreamprvr.search.layout import (
+    FACETS,
+    SEGMENTS,
+    TOKENS,
+    VIDEO_ID,
+    own_payload,
+    point_id,
+    point_payload,
+    point_vectors,
+    query_rows,
+    record_of,
+    vector_layouts,
+)
+
+try:
+    import qdrant_edge as edge
+except ImportError:
+    raise UserError(
+        "the embedded search engine is not installed: pip install 'dreamprvr[search]'"
+    ) from None
+
+NOTE = "interrupted.json"
+PAGE = 1000  # payloads read at once
+BUILD_EFFORT = 100  # ef_construct
+FULL_SCAN = 10_000  # KB of segment vectors below which a graph is not worth it
+
+
+class EdgeEngine:
+    """The embedded engine; see `dreamprvr.search.engine.Engine`.
+
+    Args:
+        folder: made by `create`.
+
+    Raises:
+        UserError: the folder is damaged or may not be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self._shard = edge.EdgeShard.load(str(folder))
+        except Exception as error:  # the package raises this class alone
+            raise UserError(
+                f"{folder} cannot be read ({_reason(error)}): move it away and index again"
+            ) from None
+
+    @classmethod
+    def create(cls, folder: Path, dim: int) -> "EdgeEngine":
+        """An empty collection of rows of `dim` numbers in a new folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shard = edge.EdgeShard.create(str(folder), _config(dim))
+        shard.update(
+            edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword)
+        )
+        shard.flush()
+        shard.close()
+        return cls(folder)
+
+    @staticmethod
+    def is_interrupted(folder: Path) -> bool:
+        """Whether a writer was killed; `repair` comes before searching."""
+        return (folder / NOTE).exists()
+
+    def repair(self) -> None:
+        """Remove the videos that a killed writer may have left half written."""
+        note = self.folder / NOTE
+        if note.exists():
+            try:
+                ids = [str(name) for name in json.loads(note.read_text(encoding="utf-8"))]
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{note} is damaged ({error}): index into a new folder") from None
+            self._shard.update(edge.UpdateOperation.delete_points([point_id(i) for i in ids]))
+            self._shard.flush()
+            note.unlink()
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Add or replace videos."""
+        points = [
+            edge.Point(
+                point_id(record.video_id), point_vectors(record),
+                point_payload(record.video_id, record.payload),
+            )
+            for record in records
+        ]  # fmt: skip
+        self._write(
+            [record.video_id for record in records], edge.UpdateOperation.upsert_points(points)
+        )
+
+    def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace payloads; a reader sees the old one or the new one, never a mixture."""
+        for video_id, payload in payloads.items():
+            self._shard.update(
+                edge.UpdateOperation.overwrite_payload(
+                    [point_id(video_id)], point_payload(video_id, payload)
+                )
+            )
+        self._shard.flush()
+
+    def delete(self, video_ids: Sequence[str]) -> None:
+        """Remove videos."""
+        points = [point_id(video_id) for video_id in video_ids]
+        self._write(video_ids, edge.UpdateOperation.delete_points(points))
+
+    def _write(self, video_ids: Sequence[str], operation: Any) -> None:
+        note = self.folder / NOTE
+        with atomic_path(note) as partial:
+            partial.write_text(json.dumps(list(video_ids)), encoding="utf-8")
+            sync(partial)
+        try:
+            self._shard.update(operation)
+            self._shard.flush()
+        except Exception as error:
+            raise UserError(
+                f"{self.folder} cannot be written ({_reason(error)}); what was done before is "
+                "kept: mend that and index again"
+            ) from None
+        note.unlink()
+
+    def search(self, query: EngineQuery) -> list[EngineHit]:
+        """The best videos by exact score, among all or among candidates."""
+        rows, constant = query_rows(query)
+        allowed = where_filter(edge, query.where)
+        prefetch = None
+        if query.candidates is not None:
+            nearest = edge.Query.Nearest([query.vector.tolist()], using=SEGMENTS)
+            prefetch = [
+                edge.Prefetch(
+                    limit=max(query.candidates, query.limit), query=nearest, filter=allowed
+                )
+            ]
+        found = self._shard.query(
+            edge.QueryRequest(
+                limit=query.limit, query=edge.Query.Nearest(rows.tolist(), using=TOKENS),
+                prefetches=prefetch, filter=allowed, params=edge.SearchParams(exact=True),
+                with_payload=[VIDEO_ID],
+            )
+        )  # fmt: skip
+        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in found]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+
+    def fetch(self, video_ids: Sequence[str]) -> list[Record]:
+        """Videos with their vectors."""
+        points = self._shard.retrieve(
+            [point_id(video_id) for video_id in video_ids], with_payload=True, with_vector=True
+        )
+        found: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
+        kept = [found[video_id] for video_id in video_ids if video_id in found]
+        return [record_of(point.vector, _payload(point)) for point in kept]
+
+    def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and payload of every video."""
+        offset = None
+        while True:
+            points, offset = self._shard.scroll(
+                edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=False)
+            )
+            for point in points:
+                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            if offset is None:
+                return
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Videos that a filter leaves."""
+        request = edge.CountRequest(exact=True, filter=where_filter(edge, where))
+        return int(self._shard.count(request))
+
+    def compact(self) -> None:
+        """Merge segments, drop what was deleted, build graphs."""
+        self._shard.optimize()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._shard.close()
+
+
+def _config(dim: int) -> Any:
+    multivector = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
+    return edge.EdgeConfig(
+        vectors={
+            name: edge.EdgeVectorParams(
+                size, edge.Distance.Dot, multivector_config=multivector,
+                datatype=edge.VectorStorageDatatype.Float16,
+                hnsw_config=edge.HnswIndexConfig(links, BUILD_EFFORT, FULL_SCAN),
+            )
+            for name, size, links in vector_layouts(dim)
+        },
+        optimizers=edge.EdgeOptimizersConfig(deleted_threshold=0.1, vacuum_min_vector_number=100),
+        wal_enabled=False,
+    )  # fmt: skip
+
+
+def _payload(point: Any) -> dict[str, Any]:
+    return point.payload or {}
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

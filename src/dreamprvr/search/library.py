@@ -1,0 +1,280 @@
+"""A library of videos: indexed once, searched by sentences.
+
+    with Library.create("library", "features.hdf5") as library:
+        library.update("features.hdf5")
+        for hit in library.search("a man flips a pancake").hits:
+            print(hit.video.title, hit.moments[0].start)
+
+The folder holds `library.json`, `model.ckpt` if a trained model searches, the engine's own files,
+and while something is indexed `progress.json`.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.search.catalogue import Payload, library_video, path_of
+from dreamprvr.search.creation import create_library
+from dreamprvr.search.engine import Engine
+from dreamprvr.search.engines import is_interrupted, open_engine, repair_engine
+from dreamprvr.search.filters import check_columns, matches
+from dreamprvr.search.indexing import Indexer, UpdateReport, described
+from dreamprvr.search.layout import values
+from dreamprvr.search.lock import LibraryLock
+from dreamprvr.search.manifest import Manifest, read_manifest
+from dreamprvr.search.metadata import read_metadata
+from dreamprvr.search.models import LibraryModel
+from dreamprvr.search.moments import MomentRule
+from dreamprvr.search.progress import ProgressFile, Report
+from dreamprvr.search.results import LibraryVideo, SearchResult
+from dreamprvr.search.searching import Searcher
+
+StrPath = str | os.PathLike[str]
+
+
+class Library:
+    """An open library; `Library.open` and `Library.create` make one.
+
+    Several processes may search at once. A method that writes keeps all others out while it runs,
+    and is refused if any other process has the library open. Threads may search in parallel, but
+    not while another thread writes.
+
+    Args:
+        path: folder of the library.
+        device: where the model and the encoder run.
+        rule: what a moment is.
+
+    Raises:
+        UserError: there is no library, it is damaged, or another process writes it.
+    """
+
+    def __init__(self, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> None:
+        self.path = Path(path)
+        self.manifest: Manifest = read_manifest(self.path)
+        self._lock = self._reading_lock()
+        self._engine: Engine | None = None
+        self._payloads: dict[str, Payload] | None = None
+        try:
+            self._engine = open_engine(self.path, self.manifest)
+            self._model = LibraryModel(self.path, self.manifest, device)
+        except BaseException:
+            self.close()
+            raise
+        self._rule = rule
+
+    @classmethod
+    def open(cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> "Library":
+        """The same as the constructor."""
+        return cls(path, device, rule)
+
+    @classmethod
+    def create(
+        cls,
+        path: StrPath,
+        features: StrPath,
+        checkpoint: StrPath | None = None,
+        engine: str = "edge",
+        device: str = "auto",
+        trust_features: bool = False,
+    ) -> "Library":
+        """A new library for videos like those of a feature file, still empty: `update` fills it.
+
+        Args:
+            path: a new folder.
+            features: says which encoder and which seconds.
+            checkpoint: of a training; None searches untrained.
+            engine: "edge", or the URL of a Qdrant server.
+            device: where the model and the encoder run.
+            trust_features: accept a checkpoint that does not say what it was trained on.
+
+        Raises:
+            UserError: the checkpoint or the encoder does not fit the features, or the folder holds
+                something else.
+        """
+        weights = None if checkpoint is None else Path(checkpoint)
+        create_library(Path(path), Path(features), weights, engine, device, trust_features)
+        return cls(path, device)
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files and locks; again is harmless."""
+        engine, self._engine = self._engine, None
+        lock, self._lock = self._lock, None
+        if engine is not None:
+            engine.close()
+        if lock is not None:
+            lock.release()
+
+    # Searching
+
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        moments: int = 3,
+        threshold: float | None = None,
+        candidates: int | None = None,
+    ) -> SearchResult:
+        """The best videos for a sentence, and the moments in them.
+
+        Args:
+            text: the sentence.
+            k: videos wanted, at most.
+            where: metadata column to a value, or to a list of values that are allowed.
+            moments: wanted of each video, at most.
+            threshold: smallest score of a video that is given.
+            candidates: videos that are scored exactly, found by their segments; None scores all.
+
+        Raises:
+            UserError: the query is empty, or there is no such column.
+        """
+        if where:
+            check_columns(where, self.columns())
+        searcher = Searcher(self._open_engine(), self._model, self._rule)
+        return searcher.search(text, k, where or {}, moments, threshold, candidates)
+
+    def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
+        """The videos that a filter leaves, by id."""
+        found = (library_video(*item) for item in sorted(self._known().items()))
+        return [video for video in found if matches(video.metadata, where)]
+
+    def video(self, video_id: str) -> LibraryVideo | None:
+        """One video, or None."""
+        payload = self._known().get(video_id)
+        return None if payload is None else library_video(video_id, payload)
+
+    def columns(self) -> dict[str, list[str]]:
+        """Metadata columns with the values that videos have, sorted."""
+        found: dict[str, set[str]] = {}
+        for payload in self._known().values():
+            for column, held in payload["metadata"].items():
+                found.setdefault(column, set()).update(str(value) for value in values(held))
+        return {column: sorted(found[column]) for column in sorted(found)}
+
+    # Writing
+
+    def update(
+        self,
+        features: StrPath,
+        metadata: StrPath | None = None,
+        progress: Report | None = None,
+        prune: bool = False,
+    ) -> UpdateReport:
+        """Take in the videos of a feature file, touching only those that changed.
+
+        What was written survives a crash, and running it again completes it.
+
+        Args:
+            features: of the same encoder and seconds as the library's.
+            metadata: CSV; replaces the metadata of the videos that it names.
+            progress: told how many are done, of how many, and which comes next.
+            prune: also remove videos that the feature file does not hold.
+
+        Raises:
+            UserError: other features, a bad CSV, or another process has the library open.
+        """
+        with FeatureFile.open(features) as file, self._writing() as engine:
+            differences = self.manifest.settings.differences(file.settings)
+            if differences:
+                raise UserError(
+                    f"{features} does not fit library {self.path} ({differences} in the file): "
+                    "extract alike, or index into a new folder"
+                )
+            known = dict(self._known())
+            paths = {name: path_of(payload) for name, payload in known.items()}
+            paths |= {name: file.record(name).path for name in file.video_ids()}
+            columns, warnings = self._metadata(metadata, paths)
+            with ProgressFile(self.path, progress) as told:
+                report = Indexer(engine, self._model.model, known, columns).run(file, told)
+                if prune:
+                    report.removed = sorted(known.keys() - set(file.video_ids()))
+                    engine.delete(report.removed)
+                if report.added or report.changed or report.removed:
+                    engine.compact()
+            report.warnings += warnings
+        return report
+
+    def set_metadata(self, path: StrPath) -> UpdateReport:
+        """Replace the metadata of the videos that a CSV names."""
+        with self._writing() as engine:
+            known = self._known()
+            paths = {name: path_of(payload) for name, payload in known.items()}
+            columns, warnings = self._metadata(path, paths)
+            payloads = dict(described(known, columns))
+            engine.set_payloads(payloads)
+            unchanged = [name for name in known if name not in payloads]
+        return UpdateReport(described=list(payloads), unchanged=unchanged, warnings=warnings)
+
+    def delete(self, video_ids: Iterable[str]) -> list[str]:
+        """Remove videos.
+
+        Returns:
+            The ids of those that were there.
+        """
+        with self._writing() as engine:
+            found = [video_id for video_id in video_ids if video_id in self._known()]
+            engine.delete(found)
+        return found
+
+    def compact(self) -> None:
+        """Free what deleted videos took, and build what makes search fast."""
+        with self._writing() as engine:
+            engine.compact()
+
+    def _metadata(
+        self, path: StrPath | None, paths: Mapping[str, Path]
+    ) -> tuple[Mapping[str, Mapping[str, Any]], list[str]]:
+        if path is None:
+            return {}, []
+        table = read_metadata(Path(path), paths)
+        warning = table.warning(Path(path))
+        return table.of, [warning] if warning else []
+
+    def _known(self) -> dict[str, Payload]:
+        if self._payloads is None:
+            self._payloads = dict(self._open_engine().payloads())
+        return self._payloads
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise UserError(f"library {self.path} is closed")
+        return self._engine
+
+    def _reading_lock(self) -> LibraryLock | None:
+        while True:
+            lock = LibraryLock(self.path, write=False)
+            if not is_interrupted(self.path, self.manifest):
+                return lock
+            lock.release()
+            writing = LibraryLock(self.path, write=True)
+            try:
+                repair_engine(self.path, self.manifest)
+            finally:
+                writing.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Engine]:
+        """The engine, with everybody else kept out."""
+        self._open_engine()
+        self.close()
+        try:
+            self._lock = LibraryLock(self.path, write=True)
+            repair_engine(self.path, self.manifest)
+            self._engine = open_engine(self.path, self.manifest)
+            self._payloads = None
+            yield self._engine
+        finally:
+            self.close()
+            self._payloads = None
+            self._lock = self._reading_lock()
+            self._engine = open_engine(self.path, self.manifest)

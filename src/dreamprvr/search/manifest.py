@@ -1,0 +1,83 @@
+"""`library.json`: what a library is made of; checked, since it may be somebody else's."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_modules.jsonfiles import load_json
+from dreamprvr.atomic import atomic_path
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.settings import ExtractionSettings
+
+NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
+EDGE = "edge"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a library is made of.
+
+    Args:
+        settings: of the features; the encoder's name finds the text side again.
+        dim: D, numbers of a vector in the engine.
+        engine: "edge", or the URL of a Qdrant server.
+        collection: its name there; "" for the embedded engine.
+        checkpoint: digest of the model; "" for search without training.
+    """
+
+    settings: ExtractionSettings
+    dim: int
+    engine: str
+    collection: str
+    checkpoint: str
+
+    def write(self, folder: Path) -> None:
+        """Write the folder's `library.json`."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        with atomic_path(folder / NAME) as partial:
+            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a library.
+
+    Raises:
+        UserError: there is no library, a newer program made it, or the file is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
+    found = load_json(path)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise UserError(f"{path} does not describe a library; index into a new folder")
+    if found.get("version") != VERSION:
+        raise UserError(
+            f"{path} has version {found.get('version')}, and this program reads version {VERSION}: "
+            "update it, or index into a new folder"
+        )
+    try:
+        settings = _checked(found["settings"], ExtractionSettings.__annotations__)
+        rest = _checked(found, {name: Manifest.__annotations__[name] for name in _PLAIN})
+        manifest = Manifest(settings=ExtractionSettings(**settings), **rest)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
+    if manifest.dim < 1 or not _is_engine(manifest.engine):
+        raise UserError(f"{path} is damaged (dim or engine); index into a new folder")
+    return manifest
+
+
+_PLAIN = ("dim", "engine", "collection", "checkpoint")
+_KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+
+
+def _checked(found: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The wanted entries; TypeError or KeyError if one is missing or of another type."""
+    for name, kind in wanted.items():
+        if not isinstance(found[name], _KINDS[kind]) or isinstance(found[name], bool):
+            raise TypeError(f"{name} is {found[name]!r}")
+    return {name: found[name] for name in wanted}
+
+
+def _is_engine(name: str) -> bool:
+    return name == EDGE or name.startswith(("http://", "https://"))

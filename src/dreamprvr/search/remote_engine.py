@@ -1,0 +1,182 @@
+"""A Qdrant server or cluster, through `qdrant-client`; laid out as the embedded engine is."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dreamprvr.errors import UserError
+from dreamprvr.search.engine import EngineHit, EngineQuery, Record
+from dreamprvr.search.filters import where_filter
+from dreamprvr.search.layout import (
+    FACETS,
+    SEGMENTS,
+    TOKENS,
+    VIDEO_ID,
+    own_payload,
+    point_id,
+    point_payload,
+    point_vectors,
+    query_rows,
+    record_of,
+    vector_layouts,
+)
+
+try:
+    from qdrant_client import QdrantClient, models
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+except ImportError:
+    raise UserError(
+        "the client of Qdrant servers is not installed: pip install 'dreamprvr[search]'"
+    ) from None
+
+KEY = "QDRANT_API_KEY"
+PAGE = 1000  # payloads read at once
+BATCH = 32  # videos a request; servers refuse requests above 32 MB
+TIMEOUT = 60  # seconds
+
+
+class RemoteEngine:
+    """A collection of a server; see `dreamprvr.search.engine.Engine`.
+
+    Args:
+        client: connected to the server, or Qdrant's own in memory (`QdrantClient(":memory:")`).
+        collection: name; made by `create`.
+    """
+
+    def __init__(self, client: QdrantClient, collection: str) -> None:
+        self.client = client
+        self.collection = collection
+        with _plain_errors():
+            if not client.collection_exists(collection):
+                raise UserError(
+                    f"the Qdrant server has no collection {collection}: it was deleted, or this is "
+                    "another server; index into a new folder"
+                )
+
+    @classmethod
+    def create(cls, client: QdrantClient, collection: str, dim: int) -> "RemoteEngine":
+        """An empty collection of rows of `dim` numbers."""
+        with _plain_errors():
+            client.create_collection(collection, vectors_config=_vectors_config(dim))
+            client.create_payload_index(
+                collection, FACETS, field_schema=models.PayloadSchemaType.KEYWORD
+            )
+        return cls(client, collection)
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Add or replace videos."""
+        for start in range(0, len(records), BATCH):
+            points = [
+                models.PointStruct(
+                    id=point_id(record.video_id),
+                    vector={n: rows.tolist() for n, rows in point_vectors(record).items()},
+                    payload=point_payload(record.video_id, record.payload),
+                )
+                for record in records[start : start + BATCH]
+            ]
+            with _plain_errors():
+                self.client.upsert(self.collection, points, wait=True)
+
+    def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace payloads."""
+        with _plain_errors():
+            for video_id, payload in payloads.items():
+                self.client.overwrite_payload(
+                    self.collection, point_payload(video_id, payload), [point_id(video_id)],
+                    wait=True,
+                )  # fmt: skip
+
+    def delete(self, video_ids: Sequence[str]) -> None:
+        """Remove videos."""
+        points = models.PointIdsList(points=[point_id(video_id) for video_id in video_ids])
+        with _plain_errors():
+            self.client.delete(self.collection, points, wait=True)
+
+    def search(self, query: EngineQuery) -> list[EngineHit]:
+        """The best videos by exact score, among all or among candidates."""
+        rows, constant = query_rows(query)
+        allowed = where_filter(models, query.where)
+        prefetch = None
+        if query.candidates is not None:
+            prefetch = models.Prefetch(
+                query=[query.vector.tolist()], using=SEGMENTS, filter=allowed,
+                limit=max(query.candidates, query.limit),
+            )  # fmt: skip
+        with _plain_errors():
+            found = self.client.query_points(
+                self.collection, query=rows.tolist(), using=TOKENS, prefetch=prefetch,
+                query_filter=allowed, limit=query.limit, with_payload=[VIDEO_ID],
+                search_params=models.SearchParams(exact=True),
+            ).points  # fmt: skip
+        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in found]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+
+    def fetch(self, video_ids: Sequence[str]) -> list[Record]:
+        """Videos with their vectors."""
+        with _plain_errors():
+            points = self.client.retrieve(
+                self.collection, [point_id(video_id) for video_id in video_ids],
+                with_payload=True, with_vectors=True,
+            )  # fmt: skip
+        found: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
+        kept = [found[video_id] for video_id in video_ids if video_id in found]
+        return [record_of(point.vector, _payload(point)) for point in kept]
+
+    def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and payload of every video."""
+        offset = None
+        while True:
+            with _plain_errors():
+                points, offset = self.client.scroll(
+                    self.collection, limit=PAGE, offset=offset, with_payload=True
+                )
+            for point in points:
+                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            if offset is None:
+                return
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Videos that a filter leaves."""
+        with _plain_errors():
+            allowed = where_filter(models, where)
+            return self.client.count(self.collection, count_filter=allowed, exact=True).count
+
+    def compact(self) -> None:
+        """Nothing to do: a server optimises by itself."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+
+def connect(url: str) -> QdrantClient:
+    """A client of the server at a URL; the key, if it wants one, is in `QDRANT_API_KEY`."""
+    return QdrantClient(url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT)
+
+
+def _vectors_config(dim: int) -> dict[str, models.VectorParams]:
+    multivector = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    return {
+        name: models.VectorParams(
+            size=size, distance=models.Distance.DOT, multivector_config=multivector,
+            datatype=models.Datatype.FLOAT16, hnsw_config=models.HnswConfigDiff(m=links),
+        )
+        for name, size, links in vector_layouts(dim)
+    }  # fmt: skip
+
+
+def _payload(point: Any) -> dict[str, Any]:
+    return point.payload or {}
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What goes wrong between here and the server, in one line."""
+    try:
+        yield
+    except ResponseHandlingException as error:
+        raise UserError(f"the Qdrant server does not answer ({error}): is it running?") from None
+    except UnexpectedResponse as error:
+        reason = " ".join(error.content.decode(errors="replace").split())[:200]
+        raise UserError(f"the Qdrant server refused ({error.status_code}): {reason}") from None

@@ -1,0 +1,67 @@
+"""One query: rank by the engine, then look closely at the videos that were found."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dreamprvr.errors import UserError
+from dreamprvr.search.catalogue import library_video, timeline_of
+from dreamprvr.search.curve import register_cosines, score_curve
+from dreamprvr.search.engine import Engine, EngineQuery, Record
+from dreamprvr.search.models import LibraryModel
+from dreamprvr.search.moments import MomentRule, find_moments
+from dreamprvr.search.results import Hit, SearchResult
+
+
+class Searcher:
+    """Answers queries.
+
+    Args:
+        engine: open.
+        model: of the library.
+        rule: of moments.
+    """
+
+    def __init__(self, engine: Engine, model: LibraryModel, rule: MomentRule | None = None) -> None:
+        self.engine, self.library_model = engine, model
+        self.rule = rule or MomentRule()
+
+    def search(
+        self,
+        text: str,
+        k: int,
+        where: Mapping[str, Any],
+        moments: int,
+        threshold: float | None,
+        candidates: int | None,
+    ) -> SearchResult:
+        """See `Library.search`."""
+        for name, value in (("k", k), ("moments", moments), ("candidates", candidates or 1)):
+            if value < 1:
+                raise UserError(f"{name} is {value}; at least 1")
+        if not text.strip():
+            raise UserError("the query is empty: say what happens in the video")
+        begin = time.perf_counter()
+        model = self.library_model.model
+        query = model.encode_query(self.library_model.encoder(), text)
+        asked = EngineQuery(
+            query, model.clip_weight, model.frame_weight, k, where, candidates
+        )  # fmt: skip
+        scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
+        kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
+        hits = tuple(
+            self._hit(rank, record, scores[record.video_id], query, moments)
+            for rank, record in enumerate(self.engine.fetch(kept), 1)
+        )
+        searched = self.engine.count(where)
+        return SearchResult(text, hits, time.perf_counter() - begin, searched)
+
+    def _hit(self, rank: int, record: Record, score: float, query: Any, moments: int) -> Hit:
+        model = self.library_model.model
+        timeline = timeline_of(record.payload, self.library_model.settings)
+        curve = score_curve(record, query, model, timeline)
+        return Hit(
+            rank, library_video(record.video_id, record.payload), score,
+            find_moments(curve, moments, self.rule), curve,
+            register_cosines(record, query, model.registers),
+        )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Search with a trained DreamPRVR: its tokens, its query embedding, its weights of the scales."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch.nn import functional as F
+
+from data_modules.dataset import VideoItem, collate_videos
+from data_modules.pooling import clips, frames, normalise
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.model.layers import full
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.search.timeline import sections
+from dreamprvr.search.vectors import VideoVectors, segment_means
+
+BATCH = {"cpu": 16}  # sections encoded at once; on the CPU, what fits its cache
+ACCELERATOR_BATCH = 128
+
+
+class SectionTokens:
+    """Tokens of one section, of unit length, as arrays."""
+
+    def __init__(self, clip: np.ndarray, frame: np.ndarray, register: np.ndarray) -> None:
+        self.clips = clip  # (M_c, D)
+        self.frames = frame  # (n, D)
+        self.registers = register  # (R, D)
+
+
+class TrainedModel:
+    """A network; each section of a video is encoded on its own, and their tokens are joined.
+
+    Padding never takes part in the maximum, whatever the configuration's `padded_frames` says: a
+    moment is always a piece of the video.
+
+    Args:
+        network: in any mode, on any device.
+        device: where it is to run.
+    """
+
+    def __init__(self, network: DreamPRVR, device: str) -> None:
+        config = network.config
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device = torch.device(device)
+        self.dim = config.hidden_size
+        self.clip_weight, self.frame_weight = config.clip_weight, config.frame_weight
+        self.section, self.clips = config.max_frames, config.num_clips
+        self.registers = config.num_registers
+
+    def encode_videos(self, videos: Sequence[np.ndarray]) -> list[VideoVectors]:
+        """Tokens of each video, of all its sections."""
+        cut = [[rows[part] for part in sections(len(rows), self.section)] for rows in videos]
+        encoded = iter(self._encode_sections([rows for parts in cut for rows in parts]))
+        return [self._joined([next(encoded) for _ in parts]) for parts in cut]
+
+    def _joined(self, parts: list[SectionTokens]) -> VideoVectors:
+        frame = np.concatenate([part.frames for part in parts])
+        return VideoVectors(
+            np.concatenate([part.clips for part in parts]), frame,
+            segment_means(frame, self.section),
+            np.concatenate([part.registers for part in parts]),
+        )  # fmt: skip
+
+    def _encode_sections(self, parts: list[np.ndarray]) -> list[SectionTokens]:
+        items = [self._item(rows) for rows in parts]
+        size = BATCH.get(self.device.type, ACCELERATOR_BATCH)
+        return [
+            tokens
+            for start in range(0, len(items), size)
+            for tokens in self._encode_batch(items[start : start + size])
+        ]
+
+    def _item(self, rows: np.ndarray) -> VideoItem:
+        views = clips(rows, self.clips), frames(rows, self.section)
+        return VideoItem(0, *(torch.from_numpy(normalise(view)) for view in views))
+
+    @torch.inference_mode()
+    def _encode_batch(self, items: list[VideoItem]) -> list[SectionTokens]:
+        batch = collate_videos(items, self.section)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a network may start its registers from a sample
+            encoding = self.network.encode_videos(*(part.to(self.device) for part in batch[1:]))
+        tokens = encoding.tokens.normalised()
+        clip, frame = tokens.clips.cpu().numpy(), tokens.frames.cpu().numpy()
+        register = np.empty((len(items), 0, self.dim), dtype=np.float32)
+        if encoding.registers is not None:
+            unit = F.normalize(full(encoding.registers.registers), dim=-1)
+            register = unit.cpu().numpy()
+        return [
+            SectionTokens(clip[i], frame[i, : len(item.frames)], register[i])
+            for i, item in enumerate(items)
+        ]
+
+    @torch.inference_mode()
+    def encode_query(self, encoder: Encoder, text: str) -> np.ndarray:
+        """The network's embedding of the encoder's words."""
+        found = encoder.encode_query(text).words.detach().cpu().numpy()
+        if not len(found):
+            raise UserError(f"encoder {encoder.name} finds no word in {text[:60]!r}: say more")
+        words = torch.from_numpy(normalise(found[: self.network.config.max_words]))
+        words = rearrange(words, "l e -> 1 l e").to(self.device)
+        mask = torch.ones(words.shape[:2], device=self.device)
+        query = F.normalize(full(self.network.encode_queries(words, mask)), dim=-1)
+        return query[0].cpu().numpy()
