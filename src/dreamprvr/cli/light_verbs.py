@@ -4,7 +4,12 @@ from collections.abc import Callable
 
 from dreamprvr.cli.data_verbs import baselines, check_data, convert
 from dreamprvr.cli.datasets_verb import list_datasets
+from dreamprvr.cli.extract_verb import extract_videos
 from dreamprvr.cli.import_verb import import_published
+from dreamprvr.cli.index_verb import index_features
+from dreamprvr.cli.library_verb import manage_library
+from dreamprvr.cli.search_verb import search_library
+from dreamprvr.cli.serve_verb import serve_library
 from dreamprvr.cli.simulate_verb import simulate_data
 from dreamprvr.errors import UserError
 
@@ -15,6 +20,11 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "data baselines": baselines,
     "datasets": list_datasets,
     "import-checkpoint": import_published,
+    "extract": extract_videos,
+    "index": index_features,
+    "search": search_library,
+    "library": manage_library,
+    "serve": serve_library,
 }
 
 

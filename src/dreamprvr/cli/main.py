@@ -21,6 +21,11 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
   data simulate      real annotations -> a full data set with stand-in features
   data baselines     chance, mean pooling and max over time on a benchmark
   datasets           the benchmarks that are installed
+  extract            videos -> features: lightning extract VIDEOS -o features.hdf5
+  index              features -> a library: lightning index features.hdf5 -o library/
+  search             lightning search library/ "a man flips a pancake"
+  library            list, delete, compact or describe the videos of a library
+  serve              search a library in a browser: lightning serve library/ [--open]
 
 `lightning VERB --help` lists a verb's options.
 """

@@ -1,0 +1,48 @@
+"""library: list, delete, compact, metadata."""
+
+from pathlib import Path
+
+from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.errors import UserError
+
+
+def manage_library(arguments: list[str]) -> int:
+    """Look after a library."""
+    options = _parser().only(arguments)
+    needs = {"delete": "the ids of videos", "metadata": "a CSV"}
+    if options.action in needs and not options.what:
+        raise UserError(f"library {options.action} needs {needs[options.action]}")
+    if options.action in ("list", "compact") and options.what:
+        raise UserError(f"library {options.action} takes nothing but the folder")
+    if options.action == "metadata" and len(options.what) > 1:
+        raise UserError("library metadata takes one CSV")
+    from dreamprvr.search.filters import check_columns, parse_where
+    from dreamprvr.search.library import Library
+    from dreamprvr.search.printed import video_line
+
+    with Library.open(options.library, "cpu") as library:
+        if options.action == "list":
+            where = parse_where(options.where)
+            check_columns(where, library.columns())
+            found = library.videos(where)
+            print(*map(video_line, found), f"{len(found):,} videos", sep="\n")
+        elif options.action == "delete":
+            gone = library.delete(options.what)
+            print(f"{len(gone):,} of {len(set(options.what)):,} videos deleted")
+        elif options.action == "metadata":
+            report = library.set_metadata(options.what[0])
+            print(*(f"warning: {line}" for line in report.warnings), report.text(), sep="\n")
+        else:
+            library.compact()
+            print("compacted")
+    return 0
+
+
+def _parser() -> VerbParser:
+    parser = VerbParser("library", "List, delete, compact, or describe videos.", configured=False)
+    add = parser.add_argument
+    add("action", choices=("list", "delete", "compact", "metadata"))
+    add("library", type=Path, help="Folder that `lightning index` wrote.")
+    add("what", nargs="*", help="delete: ids of videos; metadata: a CSV.")
+    add("--where", action="append", default=[], metavar="COLUMN=VALUE", help="list: only these.")
+    return parser

@@ -1,0 +1,39 @@
+"""search: one query on a library."""
+
+from pathlib import Path
+
+from dreamprvr.cli.verb_parser import VerbParser
+
+
+def search_library(arguments: list[str]) -> int:
+    """Print the best videos and moments."""
+    options = _parser().only(arguments)
+    from dreamprvr.search.filters import parse_where
+    from dreamprvr.search.library import Library
+    from dreamprvr.search.printed import as_json, as_text
+
+    with Library.open(options.library, options.device) as library:
+        result = library.search(
+            options.query, options.k, parse_where(options.where), options.moments,
+            options.threshold, options.candidates,
+        )  # fmt: skip
+    print(as_json(result) if options.json else as_text(result))
+    return 0
+
+
+def _parser() -> VerbParser:
+    parser = VerbParser("search", "Find the videos and moments of a sentence.", configured=False)
+    add = parser.add_argument
+    add("library", type=Path, help="Folder that `lightning index` wrote.")
+    add("query", help="A sentence that says what happens.")
+    add("-k", type=int, default=10, help="Videos, at most [10].")
+    add("--where", action="append", default=[], metavar="COLUMN=VALUE",
+        help="Only videos with this metadata; another column must hold too, the same column "
+        "again allows another value.")  # fmt: skip
+    add("--moments", type=int, default=3, help="Moments of a video, at most [3].")
+    add("--threshold", type=float, help="Smallest score of a video.")
+    add("--candidates", type=int,
+        help="Videos that are scored exactly, found by an index [all].")  # fmt: skip
+    add("--json", action="store_true", help="Print JSON.")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto [auto].")
+    return parser
