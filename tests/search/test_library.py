@@ -13,7 +13,7 @@ def test_the_right_video_and_second(tmp_path: Path) -> None:
     videos = [video("a", dog=7), video("b", cat=3, rows=30), video("c")]
     with library(tmp_path, *videos) as made:
         result = made.search("a cat")
-    assert [hit.video.video_id for hit in result.hits][0] == "b"
+    assert result.hits[0].video.video_id == "b"
     assert result.searched == 3
     best = result.hits[0].moments[0]
     assert best.start <= 3 < best.peak < 6 <= best.end

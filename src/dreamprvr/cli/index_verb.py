@@ -74,8 +74,12 @@ def _parser() -> VerbParser:
     add("features", type=Path, help="Feature file that `lightning extract` wrote.")
     add("-o", "--output", type=Path, required=True, metavar="LIBRARY", help="Folder.")
     add("--ckpt_path", type=Path, help="Trained model; without it, search is untrained.")
-    add("--metadata", type=Path, metavar="CSV",
-        help="Columns video_id or path, and any others; `tags` separates its values by ';'.")  # fmt: skip
+    add(
+        "--metadata",
+        type=Path,
+        metavar="CSV",
+        help="A column video_id or path, and any others; `tags` holds values between ';'.",
+    )
     add("--engine", default="edge", help="edge (in this process), or a Qdrant server's URL [edge].")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto [auto].")
     add("--trust_features", action="store_true",
