@@ -30,6 +30,11 @@ class FeatureStore(ABC):
     path: Path
     dim: int
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder that made the features; "" if the file does not say."""
+        return ""
+
     @abstractmethod
     def keys(self) -> list[str]:
         """All ids, as the file spells them."""

@@ -45,6 +45,16 @@ class Hdf5Features(FeatureStore):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_handle": None}
 
+    @property
+    def fingerprint(self) -> str:
+        """The root attribute that `lightning extract` writes; "" if there is none."""
+        try:
+            found = self._file().attrs.get("fingerprint", "")
+        except H5_ERRORS:  # a damaged attribute says nothing
+            return ""
+        found = found.decode(errors="replace") if isinstance(found, bytes) else found
+        return found if isinstance(found, str) else ""
+
     def keys(self) -> list[str]:
         """All ids, as the file spells them."""
         return list(self._names())

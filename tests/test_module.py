@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import h5py
 import pytest
 import torch
 from cli.running import Tiny
@@ -12,6 +13,7 @@ from recorder import NETWORK, QUIET, Recorder, module, trainer
 from torch import Tensor
 
 from data_modules.testing import write_tiny
+from dreamprvr.checkpoint import read_checkpoint
 from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 from dreamprvr.objective.objective import ObjectiveConfig
@@ -198,3 +200,18 @@ def test_the_whole_range_of_warm_ups_trains(data: Tiny, warmup: float) -> None:
     trainer(recorder).fit(module(warmup=warmup), data)
     assert len(recorder.rates) == 6
     assert (recorder.rates[0] > recorder.rates[-1]) == (warmup == 0)
+
+
+@pytest.mark.parametrize("fingerprint", ["", "abc"])
+def test_a_checkpoint_says_which_features_it_was_trained_on(
+    data: Tiny, tmp_path: Path, fingerprint: str
+) -> None:
+    if fingerprint:
+        with h5py.File(data.folder / data.feature_set.video / "feature.hdf5", "r+") as file:
+            file.attrs["fingerprint"] = fingerprint
+    runner = trainer(max_epochs=1)
+    runner.fit(module(), data)
+    runner.save_checkpoint(tmp_path / "a.ckpt", weights_only=False)
+    found = read_checkpoint(tmp_path / "a.ckpt")["hyper_parameters"]
+    assert found.get("feature_fingerprint", "") == fingerprint
+    PRVRModule.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)

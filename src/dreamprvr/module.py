@@ -8,6 +8,7 @@ from lightning import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from data_modules.base import PRVRDataModule
 from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.compilation import compile_step
@@ -84,6 +85,7 @@ class PRVRModule(LightningModule):
         self.fused_attention = fused_attention
         self.recall = RetrievalRecall()
         self._gallery: Gallery | None = None
+        self.feature_fingerprint = ""
 
     # Training
 
@@ -93,7 +95,10 @@ class PRVRModule(LightningModule):
             torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def on_fit_start(self) -> None:
-        """Compile, once the weights lie on their device."""
+        """Note what is trained on, and compile, once the weights lie on their device."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, PRVRDataModule):
+            self.feature_fingerprint = data.video_features().fingerprint
         if self.compiled:
             compile_step(self.network, self.objective, fused=self.fused_attention)
 
@@ -179,6 +184,11 @@ class PRVRModule(LightningModule):
         self._gallery = None
 
     # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which features it was trained on, so that search can refuse others."""
+        if self.feature_fingerprint:
+            checkpoint["hyper_parameters"]["feature_fingerprint"] = self.feature_fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other sizes in one line."""

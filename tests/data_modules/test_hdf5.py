@@ -193,3 +193,14 @@ def test_pickle_leaves_the_handle_behind(tmp_path: Path):
     copy = pickle.loads(pickle.dumps(store))
     assert copy._handle is None
     assert copy["v"].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"), [("abc", "abc"), (np.bytes_("abc"), "abc"), (None, ""), (3, "")]
+)
+def test_the_fingerprint_of_the_encoder(tmp_path: Path, attribute: object, said: str):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["v"] = np.ones((2, 3), np.float32)
+        if attribute is not None:
+            file.attrs["fingerprint"] = attribute
+    assert Hdf5Features(tmp_path / "a.hdf5").fingerprint == said
