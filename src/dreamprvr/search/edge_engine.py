@@ -15,6 +15,7 @@ from typing import Any
 from data_modules.disk import sync
 from dreamprvr.atomic import atomic_path
 from dreamprvr.errors import UserError
+from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
 from dreamprvr.search.layout import (
@@ -28,20 +29,10 @@ from dreamprvr.search.layout import (
     point_vectors,
     query_rows,
     record_of,
-    vector_layouts,
 )
-
-try:
-    import qdrant_edge as edge
-except ImportError:
-    raise UserError(
-        "the embedded search engine is not installed: pip install 'dreamprvr[search]'"
-    ) from None
 
 NOTE = "interrupted.json"
 PAGE = 1000  # payloads read at once
-BUILD_EFFORT = 100  # ef_construct
-FULL_SCAN = 10_000  # KB of segment vectors below which a graph is not worth it
 
 
 class EdgeEngine:
@@ -67,7 +58,7 @@ class EdgeEngine:
     def create(cls, folder: Path, dim: int) -> "EdgeEngine":
         """An empty collection of rows of `dim` numbers in a new folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        shard = edge.EdgeShard.create(str(folder), _config(dim))
+        shard = edge.EdgeShard.create(str(folder), edge_config(dim))
         shard.update(
             edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword)
         )
@@ -88,7 +79,7 @@ class EdgeEngine:
                 ids = [str(name) for name in json.loads(note.read_text(encoding="utf-8"))]
             except (ValueError, TypeError) as error:
                 raise UserError(f"{note} is damaged ({error}): index into a new folder") from None
-            self._shard.update(edge.UpdateOperation.delete_points([point_id(i) for i in ids]))
+            self._shard.update(edge.UpdateOperation.delete_points(_points(ids)))
             self._shard.flush()
             note.unlink()
 
@@ -117,8 +108,7 @@ class EdgeEngine:
 
     def delete(self, video_ids: Sequence[str]) -> None:
         """Remove videos."""
-        points = [point_id(video_id) for video_id in video_ids]
-        self._write(video_ids, edge.UpdateOperation.delete_points(points))
+        self._write(video_ids, edge.UpdateOperation.delete_points(_points(video_ids)))
 
     def _write(self, video_ids: Sequence[str], operation: Any) -> None:
         note = self.folder / NOTE
@@ -192,20 +182,8 @@ class EdgeEngine:
         self._shard.close()
 
 
-def _config(dim: int) -> Any:
-    multivector = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
-    return edge.EdgeConfig(
-        vectors={
-            name: edge.EdgeVectorParams(
-                size, edge.Distance.Dot, multivector_config=multivector,
-                datatype=edge.VectorStorageDatatype.Float16,
-                hnsw_config=edge.HnswIndexConfig(links, BUILD_EFFORT, FULL_SCAN),
-            )
-            for name, size, links in vector_layouts(dim)
-        },
-        optimizers=edge.EdgeOptimizersConfig(deleted_threshold=0.1, vacuum_min_vector_number=100),
-        wal_enabled=False,
-    )  # fmt: skip
+def _points(video_ids: Sequence[str]) -> list[Any]:
+    return [point_id(video_id) for video_id in video_ids]
 
 
 def _payload(point: Any) -> dict[str, Any]:

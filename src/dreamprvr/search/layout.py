@@ -50,8 +50,8 @@ def point_id(video_id: str) -> str:
     return str(uuid.uuid5(NAMESPACE, video_id))
 
 
-def point_vectors(record: Record) -> dict[str, np.ndarray]:
-    """The vectors of a video's point."""
+def point_vectors(record: Record) -> dict[str, Any]:
+    """The vectors of a video's point, each a matrix."""
     vectors = {TOKENS: _tagged(record.clips, record.frames), SEGMENTS: record.segments}
     if len(record.registers):
         vectors[REGISTERS] = record.registers

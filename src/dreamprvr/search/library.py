@@ -183,7 +183,7 @@ class Library:
         Raises:
             UserError: other features, a bad CSV, or another process has the library open.
         """
-        with FeatureFile.open(features) as file, self._writing() as engine:
+        with FeatureFile.open(Path(features)) as file, self._writing() as engine:
             differences = self.manifest.settings.differences(file.settings)
             if differences:
                 raise UserError(
