@@ -45,6 +45,7 @@ def write_movie(
     codec: str = "libx264",
     turn: int = 0,
     size: tuple[int, int] = SIZE,
+    keyframes: int = 250,
     **options: str,
 ) -> Path:
     """Write a video whose frames are shown from `times` on, each showing its time.
@@ -57,6 +58,7 @@ def write_movie(
         turn: degrees counterclockwise by which a player must turn the stored pictures so that
             they stand upright.
         size: upright width and height.
+        keyframes: a picture of so many can be decoded by itself.
         options: of the container.
     """
     with av.open(str(path), "w", options=options) as container:
@@ -72,6 +74,7 @@ def write_movie(
             stream.width, stream.height = upright
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, TICKS)
+            stream.codec_context.gop_size = keyframes
             if codec == "libx264":
                 stream.options = {"preset": "ultrafast", "crf": "18"}
             if turn:

@@ -81,7 +81,8 @@ class VideoReader:
                         continue
                     shown.end = seconds
                     yield shown
-                shown = Shown(seconds, seconds + _length(frame, header), frame, aspect)
+                length = _length(frame, stream, header)
+                shown = Shown(seconds, seconds + length, frame, aspect)
             if shown is None:
                 raise VideoError("no picture could be decoded")
             yield shown
@@ -101,10 +102,11 @@ class VideoReader:
         """Frames with their seconds; one without a time stamp follows the one before it."""
         seconds = -header.frame_seconds
         for frame in self._frames(container, stream, header.zero):
-            if frame.pts is None or frame.time_base is None:
+            unit = frame.time_base or stream.time_base  # the last ones come without a unit
+            if frame.pts is None or unit is None:
                 seconds += header.frame_seconds
             else:
-                seconds = float(frame.pts * frame.time_base) - header.zero
+                seconds = float(frame.pts * unit) - header.zero
             if seconds > -ROUNDING:  # a player leaves out what is before 0
                 yield max(seconds, 0.0), frame
 
@@ -143,10 +145,11 @@ class VideoReader:
             self.warnings.append(f"{self._astray} pictures out of time were left out")
 
 
-def _length(frame: VideoFrame, header: Header) -> float:
+def _length(frame: VideoFrame, stream: VideoStream, header: Header) -> float:
     """Seconds for which the last picture is shown."""
-    if frame.duration and frame.time_base is not None:
-        length = float(frame.duration * frame.time_base)
+    unit = frame.time_base or stream.time_base
+    if frame.duration and unit is not None:
+        length = float(frame.duration * unit)
         if 0 < length < MAX_GAP:
             return length
     return header.frame_seconds

@@ -65,7 +65,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                     raise VideoError("its pictures are in a format that cannot be decoded")
                 yield container, stream
                 return
-    raise VideoError("only sound" if container.streams.audio else "no pictures in it")
+        raise VideoError("only sound" if container.streams.audio else "no pictures in it")
 
 
 def check_file(path: Path) -> os.stat_result:

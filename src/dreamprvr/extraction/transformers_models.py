@@ -1,7 +1,8 @@
 """Models of `transformers` that lie on this machine, as encoders."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:
         UserError: it is missing (what to download, and where to), or damaged.
     """
     try:
-        return kind.from_pretrained(source, local_files_only=True, **options)
+        with _no_bar():
+            return kind.from_pretrained(source, local_files_only=True, **options)
     except Exception as error:  # damaged files raise whatever their reader raises
         if os.path.isdir(source):
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -92,6 +94,20 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:
                 "config.json, preprocessor_config.json and tokenizer must be there, all whole"
             ) from error
         raise UserError(_missing(source)) from None
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Transformers shows a bar for each model that it reads, whoever looks."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _missing(source: str) -> str:
