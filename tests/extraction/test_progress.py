@@ -14,8 +14,9 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     videos = [FoundVideo(name, Path(name).absolute()) for name in ("a", "b")]
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stderr", out)
     with Progress(videos, show=True) as bar:
-        out = bar._bar.fp = io.StringIO()
 
         def line() -> str:
             bar._bar.refresh()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from extraction.tiny_models import save_clip, save_siglip
+from extraction.tiny_models import SIGLIP_TOKENS, save_clip, save_siglip
 from PIL import Image
 
 from dreamprvr.extraction.encoder import Encoder
@@ -85,17 +85,20 @@ def test_sentences_of_clip(folders: dict[str, Path]) -> None:
     torch.testing.assert_close(found.sentence, wanted)
 
 
-@pytest.mark.parametrize("family", ["siglip", "siglip2"])
+@pytest.mark.parametrize(
+    ("family", "text", "tokens"),
+    [("siglip", "A dog RUNS", ["a", "dog", "runs"]), ("siglip2", "A Dog", [*"a▁dog"])],
+)
 def test_sentences_of_siglip_are_padded_and_lower_case(
-    folders: dict[str, Path], family: str
+    folders: dict[str, Path], family: str, text: str, tokens: list[str]
 ) -> None:
     encoder, folder = load(folders[family]), folders[family]
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    ids = torch.tensor([[3, 4, 6, 1, 0, 0, 0, 0, 0, 0]])  # a dog runs <eos> and padding
+    ids = [*map(SIGLIP_TOKENS[family].index, tokens), 1]  # and <eos>
     with torch.no_grad():
-        output = model.text_model(input_ids=ids)
-    found = encoder.encode_query("A dog runs")
-    torch.testing.assert_close(found.words, output.last_hidden_state[0, :4])
+        output = model.text_model(input_ids=torch.tensor([ids + [0] * (10 - len(ids))]))
+    found = encoder.encode_query(text)
+    torch.testing.assert_close(found.words, output.last_hidden_state[0, : len(ids)])
     torch.testing.assert_close(found.sentence, output.pooler_output[0])
 
 

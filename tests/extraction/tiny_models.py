@@ -5,6 +5,12 @@ from pathlib import Path
 import torch
 
 WORDS = ["a", "dog", "man", "runs", "opens", "the", "door"]
+SPECIAL = ["<pad>", "<eos>", "<unk>"]
+SIGLIP_TOKENS = {
+    "siglip": [*SPECIAL, *WORDS],
+    "siglip2": [*SPECIAL, "<bos>", "<mask>", "▁", *sorted(set("".join(WORDS)))],
+}
+"""Tokens by their ids: words, and in the newer family letters and a sign for the space."""
 
 
 def save_clip(folder: Path, seed: int = 0) -> Path:
@@ -36,9 +42,7 @@ def save_clip(folder: Path, seed: int = 0) -> Path:
 
 def save_siglip(folder: Path, flexible: bool = False) -> Path:
     """SigLIP 2 as published: of a fixed size it is a "siglip", with any aspect a "siglip2"."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import (
-        PreTrainedTokenizerFast,
         Siglip2Config,
         Siglip2ImageProcessorPil,
         Siglip2Model,
@@ -47,16 +51,8 @@ def save_siglip(folder: Path, flexible: bool = False) -> Path:
         SiglipModel,
     )
 
-    tokens = ["<pad>", "<eos>", "<unk>", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        "$A <eos>", special_tokens=[("<eos>", 1)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>",
-        padding_side="right",
-    ).save_pretrained(folder)  # fmt: skip
+    tokens = SIGLIP_TOKENS["siglip2" if flexible else "siglip"]
+    _save_siglip_tokenizer(folder, tokens, flexible)
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
              "num_attention_heads": 2}  # fmt: skip
@@ -72,6 +68,25 @@ def save_siglip(folder: Path, flexible: bool = False) -> Path:
         SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
         SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
+
+
+def _save_siglip_tokenizer(folder: Path, tokens: list[str], letters: bool) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, Siglip2Tokenizer
+
+    ids = {token: place for place, token in enumerate(tokens)}
+    end = processors.TemplateProcessing("$A <eos>", special_tokens=[("<eos>", 1)])
+    if letters:
+        newer = Siglip2Tokenizer(vocab=ids, merges=[], padding_side="right")
+        newer.backend_tokenizer.post_processor = end
+        newer.save_pretrained(folder)
+        return
+    tokenizer = Tokenizer(models.WordLevel(ids, "<unk>"))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.Whitespace(), end
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>",
+        padding_side="right",
+    ).save_pretrained(folder)  # fmt: skip
 
 
 def save_resnet(folder: Path) -> Path:

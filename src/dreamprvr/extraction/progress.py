@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from dreamprvr.extraction.find_videos import FoundVideo
 
-FORMAT = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
 
 class Progress:
@@ -54,7 +54,7 @@ class Progress:
     def _show(self, done: int, seconds: float) -> None:
         rate = (self._seconds + seconds) / max(time.monotonic() - self._began, 1e-3)
         text = f"{self._finished:,}/{self._total:,} videos, {rate:.1f} s of video a second"
-        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.set_description_str(text, refresh=False)
         self._bar.update(max(0, done - self._bar.n))
 
 
