@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from dreamprvr.errors import UserError
+from dreamprvr.search.metadata import read_metadata
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder / "videos.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_columns_lists_and_empty_cells(tmp_path: Path):
+    path = table(
+        tmp_path,
+        'video_id,title,tags,year\na,"Pan, flip",cooking; home ;,2020\nb,,,\n\nz,lost,,\n',
+    )
+    found = read_metadata(path, {"a": Path("/a.mp4"), "b": Path("/b.mp4")})
+    assert found.of == {
+        "a": {"title": "Pan, flip", "tags": ["cooking", "home"], "year": "2020"},
+        "b": {},
+    }
+    assert found.unknown == ("z",)
+    assert found.warning(path) == f"{path}: 1 rows name no video of the library: z"
+
+
+def test_paths_count_from_the_folder_of_the_csv(tmp_path: Path):
+    path = table(tmp_path, f"path,title\nfilms/a.mp4,A\n{tmp_path}/b.mp4,B\n")
+    videos = {"one": tmp_path / "films" / "a.mp4", "two": tmp_path / "b.mp4"}
+    assert read_metadata(path, videos).of == {"one": {"title": "A"}, "two": {"title": "B"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title\nx\n", "needs a column video_id or path; it has title"),
+        ("video_id,title,title\na,x,y\n", "a name of its own"),
+        ("video_id,title\na,x\na,y\n", "line 3: video 'a' comes twice"),
+        ("video_id,title\na\n", "line 2: 1 cells, but 2 columns"),
+        ("video_id,title\n,x\n", "line 2: neither video_id nor path"),
+        ('video_id,title\na,"x\n', "not CSV"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UserError) as caught:
+        read_metadata(table(tmp_path, text), {"a": Path("/a.mp4")})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file(tmp_path: Path):
+    with pytest.raises(UserError):
+        read_metadata(table(tmp_path, ""), {})
+    with pytest.raises(UserError):
+        read_metadata(tmp_path / "none.csv", {})

@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+from dreamprvr.search.printed import as_json, as_text, video_line
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+
+VIDEO = LibraryVideo("pan", Path("/films/pan.mp4"), 75.0, {"title": "Pan", "tags": ["a", "b"]})
+MOMENTS = (Moment(61.0, 65.5, 63.0, 0.9), Moment(3.0, 5.0, 4.0, 0.5))
+HIT = Hit(1, VIDEO, 0.9, MOMENTS, Curve((0.0,), (75.0,), (0.9,)), (0.25,))
+RESULT = SearchResult("a pan", (HIT,), 0.0123, 1200)
+
+
+def test_text():
+    line, foot = as_text(RESULT).splitlines()
+    assert line.split() == ["1", "0.900", "01:01-01:05", "Pan", "(also", "00:03-00:05)"]
+    assert foot == "1,200 videos in 12 ms"
+    assert as_text(SearchResult("x", (), 0.1, 3)) == "nothing found among 3 videos"
+
+
+def test_json():
+    found = json.loads(as_json(RESULT))
+    assert found == {
+        "query": "a pan",
+        "seconds": 0.0123,
+        "searched": 1200,
+        "hits": [
+            {
+                "rank": 1, "video_id": "pan", "title": "Pan", "path": "/films/pan.mp4",
+                "duration": 75.0, "score": 0.9, "metadata": {"title": "Pan", "tags": ["a", "b"]},
+                "registers": [0.25],
+                "moments": [
+                    {"start": 61.0, "end": 65.5, "peak": 63.0, "score": 0.9},
+                    {"start": 3.0, "end": 5.0, "peak": 4.0, "score": 0.5},
+                ],
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_a_line_of_a_list():
+    assert video_line(VIDEO) == "pan  01:15  title=Pan  tags=a;b"
