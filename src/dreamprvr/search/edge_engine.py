@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.disk import sync
+from data_modules.jsonfiles import load_json
 from dreamprvr.atomic import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
@@ -75,10 +76,9 @@ class EdgeEngine:
         """Remove the videos that a killed writer may have left half written."""
         note = self.folder / NOTE
         if note.exists():
-            try:
-                ids = [str(name) for name in json.loads(note.read_text(encoding="utf-8"))]
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{note} is damaged ({error}): index into a new folder") from None
+            ids = load_json(note)
+            if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+                raise UserError(f"{note} is damaged: index into a new folder")
             self._shard.update(edge.UpdateOperation.delete_points(_points(ids)))
             self._shard.flush()
             note.unlink()

@@ -1,0 +1,36 @@
+"""A process that indexes video by video and says what is acknowledged; tests kill it.
+
+python -m search.crashing LIBRARY FEATURES
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import search.libraries  # noqa: F401 - registers the encoder
+
+from dreamprvr.search import indexing
+from dreamprvr.search.edge_engine import EdgeEngine
+from dreamprvr.search.engine import Record
+from dreamprvr.search.library import Library
+
+
+def main() -> None:
+    """Index with batches of two videos."""
+    indexing.BATCH_VIDEOS = 2
+    write = EdgeEngine.upsert
+
+    def upsert(engine: EdgeEngine, records: Sequence[Record]) -> None:
+        write(engine, records)
+        print(*(record.video_id for record in records), flush=True)
+
+    EdgeEngine.upsert = upsert  # type: ignore[method-assign]
+    library, features = map(Path, sys.argv[1:])
+    with Library.open(library, "cpu") as opened:
+        print("open", flush=True)
+        opened.update(features)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Killed while it indexes: what was acknowledged is there, and running again completes it."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from search.libraries import features, library, video
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.feature_file import VideoFeatures
+from dreamprvr.search.edge_engine import NOTE
+from dreamprvr.search.library import Library
+from dreamprvr.search.vectors import unit
+
+TESTS = Path(__file__).parents[1]
+
+
+def start(folder: Path, path: Path) -> subprocess.Popen[str]:
+    """A process that indexes; see `search.crashing`."""
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
+    return subprocess.Popen(
+        [sys.executable, "-m", "search.crashing", str(folder), str(path)], text=True,
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> set[str]:
+    """Kill it a moment after it said so many lines; what it acknowledged by then."""
+    with process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(lines)]
+        time.sleep(seconds)
+        process.kill()
+        said += process.stdout.readlines()
+    assert said[0] == "open\n"
+    return {name for line in said[1:] for name in line.split()} - {"done"}
+
+
+def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> None:
+    """The named videos are there, each as in the feature file."""
+    with Library.open(folder) as opened:
+        assert not (folder / "engine" / NOTE).exists()
+        assert names <= {found.video_id for found in opened.videos()}
+        for record in opened._open_engine().fetch(sorted(names)):
+            expected = films[record.video_id]
+            assert record.payload["source"]["rows"] == len(expected.rows)
+            np.testing.assert_allclose(record.frames, unit(expected.rows), atol=1e-3)
+        assert opened.search("a dog", k=100).searched >= len(names)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    made, names = tmp_path / "library", [f"v{number:02d}" for number in range(60)]
+    library(tmp_path, video("other")).close()
+    for version in range(5):  # every version changes all videos
+        films = {name: video(name, seed=version) for name in names}
+        path = features(tmp_path / "features.hdf5", films.values())
+        acknowledged = kill_after(start(made, path), chance.randrange(3, 12), chance.random() / 50)
+        assert acknowledged
+        check(made, films, acknowledged)
+    with start(made, path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    check(made, films, set(names))
+    with Library.open(made) as opened:
+        report = opened.update(path)
+        assert (len(report.unchanged), report.added, report.changed) == (60, [], [])
+        assert {found.video_id for found in opened.videos()} == {*names, "other"}
+    assert not (made / "progress.json").exists()
+
+
+@pytest.mark.slow
+def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
+    names = [f"v{number:03d}" for number in range(300)]
+    library(tmp_path, video("v000")).close()
+    path = features(tmp_path / "features.hdf5", [video(name) for name in names])
+    with start(tmp_path / "library", path) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            process.stdout.readline()
+        with pytest.raises(UserError, match=rf"is being written by .*\(process {process.pid}\)"):
+            Library.open(tmp_path / "library")
+        process.kill()
+
+
+def test_videos_of_an_interrupted_write_are_taken_out(tmp_path: Path) -> None:
+    library(tmp_path, video("a"), video("b")).close()
+    (tmp_path / "library" / "engine" / NOTE).write_text('["b", "never written"]')
+    with Library.open(tmp_path / "library") as opened:
+        assert [found.video_id for found in opened.videos()] == ["a"]
+        assert opened.update(tmp_path / "features.hdf5").added == ["b"]
+
+
+@pytest.mark.parametrize("content", ["", "[", "3", '{"a": 1}', "[1]"])
+def test_a_damaged_note(tmp_path: Path, content: str) -> None:
+    library(tmp_path, video("a")).close()
+    (tmp_path / "library" / "engine" / NOTE).write_text(content)
+    with pytest.raises(UserError, match=r"interrupted\.json(:| is)"):
+        Library.open(tmp_path / "library")
