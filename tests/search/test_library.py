@@ -1,12 +1,36 @@
 """Libraries as users have them: made, filled, searched, changed."""
 
+import dataclasses
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from search.libraries import library, video
+import h5py
+import numpy as np
+import pytest
+from search.libraries import SETTINGS, features, library, video
 
+from dreamprvr.errors import UserError
+from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library
+from dreamprvr.search.moments import MomentRule
 
 CSV = "video_id,title,tags\na,First,cooking;home\nb,Second,garden\n"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the videos whose vectors were written, in order."""
+    found: list[str] = []
+    write = EdgeEngine.upsert
+
+    def upsert(engine: EdgeEngine, records: Any) -> None:
+        found.extend(record.video_id for record in records)
+        write(engine, records)
+
+    monkeypatch.setattr(EdgeEngine, "upsert", upsert)
+    return found
 
 
 def test_the_right_video_and_second(tmp_path: Path) -> None:
@@ -14,10 +38,61 @@ def test_the_right_video_and_second(tmp_path: Path) -> None:
     with library(tmp_path, *videos) as made:
         result = made.search("a cat")
     assert result.hits[0].video.video_id == "b"
+    assert [hit.rank for hit in result.hits] == [1, 2, 3]
     assert result.searched == 3
+    assert result.query == "a cat"
+    assert result.seconds > 0
     best = result.hits[0].moments[0]
     assert best.start <= 3 < best.peak < 6 <= best.end
     assert best.end - best.start < 8
+
+
+def test_scores_and_curves_are_cosines(tmp_path: Path) -> None:
+    shown = video("a", dog=7)
+    with library(tmp_path, shown) as made:
+        (hit,) = made.search("dog").hits
+    dog = shown.rows[:, 3] / np.linalg.norm(shown.rows, axis=1)
+    np.testing.assert_allclose(hit.curve.scores, dog, atol=1e-3)
+    assert hit.score == pytest.approx(dog.max(), abs=1e-3)
+    assert hit.curve.starts == tuple(range(len(dog)))
+    assert hit.registers == ()
+
+
+def test_k_threshold_moments_and_candidates(tmp_path: Path) -> None:
+    with library(tmp_path, *(video(f"v{i}", dog=i, cat=i + 10) for i in range(8))) as made:
+        every = made.search("dog", k=100).hits
+        assert len(every) == 8
+        assert made.search("dog", k=3, candidates=8).hits == every[:3]
+        limit = every[4].score
+        assert len(made.search("dog", threshold=limit).hits) == 5
+        assert made.search("dog", threshold=2.0).hits == ()
+        many = made.search("dog cat", moments=2).hits[0].moments
+        assert len(many) == 2
+        assert len(made.search("dog cat", moments=1).hits[0].moments) == 1
+
+
+def test_the_rule_of_moments_can_be_given(tmp_path: Path) -> None:
+    library(tmp_path, video("a", rows=100, dog=40)).close()
+    rule = MomentRule(shortest=20.0)
+    with Library.open(tmp_path / "library", rule=rule) as opened:
+        best = opened.search("dog").hits[0].moments[0]
+    assert best.end - best.start == 20
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda made: made.search(" "), "the query is empty"),
+        (lambda made: made.search("dog", k=0), "k is 0; at least 1"),
+        (lambda made: made.search("dog", moments=0), "moments is 0"),
+        (lambda made: made.search("dog", candidates=0), "candidates is 0"),
+        (lambda made: made.search("dog", where={"tag": "x"}), "no metadata column 'tag'.*tags"),
+    ],
+)
+def test_bad_questions(tmp_path: Path, ask: Callable[[Library], Any], message: str) -> None:
+    made = library(tmp_path, video("a"), metadata="video_id,tags\na,x")
+    with made, pytest.raises(UserError, match=message):
+        ask(made)
 
 
 def test_filters(tmp_path: Path) -> None:
@@ -25,14 +100,139 @@ def test_filters(tmp_path: Path) -> None:
         found = made.search("dog", where={"tags": "garden"})
         assert [hit.video.title for hit in found.hits] == ["Second"]
         assert found.searched == 1
-        assert made.columns() == {
-            "tags": ["cooking", "garden", "home"],
-            "title": ["First", "Second"],
-        }
+        assert [v.video_id for v in made.videos({"tags": ["cooking", "none"]})] == ["a"]
+        tags = ["cooking", "garden", "home"]
+        assert made.columns() == {"tags": tags, "title": ["First", "Second"]}
 
 
 def test_it_opens_again(tmp_path: Path) -> None:
     library(tmp_path, video("a", dog=7), video("b", dog=3)).close()
-    with Library.open(tmp_path / "library") as again:
+    with Library.open(tmp_path / "library") as again, Library.open(tmp_path / "library") as other:
         assert [v.video_id for v in again.videos()] == ["a", "b"]
-        assert len(again.search("dog").hits) == 2
+        found = again.video("b")
+        assert found is not None
+        assert (found.path, found.duration) == (Path("/films/b.mp4"), video("b").duration)
+        assert again.video("c") is None
+        assert again.search("dog").hits == other.search("dog").hits
+
+
+def test_only_what_changed_is_written(tmp_path: Path, written: list[str]) -> None:
+    with library(tmp_path, video("a"), video("b"), video("c"), metadata=CSV) as made:
+        assert written == ["a", "b", "c"]
+        moved = dataclasses.replace(video("a"), path=Path("/elsewhere/a.mp4"), mtime_ns=6)
+        path = features(tmp_path / "new.hdf5", [moved, video("b", seed=1), video("d")])
+        report = made.update(path)
+        assert written[3:] == ["b", "d"]
+        assert (report.added, report.changed, report.described) == (["d"], ["b"], ["a"])
+        assert (report.unchanged, report.removed) == ([], [])
+        assert {v.video_id for v in made.videos()} == {"a", "b", "c", "d"}
+        found = made.video("a")
+        assert found is not None
+        assert found.path == Path("/elsewhere/a.mp4")
+        assert found.metadata == {"title": "First", "tags": ["cooking", "home"]}
+        (record,) = made._open_engine().fetch(["b"])
+        assert len(record.frames) == len(video("b", seed=1).rows)
+        again = made.update(path)
+        assert (again.unchanged, written[5:]) == (["a", "b", "d"], [])
+
+
+def test_new_metadata_encodes_nothing(tmp_path: Path, written: list[str]) -> None:
+    with library(tmp_path, video("a"), video("b"), video("c"), metadata=CSV) as made:
+        table = tmp_path / "new.csv"
+        table.write_text("video_id,title\na,Other\nb,Second\nnobody,X\n")
+        report = made.update(tmp_path / "features.hdf5", table)
+        assert (report.described, report.unchanged) == (["a", "b"], ["c"])
+        assert "1 rows name no video of the library: nobody" in report.warnings[0]
+        table.write_text("video_id,title\na,Third\n")
+        assert made.set_metadata(table).described == ["a"]
+        assert [v.title for v in made.videos()] == ["Third", "Second", "c"]
+        assert len(written) == 3
+
+
+def test_metadata_reaches_videos_that_the_feature_file_lacks(tmp_path: Path) -> None:
+    with library(tmp_path, video("a"), video("b")) as made:
+        table = tmp_path / "new.csv"
+        table.write_text(CSV)
+        report = made.update(features(tmp_path / "b.hdf5", [video("b")]), table)
+        assert sorted(report.described) == ["a", "b"]
+        assert [v.title for v in made.videos()] == ["First", "Second"]
+
+
+def test_removing(tmp_path: Path) -> None:
+    with library(tmp_path, *(video(name, dog=3) for name in "abcd")) as made:
+        assert made.delete(["a", "nobody"]) == ["a"]
+        assert {hit.video.video_id for hit in made.search("dog").hits} == {"b", "c", "d"}
+        path = features(tmp_path / "new.hdf5", [video("b", dog=3)])
+        assert made.update(path).removed == []
+        assert made.update(path, prune=True).removed == ["c", "d"]
+        assert [v.video_id for v in made.videos()] == ["b"]
+        made.compact()
+        assert [hit.video.video_id for hit in made.search("dog").hits] == ["b"]
+
+
+def test_progress_is_told_and_noted(tmp_path: Path) -> None:
+    with library(tmp_path, video("a")) as made:
+        told, noted = [], []
+
+        def progress(done: int, total: int, name: str) -> None:
+            told.append((done, total, name))
+            note = made.path / "progress.json"
+            noted.append(json.loads(note.read_text())["total"] if note.exists() else None)
+
+        made.update(features(tmp_path / "new.hdf5", [video("a"), video("b")]), progress=progress)
+        assert told == [(0, 2, "a"), (1, 2, "b"), (2, 2, "")]
+        assert noted[-1] == 2
+        assert not (made.path / "progress.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": "e" * 64}, "fingerprint f+, not e+"),
+        ({"encoder": "other", "fingerprint": "e" * 64}, "encoder words, not other"),
+        ({"stride": 2.0}, "stride 1.0, not 2.0"),
+        ({"fps": 2.0}, "fps 1.0, not 2.0"),
+    ],
+)
+def test_other_features_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    settings = dataclasses.replace(SETTINGS, **change)
+    path = features(tmp_path / "other.hdf5", [video("b")], settings)
+    with library(tmp_path, video("a")) as made:
+        with pytest.raises(UserError, match=rf"other.hdf5 does not fit library .*{message}"):
+            made.update(path)
+        assert [v.video_id for v in made.videos()] == ["a"]
+
+
+def test_it_cannot_be_written_while_another_has_it_open(tmp_path: Path) -> None:
+    with library(tmp_path, video("a")) as made, Library.open(made.path):
+        for write in (made.compact, lambda: made.update(tmp_path / "features.hdf5")):
+            with pytest.raises(UserError, match=r"is in use by .*\(process \d+\).*try again"):
+                write()
+        assert len(made.search("dog").hits) == 1  # it goes on searching
+
+
+def test_closed(tmp_path: Path) -> None:
+    made = library(tmp_path, video("a"))
+    made.close()
+    made.close()
+    with pytest.raises(UserError, match="is closed"):
+        made.search("dog")
+    with Library.open(made.path) as again:
+        again.compact()  # nobody holds it any more
+
+
+def test_a_damaged_engine(tmp_path: Path) -> None:
+    library(tmp_path, video("a")).close()
+    (tmp_path / "library" / "engine" / "edge_config.json").write_text("{")
+    with pytest.raises(UserError, match=r"engine cannot be read .*index again"):
+        Library.open(tmp_path / "library")
+
+
+def test_a_video_of_another_id_than_unicode(tmp_path: Path) -> None:
+    path = features(tmp_path / "odd.hdf5", [video("b")])
+    with h5py.File(path, "r+") as file:
+        file[b"caf\xe9"] = file["b"]
+    with library(tmp_path, video("b")) as made:
+        with pytest.raises(UserError, match="is no Unicode text: rename the file"):
+            made.update(path)
+        assert [v.video_id for v in made.videos()] == ["b"]

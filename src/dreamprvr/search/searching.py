@@ -36,8 +36,8 @@ class Searcher:
         candidates: int | None,
     ) -> SearchResult:
         """See `Library.search`."""
-        for name, value in (("k", k), ("moments", moments), ("candidates", candidates or 1)):
-            if value < 1:
+        for name, value in (("k", k), ("moments", moments), ("candidates", candidates)):
+            if value is not None and value < 1:
                 raise UserError(f"{name} is {value}; at least 1")
         if not text.strip():
             raise UserError("the query is empty: say what happens in the video")
