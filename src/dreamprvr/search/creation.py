@@ -34,14 +34,15 @@ def create_library(
     dim = settings.video_dim if model is None else model.network.config.hidden_size
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        foreign = [entry for entry in folder.iterdir() if entry.name not in {NAME, *OURS}]
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from None
+    if foreign:  # asked before the lock, which leaves files
+        raise UserError(f"{folder} holds other files: name a new folder for the library")
     lock = LibraryLock(folder, write=True)
     try:
         if (folder / NAME).exists():
             raise UserError(f"{folder} is a library already; open it, or name another folder")
-        if any(entry.name not in OURS for entry in folder.iterdir()):
-            raise UserError(f"{folder} holds other files: name a new folder for the library")
         forget(folder)
         if checkpoint is not None:
             keep_model(checkpoint, folder)

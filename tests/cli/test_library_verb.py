@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from cli.running import refused, run
+from search.libraries import library, video
+
+
+@pytest.fixture(autouse=True)
+def _library(tmp_path: Path) -> None:
+    library(tmp_path, video("kitchen", pan=4), video("yard", dog=7)).close()
+
+
+def test_list_describe_and_list_again(tmp_path: Path) -> None:
+    assert run("library", "list", "library").out.splitlines()[-1] == "2 videos"
+    (tmp_path / "videos.csv").write_text("video_id,title\nyard,The yard\n")
+    run("library", "metadata", "library", "videos.csv")
+    found = run("library", "list", "library", "--where", "title=The yard").out.splitlines()
+    assert found[-1] == "1 videos"
+    assert found[0].endswith("title=The yard")
+
+
+def test_delete_and_compact() -> None:
+    assert run("library", "delete", "library", "yard", "none").out == "1 of 2 videos deleted\n"
+    assert run("library", "compact", "library").code == 0
+    out = run("search", "library", "dog").out
+    assert "yard" not in out
+    assert "1 videos in" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("delete", "library"), "needs the ids"),
+        (("metadata", "library"), "needs a CSV"),
+        (("metadata", "library", "a", "b"), "one CSV"),
+        (("list", "library", "x"), "nothing but the folder"),
+        (("list", "nowhere"), "is no library"),
+        (("burn", "library"), "burn"),
+    ],
+)
+def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:
+    assert message in refused("library", *words)
