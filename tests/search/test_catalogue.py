@@ -1,7 +1,9 @@
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from search.libraries import SETTINGS
 
 from dreamprvr.extraction.feature_file import VideoRecord
@@ -15,30 +17,36 @@ from dreamprvr.search.catalogue import (
 )
 from dreamprvr.search.timeline import Timeline
 
-ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
-RECORD = VideoRecord("pan", 0.5, 3.25, Path("/films/pan.mp4"), 10, 20, "")
+ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
-def test_round_trip():
-    payload = make_payload(RECORD, ROWS, {"title": "Pan"})
-    video = library_video("pan", payload)
-    assert (video.video_id, video.path, video.duration) == ("pan", RECORD.path, 3.25)
-    assert video.metadata == metadata_of(payload) == {"title": "Pan"}
-    expected = Timeline(3, 0.5, SETTINGS.stride, SETTINGS.window, 3.25)
-    assert timeline_of(payload, SETTINGS) == expected
+def a_record(path: Path = Path("/films/a b.mp4")) -> VideoRecord:
+    return VideoRecord("a", 0.5, 4.25, path, 2**40, 2**60 + 1, "odd")
 
 
-def test_a_path_need_not_be_unicode():
-    odd = Path(os.fsdecode(b"/films/\xff %41\n.mp4"))
-    record = VideoRecord("odd", 0.0, 1.0, odd, 1, 1, "")
-    payload = make_payload(record, ROWS, {})
-    assert path_of(payload) == odd
-    str(payload).encode("utf-8")
+@pytest.mark.parametrize("path", ["/films/a b.mp4", "/caf\u00e9/%2F", os.fsdecode(b"/caf\xe9")])
+def test_a_payload_is_json_and_keeps_any_path(path: str) -> None:
+    payload = make_payload(a_record(Path(path)), ROWS, {"tags": ["x"]})
+    again = json.loads(json.dumps(payload).encode())
+    assert again == payload
+    assert path_of(again) == Path(path)
+    assert again["source"]["mtime_ns"] == 2**60 + 1
 
 
-def test_the_vectors_are_the_same_if_the_rows_are():
-    payload = make_payload(RECORD, ROWS, {})
-    moved = VideoRecord("pan", 0.5, 3.25, Path("/other.mp4"), 10, 99, "late")
-    assert same_vectors(payload, make_payload(moved, ROWS, {"title": "x"}))
-    assert not same_vectors(payload, make_payload(RECORD, ROWS + 1e-3, {}))
-    assert not same_vectors(payload, make_payload(RECORD, ROWS.reshape(2, 3), {}))
+def test_a_video_of_a_payload() -> None:
+    video = library_video("a", make_payload(a_record(), ROWS, {"title": "T", "tags": ["x"]}))
+    assert (video.path, video.duration, video.title) == (Path("/films/a b.mp4"), 4.25, "T")
+    assert video.metadata == {"title": "T", "tags": ["x"]}
+    assert metadata_of({}) == {}
+
+
+def test_rows_decide_whether_vectors_are_the_same() -> None:
+    first = make_payload(a_record(), ROWS, {})
+    assert same_vectors(first, make_payload(a_record(Path("/b.mp4")), ROWS, {"title": "T"}))
+    assert not same_vectors(first, make_payload(a_record(), ROWS + 1e-6 * ROWS, {}))
+    assert not same_vectors(first, make_payload(a_record(), ROWS.reshape(6, 2), {}))
+
+
+def test_the_timeline() -> None:
+    found = timeline_of(make_payload(a_record(), ROWS, {}), SETTINGS)
+    assert found == Timeline(4, 0.5, 1.0, 1.0, 4.25)

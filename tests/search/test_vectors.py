@@ -1,26 +1,23 @@
 import numpy as np
+import pytest
 
-from dreamprvr.search.vectors import SEGMENTS, segment_means, unit
-
-
-def test_rows_get_unit_length_and_zeros_stay():
-    rows = np.array([[3.0, 4.0], [0.0, 0.0]])
-    np.testing.assert_allclose(unit(rows), [[0.6, 0.8], [0, 0]], atol=1e-7)
-    assert unit(rows).dtype == np.float32
+from dreamprvr.search.vectors import segment_means, unit
 
 
-def test_segments_are_means_of_equal_parts_of_each_section():
-    frames = np.random.default_rng(0).standard_normal((48, 5)).astype(np.float32)
-    found = segment_means(frames, 24)
-    assert found.shape == (2 * SEGMENTS, 5)
-    # 24 rows in 8 parts of 3; pooling leaves out a section's last row
-    for number in (0, 3, SEGMENTS, SEGMENTS + 2):
-        np.testing.assert_allclose(
-            found[number], unit(frames[3 * number : 3 * number + 3].mean(axis=0)), atol=1e-6
-        )
+def test_unit_keeps_zero_rows() -> None:
+    found = unit(np.array([[0.0, 0.0], [3.0, -4.0]]))
+    np.testing.assert_allclose(found, [[0, 0], [0.6, -0.8]], rtol=1e-6)
+    assert found.dtype == np.float32
 
 
-def test_a_short_video_has_no_more_segments_than_rows():
-    frames = unit(np.random.default_rng(0).standard_normal((3, 5)))
-    found = segment_means(frames, 128)
-    np.testing.assert_allclose(found, frames, atol=1e-6)
+@pytest.mark.parametrize(("rows", "section", "segments"), [(3, 128, 3), (20, 128, 8), (20, 10, 16)])
+def test_segments_of_each_section(rows: int, section: int, segments: int) -> None:
+    frames = unit(np.random.default_rng(0).standard_normal((rows, 5)))
+    found = segment_means(frames, section)
+    assert found.shape == (segments, 5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+def test_a_segment_is_the_mean_direction_of_its_rows() -> None:
+    frames = np.repeat(np.eye(8, dtype=np.float32), 4, axis=0)
+    np.testing.assert_allclose(segment_means(frames, 128)[:7], np.eye(8)[:7], atol=1e-6)

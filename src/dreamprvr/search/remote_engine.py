@@ -152,7 +152,11 @@ class RemoteEngine:
 
 def connect(url: str) -> QdrantClient:
     """A client of the server at a URL; the key, if it wants one, is in `QDRANT_API_KEY`."""
-    return QdrantClient(url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT)
+    return QdrantClient(
+        url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT,
+        # it asks in a thread of its own, and warns of a silent server before we say what is wrong
+        check_compatibility=False,
+    )  # fmt: skip
 
 
 def _vectors_config(dim: int) -> dict[str, models.VectorParams]:

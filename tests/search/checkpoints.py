@@ -1,0 +1,35 @@
+"""Checkpoints of tiny networks for the features of `search.libraries`."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from model.tiny import CONFIG, stir
+from search.libraries import DIM, TEXT_DIM, WordEncoder
+
+from dreamprvr.model.network import DreamPRVR
+
+
+def network(seed: int = 0, **changes: Any) -> DreamPRVR:
+    """Sections of 8 frames, 4 clips, 2 registers."""
+    torch.manual_seed(seed)
+    made = DreamPRVR(DIM, TEXT_DIM, replace(CONFIG, **changes))
+    stir(made)
+    return made.eval()
+
+
+def checkpoint(
+    path: Path, seed: int = 0, fingerprint: str | None = WordEncoder.fingerprint, **changes: Any
+) -> Path:
+    """As a training writes it; `changes` are hyper-parameters, beside those of the network."""
+    made = network(seed)
+    hparams: dict[str, Any] = {
+        "video_dim": DIM, "text_dim": TEXT_DIM, "network": asdict(made.config), "top_k": 3,
+    }  # fmt: skip
+    if fingerprint is not None:
+        hparams["feature_fingerprint"] = fingerprint
+    state = {f"network.{name}": weight for name, weight in made.state_dict().items()}
+    content = {"hyper_parameters": {**hparams, **changes}, "state_dict": state, "epoch": 3}
+    torch.save(content, path)
+    return path

@@ -1,0 +1,105 @@
+"""A model, an encoder and features that do not belong together are refused."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from search.checkpoints import checkpoint
+from search.libraries import SETTINGS, WordEncoder, features, library, video
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction import encoders
+from dreamprvr.extraction.encoders import register
+from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.search.library import Library
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    return features(tmp_path / "features.hdf5", [video("a", dog=7)])
+
+
+def other_encoder(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """The library's encoder, changed after its features were made."""
+    monkeypatch.setattr(encoders, "_registered", dict(encoders._registered))
+    register(SETTINGS.encoder, type("Other", (WordEncoder,), changes))
+
+
+def test_a_model_of_other_features(tmp_path: Path, films: Path) -> None:
+    weights = checkpoint(tmp_path / "a.ckpt", fingerprint="e" * 64)
+    with pytest.raises(UserError, match=r"another encoder \(fingerprint e{12}\).*words, f{12}"):
+        Library.create(tmp_path / "library", films, weights, trust_features=True)
+    assert not (tmp_path / "library").exists()
+
+
+def test_a_model_that_does_not_say(tmp_path: Path, films: Path) -> None:
+    weights = checkpoint(tmp_path / "a.ckpt", fingerprint=None)
+    with pytest.raises(UserError, match=r"does not say which features .* --trust_features"):
+        Library.create(tmp_path / "library", films, weights)
+    with pytest.warns(UserWarning, match="the sizes fit, the rest is taken on trust"):
+        made = Library.create(tmp_path / "library", films, weights, trust_features=True)
+    with made:
+        made.update(films)
+        assert len(made.search("dog").hits) == 1
+
+
+def test_a_model_of_another_size(tmp_path: Path) -> None:
+    settings = ExtractionSettings("words", "f" * 64, 9, 1.0, 1.0, 1.0)
+    path = features(tmp_path / "features.hdf5", [], settings)
+    with h5py.File(path, "r+") as file:
+        file["a"] = np.ones((2, 9), np.float32)
+    with pytest.raises(UserError, match="video features of size 6, these are of size 9"):
+        Library.create(tmp_path / "library", path, checkpoint(tmp_path / "a.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "message"),
+    [
+        ({"fingerprint": "e" * 64}, False, r"other weights now \(fingerprint e{12}\)"),
+        ({"searches_untrained": False}, False, "searching needs a trained model"),
+        ({"text_dim": 9}, True, "gives text features of size 9, the library needs 5"),
+        ({"video_dim": 9}, True, "gives video features of size 9, the library needs 6"),
+    ],
+)
+def test_an_encoder_that_does_not_fit(
+    tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any],
+    trained: bool, message: str,
+) -> None:  # fmt: skip
+    weights = checkpoint(tmp_path / "a.ckpt") if trained else None
+    made = Library.create(tmp_path / "library", films, weights)
+    made.update(films)
+    other_encoder(monkeypatch, **changes)
+    with made, pytest.raises(UserError, match=message):
+        made.search("dog")
+    with pytest.raises(UserError, match=message):
+        Library.create(tmp_path / "other", films, weights)
+
+
+def test_an_encoder_that_is_gone(tmp_path: Path) -> None:
+    library(tmp_path, video("a")).close()
+    manifest = tmp_path / "library" / "library.json"
+    manifest.write_text(manifest.read_text().replace('"words"', '"os:system"'))
+    opened = Library.open(tmp_path / "library")
+    with opened, pytest.raises(UserError, match="no encoder 'os:system'"):
+        opened.search("dog")
+
+
+def test_another_model_in_the_folder(tmp_path: Path, films: Path) -> None:
+    Library.create(tmp_path / "library", films, checkpoint(tmp_path / "a.ckpt")).close()
+    checkpoint(tmp_path / "library" / "model.ckpt", seed=1)
+    with pytest.raises(UserError, match="is not the model that the library was indexed with"):
+        Library.open(tmp_path / "library")
+    (tmp_path / "library" / "model.ckpt").unlink()
+    with pytest.raises(UserError, match=r"model\.ckpt: no such file"):
+        Library.open(tmp_path / "library")
+
+
+def test_settings_are_compared_by_fingerprint_not_by_name(tmp_path: Path) -> None:
+    register("words too", WordEncoder)
+    moved = dataclasses.replace(SETTINGS, encoder="words too")
+    with library(tmp_path, video("a")) as made:
+        path = features(tmp_path / "moved.hdf5", [video("b")], moved)
+        assert made.update(path).added == ["b"]
