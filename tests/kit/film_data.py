@@ -77,6 +77,10 @@ class SectionStore(FeatureStore):
     def __init__(self, films: FeatureStore) -> None:
         self.films, self.path, self.dim = films, films.path, films.dim
 
+    @property
+    def fingerprint(self) -> str:
+        return self.films.fingerprint
+
     def keys(self) -> list[str]:
         return self.films.keys()
 
