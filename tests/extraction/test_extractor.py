@@ -157,6 +157,7 @@ print("end")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_goes_on(stop: signal.Signals) -> None:
     process = subprocess.Popen(
