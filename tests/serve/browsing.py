@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,17 @@ def chromium(folder: Path) -> Iterator[Any]:
             browser.close()
 
 
+def until(page: Any, condition: str, seconds: float = 20.0) -> None:
+    """Wait for a condition in JavaScript.
+
+    Playwright's own wait hands the page a text to evaluate, which the page's policy forbids.
+    """
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {condition}"
+        page.wait_for_timeout(20)
+
+
 class Server:
     """The page on a port of its own, in a thread.
 
@@ -54,8 +66,16 @@ class Server:
         self.address = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
+        self.thread = threading.Thread(
+            target=self.server.run, args=([self.listening],), daemon=True
+        )
         self.thread.start()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """End it; the port is free afterwards."""

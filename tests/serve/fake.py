@@ -85,8 +85,11 @@ class FakeLibrary:
         curve = Curve(tuple(starts), tuple(ends), tuple(score * scores))
         moments = tuple(
             Moment(
-                place * duration - width, place * duration + width, place * duration, score * height
-            )
+                round(place * duration - width, 3),
+                round(place * duration + width, 3),
+                place * duration,
+                score * height,
+            )  # fmt: skip
             for height, place in ((1.0, 0.6), (0.55, 0.2))
         )
         return Hit(rank, video, score, moments, curve, self.registers)

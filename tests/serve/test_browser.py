@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import pytest
-from serve.browsing import Server, chromium
+from serve.browsing import Server, chromium, until
 from serve.conftest import SCRIPT
 from serve.fake import FakeLibrary, keeper_of
 
@@ -30,19 +30,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
     """The page of the library; what goes wrong in it fails the test."""
-    server = Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"))
     page = browser.new_page()
     problems: list[str] = []
     foreign: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda line: line.type == "error" and problems.append(line.text))
     page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: server.address in request.url or foreign.append(request.url))
-    page.goto(server.address)
-    page.wait_for_selector(".welcome")
-    yield page
-    page.close()
-    server.stop()
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app) as server:
+        home = server.address
+        page.on("request", lambda request: home in request.url or foreign.append(request.url))
+        page.goto(home)
+        page.wait_for_selector(".welcome")
+        yield page
+        page.close()
     assert problems == []
     assert foreign == []
 
@@ -51,10 +52,6 @@ def search(page: Any, text: str = "red") -> None:
     page.fill("#query", text)
     page.press("#query", "Enter")
     page.wait_for_selector(".hit")
-
-
-def until(page: Any, condition: str) -> None:
-    page.wait_for_function(condition)
 
 
 def now(page: Any) -> float:
@@ -161,7 +158,7 @@ def test_a_link_reopens_the_search_and_the_moment(page: Any, browser: Any) -> No
     link = page.url
     other = browser.new_page()
     other.goto(link)
-    other.wait_for_function(f"{VIDEO}?.currentTime > 1.5")
+    until(other, f"{VIDEO}?.currentTime > 1.5")
     assert other.input_value("#query") == "red"
     assert other.input_value("#k") == "5"
     assert other.locator(".chip").all_inner_texts() == ["tag: cooking×"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import Server, chromium
+from serve.browsing import Server, chromium, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
@@ -33,14 +33,15 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def test_an_empty_library(page: Any, tmp_path: Path) -> None:
-    server = Server(create_app(keeper_of(FakeLibrary([]), tmp_path / "films"), tmp_path / "cache"))
-    page.goto(server.address)
-    page.wait_for_selector(".empty")
-    assert "lightning index features.hdf5 -o films" in page.locator(".notice").inner_text()
-    page.fill("#query", "red")
-    page.press("#query", "Enter")
-    page.wait_for_function("document.title.startsWith('red') && document.querySelector('.empty')")
-    server.stop()
+    with Server(
+        create_app(keeper_of(FakeLibrary([]), tmp_path / "films"), tmp_path / "cache")
+    ) as server:
+        page.goto(server.address)
+        page.wait_for_selector(".empty")
+        assert "lightning index features.hdf5 -o films" in page.locator(".notice").inner_text()
+        page.fill("#query", "red")
+        page.press("#query", "Enter")
+        until(page, "document.title.startsWith('red') && document.querySelector('.empty') !== null")
 
 
 def test_while_it_is_indexed(
@@ -59,34 +60,31 @@ def test_while_it_is_indexed(
         (tmp_path / "progress.json").write_text(json.dumps(progress))
 
     write(12)
-    server = Server(create_app(Keeper(tmp_path, opener), tmp_path / "cache"))
-    page.goto(f"{server.address}/?q=red")  # a link is followed once the library is free
-    page.wait_for_selector("text=Indexing 12 of 40")
-    assert page.locator("progress").evaluate("bar => bar.position") == pytest.approx(0.3)
-    write(39)
-    page.wait_for_selector("text=Indexing 39 of 40")
-    (tmp_path / "progress.json").unlink()
-    page.wait_for_selector("text=another process writes this library")
-    free.set()
-    page.wait_for_selector(".hit")
-    server.stop()
+    with Server(create_app(Keeper(tmp_path, opener), tmp_path / "cache")) as server:
+        page.goto(f"{server.address}/?q=red")  # a link is followed once the library is free
+        page.wait_for_selector("text=Indexing 12 of 40")
+        assert page.locator("progress").evaluate("bar => bar.position") == pytest.approx(0.3)
+        write(39)
+        page.wait_for_selector("text=Indexing 39 of 40")
+        (tmp_path / "progress.json").unlink()
+        page.wait_for_selector("text=another process writes this library")
+        free.set()
+        page.wait_for_selector(".hit")
 
 
 def test_the_server_goes_and_comes_back(page: Any, library: FakeLibrary, tmp_path: Path) -> None:
-    server = Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"))
-    page.goto(server.address)
-    page.wait_for_selector(".welcome")
-    server.stop()
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app) as server:
+        page.goto(server.address)
+        page.wait_for_selector(".welcome")
     page.fill("#query", "red")
     page.press("#query", "Enter")
     page.wait_for_selector("#offline:not([hidden])")
     assert "lightning serve" in page.locator("#offline").inner_text()
-    server = Server(
-        create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"), server.port
-    )
-    page.wait_for_selector(".hit")
-    assert page.locator("#offline").is_hidden()
-    server.stop()
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app, server.port):
+        page.wait_for_selector(".hit")
+        assert page.locator("#offline").is_hidden()
 
 
 def test_a_search_that_fails(
@@ -98,25 +96,23 @@ def test_a_search_that_fails(
         raise UserError("the encoder reads no text")
 
     monkeypatch.setattr(library, "search", fail)
-    server = Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"))
-    page.goto(f"{server.address}/?q=red")
-    page.wait_for_selector(".wrong")
-    assert "the encoder reads no text" in page.locator(".notice").inner_text()
-    monkeypatch.setattr(library, "search", real)
-    page.get_by_role("button", name="Try again").click()
-    page.wait_for_selector(".hit")
-    server.stop()
+    with Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")) as server:
+        page.goto(f"{server.address}/?q=red")
+        page.wait_for_selector(".wrong")
+        assert "the encoder reads no text" in page.locator(".notice").inner_text()
+        monkeypatch.setattr(library, "search", real)
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_selector(".hit")
 
 
 def test_a_search_that_takes_long(page: Any, library: FakeLibrary, tmp_path: Path) -> None:
     library.delay = 1.0
-    server = Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache"))
-    page.goto(f"{server.address}/?q=red")
-    page.wait_for_selector(".bones")
-    assert page.locator("#results").get_attribute("aria-busy") == "true"
-    page.fill("#query", "blue")  # a second question overtakes the first
-    page.press("#query", "Enter")
-    page.wait_for_selector(".hit")
-    assert page.title() == "blue · DreamPRVR"
-    assert page.locator("#results").get_attribute("aria-busy") is None
-    server.stop()
+    with Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")) as server:
+        page.goto(f"{server.address}/?q=red")
+        page.wait_for_selector(".bones")
+        assert page.locator("#results").get_attribute("aria-busy") == "true"
+        page.fill("#query", "blue")  # a second question overtakes the first
+        page.press("#query", "Enter")
+        page.wait_for_selector(".hit")
+        assert page.title() == "blue · DreamPRVR"
+        assert page.locator("#results").get_attribute("aria-busy") is None

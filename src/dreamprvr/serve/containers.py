@@ -145,7 +145,8 @@ class Shape:
         """A frame as it is meant to be seen, yuv420p."""
         if self.turns:
             pixels = np.rot90(frame.to_ndarray(format="rgb24"), self.turns)
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+            upright = np.ascontiguousarray(pixels, dtype=np.uint8)
+            frame = VideoFrame.from_ndarray(upright, "rgb24")
         return frame.reformat(self.width, self.height, "yuv420p")
 
 

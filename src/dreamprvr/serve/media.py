@@ -33,7 +33,13 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     unit, _, span = header.strip().partition("=")
     first, dash, last = (part.strip() for part in span.partition("-"))
     digits = all(not word or (word.isascii() and word.isdigit()) for word in (first, last))
-    if unit.lower() != "bytes" or not dash or not digits or not (first or last) or len(span) > 40:
+    if (
+        unit.strip().lower() != "bytes"
+        or not dash
+        or not digits
+        or not (first or last)
+        or len(span) > 40
+    ):
         return None
     if not first:  # the last so many bytes
         start, end = max(size - int(last), 0), size - 1

@@ -1,6 +1,6 @@
 """Writes a part of a video, or all of it, as an mp4 that every browser plays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from dreamprvr.serve.containers import Shape, first_second, open_video, shape_of
 
 RATE = 48_000  # audio samples a second
 _TICKS = 90_000  # of the video's clock, a second
-_QUALITY = {"preset": "veryfast", "crf": "23"}
+_QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23"}
+_FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
 _SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
 Report = Callable[[float], None]
 
@@ -42,10 +43,9 @@ def transcode(
         UserError: the source cannot be decoded, or has no picture in the span.
     """
     shape = _first_shape(source, longest)
-    options = {"movflags": "faststart"}
     with (
         open_video(source) as reader,
-        av.open(target, "w", format="mp4", container_options=options) as writer,
+        av.open(target, "w", format="mp4", container_options=_FRONT) as writer,
     ):
         _Span(reader, writer, shape, start, end, report).run()
 
@@ -56,27 +56,48 @@ def copy_streams(source: Path, target: Path, report: Report) -> None:
     Raises:
         UserError: the source cannot be read.
     """
-    options = {"movflags": "faststart"}
     with (
         open_video(source) as reader,
-        av.open(target, "w", format="mp4", container_options=options) as writer,
+        av.open(target, "w", format="mp4", container_options=_FRONT) as writer,
     ):
         length = float((reader.duration or 0) / av.time_base) or 1.0
         streams = [*reader.streams.video[:1], *reader.streams.audio[:1]]
         copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-        for packet in reader.demux(streams):
-            if packet.dts is None or packet.time_base is None:  # the empty one at the end
-                continue
-            report(0.99 * float(packet.dts * packet.time_base) / length)
+        for packet in _timed(reader.demux(streams)):
+            report(0.99 * max(float(packet.dts * packet.time_base) / length, 0.0))
             packet.stream = copies[packet.stream.index]
             writer.mux(packet)
 
 
+def _timed(packets: Iterable[Any]) -> Iterator[Any]:
+    """Packets, all with a decoding time: where frames are reordered, Matroska's first have none."""
+    waiting: dict[int, list[Any]] = {}
+    for packet in packets:
+        if packet.pts is None and packet.dts is None:  # the empty one at the end
+            continue
+        held = waiting.setdefault(packet.stream.index, [])
+        if packet.dts is None:
+            held.append(packet)
+            continue
+        yield from _backdated(held, packet.dts)
+        held.clear()
+        yield packet
+    for held in waiting.values():
+        yield from _backdated(held, min((packet.pts for packet in held), default=0))
+
+
+def _backdated(packets: list[Any], dts: int) -> Iterator[Any]:
+    """Packets with decoding times that lead up to that of the next one."""
+    for i, packet in enumerate(packets):
+        packet.dts = dts - (len(packets) - i) * (packet.duration or 1)
+        yield packet
+
+
 def _first_shape(source: Path, longest: int) -> Shape:
     with open_video(source) as reader:
-        for frame in reader.decode(reader.streams.video[0]):
-            aspect = reader.streams.video[0].sample_aspect_ratio
-            return shape_of(frame, aspect, longest)
+        for packet in reader.demux(reader.streams.video[0]):
+            for frame in _frames(packet):
+                return shape_of(frame, reader.streams.video[0].sample_aspect_ratio, longest)
     raise UserError(f"{source.name} has no picture")
 
 
