@@ -10,7 +10,9 @@ CKPT ?= $(firstword $(shell ls -t $(RUNS)/version_*/checkpoints/best.ckpt 2>/dev
 # A run keeps the configuration that it was trained with.
 EVAL_CONFIG = $(or $(CONFIG),$(patsubst %/checkpoints/best.ckpt,%/config.yaml,$(CKPT)))
 
-.PHONY: help demo test test-fast eval lint notebooks bench clean
+SERVE ?= 1
+
+.PHONY: help demo search-demo test test-fast eval lint notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +26,9 @@ $(VENV)/installed: setup.cfg constraints.txt
 demo: $(VENV)/installed ## train on the generated benchmark (3 minutes), evaluate, answer three sentences
 	$(BIN)/lightning fit --config synthetic.yaml --trainer.max_time 00:00:03:00
 	$(BIN)/python -m dreamprvr.demo
+
+search-demo: $(VENV)/installed ## films, features, training, library, search and its page in 5 minutes (SERVE= without page)
+	$(BIN)/python -m tests.kit.search_demo $(if $(SERVE),,--no_serve)
 
 test: $(VENV)/installed ## all tests
 	$(BIN)/python -m pytest

@@ -25,7 +25,7 @@ def background(place: str, width: int, height: int, rng: np.random.Generator) ->
     lower = y > 0.55
 
     def two(where: np.ndarray, first: tuple[int, ...], second: tuple[int, ...]) -> np.ndarray:
-        return np.where(where[..., None], np.float32(first), np.float32(second))
+        return np.where(where[..., None], np.array(first, np.float32), np.array(second, np.float32))
 
     if place == "night":
         stars = rng.random((height, width)) < 0.004

@@ -129,9 +129,9 @@ def _plan(
             now = end
     shots.append(Shot(now, now + 2.0, place, None))
     sentences = tuple(caption(shot.event, rng) for shot in shots if shot.event)
-    tint = tuple(float(x) for x in rng.uniform(1 - PALETTE_SPREAD, 1 + PALETTE_SPREAD, 3))
+    red, green, blue = rng.uniform(1 - PALETTE_SPREAD, 1 + PALETTE_SPREAD, 3).tolist()
     form = FORMS[index % len(FORMS)]
-    return FilmPlan(name, form, tuple(shots), sentences, tint, seed)
+    return FilmPlan(name, form, tuple(shots), sentences, (red, green, blue), seed)
 
 
 def _fresh(

@@ -69,7 +69,8 @@ def motion_statistics(blobs: Blobs, length: int) -> np.ndarray:
 def _centres(blobs: Blobs, length: int) -> tuple[np.ndarray, np.ndarray]:
     """(length,) middle of the blobs of each frame; 0 where there is none."""
     number = np.maximum(np.bincount(blobs.frame, minlength=length), 1)
-    return tuple(np.bincount(blobs.frame, c, length) / number for c in (blobs.x, blobs.y))
+    x, y = (np.bincount(blobs.frame, c, length) / number for c in (blobs.x, blobs.y))
+    return x, y
 
 
 def _change(blobs: Blobs, frame: int, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -46,7 +46,7 @@ def frames(plan: FilmPlan) -> Iterator[tuple[float, np.ndarray]]:
         if shot.place != place:
             place = shot.place
             rng = generator(plan.seed, "place", plan.name, str(shot.start))
-            picture = background(place, width, height, rng) * np.float32(plan.tint)
+            picture = background(place, width, height, rng) * np.array(plan.tint, np.float32)
             picture = picture.clip(8, 200).astype(np.uint8)
         frame = _frame(plan, shot, time, picture)
         yield time, (frame + grain[number % 4]).clip(0, 255).astype(np.uint8)
@@ -59,7 +59,7 @@ def _frame(plan: FilmPlan, shot: Shot, time: float, picture: np.ndarray) -> np.n
         return _filler(frame, shot, time)
     rng = generator(plan.seed, "event", plan.name, str(shot.start))
     phase = (time - shot.start) / (shot.end - shot.start)
-    colour = np.uint8(COLOURS[shot.event.colour])
+    colour = np.array(COLOURS[shot.event.colour], np.uint8)
     for placed in placements(shot.event, phase, time - shot.start, width / height, rng):
         draw(frame, shot.event.shape, colour, placed)
     return frame
