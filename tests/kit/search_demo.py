@@ -1,0 +1,135 @@
+"""`make search-demo`: from nothing to searched films, in a terminal and in a browser.
+
+    python -m tests.kit.search_demo [--folder runs/search-demo] [--no_serve]
+
+Generates short films with known events, extracts them with the weight-free encoder, trains
+DreamPRVR on most of them, indexes all, and asks captions of films that training did not see. Each
+command is printed as one would type it, then runs in this process.
+"""
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import time
+import warnings
+import webbrowser
+from pathlib import Path
+
+from data_modules.tables import read_tables
+from dreamprvr.errors import UserError
+from tests.kit.__main__ import run
+from tests.kit.film_plan import plan_films
+from tests.kit.films import COLLECTION, make_films, split_names
+from tests.kit.statistics_encoder import StatisticsEncoder
+
+FILMS, VAL, TEST = 16, 2, 3
+EVENTS = (14, 18)  # of a film: about two minutes
+EPOCHS = 60
+ASKED = 3
+CONFIG = Path(__file__).parent / "film.yaml"
+
+
+def say(*words: str) -> None:
+    """Print a command as one would type it, and run it."""
+    print(f"\n$ python -m tests.kit {shlex.join(words)}", flush=True)
+    run(*words)
+
+
+def make_data(root: Path, films: int = FILMS) -> None:
+    """Render the films that are not there yet."""
+    print(f"rendering {films} films into {root / COLLECTION / 'videos'}", flush=True)
+    make_films(root, plan_films(films, EVENTS), split_names(films, VAL, TEST))
+
+
+def newest_checkpoint(runs: Path) -> Path:
+    """The best of the last training.
+
+    Raises:
+        UserError: nothing was trained.
+    """
+    found = sorted(runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise UserError(f"no training in {runs}: remove that folder and start again")
+    return found[-1]
+
+
+def captions(root: Path, number: int) -> list[tuple[str, str, tuple[float, float]]]:
+    """Caption, film and moment of some events of test films, evenly spread."""
+    queries = read_tables(root / COLLECTION / "TextData", COLLECTION).split("test").queries
+    step = max(1, len(queries) // number)
+    rows = list(queries.itertuples(index=False))[step // 2 :: step][:number]
+    return [(row.text, row.video_ids[0], row.moments[0]) for row in rows]
+
+
+def build(folder: Path, films: int = FILMS, epochs: int = EPOCHS) -> Path:
+    """Films, features, a trained network and a library, all in one folder.
+
+    Args:
+        folder: what it holds from an earlier time is used again, the training apart.
+        films: how many.
+        epochs: of the training.
+
+    Returns:
+        The library.
+    """
+    data, runs, library = folder / "data", folder / "training", folder / "library"
+    make_data(data, films)
+    features = data / COLLECTION / "features.hdf5"
+    say("extract", str(data / COLLECTION / "videos"), "-o", str(features),
+        "--encoder", StatisticsEncoder.name, "--prune")  # fmt: skip
+    if not (library / "library.json").exists():
+        words = ["fit", "--config", str(CONFIG), "--data.root", str(data)]
+        words += ["--trainer.default_root_dir", str(runs), "--trainer.max_epochs", str(epochs)]
+        say(*words)
+    say("index", str(features), "--ckpt_path", str(newest_checkpoint(runs)), "-o", str(library))
+    return library
+
+
+def ask(data: Path, library: Path, number: int = ASKED) -> None:
+    """Ask captions of test films, and say what is true."""
+    for text, film, (start, end) in captions(data, number):
+        say("search", str(library), text, "-k", "3")
+        print(f"(true: {film}, second {start:.0f} to {end:.0f}; training never saw this film)")
+
+
+def has_display() -> bool:
+    """Whether this process can show a browser."""
+    if sys.platform.startswith(("win", "darwin")):
+        return True
+    shown = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if not shown:
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def main() -> None:
+    """The command line; Ctrl-C ends the page, and so the demonstration."""
+    parser = argparse.ArgumentParser(prog="python -m tests.kit.search_demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/search-demo"))
+    parser.add_argument("--port", type=int, default=0, help="Of the page [a free one].")
+    parser.add_argument("--no_serve", action="store_true", help="End before the page.")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")  # of Lightning, which no reader can act on
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    begun = time.monotonic()
+    try:
+        library = build(options.folder)
+        ask(options.folder / "data", library)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from here")
+    print(f"\nfrom films to answers: {time.monotonic() - begun:.0f} s", flush=True)
+    if not options.no_serve:
+        words = ["serve", str(library), "--port", str(options.port)]
+        say(*words, *(["--open"] if has_display() else []))
+
+
+if __name__ == "__main__":
+    main()
