@@ -1,0 +1,196 @@
+"""Search by the engine, exact and by candidates, against scans of all tokens by torch and numpy.
+
+    python -m benchmarks.search [--videos 5000] [--queries N] [--rounds N] [--threads N]
+    python -m benchmarks.search --videos 50000 --dtype float16
+    python -m benchmarks.search --videos 500 --engine memory     (or the address of a Qdrant server)
+
+Videos have 32 clip and 128 frame tokens of size 384, the most there can be (`search_videos.py`).
+In each round every way answers the same query in turn, for the 100 best videos; figures of time
+are medians over rounds, ratios are within a round. Then each way answers queries without pause,
+two at a time. A filter keeps one video of 20. The engine's folder is removed at the end.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import torch
+
+from benchmarks.report import machine, parser, positive, publish, table, use_threads
+from benchmarks.search_collection import (
+    EDGE,
+    asked,
+    create,
+    disk_bytes,
+    fill,
+    opened,
+)
+from benchmarks.search_library import library_search
+from benchmarks.search_quality import exact_lists, quality
+from benchmarks.search_scans import Scan, ScanDtype
+from benchmarks.search_videos import SHELVES, Queries, Videos, shelf
+from benchmarks.timing import in_fresh_process, interleave, ratio, seconds
+from dreamprvr.search.engine import Engine
+
+LIMIT = 100
+CLIENTS = 2  # queries at a time, where queries a second are counted
+Answer = Callable[[int], Sequence[int]]
+
+
+class Way(NamedTuple):
+    """A way to search: from the number of a query to positions of videos, best first."""
+
+    answer: Answer
+    filtered: bool = False
+    exact: bool = True
+
+
+def ways(scan: Scan, engine: Engine, queries: Queries, candidates: Sequence[int]) -> dict[str, Way]:
+    """All ways by name; the first is what the others are compared with."""
+
+    def find(count: int | None, filtered: bool, number: int) -> list[int]:
+        where = shelf(int(queries.true[number])) if filtered else None
+        hits = engine.search(asked(queries.vectors[number], LIMIT, count, where))
+        return [int(hit.video_id[1:]) for hit in hits]
+
+    def scan_shelf(number: int) -> Sequence[int]:
+        allowed = np.arange(queries.true[number] % SHELVES, len(scan.tokens), SHELVES)
+        return scan.torch(queries.vectors[number], LIMIT, allowed).tolist()
+
+    made = {
+        "torch": Way(lambda i: scan.torch(queries.vectors[i], LIMIT).tolist()),
+        "numpy": Way(lambda i: scan.numpy(queries.vectors[i], LIMIT).tolist()),
+        "engine, exact": Way(partial(find, None, False)),
+        "engine, exact, moments of 10": Way(library_search(engine, queries, None)),
+    }
+    for count in candidates:
+        made[f"engine, {count} candidates"] = Way(partial(find, count, False), exact=False)
+    made["torch, filter"] = Way(scan_shelf, filtered=True)
+    made["engine, exact, filter"] = Way(partial(find, None, True), filtered=True)
+    some = candidates[-1]
+    made[f"engine, {some} candidates, filter"] = Way(partial(find, some, True), True, exact=False)
+    return made
+
+
+class Timed:
+    """Answers the queries one after the other, again from the first after the last."""
+
+    def __init__(self, answer: Answer, count: int) -> None:
+        self.answer, self.count, self.turn = answer, count, 0
+
+    def __call__(self) -> None:
+        """Answer the next one."""
+        self.answer(self.turn % self.count)
+        self.turn += 1
+
+
+def a_second(answer: Answer, count: int) -> tuple[float, list[Sequence[int]]]:
+    """Queries a second without pause, and the answers to the first `count` queries."""
+    found: list[Sequence[int]] = []
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        taken = seconds(lambda: found.extend(pool.map(answer, range(count))))
+    return count / taken, found
+
+
+def truth(scan: Scan, queries: Queries) -> tuple[dict[bool, np.ndarray], float]:
+    """Exact lists without (False) and with (True) the filter, and the seconds of the scores."""
+    found: list[np.ndarray] = []
+    taken = seconds(lambda: found.append(scan.batch(queries.vectors)))
+    of = np.arange(len(scan.tokens)) % SHELVES == queries.true[:, None] % SHELVES
+    lists = {False: exact_lists(found[0], LIMIT), True: exact_lists(found[0], LIMIT, of)}
+    return lists, taken
+
+
+def compare(
+    made: Mapping[str, Way], queries: Queries, exact: Mapping[bool, np.ndarray], rounds: int
+) -> list[dict[str, Any]]:
+    """A row of the table for each way."""
+    count = len(queries.true)
+    taken = interleave({name: Timed(way.answer, count) for name, way in made.items()}, rounds, 2)
+    first = next(iter(made))
+    lines = []
+    for name, way in made.items():
+        # what is exact is slow, and a few queries tell that it is
+        rate, found = a_second(way.answer, min(rounds, count) if way.exact else count)
+        good = quality(found, exact[way.filtered][:, : len(found[0])], queries.true)
+        lines.append({
+            "search": name, "ms": 1000 * statistics.median(taken[name]),
+            "x torch": str(ratio(taken[first], taken[name])),
+            "queries a second": rate, "queries": len(found), "recall %": good.recall,
+            "SumR": good.sum_recall, "SumR kept %": good.kept, "seconds": taken[name],
+        })  # fmt: skip
+    return lines
+
+
+def costs(chosen: argparse.Namespace, folder: Path, queries: Queries) -> dict[str, Any]:
+    """Disk, and the memory of a fresh process that opens the folder."""
+    found = in_fresh_process(opened, folder, queries.vectors, LIMIT, chosen.candidates[-1])
+    size = disk_bytes(folder)
+    return {"disk_bytes": size, "bytes_a_video": size / chosen.videos, **found._asdict()}
+
+
+def cost_row(build: Mapping[str, float], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The second table."""
+    stages = found["stages"]
+    row: dict[str, Any] = {
+        "write s": build["write"], "compact s": build["compact"],
+        "disk MB": found["disk_bytes"] / 1e6, "kB a video": found["bytes_a_video"] / 1e3,
+        "open s": found["open_seconds"], "first query ms": 1000 * found["first_seconds"],
+    }  # fmt: skip
+    for stage in ("candidates", "exact"):
+        for kind, held in stages[stage].items():
+            row[f"{stage}: {kind} MB"] = (held - stages["before"][kind]) / 1e6
+    return row
+
+
+def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All figures; the engine's files lie in `folder`."""
+    videos = Videos(chosen.videos)
+    scan = Scan(videos, chosen.dtype)
+    engine = create(chosen.engine, folder, videos.dim)
+    build = fill(engine, videos, scan)._asdict()
+    queries = videos.queries(chosen.queries)
+    exact, batch = truth(scan, queries)
+    made = ways(scan, engine, queries, chosen.candidates)
+    lines = compare(made, queries, exact, chosen.rounds)
+    engine.close()
+    found = {"build": build, "ways": lines, "batch queries a second": len(queries.true) / batch,
+             "scan_bytes": scan.bytes}  # fmt: skip
+    if chosen.engine == EDGE:
+        found["costs"] = costs(chosen, folder, queries)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    options = parser(__doc__, "search", rounds=30)
+    options.add_argument("--videos", type=positive, default=5000)
+    options.add_argument("--queries", type=positive, default=400, help="for quality")
+    options.add_argument("--candidates", type=positive, nargs="+", default=[200, 400, 800, 1600])
+    options.add_argument("--dtype", choices=get_args(ScanDtype), default="float32",
+                         help="of the tokens that torch and numpy scan")  # fmt: skip
+    options.add_argument("--engine", default=EDGE, help="edge, memory, or a server's address")
+    options.add_argument("--folder", type=Path, help="for the engine's files; a temporary one")
+    chosen = options.parse_args(arguments)
+    use_threads(chosen.threads)
+    described = machine()
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+        found = measure(chosen, Path(folder) / "engine")
+    if chosen.output == options.get_default("output") and chosen.videos != 5000:
+        chosen.output = chosen.output.with_name(f"search_{chosen.videos}_{chosen.engine}.json")
+    lines = [{k: v for k, v in row.items() if k != "seconds"} for row in found["ways"]]
+    if "costs" in found:
+        print(f"\n{table([cost_row(found['build'], found['costs'])])}")
+    names = ("videos", "queries", "candidates", "dtype", "engine", "rounds")
+    sizes = {name: getattr(chosen, name) for name in names}
+    publish(chosen.output, described, lines, sizes=sizes, threads=torch.get_num_threads(), **found)
+
+
+if __name__ == "__main__":
+    main()

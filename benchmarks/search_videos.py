@@ -1,0 +1,139 @@
+"""Made-up videos and queries whose true answers are hard to find, a part of the videos at a time.
+
+An event is a concept, which many videos share, and something of its own. A video is a few events,
+each held for some frames, and every frame adds noise; a query is the concept of one event of its
+true video, a little of what is its own, and noise. So other videos with the same concept come
+close, and a short event is thin in the mean of a segment, as it is in real videos.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from einops import reduce
+
+from dreamprvr.search.catalogue import SOURCE
+from dreamprvr.search.engine import Record
+from dreamprvr.search.layout import METADATA
+from dreamprvr.search.vectors import segment_means, unit
+
+PART = 250  # videos made at once
+SHELVES = 20  # a filter keeps one of so many
+CLIP_WEIGHT, FRAME_WEIGHT = 0.6, 0.4  # as the configurations have it
+
+
+class Part(NamedTuple):
+    """Consecutive videos; rows of unit length, float32."""
+
+    start: int
+    clips: np.ndarray  # (B, C, D)
+    frames: np.ndarray  # (B, M, D)
+
+
+class Queries(NamedTuple):
+    """Queries and the videos that they are of."""
+
+    vectors: np.ndarray  # (Q, D) of unit length, float32
+    true: np.ndarray  # (Q,)
+
+
+@dataclass(frozen=True)
+class Videos:
+    """A collection; the same arguments give the same videos, in whatever order they are asked for.
+
+    Args:
+        count: V.
+        dim: D.
+        clips: of a video.
+        frames: of a video, a multiple of `clips`.
+        concepts: that events are drawn from.
+        events: of a video.
+        shortest: frames of an event.
+    """
+
+    count: int
+    dim: int = 384
+    clips: int = 32
+    frames: int = 128
+    concepts: int = 1000
+    events: int = 6
+    shortest: int = 3
+    event_noise: float = 0.7
+    frame_noise: float = 0.8
+    query_own: float = 0.15
+    query_noise: float = 1.2
+
+    def parts(self) -> Iterator[Part]:
+        """All videos, in order."""
+        for number in range(-(-self.count // PART)):
+            random, concept, own = self._events(number)
+            events = concept + self.event_noise * own
+            frames = unit(events)[np.arange(len(events))[:, None], self._timeline(random, events)]
+            frames += self.frame_noise * self._noise(random, frames.shape)
+            clips = reduce(frames, "b (c m) d -> b c d", "mean", c=self.clips)
+            yield Part(number * PART, unit(clips), unit(frames))
+
+    def queries(self, count: int) -> Queries:
+        """Queries of random videos."""
+        random = np.random.default_rng((1, 0))
+        true = random.integers(self.count, size=count)
+        event = random.integers(self.events, size=count)
+        vectors = np.empty((count, self.dim), np.float32)
+        for number in np.unique(true // PART):
+            _, concept, own = self._events(int(number))
+            here = np.flatnonzero(true // PART == number)
+            at = (true[here] % PART, event[here])
+            vectors[here] = concept[at] + self.query_own * own[at]
+        vectors += self.query_noise * self._noise(random, vectors.shape)
+        return Queries(unit(vectors), true)
+
+    def _events(self, number: int) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
+        """Concept and own share (B, E, D) of a part's events; the generator makes the rest."""
+        bank = unit(np.random.default_rng((0, 0)).standard_normal((self.concepts, self.dim)))
+        random = np.random.default_rng((2, number))
+        videos = min(PART, self.count - number * PART)
+        chosen = random.integers(self.concepts, size=(videos, self.events))
+        return random, bank[chosen], self._noise(random, (videos, self.events, self.dim))
+
+    def _timeline(self, random: np.random.Generator, events: np.ndarray) -> np.ndarray:
+        """(B, M): which event each frame belongs to; lengths are random, `shortest` at least."""
+        spare = self.frames - self.events * self.shortest
+        cuts = np.sort(random.integers(spare + 1, size=(len(events), 1, self.events - 1)))
+        cuts += self.shortest * np.arange(1, self.events)
+        return (np.arange(self.frames)[:, None] >= cuts).sum(axis=2)
+
+    def _noise(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Random directions of length about 1."""
+        return random.standard_normal(shape, np.float32) / np.float32(np.sqrt(self.dim))
+
+
+def video_id(video: int) -> str:
+    """A name for a video; equal scores are then in the videos' order."""
+    return f"v{video:08d}"
+
+
+def shelf(video: int) -> dict[str, str]:
+    """A filter that keeps a video and others, one of `SHELVES` in all."""
+    return {"shelf": str(video % SHELVES)}
+
+
+def records(part: Part) -> Sequence[Record]:
+    """The videos of a part as an engine takes them, without registers."""
+    nothing = np.empty((0, part.frames.shape[2]), np.float32)
+    return [
+        Record(
+            video_id(part.start + i), clips, frames, segment_means(frames, len(frames)), nothing,
+            _payload(part.start + i, len(frames)),
+        )
+        for i, (clips, frames) in enumerate(zip(part.clips, part.frames, strict=True))
+    ]  # fmt: skip
+
+
+def _payload(video: int, rows: int) -> dict[str, Any]:
+    """What the library keeps of a video with a frame a second."""
+    source = {
+        "path": "", "size": 0, "mtime_ns": 0, "start": 0.0, "duration": float(rows), "rows": rows,
+        "digest": "", "warning": "",
+    }  # fmt: skip
+    return {SOURCE: source, METADATA: shelf(video)}

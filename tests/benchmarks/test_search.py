@@ -1,0 +1,108 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qdrant_edge")
+pytest.importorskip("qdrant_client")
+
+from benchmarks import search, search_scans
+from benchmarks.search_videos import Videos
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+]
+SIZES = ["--videos", "60", "--queries", "30", "--rounds", "3", "--candidates", "20", "60"]
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the benchmark on small videos and hands its JSON back."""
+
+    def small(count: int) -> Videos:
+        return Videos(count, concepts=8, events=4)
+
+    def measured(*options: str) -> Any:
+        path = tmp_path / "s.json"
+        search.main([*SIZES, "--folder", str(tmp_path), "--output", str(path), *options])
+        return json.loads(path.read_text())
+
+    monkeypatch.setattr(search, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(search, "Videos", small)
+    monkeypatch.setattr(search, "LIMIT", 10)
+    monkeypatch.setattr(search_scans, "TILE", 16)
+    return measured
+
+
+def slow_sum_recall(queries: int) -> float:
+    """SumR by loops over queries and videos; a list is cut at 10, as `LIMIT` is here."""
+    videos = Videos(60, concepts=8, events=4)
+    (part,) = videos.parts()
+    asked = videos.queries(30)
+    total = 0.0
+    for query, true in zip(asked.vectors[:queries], asked.true[:queries], strict=True):
+        scores = [
+            0.6 * (clips @ query).max() + 0.4 * (frames @ query).max()
+            for clips, frames in zip(part.clips, part.frames, strict=True)
+        ]
+        rank = sum(score > scores[true] for score in scores)
+        total += sum(rank < min(cut, 10) for cut in (1, 5, 10, 100))
+    return 100 * total / queries
+
+
+@pytest.mark.parametrize("engine", ["edge", "memory"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_figures(run: Run, engine: str, dtype: str) -> None:
+    found = run("--engine", engine, "--dtype", dtype)
+    rows = {row["search"]: row for row in found["results"]}
+    assert list(rows) == [
+        "torch", "numpy", "engine, exact", "engine, exact, moments of 10", "engine, 20 candidates",
+        "engine, 60 candidates", "torch, filter", "engine, exact, filter",
+        "engine, 60 candidates, filter",
+    ]  # fmt: skip
+    for name in ("torch", "numpy", "engine, exact", "torch, filter", "engine, exact, filter"):
+        assert rows[name]["queries"] == 3
+        assert rows[name]["recall %"] == pytest.approx(100)
+        assert rows[name]["SumR kept %"] == pytest.approx(100)
+    assert rows["torch"]["SumR"] == pytest.approx(slow_sum_recall(3))
+    every = rows["engine, 60 candidates"]
+    assert (every["queries"], every["recall %"]) == (30, 100)
+    assert every["SumR"] == pytest.approx(slow_sum_recall(30))
+    fewer = rows["engine, 20 candidates"]
+    assert 50 < fewer["recall %"] < 100
+    assert fewer["SumR kept %"] == pytest.approx(100 * fewer["SumR"] / every["SumR"])
+    assert all(math.isfinite(row["ms"]) for row in rows.values())
+    assert ("costs" in found) == (engine == "edge")
+    assert found["scan_bytes"] == 60 * 160 * 384 * (4 if dtype == "float32" else 2)
+
+
+def test_nothing_stays(run: Run, tmp_path: Path) -> None:
+    assert run()["costs"]["bytes_a_video"] > 160 * 384 * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_figure_that_is_worse_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = search.ways
+
+    def wrong(*given: Any) -> dict[str, search.Way]:
+        ways = made(*given)
+        return {**ways, "engine, exact": search.Way(lambda number: [0] * 10)}
+
+    monkeypatch.setattr(search, "ways", wrong)
+    rows = {row["search"]: row for row in run()["results"]}
+    assert rows["engine, exact"]["recall %"] < 50
+    assert rows["torch"]["recall %"] == pytest.approx(100)
+
+
+def test_queries_come_round_again() -> None:
+    seen: list[int] = []
+    timed = search.Timed(lambda number: seen.append(number) or np.zeros(0), 2)
+    for _ in range(3):
+        timed()
+    assert seen == [0, 1, 0]
