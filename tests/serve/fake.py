@@ -89,7 +89,7 @@ class FakeLibrary:
                 round(place * duration + width, 3),
                 place * duration,
                 score * height,
-            )  # fmt: skip
+            )
             for height, place in ((1.0, 0.6), (0.55, 0.2))
         )
         return Hit(rank, video, score, moments, curve, self.registers)

@@ -69,7 +69,7 @@ class Page:
             columns = [
                 {"name": name, "values": [str(value) for value in values]}
                 for name, values in keeper.contents.columns.items()
-                if 0 < len(values) <= _SHOWN_VALUES
+                if name != "title" and 0 < len(values) <= _SHOWN_VALUES
             ]
             answer |= {
                 "state": "ready", "videos": keeper.contents.videos,

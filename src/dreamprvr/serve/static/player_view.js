@@ -30,7 +30,7 @@ export function playerView(hit, actions) {
     el("div", { class: "player-line" }, span, state),
     el("div", { class: "player-buttons" },
       button("Replay moment", "r", actions.replay), button("Continue", "c", actions.goOn),
-      el("span", { class: "gap" }), clip, cues, copyButton()));
+      clip, cues, copyButton()));
   root.hidden = false;
   document.body.classList.add("playing");
   return {
