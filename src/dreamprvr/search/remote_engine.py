@@ -34,6 +34,7 @@ KEY = "QDRANT_API_KEY"
 PAGE = 1000  # payloads read at once
 BATCH = 32  # videos a request; servers refuse requests above 32 MB
 TIMEOUT = 60  # seconds
+LARGEST = 2**20  # numbers of a multivector; servers refuse more, and no setting changes that
 
 
 class RemoteEngine:
@@ -65,7 +66,13 @@ class RemoteEngine:
         return cls(client, collection)
 
     def upsert(self, records: Sequence[Record]) -> None:
-        """Add or replace videos."""
+        """Add or replace videos.
+
+        Raises:
+            UserError: a video is too long for a server, or the server does not answer.
+        """
+        for record in records:
+            _refuse_too_long(record)
         for start in range(0, len(records), BATCH):
             points = [
                 models.PointStruct(
@@ -168,6 +175,16 @@ def _vectors_config(dim: int) -> dict[str, models.VectorParams]:
         )
         for name, size, links in vector_layouts(dim)
     }  # fmt: skip
+
+
+def _refuse_too_long(record: Record) -> None:
+    tokens = point_vectors(record)[TOKENS]
+    if tokens.size >= LARGEST:
+        raise UserError(
+            f"video {record.video_id!r} has {len(tokens):,} tokens, and a Qdrant server takes at "
+            f"most {(LARGEST - 1) // tokens.shape[1]:,} of this size: extract with a longer "
+            "--stride, cut the video, or use the embedded engine, which has no such limit"
+        )
 
 
 def _payload(point: Any) -> dict[str, Any]:
