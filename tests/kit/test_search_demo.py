@@ -1,0 +1,56 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_modules.tables import write_tables
+from dreamprvr.errors import UserError
+from tests.kit import search_demo
+from tests.kit.film_plan import plan_films
+from tests.kit.films import annotations, split_names
+
+
+def test_questions_are_captions_of_test_films(tmp_path: Path) -> None:
+    plans = plan_films(6, (5, 5))
+    text = tmp_path / "film" / "TextData"
+    text.mkdir(parents=True)
+    write_tables(text, "film", annotations(plans, split_names(6, 1, 3), tmp_path))
+    asked = search_demo.captions(tmp_path, 3)
+    assert [film for _, film, _ in asked] == ["film03", "film04", "film05"]
+    for sentence, film, (start, end) in asked:
+        plan = next(plan for plan in plans if plan.name == film)
+        shot = plan.events[plan.captions.index(sentence)]
+        assert (start, end) == (shot.start, shot.end)
+
+
+def test_the_newest_training_is_used(tmp_path: Path) -> None:
+    for number, changed in ((0, 100), (1, 50)):
+        path = tmp_path / f"version_{number}" / "checkpoints" / "best.ckpt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (changed, changed))
+    assert search_demo.newest_checkpoint(tmp_path).parts[-3] == "version_0"
+
+
+def test_no_training_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no training in"):
+        search_demo.newest_checkpoint(tmp_path)
+
+
+def test_no_display_opens_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not search_demo.has_display()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_from_nothing_to_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library = search_demo.build(tmp_path, films=6, epochs=1)
+    search_demo.ask(tmp_path / "data", library, number=1)
+    out = capsys.readouterr().out
+    verbs = [line.split()[4] for line in out.splitlines() if line.startswith("$ python")]
+    assert verbs == ["extract", "fit", "index", "search"]
+    assert "(true: film" in out
