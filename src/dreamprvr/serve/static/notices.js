@@ -24,9 +24,12 @@ export function welcome({ videos, seconds }) {
 
 export function empty(name) {
   card("empty", "This library holds no videos yet",
-    el("p", {}, "Extract features from a folder of videos and index them, then reload:"),
-    el("pre", {},
-      `lightning extract VIDEOS -o features.hdf5\nlightning index features.hdf5 -o ${name}`));
+    el("p", {}, "End the server (Ctrl-C), as it keeps the library from being written; then "
+      + "extract features from a folder of videos, index them, and come back:"),
+    el("pre", {}, [
+      "lightning extract VIDEOS -o features.hdf5", `lightning index features.hdf5 -o ${name}`,
+      `lightning serve ${name}`,
+    ].join("\n")));
 }
 
 /** Skeletons in the place of results. */
@@ -63,7 +66,7 @@ export function indexing({ done, total, video }) {
       el("progress", { max: Math.max(total, 1), value: done, "aria-label": "Indexing" }),
       el("p", { class: "quiet" }, video),
       el("p", {},
-        "Another process is writing this library. The page opens it as soon as it is free."));
+        "Another process writes this library. The page opens it as soon as it is free."));
   }
 }
 
