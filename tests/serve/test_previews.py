@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
+from dreamprvr.errors import UserError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import previews as previews_module
 from dreamprvr.serve.cache import CacheFolder
@@ -57,6 +58,22 @@ def test_streams_that_fit_are_copied(
     previews.start(source(films / "copy.mkv"))
     wait(previews)
     assert previews.state(source(films / "copy.mkv"))["state"] == "ready"
+
+
+def test_streams_that_cannot_be_copied_are_encoded(
+    previews: Previews, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise UserError("no such packets")
+
+    monkeypatch.setattr(previews_module, "copy_streams", fail)
+    file = source(films / "copy.mkv")
+    previews.start(file)
+    wait(previews)
+    path = previews.find(file)
+    assert path is not None
+    with av.open(path) as container:
+        assert float((container.duration or 0) / av.time_base) == pytest.approx(6.0, abs=0.1)
 
 
 def test_it_says_why_it_failed(

@@ -1,9 +1,11 @@
 """Copies of videos that a browser cannot play, in a form that it can."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import SourceFile, probe
 from dreamprvr.serve.jobs import Jobs
@@ -65,8 +67,9 @@ class Previews:
     def _make(self, source: SourceFile, path: Path, report: Callable[[float], None]) -> None:
         def write(partial: Path) -> None:
             if probe(source).copies:
-                copy_streams(source.path, partial, report)
-            else:
-                transcode(source.path, partial, 0.0, None, _LONGEST, report)
+                with suppress(UserError):  # packets that an mp4 does not take
+                    copy_streams(source.path, partial, report)
+                    return
+            transcode(source.path, partial, 0.0, None, _LONGEST, report)
 
         self.cache.make(path, write)

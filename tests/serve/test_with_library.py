@@ -1,0 +1,64 @@
+"""The page over a library of `dreamprvr.search`, not the fake of the other tests."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search.libraries import library, video
+from starlette.testclient import TestClient
+
+from dreamprvr.search.library import Library
+from dreamprvr.serve.app import create_app
+from dreamprvr.serve.keeper import Keeper
+from dreamprvr.serve.server import _open_library
+
+METADATA = "video_id,title,tags\na,A walk,dog;park\nb,A kitchen,home\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, films: Path) -> Path:
+    """A library of three videos: `a` shows a dog from second 7 to 10, `b` a pan, `c` nothing."""
+    videos = [
+        replace(video("a", rows=12, dog=7), path=films / "red.mp4"),
+        replace(video("b", rows=12, pan=3), path=films / "red.mp4"),
+        video("c", rows=12),
+    ]
+    library(tmp_path, *videos, metadata=METADATA).close()
+    return tmp_path / "library"
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["opened before", "opened by the page"])
+def test_from_a_sentence_to_the_second(folder: Path, tmp_path: Path, early: bool) -> None:
+    """`serve` opens the library on one thread, and searches on another."""
+    keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
+    if early:
+        assert keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        while (about := client.get("/api/library").json())["state"] != "ready":
+            pass
+        assert about["videos"] == 3
+        assert about["columns"] == [{"name": "tags", "values": ["dog", "home", "park"]}]
+        hits = client.get("/api/search", params={"q": "dog"}).json()["hits"]
+        assert hits[0]["video"]["title"] == "A walk"
+        assert hits[0]["video"]["metadata"]["tags"] == ["dog", "park"]
+        moment = hits[0]["moments"][0]
+        assert 7 <= moment["start"] < moment["end"] <= 10
+        assert hits[0]["registers"] == []  # untrained
+        filtered = {"q": "dog", "where": ["tags=home", "tags=park"]}
+        assert client.get("/api/search", params=filtered).json()["searched"] == 2
+        assert client.get(f"/api/videos/{hits[0]['video']['key']}/media").status_code == 200
+        missing = {hit["video"]["id"] for hit in hits if not hit["video"]["there"]}
+        assert missing == {"c"}
+    with Library.open(folder) as again:  # the page has let go of its lock
+        assert again.delete(["c"]) == ["c"]
+
+
+def test_a_library_that_is_being_written(folder: Path, tmp_path: Path) -> None:
+    """The page waits, and takes the library over when its writer is done."""
+    keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
+    with Library.open(folder) as writer, writer._writing():
+        assert not keeper.try_open()
+    assert "library" in keeper.message
+    assert "\n" not in keeper.message
+    assert keeper.try_open()
+    keeper.close()
