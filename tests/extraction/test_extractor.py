@@ -76,6 +76,14 @@ def test_fps_window_and_stride() -> None:
     np.testing.assert_allclose(rows, [[0.5, 1.5, 2], [1.5, 2.5, 2], [2.5, 3.5, 2]], atol=0.01)
 
 
+def test_rows_of_a_late_start_are_of_a_players_seconds() -> None:
+    write_movie(Path("v/late.mp4"), constant(2, 10, start=3), audio=(0, 5))
+    run()
+    video = contents()["late"]
+    assert (video.start, video.duration) == (3, pytest.approx(5, abs=0.1))
+    np.testing.assert_allclose(video.rows, [[3.25, 3.75, 2], [4.25, 4.75, 2]], atol=0.051)
+
+
 def test_the_second_run_does_nothing() -> None:
     run()
     before = OUTPUT.stat()
