@@ -20,6 +20,7 @@ from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
 from dreamprvr.search.layout import (
+    EFFORT,
     FACETS,
     SEGMENTS,
     TOKENS,
@@ -132,11 +133,9 @@ class EdgeEngine:
         prefetch = None
         if query.candidates is not None:
             nearest = edge.Query.Nearest([query.vector.tolist()], using=SEGMENTS)
-            prefetch = [
-                edge.Prefetch(
-                    limit=max(query.candidates, query.limit), query=nearest, filter=allowed
-                )
-            ]
+            count = max(query.candidates, query.limit)
+            effort = edge.SearchParams(hnsw_ef=EFFORT * count)
+            prefetch = [edge.Prefetch(limit=count, query=nearest, filter=allowed, params=effort)]
         found = self._shard.query(
             edge.QueryRequest(
                 limit=query.limit, query=edge.Query.Nearest(rows.tolist(), using=TOKENS),

@@ -24,6 +24,7 @@ from dreamprvr.search.engine import EngineQuery, Record
 
 TOKENS, SEGMENTS, REGISTERS = "tokens", "segments", "registers"
 FACETS, VIDEO_ID, METADATA = "facets", "video_id", "metadata"
+EFFORT = 2  # nodes that a graph keeps in sight, for each candidate wanted; docs/search.md
 TAGS = 2  # numbers of a token that tell its scale
 NAMESPACE = uuid.UUID("6e0f7ad5-3f0c-5b43-9a43-6f6b1e0e2c11")
 

@@ -9,6 +9,7 @@ from dreamprvr.errors import UserError
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
 from dreamprvr.search.layout import (
+    EFFORT,
     FACETS,
     SEGMENTS,
     TOKENS,
@@ -106,9 +107,10 @@ class RemoteEngine:
         allowed = where_filter(models, query.where)
         prefetch = None
         if query.candidates is not None:
+            count = max(query.candidates, query.limit)
             prefetch = models.Prefetch(
-                query=[query.vector.tolist()], using=SEGMENTS, filter=allowed,
-                limit=max(query.candidates, query.limit),
+                query=[query.vector.tolist()], using=SEGMENTS, filter=allowed, limit=count,
+                params=models.SearchParams(hnsw_ef=EFFORT * count),
             )  # fmt: skip
         with _plain_errors():
             found = self.client.query_points(
