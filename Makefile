@@ -54,4 +54,4 @@ bench: $(VENV)/installed ## the benchmarks on this machine (about 30 minutes, 8 
 	done
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info src/*.egg-info build
