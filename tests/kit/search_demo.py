@@ -24,9 +24,9 @@ from tests.kit.film_plan import plan_films
 from tests.kit.films import COLLECTION, make_films, split_names
 from tests.kit.statistics_encoder import StatisticsEncoder
 
-FILMS, VAL, TEST = 16, 2, 3
-EVENTS = (14, 18)  # of a film: about two minutes
-EPOCHS = 60
+FILMS, VAL, TEST = 26, 2, 4
+EVENTS = (18, 22)  # of a film: less than three minutes
+EPOCHS = 70
 ASKED = 3
 CONFIG = Path(__file__).parent / "film.yaml"
 
@@ -82,6 +82,7 @@ def build(folder: Path, films: int = FILMS, epochs: int = EPOCHS) -> Path:
     if not (library / "library.json").exists():
         words = ["fit", "--config", str(CONFIG), "--data.root", str(data)]
         words += ["--trainer.default_root_dir", str(runs), "--trainer.max_epochs", str(epochs)]
+        words += ["--data.batch_size", "8"]  # fewer films: more steps of them
         say(*words)
     say("index", str(features), "--ckpt_path", str(newest_checkpoint(runs)), "-o", str(library))
     return library
