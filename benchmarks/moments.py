@@ -68,7 +68,9 @@ def ask(data: Synthetic, model: TrainedModel, split: str) -> list[Asked]:
         name = query.video_ids[0]
         features, tokens = vectors[name]
         step = durations[name] / len(features)
-        record = Record(name, *tokens, {})
+        record = Record(
+            name, tokens.clips, tokens.frames, tokens.segments, tokens.registers, payload={}
+        )
         timeline = Timeline(len(features), 0.0, step, step, durations[name])
         curve = score_curve(record, model.encode_query(encoder, query.query_id), model, timeline)
         asked.append(Asked(curve, tuple(query.moments)))
