@@ -3,6 +3,7 @@
 python -m search.crashing LIBRARY FEATURES
 """
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +26,13 @@ def main() -> None:
         print(*(record.video_id for record in records), flush=True)
 
     EdgeEngine.upsert = upsert  # type: ignore[method-assign]
-    library, features = map(Path, sys.argv[1:])
+    library, features, *tables = map(Path, sys.argv[1:])
     with Library.open(library, "cpu") as opened:
         print("open", flush=True)
         opened.update(features)
-    print("done", flush=True)
+        print("done", flush=True)
+        for table in itertools.cycle(tables):
+            opened.set_metadata(table)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from dreamprvr.search.vectors import unit
 TESTS = Path(__file__).parents[1]
 
 
-def start(folder: Path, path: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *paths: Path) -> subprocess.Popen[str]:
     """A process that indexes; see `search.crashing`."""
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
+    modules = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
     return subprocess.Popen(
-        [sys.executable, "-m", "search.crashing", str(folder), str(path)], text=True,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "search.crashing", str(folder), *map(str, paths)], text=True,
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
@@ -51,6 +51,9 @@ def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> Non
             assert record.payload["source"]["rows"] == len(expected.rows)
             np.testing.assert_allclose(record.frames, unit(expected.rows), atol=1e-3)
         assert opened.search("a dog", k=100).searched >= len(names)
+        for value in opened.columns().get("version", ()):  # filters know what payloads say
+            where = {"version": value}
+            assert opened.search("a dog", where=where).searched == len(opened.videos(where))
 
 
 @pytest.mark.slow
@@ -76,6 +79,22 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_killed_while_it_writes_metadata(tmp_path: Path) -> None:
+    films = {name: video(name) for name in (f"v{number:02d}" for number in range(40))}
+    made = tmp_path / "library"
+    tables = [tmp_path / f"{version}.csv" for version in range(4)]
+    for table in tables:
+        lines = ["video_id,version", *(f"{name},{table.stem}" for name in films)]
+        table.write_text("\n".join(lines))
+    library(tmp_path, *films.values(), metadata=tables[0].read_text()).close()
+    for seconds in (0.05, 0.12, 0.21, 0.33, 0.4, 0.52):
+        kill_after(start(made, tmp_path / "features.hdf5", *tables), 2, seconds)
+        check(made, films, set(films))
+        with Library.open(made) as opened:
+            assert all(found.metadata.keys() == {"version"} for found in opened.videos())
+
+
+@pytest.mark.slow
 def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
     names = [f"v{number:03d}" for number in range(300)]
     library(tmp_path, video("v000")).close()
@@ -90,10 +109,11 @@ def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
 
 
 def test_videos_of_an_interrupted_write_are_taken_out(tmp_path: Path) -> None:
-    library(tmp_path, video("a"), video("b")).close()
+    library(tmp_path, video("a"), video("b"), metadata="video_id,tags\na,x\nb,x\n").close()
     (tmp_path / "library" / "engine" / NOTE).write_text('["b", "never written"]')
     with Library.open(tmp_path / "library") as opened:
         assert [found.video_id for found in opened.videos()] == ["a"]
+        assert opened.search("dog", where={"tags": "x"}).searched == 1
         assert opened.update(tmp_path / "features.hdf5").added == ["b"]
 
 

@@ -3,12 +3,14 @@
 It runs without a write-ahead log: that log's lock would keep a second process from reading, and
 every vector would be written twice. Instead `flush` ends each write, and what it touches is named
 in `interrupted.json` until then. A process that is killed may leave just those videos half
-replaced (vectors of the new, payload of the old), so the next writer removes them first.
+replaced (vectors of the new, payload of the old), and the index of facets behind the payloads, so
+`repair` removes the former and builds the latter again before anybody searches.
 The caller locks the folder: many readers, or one writer.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,7 @@ class EdgeEngine:
         """An empty collection of rows of `dim` numbers in a new folder."""
         folder.mkdir(parents=True, exist_ok=True)
         shard = edge.EdgeShard.create(str(folder), edge_config(dim))
-        shard.update(
-            edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword)
-        )
+        _index_facets(shard)
         shard.flush()
         shard.close()
         return cls(folder)
@@ -74,13 +74,16 @@ class EdgeEngine:
         return (folder / NOTE).exists()
 
     def repair(self) -> None:
-        """Remove the videos that a killed writer may have left half written."""
+        """Mend what a killed writer may have left: half written videos, a stale index of facets."""
         note = self.folder / NOTE
         if note.exists():
             ids = load_json(note)
             if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
                 raise UserError(f"{note} is damaged: index into a new folder")
-            self._shard.update(edge.UpdateOperation.delete_points(_points(ids)))
+            if ids:
+                self._shard.update(edge.UpdateOperation.delete_points(_points(ids)))
+            self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
+            _index_facets(self._shard)
             self._shard.flush()
             note.unlink()
 
@@ -93,31 +96,33 @@ class EdgeEngine:
             )
             for record in records
         ]  # fmt: skip
-        self._write(
-            [record.video_id for record in records], edge.UpdateOperation.upsert_points(points)
-        )
+        with self._writing([record.video_id for record in records]):
+            self._shard.update(edge.UpdateOperation.upsert_points(points))
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace payloads; a reader sees the old one or the new one, never a mixture."""
-        for video_id, payload in payloads.items():
-            self._shard.update(
-                edge.UpdateOperation.overwrite_payload(
-                    [point_id(video_id)], point_payload(video_id, payload)
+        with self._writing([]):
+            for video_id, payload in payloads.items():
+                self._shard.update(
+                    edge.UpdateOperation.overwrite_payload(
+                        [point_id(video_id)], point_payload(video_id, payload)
+                    )
                 )
-            )
-        self._shard.flush()
 
     def delete(self, video_ids: Sequence[str]) -> None:
         """Remove videos."""
-        self._write(video_ids, edge.UpdateOperation.delete_points(_points(video_ids)))
+        with self._writing(video_ids):
+            self._shard.update(edge.UpdateOperation.delete_points(_points(video_ids)))
 
-    def _write(self, video_ids: Sequence[str], operation: Any) -> None:
+    @contextmanager
+    def _writing(self, video_ids: Sequence[str]) -> Iterator[None]:
+        """Note which videos a block replaces, and forget it once all is on the disk."""
         note = self.folder / NOTE
         with atomic_path(note) as partial:
             partial.write_text(json.dumps(list(video_ids)), encoding="utf-8")
             sync(partial)
         try:
-            self._shard.update(operation)
+            yield
             self._shard.flush()
         except Exception as error:
             raise UserError(
@@ -174,11 +179,16 @@ class EdgeEngine:
 
     def compact(self) -> None:
         """Merge segments, drop what was deleted, build graphs."""
-        self._shard.optimize()
+        with self._writing([]):
+            self._shard.optimize()
 
     def close(self) -> None:
         """Let go of the files."""
         self._shard.close()
+
+
+def _index_facets(shard: edge.EdgeShard) -> None:
+    shard.update(edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword))
 
 
 def _points(video_ids: Sequence[str]) -> list[Any]:
