@@ -75,7 +75,7 @@ class Opened(NamedTuple):
         open_seconds: until it can be asked.
         first_seconds: of the first query.
         stages: after each, resident bytes that are the process's own, and those that are pages of
-            the engine's files, which the system may take back.
+            the engine's files, which the system may take back; it maps each twice, and both count.
     """
 
     open_seconds: float
