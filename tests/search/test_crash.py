@@ -46,7 +46,7 @@ def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> Non
     with Library.open(folder) as opened:
         assert not (folder / "engine" / NOTE).exists()
         assert names <= {found.video_id for found in opened.videos()}
-        for record in opened._open_engine().fetch(sorted(names)):
+        for record in opened._session.engine.fetch(sorted(names)):
             expected = films[record.video_id]
             assert record.payload["source"]["rows"] == len(expected.rows)
             np.testing.assert_allclose(record.frames, unit(expected.rows), atol=1e-3)
@@ -106,20 +106,3 @@ def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rf"is being written by .*\(process {process.pid}\)"):
             Library.open(tmp_path / "library")
         process.kill()
-
-
-def test_videos_of_an_interrupted_write_are_taken_out(tmp_path: Path) -> None:
-    library(tmp_path, video("a"), video("b"), metadata="video_id,tags\na,x\nb,x\n").close()
-    (tmp_path / "library" / "engine" / NOTE).write_text('["b", "never written"]')
-    with Library.open(tmp_path / "library") as opened:
-        assert [found.video_id for found in opened.videos()] == ["a"]
-        assert opened.search("dog", where={"tags": "x"}).searched == 1
-        assert opened.update(tmp_path / "features.hdf5").added == ["b"]
-
-
-@pytest.mark.parametrize("content", ["", "[", "3", '{"a": 1}', "[1]"])
-def test_a_damaged_note(tmp_path: Path, content: str) -> None:
-    library(tmp_path, video("a")).close()
-    (tmp_path / "library" / "engine" / NOTE).write_text(content)
-    with pytest.raises(UserError, match=r"interrupted\.json(:| is)"):
-        Library.open(tmp_path / "library")

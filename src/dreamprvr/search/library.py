@@ -20,11 +20,9 @@ from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import Payload, library_video, path_of
 from dreamprvr.search.creation import create_library
 from dreamprvr.search.engine import Engine
-from dreamprvr.search.engines import is_interrupted, open_engine, repair_engine
 from dreamprvr.search.filters import check_columns, matches
 from dreamprvr.search.indexing import Indexer, UpdateReport, described
 from dreamprvr.search.layout import values
-from dreamprvr.search.lock import LibraryLock
 from dreamprvr.search.manifest import Manifest, read_manifest
 from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.models import LibraryModel
@@ -32,6 +30,7 @@ from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.progress import ProgressFile, Report
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.searching import Searcher
+from dreamprvr.search.session import Session
 
 StrPath = str | os.PathLike[str]
 
@@ -55,11 +54,9 @@ class Library:
     def __init__(self, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
-        self._lock = self._reading_lock()
-        self._engine: Engine | None = None
         self._payloads: dict[str, Payload] | None = None
+        self._session = Session(self.path, self.manifest)
         try:
-            self._engine = open_engine(self.path, self.manifest)
             self._model = LibraryModel(self.path, self.manifest, device)
         except BaseException:
             self.close()
@@ -107,12 +104,7 @@ class Library:
 
     def close(self) -> None:
         """Let go of files and locks; again is harmless."""
-        engine, self._engine = self._engine, None
-        lock, self._lock = self._lock, None
-        if engine is not None:
-            engine.close()
-        if lock is not None:
-            lock.release()
+        self._session.close()
 
     # Searching
 
@@ -140,7 +132,7 @@ class Library:
         """
         if where:
             check_columns(where, self.columns())
-        searcher = Searcher(self._open_engine(), self._model, self._rule)
+        searcher = Searcher(self._session.engine, self._model, self._rule)
         return searcher.search(text, k, where or {}, moments, threshold, candidates)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
@@ -242,39 +234,15 @@ class Library:
 
     def _known(self) -> dict[str, Payload]:
         if self._payloads is None:
-            self._payloads = dict(self._open_engine().payloads())
+            self._payloads = dict(self._session.engine.payloads())
         return self._payloads
-
-    def _open_engine(self) -> Engine:
-        if self._engine is None:
-            raise UserError(f"library {self.path} is closed")
-        return self._engine
-
-    def _reading_lock(self) -> LibraryLock | None:
-        while True:
-            lock = LibraryLock(self.path, write=False)
-            if not is_interrupted(self.path, self.manifest):
-                return lock
-            lock.release()
-            writing = LibraryLock(self.path, write=True)
-            try:
-                repair_engine(self.path, self.manifest)
-            finally:
-                writing.release()
 
     @contextmanager
     def _writing(self) -> Iterator[Engine]:
         """The engine, with everybody else kept out."""
-        self._open_engine()
-        self.close()
         try:
-            self._lock = LibraryLock(self.path, write=True)
-            repair_engine(self.path, self.manifest)
-            self._engine = open_engine(self.path, self.manifest)
-            self._payloads = None
-            yield self._engine
+            with self._session.writing() as engine:
+                self._payloads = None
+                yield engine
         finally:
-            self.close()
             self._payloads = None
-            self._lock = self._reading_lock()
-            self._engine = open_engine(self.path, self.manifest)

@@ -1,0 +1,75 @@
+"""What the embedded engine leaves on disk; `test_crash` kills it, `test_engine` has the rest."""
+
+from pathlib import Path
+
+import pytest
+from search.engine_cases import engine, record
+from search.libraries import library, video
+
+from dreamprvr.errors import UserError
+from dreamprvr.search.edge_engine import NOTE, EdgeEngine
+from dreamprvr.search.library import Library
+
+
+def test_a_note_stands_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine("edge", tmp_path)
+    assert isinstance(made, EdgeEngine)
+    note = tmp_path / "engine" / NOTE
+    seen = []
+    shard = made._shard
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            if name in ("update", "flush", "optimize"):
+                seen.append((name, note.exists()))
+            return getattr(shard, name)
+
+    monkeypatch.setattr(made, "_shard", Watched())
+    made.upsert([record(1)])
+    made.set_payloads({"video 1": {"metadata": {}}})
+    made.delete(["video 1"])
+    made.compact()
+    assert [name for name, _ in seen] == ["update", "flush"] * 3 + ["optimize", "flush"]
+    assert all(noted for _, noted in seen)
+    assert not note.exists()
+    made.close()
+
+
+def test_a_write_that_fails_leaves_its_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = engine("edge", tmp_path)
+    assert isinstance(made, EdgeEngine)
+    made.upsert([record(1), record(2)])
+
+    class Full:
+        def update(self, operation: object) -> None:
+            raise Exception("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "_shard", Full())
+        with pytest.raises(UserError, match=r"cannot be written \(no space left\)"):
+            made.upsert([record(2, version=1)])
+    assert EdgeEngine.is_interrupted(made.folder)
+    made.repair()
+    assert not EdgeEngine.is_interrupted(made.folder)
+    assert [video.video_id for video in made.fetch(["video 1", "video 2"])] == ["video 1"]
+    assert made.count({"group": "1"}) == 1  # the index of facets is there again
+    made.close()
+
+
+def test_videos_of_an_interrupted_write_are_taken_out(tmp_path: Path) -> None:
+    library(tmp_path, video("a"), video("b"), metadata="video_id,tags\na,x\nb,x\n").close()
+    (tmp_path / "library" / "engine" / NOTE).write_text('["b", "never written"]')
+    with Library.open(tmp_path / "library") as opened:
+        assert [found.video_id for found in opened.videos()] == ["a"]
+        assert opened.search("dog", where={"tags": "x"}).searched == 1
+        assert opened.update(tmp_path / "features.hdf5").added == ["b"]
+
+
+@pytest.mark.parametrize("content", ["", "[", "3", '{"a": 1}', "[1]"])
+def test_a_damaged_note(tmp_path: Path, content: str) -> None:
+    library(tmp_path, video("a")).close()
+    (tmp_path / "library" / "engine" / NOTE).write_text(content)
+    with pytest.raises(UserError, match=r"interrupted\.json(:| is)"):
+        Library.open(tmp_path / "library")
