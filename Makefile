@@ -48,8 +48,8 @@ lint: $(VENV)/installed ## style and types
 notebooks: $(VENV)/installed ## run the notebooks
 	$(BIN)/python -m pytest --nbmake notebooks -W default
 
-bench: $(VENV)/installed ## the benchmarks on this machine (about 30 minutes, 8 GB of memory, 5 GB of disk)
-	for name in training_step encoding ranking epoch growth loading; do \
+bench: $(VENV)/installed ## the benchmarks on this machine (an hour, 8 GB of memory, 5 GB of disk)
+	for name in training_step encoding ranking epoch growth loading search; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 
