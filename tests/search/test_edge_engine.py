@@ -54,7 +54,8 @@ def test_a_write_that_fails_leaves_its_note(
     made.repair()
     assert not EdgeEngine.is_interrupted(made.folder)
     assert [video.video_id for video in made.fetch(["video 1", "video 2"])] == ["video 1"]
-    assert made.count({"group": "1"}) == 1  # the index of facets is there again
+    assert made.count({"group": "1"}) == 1
+    assert made._shard.info().payload_schema["facets"].points == 1  # the index is there again
     made.close()
 
 

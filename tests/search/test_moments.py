@@ -84,3 +84,15 @@ def test_moments_of_random_curves_keep_the_rules(seed: int):
     spans = sorted((m.start, m.end) for m in found)
     for (_, end), (start, _) in itertools.pairwise(spans):
         assert start >= end
+
+
+def test_the_gap_between_moments_is_kept():
+    scores = [0.0] * 40
+    scores[10:14] = [1.0] * 4
+    scores[14] = 0.4  # below the level of the first moment
+    scores[15:19] = [0.8] * 4
+    for gap, start in ((1.0, 15), (3.0, 17)):
+        rule = MomentRule(smoothing=0.0, share=0.5, shortest=2.0, longest=90.0, gap=gap, least=0.3)
+        first, second = find_moments(curve(scores), 2, rule)
+        assert (first.start, first.end) == (10, 14)
+        assert (second.start, second.end) == (start, 19)

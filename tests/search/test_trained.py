@@ -43,7 +43,7 @@ def model() -> TrainedModel:
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_a_short_video_scores_as_the_network_says(model: TrainedModel, count: int) -> None:
-    part = rows(count)
+    part = 1e-3 * rows(count)  # so small that the network's own norm would see it
     (found,) = model.encode_videos([part])
     query = model.encode_query(WordEncoder(), TEXT)
     score = model.clip_weight * (found.clips @ query).max()
@@ -86,8 +86,10 @@ def test_all_vectors_are_of_unit_length(model: TrainedModel) -> None:
 
 def test_sampled_registers_are_the_same_each_time() -> None:
     model = TrainedModel(network(initial_register="sample"), "cpu")
-    first, again = (model.encode_videos([rows(9)])[0].registers for _ in range(2))
-    np.testing.assert_array_equal(first, again)
+    torch.manual_seed(1)
+    first = model.encode_videos([rows(9)])[0].registers
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(model.encode_videos([rows(9)])[0].registers, first)
 
 
 def test_a_network_without_registers() -> None:
