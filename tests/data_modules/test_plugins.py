@@ -24,7 +24,7 @@ def test_our_own_are_installed_like_any_other():
         ("no_such_module:Kitchen", r"data set other \(no_such_module:Kitchen\) is broken: No mod"),
         ("data_modules.charades:Kitchen", "is broken: .*has no attribute 'Kitchen'"),
         ("data_modules.schema:Annotations", "is not a PRVRDataModule"),
-        ("data_modules.base:SPLITS", "is not a PRVRDataModule"),
+        ("data_modules.layout:SPLITS", "is not a PRVRDataModule"),
     ],
 )
 def test_a_broken_plugin_only_warns(value: str, message: str):
