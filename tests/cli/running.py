@@ -75,10 +75,11 @@ def launch(*arguments: str | Path, **environment: str) -> Result:
     tests = Path(__file__).parents[1]
     # the project first: `tests/data_modules/` must not stand for the package of that name
     folders = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
+    paths = os.pathsep.join(folders)
     done = subprocess.run(
         # the installed script, which strategies of several processes start again by its path
         [Path(sys.executable).with_name("lightning"), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)

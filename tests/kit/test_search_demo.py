@@ -48,7 +48,7 @@ def test_no_display_opens_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_from_nothing_to_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    library = search_demo.build(tmp_path, films=6, epochs=5)  # validates once
+    library = search_demo.build(tmp_path, films=9, epochs=5)  # 3 to train on; validates once
     search_demo.ask(tmp_path / "data", library, number=1)
     out = capsys.readouterr().out
     verbs = [line.split()[4] for line in out.splitlines() if line.startswith("$ python")]
