@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -52,7 +53,7 @@ def fill(engine: Engine, videos: Videos, scan: Scan) -> Build:
         made = records(part)
         for start in range(0, len(made), WRITTEN):
             batch = made[start : start + WRITTEN]
-            write += seconds(lambda batch=batch: engine.upsert(batch))  # type: ignore[misc]
+            write += seconds(partial(engine.upsert, batch))
     return Build(write, seconds(engine.compact))
 
 
