@@ -93,8 +93,8 @@ def loaders(root: Path) -> dict[str, DataLoader[Any]]:
         PER_ITEM: per_item(Charades(root)),
         "per-item HDF5, 1 worker": product(num_workers=1),
         "packed float32, 1 worker": product(num_workers=1, packed="float32"),
-        "packed float32, in process": product(packed="float32"),
-        "packed float16, in process": product(packed="float16"),
+        "packed float32, no worker": product(num_workers=0, packed="float32"),
+        "packed float16, 1 worker": product(num_workers=1, packed="float16"),
         "packed float32, device_resident (CPU)": product(packed="float32", device_resident=True),
     }
 

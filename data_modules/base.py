@@ -39,8 +39,9 @@ class PRVRDataModule(LightningDataModule):
         batch_size: videos of a training batch, each with all its captions, on each device.
         eval_batch_size: videos encoded at once in evaluation.
         query_batch_size: queries scored at once in evaluation.
-        num_workers: loading processes; None takes one less than there are cores, at most 8, and
-            none for packed features: gathering a batch costs less than handing it over.
+        num_workers: loading processes; None takes one less than there are cores, at most 8. Packed
+            features are gathered ahead by a thread instead, unless this is 0: a process would take
+            longer to hand a batch over.
         packed: pool and normalise all features once, in a store that batches are gathered from.
             `float32` gives the same batches bit for bit, `float16` takes half the space. None, the
             default, reads item by item: a store takes minutes and up to tens of gigabytes, which
@@ -98,7 +99,7 @@ class PRVRDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.query_batch_size = query_batch_size
         if num_workers is None:
-            num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 0
+            num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 1
         self.num_workers = num_workers
         self.sizes = InputSizes(num_clips, max_frames, max_words)
         self.packed = packed

@@ -13,6 +13,7 @@ from data_modules.dataset import (
     collate_train,
     collate_videos,
 )
+from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
 from data_modules.packed.gather import FieldSource
 
@@ -23,7 +24,7 @@ class SplitLoaders:
     Args:
         videos: the gallery.
         queries: the captions.
-        workers: loading processes.
+        workers: loading processes; for packed features any number stands for one thread.
         packed: the same videos and captions, packed; None reads item by item.
     """
 
@@ -67,11 +68,8 @@ class SplitLoaders:
     def _loader(
         self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
     ) -> DataLoader[Any]:
-        return DataLoader(
-            dataset=data,
-            batch_size=batch_size,
-            collate_fn=collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            **options,
-        )
+        options |= {"dataset": data, "batch_size": batch_size, "collate_fn": collate}
+        if self.packed is None:
+            workers = {"num_workers": self.workers, "persistent_workers": self.workers > 0}
+            return DataLoader(**options, **workers)
+        return (AheadLoader if self.workers else DataLoader)(**options)

@@ -1,6 +1,7 @@
 """Memory for batches that is used again once nobody holds what lay in it."""
 
 import math
+import threading
 import weakref
 from typing import NamedTuple
 
@@ -26,13 +27,18 @@ class Buffers:
 
     def __init__(self) -> None:
         self._slots: list[_Slot] = []
+        self._lock = threading.Lock()  # two passes over one loader gather in two threads
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"_slots": []}  # a process that loads has its own
+    def __reduce__(self) -> tuple[type["Buffers"], tuple[()]]:
+        return Buffers, ()  # each process has its own
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor whose memory no other living tensor shares."""
-        size = math.prod(shape) * dtype.itemsize
+        with self._lock:
+            holder = self._take(math.prod(shape) * dtype.itemsize)
+        return torch.from_numpy(holder).view(dtype).view(shape)
+
+    def _take(self, size: int) -> np.ndarray:
         free = [i for i, slot in enumerate(self._slots) if slot.holder() is None]
         fitting = [i for i in free if size <= self._slots[i].memory.nbytes <= 2 * size]
         if fitting:
@@ -44,4 +50,4 @@ class Buffers:
         holder = memory[:size]
         if len(self._slots) < MOST:
             self._slots.append(_Slot(memory, weakref.ref(holder)))
-        return torch.from_numpy(holder).view(dtype).view(shape)
+        return holder

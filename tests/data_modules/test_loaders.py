@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 from packed_items import items
+from torch.utils.data import DataLoader
 
 from data_modules.loaders import SplitLoaders
+from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedVideos
 from data_modules.packed.features import PackedFeatures
 from dreamprvr.batch import Queries, TrainBatch, Videos
@@ -39,7 +41,9 @@ def test_training_is_shuffled_alike(tmp_path: Path):
     assert [len(rows) for rows in order(packed, drop_last=True)] == [2]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads
-def test_workers_gather_the_same(tmp_path: Path):
-    batches = [next(iter(made(tmp_path, True, workers).gallery(4))) for workers in (0, 1)]
-    assert all(a.equal(b) for a, b in zip(*batches, strict=True))
+def test_packed_features_are_gathered_by_a_thread_or_where_they_are_asked_for(tmp_path: Path):
+    alone, ahead = (made(tmp_path, True, workers).gallery(3) for workers in (0, 2))
+    assert (type(alone), type(ahead)) == (DataLoader, AheadLoader)
+    assert ahead.num_workers == 0
+    for first, second in zip(alone, ahead, strict=True):
+        assert all(a.equal(b) for a, b in zip(first, second, strict=True))
