@@ -67,7 +67,8 @@ def ways(scan: Scan, engine: Engine, queries: Queries, candidates: Sequence[int]
         "torch": Way(lambda i: scan.torch(queries.vectors[i], LIMIT).tolist()),
         "numpy": Way(lambda i: scan.numpy(queries.vectors[i], LIMIT).tolist()),
         "engine, exact": Way(partial(find, None, False)),
-        "engine, exact, moments of 10": Way(library_search(engine, queries, None)),
+        "whole search, all videos": Way(library_search(engine, queries, "all")),
+        "whole search, default": Way(library_search(engine, queries, None), exact=False),
     }
     for count in candidates:
         made[f"engine, {count} candidates"] = Way(partial(find, count, False), exact=False)

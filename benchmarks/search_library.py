@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries
 from dreamprvr.search.engine import Engine
 from dreamprvr.search.models import LibraryModel
-from dreamprvr.search.searching import Searcher
+from dreamprvr.search.searching import Candidates, Searcher
 
 FOUND = 10  # videos shown, each with its curve and moments
 
@@ -34,7 +34,7 @@ class NumberedQueries:
 
 
 def library_search(
-    engine: Engine, queries: Queries, candidates: int | None
+    engine: Engine, queries: Queries, candidates: Candidates
 ) -> Callable[[int], list[int]]:
     """Rank, fetch the best videos, find moments on their curves, count what was searched."""
     settings = SimpleNamespace(stride=1.0, window=1.0)  # a frame a second

@@ -17,7 +17,7 @@ def result(*moments: Moment) -> SearchResult:
         Hit(rank, LibraryVideo(name, None, 100.0, {}), 1.0, (moment,), Curve((), (), ()), ())
         for rank, (name, moment) in enumerate(zip(("other", "film"), moments, strict=True), start=1)
     )
-    return SearchResult("", hits, 0.0, 2)
+    return SearchResult("", hits, 0.0, 2, 2)
 
 
 def test_the_right_film_is_judged_wherever_it_ranks() -> None:

@@ -13,7 +13,7 @@ from search.libraries import features, library, video
 
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import VideoFeatures
-from dreamprvr.search.edge_engine import NOTE
+from dreamprvr.search.journal import Journal
 from dreamprvr.search.library import Library
 from dreamprvr.search.vectors import unit
 
@@ -44,7 +44,7 @@ def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> se
 def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> None:
     """The named videos are there, each as in the feature file."""
     with Library.open(folder) as opened:
-        assert not (folder / "engine" / NOTE).exists()
+        assert not Journal(folder / "engine").is_open()
         assert names <= {found.video_id for found in opened.videos()}
         for record in opened._session.engine.fetch(sorted(names)):
             expected = films[record.video_id]
@@ -56,10 +56,24 @@ def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> Non
             assert opened.search("a dog", where=where).searched == len(opened.videos(where))
 
 
+def complete(folder: Path, names: list[str], version: int) -> None:
+    """All videos are there, each whole: of the version that was being written, or an older one."""
+    with Library.open(folder) as opened:
+        found = {record.video_id: record for record in opened._session.engine.fetch(names)}
+        assert sorted(found) == sorted(names)
+        for name, record in found.items():
+            versions = [unit(video(name, seed=seed).rows) for seed in range(version + 1)]
+            assert record.payload["source"]["rows"] == len(record.frames)
+            same = [rows for rows in versions if rows.shape == record.frames.shape]
+            assert any(np.allclose(record.frames, rows, atol=1e-3) for rows in same)
+            assert opened.video(name) is not None
+
+
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path) -> None:
     chance = random.Random(3)
     made, names = tmp_path / "library", [f"v{number:02d}" for number in range(60)]
+    known: set[str] = set()
     library(tmp_path, video("other")).close()
     for version in range(5):  # every version changes all videos
         films = {name: video(name, seed=version) for name in names}
@@ -67,6 +81,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         acknowledged = kill_after(start(made, path), chance.randrange(3, 12), chance.random() / 50)
         assert acknowledged
         check(made, films, acknowledged)
+        known |= acknowledged
+        complete(made, sorted(known), version)
     with start(made, path) as process:
         process.communicate()
     assert process.returncode == 0

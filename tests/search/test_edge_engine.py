@@ -2,26 +2,28 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from search.engine_cases import engine, record
 from search.libraries import library, video
 
 from dreamprvr.errors import UserError
-from dreamprvr.search.edge_engine import NOTE, EdgeEngine
+from dreamprvr.search.edge_engine import EdgeEngine
+from dreamprvr.search.journal import NAME, Journal
 from dreamprvr.search.library import Library
 
 
-def test_a_note_stands_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_stands_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = engine("edge", tmp_path)
     assert isinstance(made, EdgeEngine)
-    note = tmp_path / "engine" / NOTE
+    journal = tmp_path / "engine" / NAME
     seen = []
     shard = made._shard
 
     class Watched:
         def __getattr__(self, name: str) -> object:
             if name in ("update", "flush", "optimize"):
-                seen.append((name, note.exists()))
+                seen.append((name, journal.exists()))
             return getattr(shard, name)
 
     monkeypatch.setattr(made, "_shard", Watched())
@@ -31,46 +33,49 @@ def test_a_note_stands_while_it_writes(tmp_path: Path, monkeypatch: pytest.Monke
     made.compact()
     assert [name for name, _ in seen] == ["update", "flush"] * 3 + ["optimize", "flush"]
     assert all(noted for _, noted in seen)
-    assert not note.exists()
+    assert not journal.exists()
     made.close()
 
 
-def test_a_write_that_fails_leaves_its_note(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = engine("edge", tmp_path)
     assert isinstance(made, EdgeEngine)
-    made.upsert([record(1), record(2)])
+    made.upsert([record(1), record(2), record(3)])
 
     class Full:
+        retrieve = made._shard.retrieve
+
         def update(self, operation: object) -> None:
             raise Exception("no space left")
 
     with monkeypatch.context() as patch:
         patch.setattr(made, "_shard", Full())
         with pytest.raises(UserError, match=r"cannot be written \(no space left\)"):
-            made.upsert([record(2, version=1)])
+            made.upsert([record(2, version=1), record(4)])
     assert EdgeEngine.is_interrupted(made.folder)
     made.repair()
     assert not EdgeEngine.is_interrupted(made.folder)
-    assert [video.video_id for video in made.fetch(["video 1", "video 2"])] == ["video 1"]
+    # what replaces an acknowledged version is written again, what is new was never acknowledged
+    found = made.fetch([f"video {number}" for number in range(1, 5)])
+    assert [video.video_id for video in found] == ["video 1", "video 2", "video 3"]
+    np.testing.assert_allclose(found[1].frames, record(2, version=1).frames, atol=1e-3)
+    assert found[1].payload == record(2, version=1).payload
     assert made.count({"group": "1"}) == 1
-    assert made._shard.info().payload_schema["facets"].points == 1  # the index is there again
+    assert made._shard.info().payload_schema["facets"].points == 3  # the index is there again
     made.close()
 
 
 def test_videos_of_an_interrupted_write_are_taken_out(tmp_path: Path) -> None:
     library(tmp_path, video("a"), video("b"), metadata="video_id,tags\na,x\nb,x\n").close()
-    (tmp_path / "library" / "engine" / NOTE).write_text('["b", "never written"]')
+    Journal(tmp_path / "library" / "engine").open(["b", "never written"])
     with Library.open(tmp_path / "library") as opened:
         assert [found.video_id for found in opened.videos()] == ["a"]
         assert opened.search("dog", where={"tags": "x"}).searched == 1
         assert opened.update(tmp_path / "features.hdf5").added == ["b"]
 
 
-@pytest.mark.parametrize("content", ["", "[", "3", '{"a": 1}', "[1]"])
-def test_a_damaged_note(tmp_path: Path, content: str) -> None:
+def test_a_damaged_journal(tmp_path: Path) -> None:
     library(tmp_path, video("a")).close()
-    (tmp_path / "library" / "engine" / NOTE).write_text(content)
-    with pytest.raises(UserError, match=r"interrupted\.json(:| is)"):
+    (tmp_path / "library" / "engine" / NAME).write_text("[")
+    with pytest.raises(UserError, match=r"interrupted\.npz is damaged"):
         Library.open(tmp_path / "library")

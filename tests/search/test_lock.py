@@ -1,12 +1,15 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from dreamprvr.errors import UserError
-from dreamprvr.search.lock import HOLDERS, LibraryLock, holders, is_running
+from dreamprvr.search import lock as lock_module
+from dreamprvr.search.lock import HOLDERS, WANTED, LibraryLock, holders, is_running, is_wanted
 
 
 def test_many_readers(tmp_path: Path) -> None:
@@ -32,6 +35,51 @@ def test_a_writer_is_alone(tmp_path: Path, held: bool, wanted: bool, message: st
     assert f"(process {os.getpid()})" in str(error.value)
     lock.release()
     LibraryLock(tmp_path, write=wanted).release()
+
+
+def give_way(folder: Path, lock: LibraryLock) -> None:
+    while not is_wanted(folder):
+        time.sleep(0.01)
+    lock.release()
+
+
+def test_a_writer_waits_for_readers_that_give_way(tmp_path: Path) -> None:
+    readers = [LibraryLock(tmp_path, write=False, gives_way=True) for _ in range(2)]
+    assert not is_wanted(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(give_way, tmp_path, reader) for reader in readers]
+        writer = LibraryLock(tmp_path, write=True)
+        for one in done:
+            one.result()
+    assert not is_wanted(tmp_path)
+    with pytest.raises(UserError, match="is being written"):
+        LibraryLock(tmp_path, write=False, gives_way=True)
+    writer.release()
+
+
+def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "PATIENCE", 0.2)
+    reader = LibraryLock(tmp_path, write=False, gives_way=True)
+    with pytest.raises(UserError, match="is in use"):
+        LibraryLock(tmp_path, write=True)
+    assert not is_wanted(tmp_path)
+    reader.release()
+
+
+def test_a_writer_does_not_wait_for_other_readers(tmp_path: Path) -> None:
+    readers = [LibraryLock(tmp_path, write=False, gives_way=bool(way)) for way in (0, 1)]
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(give_way, tmp_path, readers[1])
+        with pytest.raises(UserError, match="is in use"):
+            LibraryLock(tmp_path, write=True)
+        done.result()
+    readers[0].release()
+
+
+@pytest.mark.parametrize("note", ["", "x", str(10**30)])
+def test_a_writer_that_was_killed_wants_nothing(tmp_path: Path, note: str) -> None:
+    (tmp_path / WANTED).write_text(note)
+    assert not is_wanted(tmp_path)
 
 
 def test_notes_of_the_dead_are_forgotten(tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchRes
 VIDEO = LibraryVideo("pan", Path("/films/pan.mp4"), 75.0, {"title": "Pan", "tags": ["a", "b"]})
 MOMENTS = (Moment(61.0, 65.5, 63.0, 0.9), Moment(3.0, 5.0, 4.0, 0.5))
 HIT = Hit(1, VIDEO, 0.9, MOMENTS, Curve((0.0,), (75.0,), (0.9,)), (0.25,))
-RESULT = SearchResult("a pan", (HIT,), 0.0123, 1200)
+RESULT = SearchResult("a pan", (HIT,), 0.0123, 1200, 1200)
 
 
 def test_text():
     line, foot = as_text(RESULT).splitlines()
     assert line.split() == ["1", "0.900", "01:01-01:05", "Pan", "(also", "00:03-00:05)"]
     assert foot == "1,200 videos in 12 ms"
-    assert as_text(SearchResult("x", (), 0.1, 3)) == "nothing found among 3 videos"
+    near = SearchResult("a pan", (HIT,), 0.0123, 12_000, 1600)
+    assert as_text(near).splitlines()[1] == "12,000 videos (1,600 candidates) in 12 ms"
+    assert as_text(SearchResult("x", (), 0.1, 3, 3)) == "nothing found among 3 videos"
 
 
 def test_json():
@@ -23,6 +25,7 @@ def test_json():
         "query": "a pan",
         "seconds": 0.0123,
         "searched": 1200,
+        "scored": 1200,
         "hits": [
             {
                 "rank": 1, "video_id": "pan", "title": "Pan", "path": "/films/pan.mp4",

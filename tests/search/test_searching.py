@@ -8,6 +8,7 @@ from search.libraries import library, video
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.library import Library
+from dreamprvr.search.searching import CANDIDATES, EXACT, candidate_count
 
 
 def test_scores_and_curves_are_cosines(tmp_path: Path) -> None:
@@ -23,6 +24,9 @@ def test_scores_and_curves_are_cosines(tmp_path: Path) -> None:
 
 def test_k_threshold_moments_and_candidates(tmp_path: Path) -> None:
     with library(tmp_path, *(video(f"v{i}", dog=i, cat=i + 10) for i in range(8))) as made:
+        assert made.search("dog", k=2, candidates=4).scored == 4
+        assert made.search("dog", k=6, candidates=4).scored == 6
+        assert made.search("dog", candidates=9).scored == 8
         every = made.search("dog", k=100).hits
         assert len(every) == 8
         assert made.search("dog", k=3, candidates=8).hits == every[:3]
@@ -48,3 +52,19 @@ def test_bad_questions(tmp_path: Path, ask: Callable[[Library], Any], message: s
     made = library(tmp_path, video("a"), metadata="video_id,tags\na,x")
     with made, pytest.raises(UserError, match=message):
         ask(made)
+
+
+def test_large_libraries_are_searched_by_candidates() -> None:
+    assert candidate_count(None, EXACT) is None
+    assert candidate_count(None, EXACT + 1) == CANDIDATES
+    assert candidate_count("all", 10**9) is None
+    assert candidate_count(7, 3) == 7
+
+
+def test_a_library_that_counts_as_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with library(tmp_path, *(video(f"v{i}", dog=i) for i in range(8))) as made:
+        assert made.search("dog").scored == 8
+        monkeypatch.setattr("dreamprvr.search.searching.EXACT", 7)
+        monkeypatch.setattr("dreamprvr.search.searching.CANDIDATES", 3)
+        assert made.search("dog", k=2).scored == 3
+        assert made.search("dog", k=2, candidates="all").scored == 8

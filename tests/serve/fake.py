@@ -32,6 +32,7 @@ class FakeLibrary:
         self.delay = delay
         self.calls: list[dict[str, Any]] = []
         self.is_closed = False
+        self.wanted = False
         self._inside = threading.Lock()
 
     def search(
@@ -45,7 +46,7 @@ class FakeLibrary:
             videos = self.videos(where)
             hits = [self._hit(rank, video) for rank, video in enumerate(videos, start=1)]
             kept = [hit for hit in hits if threshold is None or hit.score >= threshold]
-            return SearchResult(text, tuple(kept[:k]), self.delay, len(videos))
+            return SearchResult(text, tuple(kept[:k]), self.delay, len(videos), len(videos))
         finally:
             self._inside.release()
 
@@ -68,6 +69,9 @@ class FakeLibrary:
             name: sorted({v.metadata[name] for v in self.held if name in v.metadata}, key=str)
             for name in names
         }
+
+    def is_wanted(self) -> bool:
+        return self.wanted
 
     def close(self) -> None:
         self.is_closed = True

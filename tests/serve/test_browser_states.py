@@ -12,6 +12,7 @@ from serve.browsing import Server, chromium, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
+from dreamprvr.search.lock import WANTED
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
@@ -70,6 +71,33 @@ def test_while_it_is_indexed(
         page.wait_for_selector("text=another process writes this library")
         free.set()
         page.wait_for_selector(".hit")
+
+
+def test_while_it_is_indexed_again(
+    page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results stay, a line says why searching waits, and a search waits for its answer."""
+    monkeypatch.setattr(app_module, "_RETRY", 0.05)
+    with Server(create_app(keeper_of(library, tmp_path), tmp_path / "cache")) as server:
+        page.goto(f"{server.address}/?q=red")
+        page.wait_for_selector(".hit")
+        progress = {"done": 3, "total": 40, "video": "a__b", "pid": os.getpid()}
+        (tmp_path / "progress.json").write_text(json.dumps(progress))
+        (tmp_path / WANTED).write_text(str(os.getpid()))
+        library.wanted = True
+        page.wait_for_selector("#writing:not([hidden])")
+        line = page.locator("#writing").inner_text()
+        assert line == "Indexing 3 of 40: searches wait until it is done"
+        assert page.locator(".hit").count() == len(library.held)
+        page.fill("#query", "blue")
+        page.press("#query", "Enter")
+        page.wait_for_selector(".indexing >> text=Indexing 3 of 40")
+        library.wanted = False
+        for name in ("progress.json", WANTED):
+            (tmp_path / name).unlink()
+        page.wait_for_selector(".hit")
+        assert page.title() == "blue · DreamPRVR"
+        page.wait_for_selector("#writing", state="hidden")
 
 
 def test_the_server_goes_and_comes_back(page: Any, library: FakeLibrary, tmp_path: Path) -> None:

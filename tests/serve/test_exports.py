@@ -25,7 +25,7 @@ def rows(result: SearchResult) -> list[dict[str, str]]:
 
 def test_a_row_a_moment() -> None:
     hits = (hit(1, title='Größe, "x"\nnew', tag=["a", "b"]), hit(2, year=2021))
-    table = rows(SearchResult("words", hits, 0.1, 2))
+    table = rows(SearchResult("words", hits, 0.1, 2, 2))
     assert [(row["rank"], row["moment"]) for row in table] == [
         ("1", "1"),
         ("1", "2"),
@@ -58,7 +58,7 @@ def test_a_row_a_moment() -> None:
 def test_formulas_stay_text(text: str) -> None:
     assert harmless(text) == f"'{text}"
     metadata = {"title": text, "tag": text, text: "x"}
-    for row in rows(SearchResult("q", (hit(1, **metadata),), 0.1, 1)):
+    for row in rows(SearchResult("q", (hit(1, **metadata),), 0.1, 1, 1)):
         assert row["title"] == row["tag"] == f"'{text}"
         assert f"'{text}" in row
 
@@ -81,7 +81,7 @@ def test_cues() -> None:
 
 
 def test_an_archive_has_a_file_a_video() -> None:
-    result = SearchResult("q", (hit(1, title="../x"), hit(2)), 0.1, 2)
+    result = SearchResult("q", (hit(1, title="../x"), hit(2)), 0.1, 2, 2)
     data = results_zip(result)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.namelist() == ["001 x.vtt", "002 v2.vtt"]

@@ -8,10 +8,12 @@ import pytest
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
+from dreamprvr.search.lock import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import keeper as keeper_module
-from dreamprvr.serve.keeper import Keeper, Progress, is_running
+from dreamprvr.serve.keeper import Keeper, Progress
 from dreamprvr.serve.queries import SearchRequest
+from dreamprvr.serve.replies import Refusal
 
 REQUEST = SearchRequest("red", 10, None, ())
 
@@ -45,6 +47,31 @@ def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
     assert keeper.contents.columns == {"tag": ("a", "b")}
     keeper.close()
     assert small.is_closed
+
+
+def test_it_gives_way_to_a_writer_and_comes_back(small: FakeLibrary, tmp_path: Path) -> None:
+    keeper = keeper_of(small, tmp_path)
+    keeper.tend()
+    keeper.search(REQUEST)
+    keeper.tend()
+    assert keeper.contents is not None
+    small.wanted = True
+    (tmp_path / WANTED).write_text(str(os.getpid()))
+    keeper.tend()
+    assert small.is_closed
+    assert keeper.contents is None
+    assert keeper.message == "another process is about to write the library"
+    for ask in (lambda: keeper.search(REQUEST), lambda: keeper.video("v1")):
+        with pytest.raises(Refusal, match="the library is not open now") as refusal:
+            ask()
+        assert refusal.value.status == 503
+    assert keeper.known("v1") == small.held[1]  # it may be playing
+    small.wanted = False
+    (tmp_path / WANTED).unlink()
+    keeper.tend()
+    assert keeper.contents is not None
+    keeper.search(REQUEST)
+    assert len(small.calls) == 2  # not from memory: the library is another now
 
 
 def test_progress(tmp_path: Path) -> None:
@@ -102,8 +129,3 @@ def test_videos(small: FakeLibrary, tmp_path: Path) -> None:
     assert keeper.known("v1") == small.held[1]
     assert keeper.video("nothing") is None
     assert keeper.known("nothing") is None
-
-
-def test_processes() -> None:
-    assert is_running(os.getpid())
-    assert not is_running(10**30)

@@ -37,7 +37,7 @@ def test_a_result() -> None:
     hit = Hit(
         1, LibraryVideo("v", None, math.nan, {}), 0.7, (moment,), Curve((0.0,), (9.0,), (0.5,)), ()
     )
-    data = result_json(SearchResult("words", (hit,), 0.01, 40))
+    data = result_json(SearchResult("words", (hit,), 0.01, 40, 40))
     json.dumps(data, allow_nan=False)
     found = data["hits"][0]
     assert found["moments"][0]["label"] == "01:01–01:15"

@@ -1,5 +1,6 @@
 """The page over a library of `dreamprvr.search`, not the fake of the other tests."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from search.libraries import library, video
 from starlette.testclient import TestClient
 
 from dreamprvr.search.library import Library
+from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.server import _open_library
@@ -62,3 +64,22 @@ def test_a_library_that_is_being_written(folder: Path, tmp_path: Path) -> None:
     assert "\n" not in keeper.message
     assert keeper.try_open()
     keeper.close()
+
+
+def test_an_open_page_lets_a_writer_in(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "_RETRY", 0.05)
+    keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+
+        def wait(videos: int) -> None:
+            while client.get("/api/library").json().get("videos") != videos:
+                time.sleep(0.01)
+
+        wait(3)
+        assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 3
+        with Library.open(folder) as writer:
+            assert writer.delete(["c"]) == ["c"]
+        wait(2)
+        assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 2

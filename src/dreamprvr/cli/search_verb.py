@@ -1,8 +1,12 @@
 """search: one query on a library."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dreamprvr.cli.verb_parser import VerbParser
+
+if TYPE_CHECKING:
+    from dreamprvr.search.searching import Candidates
 
 
 def search_library(arguments: list[str]) -> int:
@@ -32,8 +36,13 @@ def _parser() -> VerbParser:
         "again allows another value.")  # fmt: skip
     add("--moments", type=int, default=3, help="Moments of a video, at most [3].")
     add("--threshold", type=float, help="Smallest score of a video.")
-    add("--candidates", type=int,
-        help="Videos that are scored exactly, found by an index [all].")  # fmt: skip
+    add("--candidates", type=_count_or_all, metavar="N|all",
+        help="Videos that are scored exactly, found by an index; `all` asks no index "
+        "[all, or 1600 of more than 2000].")  # fmt: skip
     add("--json", action="store_true", help="Print JSON.")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto [auto].")
     return parser
+
+
+def _count_or_all(value: str) -> "Candidates":
+    return "all" if value == "all" else int(value)

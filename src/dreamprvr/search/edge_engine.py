@@ -1,26 +1,23 @@
 """Qdrant's engine inside this process, over a folder.
 
 It runs without a write-ahead log: that log's lock would keep a second process from reading, and
-every vector would be written twice. Instead `flush` ends each write, and what it touches is named
-in `interrupted.json` until then. A process that is killed may leave just those videos half
-replaced (vectors of the new, payload of the old), and the index of facets behind the payloads, so
-`repair` removes the former and builds the latter again before anybody searches.
+every vector would be written twice. Instead `flush` ends each write, and the journal says until
+then what it touches. A process that is killed may leave just those videos half written (vectors of
+the new version, payload of the old), and the index of facets behind the payloads, so `repair` does
+both again before anybody searches.
 The caller locks the folder: many readers, or one writer.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_modules.disk import sync
-from data_modules.jsonfiles import load_json
-from dreamprvr.atomic import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
+from dreamprvr.search.journal import Journal
 from dreamprvr.search.layout import (
     EFFORT,
     FACETS,
@@ -35,7 +32,6 @@ from dreamprvr.search.layout import (
     record_of,
 )
 
-NOTE = "interrupted.json"
 PAGE = 1000  # payloads read at once
 
 
@@ -51,6 +47,7 @@ class EdgeEngine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._journal = Journal(folder)
         try:
             self._shard = edge.EdgeShard.load(str(folder))
         except Exception as error:  # the package raises this class alone
@@ -71,33 +68,30 @@ class EdgeEngine:
     @staticmethod
     def is_interrupted(folder: Path) -> bool:
         """Whether a writer was killed; `repair` comes before searching."""
-        return (folder / NOTE).exists()
+        return Journal(folder).is_open()
 
     def repair(self) -> None:
         """Mend what a killed writer may have left: half written videos, a stale index of facets."""
-        note = self.folder / NOTE
-        if note.exists():
-            ids = load_json(note)
-            if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-                raise UserError(f"{note} is damaged: index into a new folder")
-            if ids:
-                self._shard.update(edge.UpdateOperation.delete_points(_points(ids)))
-            self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
-            _index_facets(self._shard)
-            self._shard.flush()
-            note.unlink()
+        if not self._journal.is_open():
+            return
+        videos, records = self._journal.read()
+        if videos:
+            self._shard.update(edge.UpdateOperation.delete_points(_points(videos)))
+        if records:
+            self._shard.update(_upsert(records))
+        self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
+        _index_facets(self._shard)
+        self._shard.flush()
+        self._journal.close()
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Add or replace videos."""
-        points = [
-            edge.Point(
-                point_id(record.video_id), point_vectors(record),
-                point_payload(record.video_id, record.payload),
-            )
-            for record in records
-        ]  # fmt: skip
-        with self._writing([record.video_id for record in records]):
-            self._shard.update(edge.UpdateOperation.upsert_points(points))
+        ids = [record.video_id for record in records]
+        held = self._shard.retrieve(_points(ids), with_payload=False, with_vector=False)
+        replaced = {str(point.id) for point in held}
+        old = [record for record in records if point_id(record.video_id) in replaced]
+        with self._writing(ids, old):
+            self._shard.update(_upsert(records))
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace payloads; a reader sees the old one or the new one, never a mixture."""
@@ -115,12 +109,9 @@ class EdgeEngine:
             self._shard.update(edge.UpdateOperation.delete_points(_points(video_ids)))
 
     @contextmanager
-    def _writing(self, video_ids: Sequence[str]) -> Iterator[None]:
-        """Note which videos a block replaces, and forget it once all is on the disk."""
-        note = self.folder / NOTE
-        with atomic_path(note) as partial:
-            partial.write_text(json.dumps(list(video_ids)), encoding="utf-8")
-            sync(partial)
+    def _writing(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> Iterator[None]:
+        """Write down what a block does, and forget it once all is on the disk."""
+        self._journal.open(video_ids, records)
         try:
             yield
             self._shard.flush()
@@ -129,7 +120,7 @@ class EdgeEngine:
                 f"{self.folder} cannot be written ({_reason(error)}); what was done before is "
                 "kept: mend that and index again"
             ) from None
-        note.unlink()
+        self._journal.close()
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """The best videos by exact score, among all or among candidates."""
@@ -189,6 +180,17 @@ class EdgeEngine:
 
 def _index_facets(shard: edge.EdgeShard) -> None:
     shard.update(edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword))
+
+
+def _upsert(records: Sequence[Record]) -> Any:
+    points = [
+        edge.Point(
+            point_id(record.video_id), point_vectors(record),
+            point_payload(record.video_id, record.payload),
+        )
+        for record in records
+    ]  # fmt: skip
+    return edge.UpdateOperation.upsert_points(points)
 
 
 def _points(video_ids: Sequence[str]) -> list[Any]:

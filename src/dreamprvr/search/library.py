@@ -23,13 +23,14 @@ from dreamprvr.search.engine import Engine
 from dreamprvr.search.filters import check_columns, matches
 from dreamprvr.search.indexing import Indexer, UpdateReport, described
 from dreamprvr.search.layout import values
+from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.manifest import Manifest, read_manifest
 from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.progress import ProgressFile, Report
 from dreamprvr.search.results import LibraryVideo, SearchResult
-from dreamprvr.search.searching import Searcher
+from dreamprvr.search.searching import Candidates, Searcher
 from dreamprvr.search.session import Session
 
 StrPath = str | os.PathLike[str]
@@ -39,23 +40,31 @@ class Library:
     """An open library; `Library.open` and `Library.create` make one.
 
     Several processes may search at once. A method that writes keeps all others out while it runs,
-    and is refused if any other process has the library open. Threads may search in parallel, but
-    not while another thread writes.
+    and is refused if any other process has the library open and does not give way. Threads may
+    search in parallel, but not while another thread writes.
 
     Args:
         path: folder of the library.
         device: where the model and the encoder run.
         rule: what a moment is.
+        gives_way: for a program that keeps the library open for long: writers wait a while for it
+            to close the library, which it must do when `is_wanted`.
 
     Raises:
         UserError: there is no library, it is damaged, or another process writes it.
     """
 
-    def __init__(self, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> None:
+    def __init__(
+        self,
+        path: StrPath,
+        device: str = "auto",
+        rule: MomentRule | None = None,
+        gives_way: bool = False,
+    ) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
-        self._session = Session(self.path, self.manifest)
+        self._session = Session(self.path, self.manifest, gives_way)
         try:
             self._model = LibraryModel(self.path, self.manifest, device)
         except BaseException:
@@ -64,9 +73,15 @@ class Library:
         self._rule = rule
 
     @classmethod
-    def open(cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> "Library":
+    def open(
+        cls,
+        path: StrPath,
+        device: str = "auto",
+        rule: MomentRule | None = None,
+        gives_way: bool = False,
+    ) -> "Library":
         """The same as the constructor."""
-        return cls(path, device, rule)
+        return cls(path, device, rule, gives_way)
 
     @classmethod
     def create(
@@ -106,6 +121,13 @@ class Library:
         """Let go of files and locks; again is harmless."""
         self._session.close()
 
+    def is_wanted(self) -> bool:
+        """Whether another process waits to write; it is let in by closing a library that gives way.
+
+        Once it is done, the library can be opened again.
+        """
+        return is_wanted(self.path)
+
     # Searching
 
     def search(
@@ -115,7 +137,7 @@ class Library:
         where: Mapping[str, Any] | None = None,
         moments: int = 3,
         threshold: float | None = None,
-        candidates: int | None = None,
+        candidates: Candidates = None,
     ) -> SearchResult:
         """The best videos for a sentence, and the moments in them.
 
@@ -125,7 +147,8 @@ class Library:
             where: metadata column to a value, or to a list of values that are allowed.
             moments: wanted of each video, at most.
             threshold: smallest score of a video that is given.
-            candidates: videos that are scored exactly, found by their segments; None scores all.
+            candidates: videos that are scored exactly, found by their segments; "all" scores every
+                video, and None does so unless there are more than `searching.EXACT`.
 
         Raises:
             UserError: the query is empty, or there is no such column.

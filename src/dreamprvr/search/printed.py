@@ -1,9 +1,9 @@
 """Results as text for people and as JSON for programs.
 
-The JSON of a search is one object: `query`, `seconds`, `searched`, and `hits`, best first. A hit
-has `rank`, `video_id`, `title`, `path` (null if unknown), `duration`, `score`, `metadata`,
-`registers` (a list of cosines, empty if untrained) and `moments`, best first, each with `start`,
-`end`, `peak` and `score`. All times are seconds.
+The JSON of a search is one object: `query`, `seconds`, `searched` and `scored` (numbers of videos,
+see `SearchResult`), and `hits`, best first. A hit has `rank`, `video_id`, `title`, `path` (null if
+unknown), `duration`, `score`, `metadata`, `registers` (a list of cosines, empty if untrained) and
+`moments`, best first, each with `start`, `end`, `peak` and `score`. All times are seconds.
 """
 
 import json
@@ -19,6 +19,7 @@ def as_json(result: SearchResult) -> str:
         "query": result.query,
         "seconds": result.seconds,
         "searched": result.searched,
+        "scored": result.scored,
         "hits": [_hit(hit) for hit in result.hits],
     }
     return json.dumps(content, indent=2)
@@ -33,7 +34,8 @@ def as_text(result: SearchResult) -> str:
         best, *others = hit.moments
         also = f"  (also {', '.join(map(_span, others))})" if others else ""
         lines.append(f"{hit.rank:3}  {hit.score:.3f}  {_span(best)}  {hit.video.title}{also}")
-    lines.append(f"{result.searched:,} videos in {1000 * result.seconds:.0f} ms")
+    near = "" if result.scored == result.searched else f" ({result.scored:,} candidates)"
+    lines.append(f"{result.searched:,} videos{near} in {1000 * result.seconds:.0f} ms")
     return "\n".join(lines)
 
 

@@ -88,12 +88,14 @@ class SearchResult:
         hits: best first.
         seconds: the search took.
         searched: videos that the library holds and the filter leaves.
+        scored: those of them that were scored exactly; the others were no candidates.
     """
 
     query: str
     hits: tuple[Hit, ...]
     seconds: float
     searched: int
+    scored: int
 
 
 def clock(seconds: float) -> str:

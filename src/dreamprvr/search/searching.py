@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.catalogue import library_video, timeline_of
@@ -11,6 +11,10 @@ from dreamprvr.search.engine import Engine, EngineQuery, Record
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule, find_moments
 from dreamprvr.search.results import Hit, SearchResult
+
+EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
+CANDIDATES = 1600  # of more videos than that
+Candidates = int | Literal["all"] | None
 
 
 class Searcher:
@@ -33,28 +37,28 @@ class Searcher:
         where: Mapping[str, Any],
         moments: int,
         threshold: float | None,
-        candidates: int | None,
+        candidates: Candidates,
     ) -> SearchResult:
         """See `Library.search`."""
         for name, value in (("k", k), ("moments", moments), ("candidates", candidates)):
-            if value is not None and value < 1:
+            if isinstance(value, int) and value < 1:
                 raise UserError(f"{name} is {value}; at least 1")
         if not text.strip():
             raise UserError("the query is empty: say what happens in the video")
         begin = time.perf_counter()
         model = self.library_model.model
         query = model.encode_query(self.library_model.encoder(), text)
-        asked = EngineQuery(
-            query, model.clip_weight, model.frame_weight, k, where, candidates
-        )  # fmt: skip
+        searched = self.engine.count(where)
+        few = candidate_count(candidates, searched)
+        asked = EngineQuery(query, model.clip_weight, model.frame_weight, k, where, few)
         scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
         kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
         hits = tuple(
             self._hit(rank, record, scores[record.video_id], query, moments)
             for rank, record in enumerate(self.engine.fetch(kept), 1)
         )
-        searched = self.engine.count(where)
-        return SearchResult(text, hits, time.perf_counter() - begin, searched)
+        scored = searched if few is None else min(searched, max(few, k))
+        return SearchResult(text, hits, time.perf_counter() - begin, searched, scored)
 
     def _hit(self, rank: int, record: Record, score: float, query: Any, moments: int) -> Hit:
         model = self.library_model.model
@@ -65,3 +69,10 @@ class Searcher:
             find_moments(curve, moments, self.rule), curve,
             register_cosines(record, query, model.registers),
         )  # fmt: skip
+
+
+def candidate_count(candidates: Candidates, videos: int) -> int | None:
+    """How many of the videos are scored exactly; None for all of them."""
+    if candidates is None:
+        return None if videos <= EXACT else CANDIDATES
+    return None if candidates == "all" else candidates

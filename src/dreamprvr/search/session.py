@@ -17,13 +17,14 @@ class Session:
     Args:
         folder: of the library.
         manifest: of the library.
+        gives_way: see `LibraryLock`.
 
     Raises:
         UserError: the engine is damaged, or another process writes the library.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: Manifest, gives_way: bool = False) -> None:
+        self.folder, self.manifest, self.gives_way = folder, manifest, gives_way
         self._lock: LibraryLock | None = None
         self._engine: Engine | None = None
         self._open()
@@ -72,7 +73,7 @@ class Session:
 
     def _reading_lock(self) -> LibraryLock:
         while True:
-            lock = LibraryLock(self.folder, write=False)
+            lock = LibraryLock(self.folder, write=False, gives_way=self.gives_way)
             if not is_interrupted(self.folder, self.manifest):
                 return lock
             lock.release()

@@ -17,14 +17,14 @@ from dreamprvr.serve.exports import results_csv, results_zip
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.pages import Pages
 from dreamprvr.serve.queries import read_request
-from dreamprvr.serve.replies import Refusal, refused
+from dreamprvr.serve.replies import Refusal, closed_for_now, refused
 from dreamprvr.serve.security import LOCAL_HOSTS, Guard
 from dreamprvr.serve.video_routes import VideoRoutes
 from dreamprvr.serve.wire import result_json
 from dreamprvr.serve.workers import Workers
 
 WAITING_SEARCHES = 256
-_RETRY = 1.0  # seconds between attempts to open the library
+_RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 _SHOWN_VALUES = 200  # of a column; one with more is no use as a list to choose from
 
 
@@ -43,8 +43,8 @@ class Page:
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Open the library when it is free, and let go of it at the end."""
-        opening = asyncio.create_task(self._open())
+        """Keep the library open while nobody writes it, and let go of it at the end."""
+        opening = asyncio.create_task(self._keep_open())
         yield
         opening.cancel()
         with suppress(asyncio.CancelledError):
@@ -53,9 +53,11 @@ class Page:
         await self.searches.run(self.keeper.close)
         self.searches.close()
 
-    async def _open(self) -> None:
+    async def _keep_open(self) -> None:
         try:
-            while not await self.searches.run(self.keeper.try_open):
+            while True:
+                with suppress(Refusal):  # too many searches wait; they end
+                    await self.searches.run(self.keeper.tend)
                 await asyncio.sleep(_RETRY)
         except Exception as error:  # a bug: the page says so, the terminal says more
             self.keeper.message = f"{type(error).__name__}: {error}"
@@ -107,8 +109,7 @@ class Page:
         """
         contents = self.keeper.contents
         if contents is None:
-            line = "the library is not open yet; try again in a moment"
-            raise Refusal(503, line, {"Retry-After": "2"})
+            raise closed_for_now()
         wanted = read_request(request.query_params, contents.columns)
         return await self.searches.run(self.keeper.search, wanted)
 

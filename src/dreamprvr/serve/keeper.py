@@ -1,7 +1,6 @@
 """Holds the library: opens it, waits while another process writes it, remembers answers."""
 
 import json
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dreamprvr.errors import UserError
+from dreamprvr.search.lock import is_running, is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.queries import SearchRequest
+from dreamprvr.serve.replies import closed_for_now
 
 _ANSWERS = 32
 _VIDEOS = 4096
@@ -46,6 +47,10 @@ class SearchLibrary(Protocol):
         """Metadata columns and their values."""
         ...
 
+    def is_wanted(self) -> bool:
+        """Whether another process waits to write, so that `close` should be called."""
+        ...
+
     def close(self) -> None:
         """Let go of files and locks."""
         ...
@@ -70,7 +75,7 @@ class Contents:
 
 
 class Keeper:
-    """The library of the page, once it is free.
+    """The library of the page, whenever no other process writes it.
 
     All methods that touch the library are called on one thread, that of the searches.
 
@@ -89,10 +94,19 @@ class Keeper:
         self._videos: OrderedDict[str, tuple[float, LibraryVideo]] = OrderedDict()
         self._lock = threading.Lock()  # `known` is called on every thread
 
+    def tend(self) -> None:
+        """Let go of the library if another process wants to write it; else have it open."""
+        if self._library is not None and self._library.is_wanted():
+            self.close()
+        self.try_open()
+
     def try_open(self) -> bool:
         """Open the library unless it is open; `message` says why it cannot be."""
         if self._library is not None:
             return True
+        if is_wanted(self.folder):
+            self.message = "another process is about to write the library"
+            return False
         try:
             library = self._opener(self.folder)
         except UserError as error:
@@ -127,8 +141,7 @@ class Keeper:
         """Answer a query, from memory if it was asked a moment ago."""
         held = self._answers.get(request)
         if held is None or time.monotonic() - held[0] > _FRESH:
-            assert self._library is not None
-            result = self._library.search(
+            result = self._opened().search(
                 request.text, k=request.k, where=request.filters(), moments=request.moments,
                 threshold=request.threshold,
             )  # fmt: skip
@@ -139,37 +152,35 @@ class Keeper:
                 _remember(self._videos, hit.video.video_id, (held[0], hit.video), _VIDEOS)
         return held[1]
 
+    def _opened(self) -> SearchLibrary:
+        if self._library is None:
+            raise closed_for_now()
+        return self._library
+
     def known(self, video_id: str) -> LibraryVideo | None:
         """A video that was looked up or found a moment ago."""
         with self._lock:
             held = self._videos.get(video_id)
-        return held[1] if held and time.monotonic() - held[0] <= _FRESH else None
+        if held is None:
+            return None
+        closed = self._library is None  # then nothing newer can be had
+        return held[1] if closed or time.monotonic() - held[0] <= _FRESH else None
 
     def video(self, video_id: str) -> LibraryVideo | None:
         """A video as the library has it now, or None."""
-        assert self._library is not None
-        video = self._library.video(video_id)
+        video = self._opened().video(video_id)
         if video is not None:
             with self._lock:
                 _remember(self._videos, video_id, (time.monotonic(), video), _VIDEOS)
         return video
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Let go of the library and of its answers, not of where videos are: one may be playing."""
         library, self._library = self._library, None
+        self.contents = None
+        self._answers.clear()
         if library is not None:
             library.close()
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is a process of this number."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
 
 
 def _remember(store: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:

@@ -26,6 +26,11 @@ def busy(what: str) -> Refusal:
     return Refusal(503, f"too many {what} at once; try again in a second", {"Retry-After": "1"})
 
 
+def closed_for_now() -> Refusal:
+    """The refusal while another process writes the library; `/api/library` tells how far it is."""
+    return Refusal(503, "the library is not open now; try again in a moment")
+
+
 def refused(refusal: Refusal) -> JSONResponse:
     """The response of a refusal: `{"error": "..."}`."""
     return JSONResponse({"error": refusal.line}, refusal.status, refusal.headers)

@@ -65,7 +65,7 @@ def default_cache() -> Path:
 def _open_library(path: Path, device: str) -> SearchLibrary:
     from dreamprvr.search.library import Library
 
-    return Library.open(path, device=device)
+    return Library.open(path, device=device, gives_way=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ from dreamprvr.serve.media import file_response
 from dreamprvr.serve.moment_clips import clip_name, moment_clip, read_second, read_span, safe_name
 from dreamprvr.serve.previews import Previews
 from dreamprvr.serve.queries import read_request
-from dreamprvr.serve.replies import Refusal
+from dreamprvr.serve.replies import Refusal, closed_for_now
 from dreamprvr.serve.thumbnails import thumbnail
 from dreamprvr.serve.wire import video_id_of, video_json
 from dreamprvr.serve.workers import Workers
@@ -110,7 +110,8 @@ class VideoRoutes:
         """The moments of a video that a search found."""
         video = await self._video(key)
         contents = self.keeper.contents
-        assert contents is not None  # or `_video` had refused
+        if contents is None:
+            raise closed_for_now()
         wanted = read_request(request.query_params, contents.columns)
         result = await self.searches.run(self.keeper.search, wanted)
         for hit in result.hits:
@@ -121,9 +122,6 @@ class VideoRoutes:
         raise Refusal(404, "that search does not find this video")
 
     async def _video(self, key: str) -> LibraryVideo:
-        if self.keeper.contents is None:
-            line = "the library is not open yet; try again in a moment"
-            raise Refusal(503, line, {"Retry-After": "2"})
         video_id = video_id_of(key)
         video = None
         if video_id is not None:

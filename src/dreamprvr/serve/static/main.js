@@ -1,7 +1,7 @@
 // Joins the parts: the address says what to search, the answer becomes results.
 
 import * as address from "./address.js";
-import { Gone, about, library, search } from "./api.js";
+import { Gone, about, search } from "./api.js";
 import { announce, byId, show } from "./dom.js";
 import * as filters from "./filters.js";
 import { counted } from "./format.js";
@@ -9,9 +9,9 @@ import { listen } from "./keys.js";
 import * as notices from "./notices.js";
 import { Player } from "./player.js";
 import { resultItem } from "./result.js";
+import { isClosed, ready, watch } from "./watch.js";
 
 const [query, hits, summary] = ["query", "hits", "summary"].map(byId);
-const POLL = 1000; // milliseconds
 let running = null; // the search that is under way
 let asked = null; // the search whose results are shown
 
@@ -72,11 +72,11 @@ async function run(request) {
     display(result, request);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error instanceof Gone) await wait();
-    if (!signal.aborted) {
-      if (error instanceof Gone) run(request);
-      else notices.wrong(error.message, () => run(request));
-    }
+    const isLater = error instanceof Gone || await isClosed(error);
+    if (isLater) await ready();
+    if (signal.aborted) return;
+    if (isLater) run(request);
+    else notices.wrong(error.message, () => run(request));
     return;
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
@@ -147,33 +147,6 @@ async function start() {
   else if (!query.value.trim()) notices.welcome(state);
 }
 
-/** Wait until the server answers. */
-async function wait() {
-  for (;;) {
-    try {
-      const state = await library();
-      notices.offline(false);
-      return state;
-    } catch (error) {
-      if (!(error instanceof Gone)) throw error;
-      notices.offline(true);
-      await new Promise((done) => setTimeout(done, 2 * POLL));
-    }
-  }
-}
-
-/** Wait until the library is open, showing why it is not. */
-async function ready() {
-  for (;;) {
-    const state = await wait();
-    byId("library-name").textContent = state.name;
-    if (state.state === "ready") return state;
-    if (state.state === "indexing") notices.indexing(state);
-    else notices.opening(state.message);
-    await new Promise((done) => setTimeout(done, POLL));
-  }
-}
-
 byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
@@ -193,5 +166,12 @@ notices.none();
 filters.offer(columns);
 restore();
 if (!query.value) query.focus();
-// an empty answer from a server that is gone is noticed before the next search
-setInterval(() => document.hidden || wait(), 15 * POLL);
+watch({
+  hasResults: () => hits.children.length > 0,
+  changed(state) {
+    filters.offer(state.columns);
+    if (hits.children.length) return;
+    if (query.value.trim()) run(wanted());
+    else start();
+  },
+});

@@ -24,11 +24,10 @@ export function welcome({ videos, seconds }) {
 
 export function empty(name) {
   card("empty", "This library holds no videos yet",
-    el("p", {}, "End the server (Ctrl-C), as it keeps the library from being written; then "
-      + "extract features from a folder of videos, index them, and come back:"),
+    el("p", {}, "Extract features from a folder of videos and index them; this page shows them "
+      + "as soon as that is done:"),
     el("pre", {}, [
       "lightning extract VIDEOS -o features.hdf5", `lightning index features.hdf5 -o ${name}`,
-      `lightning serve ${name}`,
     ].join("\n")));
 }
 
@@ -54,9 +53,12 @@ export function wrong(line, again) {
     el("button", { type: "button", click: again }, "Try again"));
 }
 
+const howFar = (done, total) =>
+  `Indexing ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+
 export function indexing({ done, total, video }) {
   const old = notice().querySelector("progress");
-  const words = `Indexing ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+  const words = howFar(done, total);
   if (old) { // moved, not drawn anew: a screen reader stays where it is
     [old.max, old.value] = [Math.max(total, 1), done];
     notice().querySelector("h1").textContent = words;
@@ -81,10 +83,19 @@ export function opening(message) {
 
 /** A line at the top that stays until the server is back. */
 export function offline(isOffline) {
-  const banner = byId("offline");
-  if (banner.hidden === !isOffline) return;
-  banner.hidden = !isOffline;
-  banner.textContent = isOffline
-    ? "The server does not answer. Is `lightning serve` still running? Trying again…" : "";
-  if (!isOffline) announce("The server is back");
+  const line = "The server does not answer. Is `lightning serve` still running? Trying again…";
+  banner("offline", isOffline && line, "The server is back");
+}
+
+/** A line at the top while another process writes the library, above results that stay. */
+export function writing(state) {
+  const what = state?.total ? howFar(state.done, state.total) : "Another process writes this library";
+  banner("writing", state && `${what}: searches wait until it is done`, "It can be searched again");
+}
+
+function banner(id, line, over) {
+  const place = byId(id);
+  if (!line && !place.hidden) announce(over);
+  place.hidden = !line;
+  if (place.textContent !== (line || "")) place.textContent = line || "";
 }

@@ -1,0 +1,85 @@
+"""What a writer is about to do to a library, written down first so that a kill loses nothing.
+
+`interrupted.npz` lies in the engine's folder while something is written. It names the videos that
+may be half written then, and holds those whole that replace older versions: their old version is
+acknowledged, so taking the half written one out would lose it.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_modules.disk import sync
+from dreamprvr.atomic import atomic_path
+from dreamprvr.errors import UserError
+from dreamprvr.search.engine import Record
+
+NAME = "interrupted.npz"
+_VECTORS = ("clips", "frames", "segments", "registers")
+
+
+class Interrupted(NamedTuple):
+    """What a killed writer was doing.
+
+    Args:
+        video_ids: of all videos that it wrote or removed.
+        records: those of them to write again; the others are to be removed.
+    """
+
+    video_ids: list[str]
+    records: list[Record]
+
+
+class Journal:
+    """The journal of a folder.
+
+    Args:
+        folder: of the engine.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def is_open(self) -> bool:
+        """Whether a writer is at work, or was killed at it."""
+        return self.path.exists()
+
+    def open(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> None:
+        """Write down, on the disk, what is about to be done; see `Interrupted`."""
+        payloads = [{"video_id": record.video_id, "payload": record.payload} for record in records]
+        note = json.dumps({"video_ids": list(video_ids), "records": payloads})
+        arrays: dict[str, Any] = {"note": np.frombuffer(note.encode(), np.uint8)}
+        for number, record in enumerate(records):
+            arrays |= {f"{name}_{number}": getattr(record, name) for name in _VECTORS}
+        with atomic_path(self.path) as partial:
+            with partial.open("wb") as file:
+                np.savez(file, **arrays)
+            sync(partial)
+
+    def read(self) -> Interrupted:
+        """What was written down.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                note = json.loads(arrays["note"].tobytes())
+                records = [
+                    Record(
+                        str(held["video_id"]), *(arrays[f"{name}_{number}"] for name in _VECTORS),
+                        payload=dict(held["payload"]),
+                    )
+                    for number, held in enumerate(note["records"])
+                ]  # fmt: skip
+                return Interrupted([str(name) for name in note["video_ids"]], records)
+        except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile):
+            raise UserError(f"{self.path} is damaged: index into a new folder") from None
+
+    def close(self) -> None:
+        """All of it is on the disk."""
+        self.path.unlink()

@@ -1,0 +1,59 @@
+// Whether the server and its library are there: another process may write the library meanwhile.
+
+import { Gone, library } from "./api.js";
+import { byId } from "./dom.js";
+import * as notices from "./notices.js";
+
+const POLL = 1000; // milliseconds
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+/** Wait until the server answers. */
+async function answer() {
+  for (;;) {
+    try {
+      const state = await library();
+      notices.offline(false);
+      return state;
+    } catch (error) {
+      if (!(error instanceof Gone)) throw error;
+      notices.offline(true);
+      await pause(2 * POLL);
+    }
+  }
+}
+
+/** Wait until the library is open, showing why it is not. */
+export async function ready() {
+  for (;;) {
+    const state = await answer();
+    byId("library-name").textContent = state.name;
+    if (state.state === "ready") return state;
+    closed(state);
+    await pause(POLL);
+  }
+}
+
+/** Whether a search was refused because another process writes the library. */
+export async function isClosed(error) {
+  return error.status === 503 && (await answer()).state !== "ready";
+}
+
+/** Look after the library for as long as the page is open. */
+export async function watch({ hasResults, changed }) {
+  let isWritten = false;
+  for (;;) {
+    await pause(3 * POLL);
+    if (document.hidden) continue;
+    const state = await answer();
+    const wasWritten = isWritten;
+    isWritten = state.state !== "ready";
+    notices.writing(isWritten && hasResults() ? state : null);
+    if (isWritten && !hasResults()) closed(state);
+    if (wasWritten && !isWritten) changed(state);
+  }
+}
+
+function closed(state) {
+  if (state.state === "indexing") notices.indexing(state);
+  else notices.opening(state.message);
+}
