@@ -88,6 +88,7 @@ def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]])
     """Measured points and the fitted lines, by what the size counts, on logarithmic axes."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
     except ImportError:
         print("no plot: it needs matplotlib, which the development requirements hold")
         return
@@ -99,6 +100,11 @@ def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]])
         axes.loglog(list(seconds), line, "-", label=f"exponent {law.exponent:.2f}")
         axes.set(xlabel=label, ylabel="seconds")
         axes.legend()
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(LogLocator(subs=range(1, 10)))
+            axis.set_minor_formatter("")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

@@ -31,7 +31,7 @@ from benchmarks.search_collection import (
     fill,
     opened,
 )
-from benchmarks.search_library import library_search
+from benchmarks.search_library import library_search, text_side
 from benchmarks.search_quality import exact_lists, quality
 from benchmarks.search_scans import Scan, ScanDtype
 from benchmarks.search_videos import SHELVES, Queries, Videos, shelf
@@ -161,8 +161,10 @@ def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     made = ways(scan, engine, queries, chosen.candidates)
     lines = compare(made, queries, exact, chosen.rounds)
     engine.close()
+    text = interleave({"text": text_side()}, 20, 2)["text"]
     found = {"build": build, "ways": lines, "batch queries a second": len(queries.true) / batch,
-             "scan_bytes": scan.bytes}  # fmt: skip
+             "scan_bytes": scan.bytes,
+             "text_seconds": statistics.median(text)}  # fmt: skip
     if chosen.engine == EDGE:
         found["costs"] = costs(chosen, folder, queries)
     return found
@@ -188,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [{k: v for k, v in row.items() if k != "seconds"} for row in found["ways"]]
     if "costs" in found:
         print(f"\n{table([cost_row(found['build'], found['costs'])])}")
+    print(f"\na sentence through CLIP's text side: {1000 * found['text_seconds']:.1f} ms")
     names = ("videos", "queries", "candidates", "dtype", "engine", "rounds")
     sizes = {name: getattr(chosen, name) for name in names}
     publish(chosen.output, described, lines, sizes=sizes, threads=torch.get_num_threads(), **found)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries
 from dreamprvr.search.engine import Engine
@@ -31,6 +32,20 @@ class NumberedQueries:
     def encode_query(self, encoder: Any, text: str) -> np.ndarray:
         """The vector of query number `text`."""
         return self._vectors[int(text)]
+
+
+def text_side(tokens: int = 12) -> Callable[[], object]:
+    """A sentence through the text side of CLIP ViT-B/32: its sizes, not its weights."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    model = CLIPTextModelWithProjection(CLIPTextConfig()).eval()
+    ids = torch.arange(1, tokens + 1)[None]
+
+    def encode() -> object:
+        with torch.inference_mode():
+            return model(input_ids=ids)
+
+    return encode
 
 
 def library_search(

@@ -61,8 +61,8 @@ def test_figures(run: Run, engine: str, dtype: str) -> None:
     found = run("--engine", engine, "--dtype", dtype)
     rows = {row["search"]: row for row in found["results"]}
     assert list(rows) == [
-        "torch", "numpy", "engine, exact", "engine, exact, moments of 10", "engine, 20 candidates",
-        "engine, 60 candidates", "torch, filter", "engine, exact, filter",
+        "torch", "numpy", "engine, exact", "whole search, all videos", "whole search, default",
+        "engine, 20 candidates", "engine, 60 candidates", "torch, filter", "engine, exact, filter",
         "engine, 60 candidates, filter",
     ]  # fmt: skip
     for name in ("torch", "numpy", "engine, exact", "torch, filter", "engine, exact, filter"):
@@ -76,6 +76,7 @@ def test_figures(run: Run, engine: str, dtype: str) -> None:
     fewer = rows["engine, 20 candidates"]
     assert 50 < fewer["recall %"] < 100
     assert fewer["SumR kept %"] == pytest.approx(100 * fewer["SumR"] / every["SumR"])
+    assert found["text_seconds"] > 0
     assert all(math.isfinite(row["ms"]) for row in rows.values())
     assert ("costs" in found) == (engine == "edge")
     assert found["scan_bytes"] == 60 * 160 * 384 * (4 if dtype == "float32" else 2)

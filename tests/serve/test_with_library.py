@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from search.libraries import library, video
+import torch
+from search.checkpoints import checkpoint, network
+from search.libraries import WordEncoder, features, library, video
 from starlette.testclient import TestClient
 
 from dreamprvr.search.library import Library
+from dreamprvr.search.trained import TrainedModel
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
@@ -83,3 +86,24 @@ def test_an_open_page_lets_a_writer_in(
             assert writer.delete(["c"]) == ["c"]
         wait(2)
         assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 2
+
+
+def test_a_trained_library_says_why(tmp_path: Path) -> None:
+    """The cosines of the query with the video's registers, computed from the network itself."""
+    shown = video("a", rows=12, dog=7)
+    made = Library.create(
+        tmp_path / "library", features(tmp_path / "features.hdf5", [shown]),
+        checkpoint(tmp_path / "best.ckpt"), device="cpu",
+    )  # fmt: skip
+    with made:
+        made.update(tmp_path / "features.hdf5")
+    keeper = Keeper(tmp_path / "library", lambda path: _open_library(path, "cpu"))
+    keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        (hit,) = client.get("/api/search", params={"q": "dog"}).json()["hits"]
+    model = TrainedModel(network(), torch.device("cpu"))
+    (found,) = model.encode_videos([shown.rows])
+    cosines = found.registers @ model.encode_query(WordEncoder(), "dog")
+    expected = cosines.reshape(-1, model.registers).max(axis=0)  # sections of 8 rows
+    assert hit["registers"] == pytest.approx(expected.tolist(), abs=2e-3)
+    assert len(hit["registers"]) == model.registers == 2
