@@ -70,6 +70,6 @@ class SplitLoaders:
     ) -> DataLoader[Any]:
         options |= {"dataset": data, "batch_size": batch_size, "collate_fn": collate}
         if self.packed is None:
-            workers = {"num_workers": self.workers, "persistent_workers": self.workers > 0}
-            return DataLoader(**options, **workers)
+            options |= {"num_workers": self.workers, "persistent_workers": self.workers > 0}
+            return DataLoader(**options)
         return (AheadLoader if self.workers else DataLoader)(**options)

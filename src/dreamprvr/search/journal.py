@@ -69,13 +69,11 @@ class Journal:
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 note = json.loads(arrays["note"].tobytes())
-                records = [
-                    Record(
-                        str(held["video_id"]), *(arrays[f"{name}_{number}"] for name in _VECTORS),
-                        payload=dict(held["payload"]),
-                    )
-                    for number, held in enumerate(note["records"])
-                ]  # fmt: skip
+                records = []
+                for number, held in enumerate(note["records"]):
+                    vectors = {name: arrays[f"{name}_{number}"] for name in _VECTORS}
+                    payload = dict(held["payload"])
+                    records.append(Record(str(held["video_id"]), payload=payload, **vectors))
                 return Interrupted([str(name) for name in note["video_ids"]], records)
         except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile):
             raise UserError(f"{self.path} is damaged: index into a new folder") from None

@@ -15,23 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
-from dreamprvr.search.catalogue import Payload, library_video, path_of
+from dreamprvr.search.catalogue import Payload, library_video
 from dreamprvr.search.creation import create_library
-from dreamprvr.search.engine import Engine
 from dreamprvr.search.filters import check_columns, matches
-from dreamprvr.search.indexing import Indexer, UpdateReport, described
+from dreamprvr.search.indexing import UpdateReport
 from dreamprvr.search.layout import values
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.manifest import Manifest, read_manifest
-from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule
-from dreamprvr.search.progress import ProgressFile, Report
+from dreamprvr.search.progress import Report
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.searching import Candidates, Searcher
 from dreamprvr.search.session import Session
+from dreamprvr.search.writing import Writer
 
 StrPath = str | os.PathLike[str]
 
@@ -198,37 +196,13 @@ class Library:
         Raises:
             UserError: other features, a bad CSV, or another process has the library open.
         """
-        with FeatureFile.open(Path(features)) as file, self._writing() as engine:
-            differences = self.manifest.settings.differences(file.settings)
-            if differences:
-                raise UserError(
-                    f"{features} does not fit library {self.path} ({differences} in the file): "
-                    "extract alike, or index into a new folder"
-                )
-            known = dict(self._known())
-            paths = {name: path_of(payload) for name, payload in known.items()}
-            paths |= {name: file.record(name).path for name in file.video_ids()}
-            columns, warnings = self._metadata(metadata, paths)
-            with ProgressFile(self.path, progress) as told:
-                report = Indexer(engine, self._model.model, known, columns).run(file, told)
-                if prune:
-                    report.removed = sorted(known.keys() - set(file.video_ids()))
-                    engine.delete(report.removed)
-                if report.added or report.changed or report.removed:
-                    engine.compact()
-            report.warnings += warnings
-        return report
+        with FeatureFile.open(Path(features)) as file, self._writing() as writer:
+            return writer.update(file, metadata, progress, prune)
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
         """Replace the metadata of the videos that a CSV names."""
-        with self._writing() as engine:
-            known = self._known()
-            paths = {name: path_of(payload) for name, payload in known.items()}
-            columns, warnings = self._metadata(path, paths)
-            payloads = dict(described(known, columns))
-            engine.set_payloads(payloads)
-            unchanged = [name for name in known if name not in payloads]
-        return UpdateReport(described=list(payloads), unchanged=unchanged, warnings=warnings)
+        with self._writing() as writer:
+            return writer.set_metadata(path)
 
     def delete(self, video_ids: Iterable[str]) -> list[str]:
         """Remove videos.
@@ -236,24 +210,13 @@ class Library:
         Returns:
             The ids of those that were there.
         """
-        with self._writing() as engine:
-            found = [video_id for video_id in video_ids if video_id in self._known()]
-            engine.delete(found)
-        return found
+        with self._writing() as writer:
+            return writer.delete(video_ids)
 
     def compact(self) -> None:
         """Free what deleted videos took, and build what makes search fast."""
-        with self._writing() as engine:
-            engine.compact()
-
-    def _metadata(
-        self, path: StrPath | None, paths: Mapping[str, Path]
-    ) -> tuple[Mapping[str, Mapping[str, Any]], list[str]]:
-        if path is None:
-            return {}, []
-        table = read_metadata(Path(path), paths)
-        warning = table.warning(Path(path))
-        return table.of, [warning] if warning else []
+        with self._writing() as writer:
+            writer.engine.compact()
 
     def _known(self) -> dict[str, Payload]:
         if self._payloads is None:
@@ -261,11 +224,11 @@ class Library:
         return self._payloads
 
     @contextmanager
-    def _writing(self) -> Iterator[Engine]:
-        """The engine, with everybody else kept out."""
+    def _writing(self) -> Iterator[Writer]:
+        """What writes, with everybody else kept out."""
         try:
             with self._session.writing() as engine:
-                self._payloads = None
-                yield engine
+                known = dict(engine.payloads())
+                yield Writer(self.path, self.manifest, engine, self._model.model, known)
         finally:
             self._payloads = None

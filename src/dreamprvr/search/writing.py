@@ -1,0 +1,92 @@
+"""Changes a library, while its session keeps everybody else out."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dreamprvr.errors import UserError
+from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.search.catalogue import Payload, path_of
+from dreamprvr.search.engine import Engine
+from dreamprvr.search.indexing import Indexer, UpdateReport, described
+from dreamprvr.search.manifest import Manifest
+from dreamprvr.search.metadata import read_metadata
+from dreamprvr.search.progress import ProgressFile, Report
+from dreamprvr.search.vectors import Model
+
+StrPath = str | os.PathLike[str]
+
+
+class Writer:
+    """What `Library` does when it writes; its methods say what they do and what goes wrong.
+
+    Args:
+        folder: of the library.
+        manifest: of the library.
+        engine: open for writing.
+        model: of the library.
+        known: payloads of all videos, by id.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        engine: Engine,
+        model: Model,
+        known: Mapping[str, Payload],
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.engine, self.model, self.known = engine, model, known
+
+    def update(
+        self,
+        features: FeatureFile,
+        metadata: StrPath | None,
+        progress: Report | None,
+        prune: bool,
+    ) -> UpdateReport:
+        """See `Library.update`."""
+        differences = self.manifest.settings.differences(features.settings)
+        if differences:
+            raise UserError(
+                f"{features.path} does not fit library {self.folder} ({differences} in the file): "
+                "extract alike, or index into a new folder"
+            )
+        new = {name: features.record(name).path for name in features.video_ids()}
+        columns, warnings = self._metadata(metadata, new)
+        with ProgressFile(self.folder, progress) as told:
+            report = Indexer(self.engine, self.model, self.known, columns).run(features, told)
+            if prune:
+                report.removed = sorted(self.known.keys() - new.keys())
+                self.engine.delete(report.removed)
+            if report.added or report.changed or report.removed:
+                self.engine.compact()
+        report.warnings += warnings
+        return report
+
+    def set_metadata(self, path: StrPath) -> UpdateReport:
+        """See `Library.set_metadata`."""
+        columns, warnings = self._metadata(path, {})
+        payloads = dict(described(self.known, columns))
+        self.engine.set_payloads(payloads)
+        unchanged = [name for name in self.known if name not in payloads]
+        return UpdateReport(described=list(payloads), unchanged=unchanged, warnings=warnings)
+
+    def delete(self, video_ids: Iterable[str]) -> list[str]:
+        """See `Library.delete`."""
+        found = [video_id for video_id in dict.fromkeys(video_ids) if video_id in self.known]
+        self.engine.delete(found)
+        return found
+
+    def _metadata(
+        self, path: StrPath | None, new: Mapping[str, Path]
+    ) -> tuple[Mapping[str, Mapping[str, Any]], list[str]]:
+        """Columns of videos by id, and warnings; rows may name known videos and new ones."""
+        if path is None:
+            return {}, []
+        paths = {name: path_of(payload) for name, payload in self.known.items()}
+        table = read_metadata(Path(path), {**paths, **new})
+        warning = table.warning(Path(path))
+        return table.of, [warning] if warning else []
