@@ -1,14 +1,11 @@
 """Moments: spans around the peaks of a score curve.
 
-The rule. The curve may be smoothed by a moving mean. Its *ground* is the median, and a peak's
-*height* is how far it rises above the ground. The best moment reaches from the highest piece to both sides
+The rule. The curve is smoothed by a moving mean. Its *ground* is the median, and a peak's *height*
+is how far it rises above the ground. The best moment reaches from the highest piece to both sides
 for as long as the curve stays above `share` of that height, but no longer than `longest`; one that
 is shorter than `shortest` is widened evenly. The next moment is found in the same way in what is
 left, at least `gap` away from those found already, until a peak rises less than `least` of the
 first one's height.
-
-The default numbers are those that fit the generated benchmark's validation split best, out of a
-grid (`benchmarks/moments.py`, docs/film.md).
 """
 
 from collections.abc import Iterator
@@ -25,7 +22,7 @@ class MomentRule:
     """Numbers of the rule.
 
     Args:
-        smoothing: seconds of the moving mean; below three pieces, nothing is smoothed.
+        smoothing: seconds of the moving mean; below the length of a piece, nothing is smoothed.
         share: of a peak's height that its moment must keep.
         shortest: seconds of a moment, unless the video is shorter.
         longest: seconds of a moment.
@@ -33,8 +30,8 @@ class MomentRule:
         least: share of the best peak's height that another peak must have.
     """
 
-    smoothing: float = 0.0
-    share: float = 0.2
+    smoothing: float = 3.0
+    share: float = 0.5
     shortest: float = 2.0
     longest: float = 90.0
     gap: float = 1.0
