@@ -58,10 +58,14 @@ def fill(engine: Engine, videos: Videos, scan: Scan) -> Build:
 
 
 def asked(
-    query: np.ndarray, limit: int, candidates: int | None, where: dict[str, str] | None = None
+    query: np.ndarray,
+    limit: int,
+    candidates: int | None,
+    where: dict[str, str] | None = None,
+    graph: bool = False,
 ) -> EngineQuery:
     """A query with the weights of the configurations."""
-    return EngineQuery(query, CLIP_WEIGHT, FRAME_WEIGHT, limit, where or {}, candidates)
+    return EngineQuery(query, CLIP_WEIGHT, FRAME_WEIGHT, limit, where or {}, candidates, graph)
 
 
 def disk_bytes(folder: Path) -> int:
@@ -88,7 +92,7 @@ def opened(folder: Path, queries: np.ndarray, limit: int, candidates: int) -> Op
     """Open an engine, search by candidates, then exactly; call it in a fresh process."""
     before = _resident()
     begin = time.perf_counter()
-    engine = EdgeEngine(folder)
+    engine = EdgeEngine(folder, queries.shape[1])
     ready = time.perf_counter()
     engine.search(asked(queries[0], limit, candidates))
     first = time.perf_counter()

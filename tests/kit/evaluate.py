@@ -20,6 +20,7 @@ from data_modules.tables import read_tables
 from dreamprvr.atomic import atomic_path
 from dreamprvr.extraction.encoders import register
 from dreamprvr.search.library import Library
+from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.results import SearchResult
 from tests.kit.films import COLLECTION
 from tests.kit.statistics_encoder import StatisticsEncoder
@@ -141,11 +142,15 @@ def main() -> None:
     parser.add_argument("features", type=Path)
     parser.add_argument("library", type=Path)
     parser.add_argument("--split", default="test")
+    rule = MomentRule()
+    parser.add_argument("--smoothing", type=float, default=rule.smoothing, help="of moments")
+    parser.add_argument("--share", type=float, default=rule.share, help="of moments")
     options = parser.parse_args()
     register(StatisticsEncoder.name, StatisticsEncoder)
     splits = options.library / "splits.csv"
     write_splits(options.data, splits)
-    with Library.open(options.library, "cpu") as library:
+    rule = MomentRule(options.smoothing, options.share)
+    with Library.open(options.library, "cpu", rule) as library:
         library.update(options.features, splits)
         own = evaluate(library, options.data, options.split, {"split": options.split})
         among_all = evaluate(library, options.data, options.split)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from search.engine_cases import engine, record
+from search.engine_cases import DIM, engine, query, record
 from search.libraries import library, video
 
 from dreamprvr.errors import UserError
+from dreamprvr.search import edge_config, edge_engine
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.journal import NAME, Journal
 from dreamprvr.search.library import Library
@@ -79,3 +80,27 @@ def test_a_damaged_journal(tmp_path: Path) -> None:
     (tmp_path / "library" / "engine" / NAME).write_text("[")
     with pytest.raises(UserError, match=r"interrupted\.npz is damaged"):
         Library.open(tmp_path / "library")
+
+
+def test_a_large_collection_gets_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_engine, "SCANNED", 300)
+    monkeypatch.setattr(edge_config, "GRAPH_FROM", 1)
+    made = engine("edge", tmp_path)
+    assert isinstance(made, EdgeEngine)
+    videos = [record(number) for number in range(301)]
+    made.upsert(videos[:300])
+    made.compact()
+    assert made._shard.info().indexed_vectors_count == 0
+    made.upsert(videos[300:])
+    made.compact()
+    assert made._shard.info().indexed_vectors_count > 0
+    made.close()
+    again = EdgeEngine(made.folder, DIM)
+    assert again._shard.info().indexed_vectors_count > 0
+    scanned, found = (
+        [hit.video_id for hit in again.search(query(candidates=40, graph=graph))]
+        for graph in (False, True)
+    )
+    assert len(set(scanned) & set(found)) >= 8  # of 10
+    assert again.count() == 301
+    again.close()

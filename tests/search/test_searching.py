@@ -7,6 +7,8 @@ import pytest
 from search.libraries import library, video
 
 from dreamprvr.errors import UserError
+from dreamprvr.search.edge_engine import EdgeEngine
+from dreamprvr.search.engine import EngineHit, EngineQuery
 from dreamprvr.search.library import Library
 from dreamprvr.search.searching import CANDIDATES, EXACT, candidate_count
 
@@ -68,3 +70,21 @@ def test_a_library_that_counts_as_large(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr("dreamprvr.search.searching.CANDIDATES", 3)
         assert made.search("dog", k=2).scored == 3
         assert made.search("dog", k=2, candidates="all").scored == 8
+
+
+def test_a_graph_serves_where_scanning_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    search = EdgeEngine.search
+
+    def watched(engine: EdgeEngine, query: EngineQuery) -> list[EngineHit]:
+        asked.append(query.graph)
+        return search(engine, query)
+
+    monkeypatch.setattr(EdgeEngine, "search", watched)
+    with library(tmp_path, *(video(f"v{i}", dog=i) for i in range(8))) as made:
+        made.search("dog", candidates=4)
+        monkeypatch.setattr("dreamprvr.search.searching.SCANNED", 7)
+        made.search("dog", candidates=4)
+    assert asked == [False, True]

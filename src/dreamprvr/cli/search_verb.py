@@ -38,7 +38,7 @@ def _parser() -> VerbParser:
     add("--threshold", type=float, help="Smallest score of a video.")
     add("--candidates", type=_count_or_all, metavar="N|all",
         help="Videos that are scored exactly, found by an index; `all` asks no index "
-        "[all, or 1600 of more than 2000].")  # fmt: skip
+        "[all, or 800 of more than 2000].")  # fmt: skip
     add("--json", action="store_true", help="Print JSON.")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto [auto].")
     return parser

@@ -13,13 +13,20 @@ except ImportError:
 __all__ = ["edge", "edge_config"]
 
 BUILD_EFFORT = 100  # ef_construct
+GRAPH_FROM = 10_000  # KB of a part of the collection that gets a graph, once any does
+NEVER = 2**40  # KB
 FULL_SCAN = 10_000  # KB of segment vectors below which a graph is not worth it
 DELETED = 0.1  # share of a part of the collection that makes it worth writing again
 LEAST = 100  # videos of such a part
 
 
-def edge_config(dim: int) -> edge.EdgeConfig:
-    """A collection of rows of `dim` numbers."""
+def edge_config(dim: int, graph: bool = False) -> edge.EdgeConfig:
+    """A collection of rows of `dim` numbers.
+
+    Args:
+        dim: D.
+        graph: whether compacting builds a graph of segments.
+    """
     multivector = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
     return edge.EdgeConfig(
         vectors={
@@ -31,7 +38,8 @@ def edge_config(dim: int) -> edge.EdgeConfig:
             for name, size, links in vector_layouts(dim)
         },
         optimizers=edge.EdgeOptimizersConfig(
-            deleted_threshold=DELETED, vacuum_min_vector_number=LEAST
+            deleted_threshold=DELETED, vacuum_min_vector_number=LEAST,
+            indexing_threshold=GRAPH_FROM if graph else NEVER,
         ),
         wal_enabled=False,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from dreamprvr.search.journal import Journal
 from dreamprvr.search.layout import (
     EFFORT,
     FACETS,
+    SCANNED,
     SEGMENTS,
     TOKENS,
     VIDEO_ID,
@@ -40,13 +41,14 @@ class EdgeEngine:
 
     Args:
         folder: made by `create`.
+        dim: as it was made with.
 
     Raises:
         UserError: the folder is damaged or may not be read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, dim: int) -> None:
+        self.folder, self.dim = folder, dim
         self._journal = Journal(folder)
         try:
             self._shard = edge.EdgeShard.load(str(folder))
@@ -63,7 +65,7 @@ class EdgeEngine:
         _index_facets(shard)
         shard.flush()
         shard.close()
-        return cls(folder)
+        return cls(folder, dim)
 
     @staticmethod
     def is_interrupted(folder: Path) -> bool:
@@ -130,7 +132,7 @@ class EdgeEngine:
         if query.candidates is not None:
             nearest = edge.Query.Nearest([query.vector.tolist()], using=SEGMENTS)
             count = max(query.candidates, query.limit)
-            effort = edge.SearchParams(hnsw_ef=EFFORT * count)
+            effort = edge.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph)
             prefetch = [edge.Prefetch(limit=count, query=nearest, filter=allowed, params=effort)]
         found = self._shard.query(
             edge.QueryRequest(
@@ -169,8 +171,12 @@ class EdgeEngine:
         return int(self._shard.count(request))
 
     def compact(self) -> None:
-        """Merge segments, drop what was deleted, build graphs."""
+        """Merge parts, drop what was deleted; of a large collection, build graphs of segments."""
         with self._writing([]):
+            if self.count() > SCANNED:
+                self._shard.close()
+                config = edge_config(self.dim, graph=True)
+                self._shard = edge.EdgeShard.load(str(self.folder), config)
             self._shard.optimize()
 
     def close(self) -> None:

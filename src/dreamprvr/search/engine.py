@@ -40,6 +40,7 @@ class EngineQuery:
         where: column to value, or to a list of values of which one must hold; all must match.
             The values of a list column match if any of them does.
         candidates: videos that are looked at exactly; None scores every video exactly.
+        graph: find candidates by the graph of segments, if there is one, not by scanning them all.
     """
 
     vector: np.ndarray
@@ -48,6 +49,7 @@ class EngineQuery:
     limit: int
     where: Mapping[str, Any]
     candidates: int | None = None
+    graph: bool = False
 
 
 @dataclass(frozen=True)

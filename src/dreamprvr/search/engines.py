@@ -38,7 +38,7 @@ def open_engine(folder: Path, manifest: Manifest) -> Engine:
     if manifest.engine == EDGE:
         from dreamprvr.search.edge_engine import EdgeEngine
 
-        return EdgeEngine(folder / FOLDER)
+        return EdgeEngine(folder / FOLDER, manifest.dim)
     from dreamprvr.search.remote_engine import RemoteEngine, connect
 
     return RemoteEngine(connect(manifest.engine), manifest.collection)
@@ -49,7 +49,7 @@ def repair_engine(folder: Path, manifest: Manifest) -> None:
     if is_interrupted(folder, manifest):
         from dreamprvr.search.edge_engine import EdgeEngine
 
-        engine = EdgeEngine(folder / FOLDER)
+        engine = EdgeEngine(folder / FOLDER, manifest.dim)
         engine.repair()
         engine.close()
 

@@ -6,7 +6,8 @@ A point is a video. Its vectors, all multivectors of dot products on unit rows i
   or (0, 1), and a query asks with one row a scale, (w_c q, B, 0) and (w_f q, 0, B). MaxSim adds the
   best token of each query row, B makes a token of the right scale win, so the engine itself
   computes w_c max(clips) + w_f max(frames) + 2 B: exactly, in one pass, also across shards.
-- `segments` (S, D) under HNSW, for candidates.
+- `segments` (S, D), for candidates: all of them are scanned, or in a large collection searched
+  under HNSW.
 - `registers` (R, D), only kept; a video without registers lacks it.
 
 The payload is the video's own, with `video_id`, and `facets`: every column and value of the
@@ -24,6 +25,7 @@ from dreamprvr.search.engine import EngineQuery, Record
 
 TOKENS, SEGMENTS, REGISTERS = "tokens", "segments", "registers"
 FACETS, VIDEO_ID, METADATA = "facets", "video_id", "metadata"
+SCANNED = 200_000  # videos whose segments are all scanned: faster than a graph, and exact
 EFFORT = 2  # nodes that a graph keeps in sight, for each candidate wanted; docs/search.md
 TAGS = 2  # numbers of a token that tell its scale
 NAMESPACE = uuid.UUID("6e0f7ad5-3f0c-5b43-9a43-6f6b1e0e2c11")

@@ -22,7 +22,7 @@ class MomentRule:
     """Numbers of the rule.
 
     Args:
-        smoothing: seconds of the moving mean; below the length of a piece, nothing is smoothed.
+        smoothing: seconds of the moving mean; below three pieces, nothing is smoothed.
         share: of a peak's height that its moment must keep.
         shortest: seconds of a moment, unless the video is shorter.
         longest: seconds of a moment.

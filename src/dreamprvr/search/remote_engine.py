@@ -110,7 +110,7 @@ class RemoteEngine:
             count = max(query.candidates, query.limit)
             prefetch = models.Prefetch(
                 query=[query.vector.tolist()], using=SEGMENTS, filter=allowed, limit=count,
-                params=models.SearchParams(hnsw_ef=EFFORT * count),
+                params=models.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph),
             )  # fmt: skip
         with _plain_errors():
             found = self.client.query_points(

@@ -8,12 +8,13 @@ from dreamprvr.errors import UserError
 from dreamprvr.search.catalogue import library_video, timeline_of
 from dreamprvr.search.curve import register_cosines, score_curve
 from dreamprvr.search.engine import Engine, EngineQuery, Record
+from dreamprvr.search.layout import SCANNED
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule, find_moments
 from dreamprvr.search.results import Hit, SearchResult
 
 EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
-CANDIDATES = 1600  # of more videos than that
+CANDIDATES = 800  # of more videos than that
 Candidates = int | Literal["all"] | None
 
 
@@ -50,7 +51,9 @@ class Searcher:
         query = model.encode_query(self.library_model.encoder(), text)
         searched = self.engine.count(where)
         few = candidate_count(candidates, searched)
-        asked = EngineQuery(query, model.clip_weight, model.frame_weight, k, where, few)
+        asked = EngineQuery(
+            query, model.clip_weight, model.frame_weight, k, where, few, searched > SCANNED
+        )  # fmt: skip
         scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
         kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
         hits = tuple(

@@ -9,7 +9,7 @@ from data_modules.pooling import pool
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.search.timeline import sections
 
-SEGMENTS = 8  # of each section
+SEGMENTS = 16  # of each section; docs/search.md has what fewer lose
 
 
 class VideoVectors(NamedTuple):
