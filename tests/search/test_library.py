@@ -194,3 +194,17 @@ def test_a_video_of_another_id_than_unicode(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is no Unicode text: rename the file"):
             made.update(path)
         assert [v.video_id for v in made.videos()] == ["b"]
+
+
+def test_seconds_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """Or indexing again would find that every such video has changed."""
+    durations = [24.0 + number / 7 + 1 / 3 for number in range(60)]
+    videos = [
+        dataclasses.replace(video(f"v{i}", rows=20), start=duration / 99, duration=duration)
+        for i, duration in enumerate(durations)
+    ]
+    with library(tmp_path, *videos) as made:
+        again = made.update(tmp_path / "features.hdf5")
+        assert (again.described, len(again.unchanged)) == ([], 60)
+        found = {one.video_id: one.duration for one in made.videos()}
+    assert found == {f"v{i}": round(duration, 6) for i, duration in enumerate(durations)}

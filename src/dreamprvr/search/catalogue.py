@@ -26,9 +26,10 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
         SOURCE: {
             # percent-encoded bytes, since a path need not be Unicode
             "path": quote_from_bytes(os.fsencode(record.path)),
-            "size": record.size, "mtime_ns": record.mtime_ns, "start": record.start,
-            "duration": record.duration, "rows": len(rows), "digest": digest.hexdigest(),
-            "warning": record.warning,
+            "size": record.size, "mtime_ns": record.mtime_ns,
+            # the engine's reader of JSON is an ulp off where a number has 16 digits
+            "start": round(record.start, 6), "duration": round(record.duration, 6),
+            "rows": len(rows), "digest": digest.hexdigest(), "warning": record.warning,
         },
         METADATA: dict(metadata),
     }  # fmt: skip
