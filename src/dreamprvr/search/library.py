@@ -119,6 +119,14 @@ class Library:
         """Let go of files and locks; again is harmless."""
         self._session.close()
 
+    def prepare(self) -> None:
+        """Load the encoder now and not with the first search.
+
+        Raises:
+            UserError: it is missing, or is another than made the features.
+        """
+        self._model.encoder()
+
     def is_wanted(self) -> bool:
         """Whether another process waits to write; it is let in by closing a library that gives way.
 

@@ -1,11 +1,11 @@
 """Moments: spans around the peaks of a score curve.
 
-The rule. The curve is smoothed by a moving mean. Its *ground* is the median, and a peak's *height*
-is how far it rises above the ground. The best moment reaches from the highest piece to both sides
-for as long as the curve stays above `share` of that height, but no longer than `longest`; one that
-is shorter than `shortest` is widened evenly. The next moment is found in the same way in what is
-left, at least `gap` away from those found already, until a peak rises less than `least` of the
-first one's height.
+The rule. The curve may be smoothed by a moving mean. Its *ground* is the median, and a peak's
+*height* is how far it rises above the ground. The best moment reaches from the highest piece to
+both sides for as long as the curve stays above `share` of that height, but no longer than
+`longest`; one that is shorter than `shortest` is widened evenly. The next moment is found in the
+same way in what is left, at least `gap` away from those found already, until a peak rises less than
+`least` of the first one's height. docs/film.md compares the default numbers with others.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class MomentRule:
         least: share of the best peak's height that another peak must have.
     """
 
-    smoothing: float = 3.0
+    smoothing: float = 0.0
     share: float = 0.5
     shortest: float = 2.0
     longest: float = 90.0

@@ -86,7 +86,7 @@ class SearchResult:
     Args:
         query: the sentence.
         hits: best first.
-        seconds: the search took.
+        seconds: the search took, without those to load the encoder before the first one.
         searched: videos that the library holds and the filter leaves.
         scored: those of them that were scored exactly; the others were no candidates.
     """

@@ -46,9 +46,9 @@ class Searcher:
                 raise UserError(f"{name} is {value}; at least 1")
         if not text.strip():
             raise UserError("the query is empty: say what happens in the video")
+        model, encoder = self.library_model.model, self.library_model.encoder()
         begin = time.perf_counter()
-        model = self.library_model.model
-        query = model.encode_query(self.library_model.encoder(), text)
+        query = model.encode_query(encoder, text)
         searched = self.engine.count(where)
         few = candidate_count(candidates, searched)
         asked = EngineQuery(

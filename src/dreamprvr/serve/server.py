@@ -65,7 +65,13 @@ def default_cache() -> Path:
 def _open_library(path: Path, device: str) -> SearchLibrary:
     from dreamprvr.search.library import Library
 
-    return Library.open(path, device=device, gives_way=True)
+    library = Library.open(path, device=device, gives_way=True)
+    try:
+        library.prepare()
+    except BaseException:
+        library.close()
+        raise
+    return library
 
 
 def _listen(host: str, port: int) -> socket.socket:
