@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,11 +47,11 @@ def test_queries_are_nearest_to_their_own_video() -> None:
 
 
 def test_records() -> None:
-    *_, part = SMALL.parts()
+    *_, part = replace(SMALL, frames=32).parts()
     made = records(part)
     assert [record.video_id for record in made] == [video_id(v) for v in (8, 9, 10)]
     assert made[1].payload["metadata"] == shelf(9)
-    means = part.frames[1].reshape(8, 2, 24).mean(axis=1)
+    means = part.frames[1].reshape(16, 2, 24).mean(axis=1)
     means[-1] = part.frames[1, -2]  # pooling leaves a video's last row out
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(made[1].segments, expected, rtol=1e-4, atol=1e-6)
