@@ -152,7 +152,8 @@ def test_what_is_finished_survives_ctrl_c(batches: int) -> None:
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
 sys.path[:0] = sys.argv[1:2]
 from extraction.test_extractor import *
 
