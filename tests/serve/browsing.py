@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's Chromium, driven by playwright."""
 
+import os
 import shutil
 import socket
 import threading
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from serve.fake import FakeLibrary, keeper_of
+
+from dreamprvr.search.lock import WANTED
+from dreamprvr.serve.app import create_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -82,3 +87,34 @@ class Server:
         self.server.should_exit = True
         self.thread.join(30)
         self.listening.close()
+
+
+def ask_for(library: FakeLibrary, folder: Path) -> None:
+    """Ask for a library as a process does that wants to write it; the server lets go of it."""
+    folder.mkdir(exist_ok=True)
+    (folder / WANTED).write_text(str(os.getpid()))
+    library.wanted = True
+
+
+def give_back(library: FakeLibrary, folder: Path) -> None:
+    """The process has written it."""
+    library.wanted = False
+    (folder / WANTED).unlink()
+
+
+@contextmanager
+def page_of(browser: Any, library: FakeLibrary, folder: Path) -> Iterator[tuple[Any, Server]]:
+    """A page on a server of its own, both closed afterwards; it shows the results of "red".
+
+    Args:
+        folder: for the library's files and the cache.
+    """
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    with Server(create_app(keeper_of(library, folder / "library"), folder / "cache")) as server:
+        try:
+            page.goto(f"{server.address}/?q=red")
+            page.wait_for_selector(".hit")
+            yield page, server
+        finally:
+            page.close()

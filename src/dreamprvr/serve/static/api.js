@@ -18,25 +18,62 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
 export const about = (key) => ask(videoUrl(key));
-export const preview = (key) => ask(videoUrl(key, "/preview"));
-export const startPreview = (key) => ask(videoUrl(key, "/preview"), { method: "POST" });
+// forced: also of a file that browsers are said to play
+const previewUrl = (key, forced) => videoUrl(key, `/preview${forced ? "?force=true" : ""}`);
+export const preview = (key, forced) => ask(previewUrl(key, forced));
+export const startPreview = (key, forced) => ask(previewUrl(key, forced), { method: "POST" });
+
+/** A file to keep, and what it is called. */
+export async function download(address) {
+  const response = await fetched(address);
+  try {
+    if (!response.ok) throw await refusal(response);
+    return { blob: await response.blob(), name: fileName(response) };
+  } catch (error) {
+    throw error instanceof Refused ? error : new Gone("the server broke off");
+  }
+}
 
 /** The JSON behind an address; a busy server is asked again when it wants to be. */
 async function ask(address, options = {}, attempt = 0) {
-  let response;
-  let body;
-  try {
-    response = await fetch(address, options);
-    body = await response.json();
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Gone("the server does not answer");
-  }
-  if (response.ok) return body;
+  const response = await fetched(address, options);
+  if (response.ok) return read(response);
   const wait = Number(response.headers.get("Retry-After"));
   if (response.status === 503 && wait && attempt < RETRIES) {
     await new Promise((done) => setTimeout(done, wait * 1000));
     return ask(address, options, attempt + 1);
   }
-  throw new Refused(response.status, body.error || `the server answered ${response.status}`);
+  throw await refusal(response);
+}
+
+async function fetched(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    throw lost(error);
+  }
+}
+
+async function read(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw lost(error);
+  }
+}
+
+async function refusal(response) {
+  const { error } = await read(response);
+  return new Refused(response.status, error || `the server answered ${response.status}`);
+}
+
+const lost = (error) =>
+  (error.name === "AbortError" ? error : new Gone("the server does not answer"));
+
+/** The name that the server gives a file. */
+function fileName(response) {
+  const words = response.headers.get("Content-Disposition") || "";
+  const [, coded] = words.match(/filename\*=UTF-8''([^;]+)/i) || [];
+  const [, plain] = words.match(/filename="([^"]+)"/i) || [];
+  return coded ? decodeURIComponent(coded) : plain || "download";
 }

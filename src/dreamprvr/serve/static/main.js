@@ -9,6 +9,7 @@ import { listen } from "./keys.js";
 import * as notices from "./notices.js";
 import { Player } from "./player.js";
 import { resultItem } from "./result.js";
+import { saves } from "./save.js";
 import { isClosed, ready, watch } from "./watch.js";
 
 const [query, hits, summary] = ["query", "hits", "summary"].map(byId);
@@ -47,6 +48,9 @@ const actions = {
   play: (hit, moment) => hit.video.there && player.open(hit, moment),
   seek: (hit, second) => hit.video.there && player.seek(hit, second),
 };
+
+const saveFailed = (line) => { byId("save-failed").textContent = line; };
+for (const id of ["save-csv", "save-vtt"]) saves(byId(id), saveFailed);
 
 /** What the fields say. */
 const wanted = () => ({ q: query.value.trim(), ...filters.values() });
@@ -105,6 +109,7 @@ function display(result, request) {
   byId("summary-text").textContent = words;
   byId("save-csv").href = `/api/export.csv?${address.parameters(request)}`;
   byId("save-vtt").href = `/api/export.vtt.zip?${address.parameters(request)}`;
+  saveFailed("");
   summary.hidden = false;
 }
 

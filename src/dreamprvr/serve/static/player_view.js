@@ -4,6 +4,7 @@ import { videoUrl } from "./api.js";
 import { drawCurve } from "./curve.js";
 import { announce, byId, el, show } from "./dom.js";
 import { clock, score, spoken } from "./format.js";
+import { saves } from "./save.js";
 
 const SHOWN = 2500; // milliseconds that a button says what it did
 
@@ -15,8 +16,11 @@ export function playerView(hit, actions) {
   const stage = el("div", { class: "stage" }, el("p", { class: "wait" }, "Loading…"));
   const span = el("p", { class: "span" });
   const state = el("p", { class: "state", role: "status" });
-  const clip = el("a", { class: "button", download: true }, "Save as mp4");
-  const cues = el("a", { class: "button", download: true }, "WebVTT");
+  const files = el("span", { class: "files" });
+  const failed = el("p", { class: "failed", role: "alert" });
+  const complain = (line) => { failed.textContent = line; };
+  const file = (label, rest) => saves(el(
+    "a", { class: "button", download: true, href: videoUrl(hit.video.key, rest) }, label), complain);
   const curve = hit.curve?.scores.length ? drawCurve(hit, actions.seek) : null;
   const button = (label, key, click) =>
     el("button", { type: "button", "aria-keyshortcuts": key, click }, label);
@@ -30,7 +34,8 @@ export function playerView(hit, actions) {
     el("div", { class: "player-line" }, span, state),
     el("div", { class: "player-buttons" },
       button("Replay moment", "r", actions.replay), button("Continue", "c", actions.goOn),
-      clip, cues, copyButton()));
+      files, copyButton()),
+    failed);
   root.hidden = false;
   document.body.classList.add("playing");
   return {
@@ -43,10 +48,10 @@ export function playerView(hit, actions) {
         el("strong", {}, moment.whole ? `From ${clock(start)}` : `${clock(start)}–${clock(end)}`),
         Number.isFinite(moment.score) && el("span", {}, `score ${score(moment.score)}`));
       const words = new URLSearchParams({ start: start.toFixed(3), end: end.toFixed(3) });
-      clip.href = videoUrl(hit.video.key, `/clip.mp4?${words}`);
-      clip.hidden = Boolean(moment.whole);
-      cues.href = videoUrl(hit.video.key, `/moments.vtt${location.search}`);
-      cues.hidden = !hit.rank;
+      // new links: an older one may still be preparing the file of another moment
+      show(files, !moment.whole && file("Save as mp4", `/clip.mp4?${words}`),
+        hit.rank && file("WebVTT", `/moments.vtt${location.search}`));
+      complain("");
       announce(`${hit.video.title}, ${spoken(start)} to ${spoken(end)}`);
     },
     say(text) {
