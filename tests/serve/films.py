@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -85,3 +85,28 @@ def _add_tone(writer: Any, audio: Any, seconds: float, late: float) -> None:
         frame.pts = i + round(late * rate)
         writer.mux(audio.encode(frame))
     writer.mux(audio.encode(None))
+
+
+class Content(NamedTuple):
+    """What a file shows and plays."""
+
+    times: list[float]
+    colours: list[int]
+    size: tuple[int, int]
+    sound: np.ndarray  # (n,) mono
+    codecs: tuple[str, ...]
+
+
+def read(path: Path) -> Content:
+    times, colours, sound, size = [], [], [], (0, 0)
+    with av.open(path) as container:
+        codecs = tuple(stream.codec_context.name for stream in container.streams)
+        for frame in container.decode(container.streams.video[0]):
+            image = frame.to_ndarray(format="rgb24")
+            times.append(float(frame.time))
+            colours.append(colour_index(image[-1, -1]))
+            size = (frame.width, frame.height)
+    with av.open(path) as container:
+        for frame in container.decode(*container.streams.audio[:1]) if len(codecs) > 1 else ():
+            sound.append(frame.to_ndarray().mean(0))
+    return Content(times, colours, size, np.concatenate(sound) if sound else np.zeros(0), codecs)

@@ -60,6 +60,30 @@ def test_the_newest_may_be_larger_than_the_limit(tmp_path: Path) -> None:
     assert (small.exists(), large.exists()) == (False, True)
 
 
+def test_nothing_of_others_is_removed(tmp_path: Path) -> None:
+    for name in ("holiday.mp4", "thesis.docx", ".hidden", f"{'a' * 40}.mp4.orig"):
+        (tmp_path / name).write_bytes(b"x" * 1000)
+    before = sorted(tmp_path.iterdir())
+    cache = CacheFolder(tmp_path, 250)
+    path = cache.make(cache.path(("s",), "mp4"), write(1000))
+    assert sorted(tmp_path.iterdir()) == sorted([*before, path])
+
+
+def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    cache = CacheFolder(tmp_path, 250)
+    dead, alive = (tmp_path / f".{'b' * 40}.mp4.{pid}.partial" for pid in (2**22 + 1, os.getpid()))
+    for partial in (dead, alive):
+        partial.write_bytes(b"x" * 1000)
+    kept = cache.make(cache.path(("s",), "mp4"), write(100))
+    assert (kept.exists(), dead.exists(), alive.exists()) == (True, False, True)
+
+
+def test_a_new_folder_is_this_users_alone(tmp_path: Path) -> None:
+    cache = CacheFolder(tmp_path / "a" / "page", 250)
+    cache.make(cache.path(("s",), "mp4"), write(1))
+    assert cache.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_work_that_fails_leaves_nothing(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path, 250)
     path = cache.path(("s",), "mp4")

@@ -28,6 +28,27 @@ def write_progress(folder: Path, **changed: object) -> None:
     (folder / "progress.json").write_text(json.dumps(data))
 
 
+def test_a_failure_just_after_opening_is_tried_again(
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Qdrant server that restarts, say."""
+    closed = []
+    broken = FakeLibrary([])
+
+    def columns() -> dict[str, list[str]]:
+        raise UserError("the Qdrant server does not answer")
+
+    monkeypatch.setattr(broken, "columns", columns)
+    monkeypatch.setattr(broken, "close", lambda: closed.append(True))
+    answers = iter([broken, small])
+    keeper = Keeper(tmp_path, lambda path: next(answers))
+    assert (keeper.try_open(), keeper.contents, closed) == (False, None, [True])
+    assert keeper.message == "the Qdrant server does not answer"
+    assert keeper.try_open()
+    assert keeper.contents is not None
+    assert keeper.contents.videos == 3
+
+
 def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
     answers = iter([UserError("another process\nwrites"), small])
 

@@ -4,12 +4,18 @@ from pathlib import Path
 import av
 import pytest
 from PIL import Image
-from serve.fake import FakeLibrary
+from serve.fake import FakeLibrary, keeper_of
 from serve.films import colour_index
 from starlette.testclient import TestClient
 
 from dreamprvr.search.results import LibraryVideo
+from dreamprvr.serve.cache import CacheFolder
+from dreamprvr.serve.containers import source_file
+from dreamprvr.serve.jobs import Stopped
+from dreamprvr.serve.moment_clips import moment_clip
+from dreamprvr.serve.video_routes import VideoRoutes
 from dreamprvr.serve.wire import video_key
+from dreamprvr.serve.workers import Workers
 
 RED, OLD, COPY, GONE = (
     f"/api/videos/{video_key(video_id)}" for video_id in ("cooking__red", "old", "copy", "gone")
@@ -82,6 +88,13 @@ def test_a_preview(client: TestClient) -> None:
     assert state == {"state": "ready", "done": 1.0, "message": ""}
     response = client.get(f"{OLD}/preview.mp4", headers={"range": "bytes=4-7"})
     assert (response.status_code, response.content) == (206, b"ftyp")
+    # a browser that cannot play what the others can
+    state = client.post(f"{RED}/preview?force=true").json()
+    while state["state"] == "working":
+        state = client.get(f"{RED}/preview?force=true").json()
+    assert client.get(f"{RED}/preview").json()["state"] == "needless"
+    assert client.get(f"{RED}/preview.mp4").status_code == 404
+    assert client.get(f"{RED}/preview.mp4?force=true").content[4:8] == b"ftyp"
     for foreign in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
         assert client.post(f"{COPY}/preview", headers=foreign).status_code == 403
     assert client.get(COPY).json()["preview"]["state"] == "absent"
@@ -99,6 +112,17 @@ def test_a_clip(client: TestClient, tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) == 15
     for span in ("", "?start=4&end=2.5", "?start=0&end=900", "?start=x&end=2"):
         assert client.get(f"{RED}/clip.mp4{span}").status_code == 400
+
+
+def test_a_clip_is_given_up_when_the_page_ends(films: Path, tmp_path: Path) -> None:
+    routes = VideoRoutes(
+        keeper_of(FakeLibrary([]), tmp_path), CacheFolder(tmp_path, 10**6), Workers("x", 1, 1)
+    )
+    file = source_file(LibraryVideo("v", films / "red.mp4", 12.0, {}))
+    routes.close()
+    with pytest.raises(Stopped):
+        moment_clip(routes.cache, file, 0.0, 1.0, routes._go_on)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_title_cannot_break_the_headers(client: TestClient) -> None:

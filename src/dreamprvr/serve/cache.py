@@ -2,21 +2,28 @@
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from dreamprvr.atomic import atomic_path
+from dreamprvr.search.lock import is_running
 
 _LOCKS = 64
+# ours: finished, or being written, by the process of that number
+_FILE = re.compile(r"[0-9a-f]{40}\.[a-z0-9]+")
+_PARTIAL = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9]+\.(\d+)\.partial")
 
 
 class CacheFolder:
     """Files by digest; the ones that were not used for longest go when there are too many bytes.
 
+    Other files in the folder are never touched.
+
     Args:
-        folder: made when first written to.
+        folder: made when first written to, for this user alone.
         limit: bytes; one file may exceed it for as long as it is the newest.
     """
 
@@ -52,6 +59,9 @@ class CacheFolder:
         """
         with self._locks[int(path.stem[:8], 16) % _LOCKS]:
             if self.find(path) is None:
+                with suppress(OSError):  # what is in the way is told below
+                    self.folder.parent.mkdir(parents=True, exist_ok=True)
+                    self.folder.mkdir(mode=0o700, exist_ok=True)
                 with atomic_path(path) as partial:
                     write(partial)
                 self._evict(keep=path)
@@ -62,14 +72,17 @@ class CacheFolder:
             files = []
             for path in self.folder.iterdir():
                 with suppress(OSError):  # another process may evict as well
-                    status = path.stat()
-                    files.append((status.st_mtime_ns, status.st_size, path))
+                    partial = _PARTIAL.fullmatch(path.name)
+                    if partial is not None and not is_running(int(partial[1])):
+                        path.unlink()  # its writer was killed
+                    elif _FILE.fullmatch(path.name):
+                        status = path.stat()
+                        files.append((status.st_mtime_ns, status.st_size, path))
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total <= self.limit:
                     break
-                # a file that is being written is hidden, and not ours to remove
-                if path != keep and not path.name.startswith("."):
+                if path != keep:
                     with suppress(OSError):
                         path.unlink()
                     total -= size

@@ -12,16 +12,17 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from dreamprvr.errors import UserError
+from dreamprvr.extraction import probe as extraction
+from dreamprvr.extraction.probe import VideoError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.replies import Refusal
 
-# playlists and scripts, which name further files, are among the formats that are not here
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,m4v,h264,hevc,mxf"
-)
-_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+# Seconds. A browser plays an mp4 that begins late by its time stamps, but takes its length for its
+# end, so that much at the end cannot be reached.
+_LATE = 0.5
 _MP4_VIDEO = {"h264", "vp9", "av1"}
 _MP4_AUDIO = {"aac", "mp3", "opus", "flac"}
 _WEBM_VIDEO = {"vp8", "vp9", "av1"}
@@ -72,24 +73,46 @@ def source_file(video: LibraryVideo) -> SourceFile:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[InputContainer]:
-    """A file with at least one video stream, opened for reading.
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its pictures, the same that its features were made of.
 
     Raises:
         UserError: PyAV cannot read it, here or inside the block.
     """
     try:
-        with av.open(path, options=_OPTIONS) as container:
-            if not container.streams.video:
-                raise UserError(f"{path.name} has no video stream")
-            yield container
+        with extraction.open_video(path) as opened:
+            yield opened
+    except VideoError as error:
+        raise UserError(f"{path.name}: {error}") from None
     except av.FFmpegError as error:
         raise UserError(f"{path.name} cannot be decoded: {error.strerror}") from None
 
 
-def first_second(container: InputContainer) -> float:
-    """The time stamp that a player shows as 0."""
-    return float((container.start_time or 0) / av.time_base)
+def seek_before(container: InputContainer, stream: VideoStream, stamp: float) -> None:
+    """Go to where decoding soon yields the picture that is shown at a time stamp.
+
+    In a format without an index (mpegts, mpeg, flv) a seek may end behind the keyframe that is
+    needed, so what it leads to is looked at, and if need be it begins further ahead.
+
+    Args:
+        container: of the stream.
+        stream: the pictures.
+        stamp: seconds; before the first picture, decoding begins with that.
+    """
+    ahead = stamp - (container.start_time or 0) / av.time_base
+    reached = None
+    for back in (0.0, 1.0, 5.0, 30.0, ahead, ahead + 10.0):
+        target = int((stamp - back) * av.time_base)
+        try:
+            container.seek(target, backward=True)
+        except av.FFmpegError:  # before the beginning
+            continue
+        reached = target
+        first = next((f for f in container.decode(stream) if f.time is not None), None)
+        if first is not None and first.time <= stamp:
+            break
+    if reached is not None:
+        container.seek(reached, backward=True)
 
 
 @lru_cache(maxsize=1024)
@@ -100,14 +123,14 @@ def probe(source: SourceFile) -> Probe:
         Refusal: 415, it is no video.
     """
     try:
-        with open_video(source.path) as container:
-            return _probe(container, source.path.suffix.lower())
+        with open_video(source.path) as (container, stream):
+            return _probe(container, stream, source.path.suffix.lower())
     except UserError as error:
         raise Refusal(415, str(error)) from None
 
 
-def _probe(container: InputContainer, suffix: str) -> Probe:
-    video = container.streams.video[0].codec_context
+def _probe(container: InputContainer, stream: VideoStream, suffix: str) -> Probe:
+    video = stream.codec_context
     # of the format, not of the library that decodes it
     picture = video.codec.canonical_name
     audio = container.streams.audio
@@ -116,14 +139,14 @@ def _probe(container: InputContainer, suffix: str) -> Probe:
     plain = picture != "h264" or video.pix_fmt in _EIGHT_BITS
     for_mp4 = picture in _MP4_VIDEO and plain and (sound is None or sound in _MP4_AUDIO)
     for_webm = picture in _WEBM_VIDEO and (sound is None or sound in _WEBM_AUDIO)
+    in_time = (container.start_time or 0) / av.time_base <= _LATE
     mime = None
-    if "mp4" in formats and for_mp4:
+    if "mp4" in formats and for_mp4 and in_time:
         mime = "video/mp4"
-    elif "webm" in formats and for_webm and suffix == ".webm":
+    elif "webm" in formats and for_webm and in_time and suffix == ".webm":
         mime = "video/webm"
     seconds = float((container.duration or 0) / av.time_base)
-    # an mp4 that begins late does not begin at 0 in every browser
-    copies = "matroska" in formats and for_mp4 and abs(first_second(container)) < 0.01
+    copies = "matroska" in formats and for_mp4 and in_time
     return Probe(mime, copies, seconds)
 
 

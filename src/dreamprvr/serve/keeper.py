@@ -109,13 +109,15 @@ class Keeper:
             return False
         try:
             library = self._opener(self.folder)
+            try:
+                self.contents = _contents(library)
+            except BaseException:
+                library.close()
+                raise
         except UserError as error:
             self.message = " ".join(str(error).split())
             return False
-        videos = library.videos()
-        columns = {name: tuple(values) for name, values in library.columns().items()}
         self._library, self.message = library, ""
-        self.contents = Contents(len(videos), sum(video.duration for video in videos), columns)
         return True
 
     def progress(self) -> Progress | None:
@@ -181,6 +183,12 @@ class Keeper:
         self._answers.clear()
         if library is not None:
             library.close()
+
+
+def _contents(library: SearchLibrary) -> Contents:
+    videos = library.videos()
+    columns = {name: tuple(values) for name, values in library.columns().items()}
+    return Contents(len(videos), sum(video.duration for video in videos), columns)
 
 
 def _remember(store: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:

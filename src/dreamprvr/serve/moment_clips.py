@@ -9,7 +9,7 @@ from dreamprvr.search.results import LibraryVideo, clock
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import SourceFile
 from dreamprvr.serve.replies import Refusal
-from dreamprvr.serve.transcode import transcode
+from dreamprvr.serve.transcode import Report, transcode
 
 MAX_SECONDS = 600.0
 _LAST = 1e7  # seconds
@@ -46,11 +46,20 @@ def read_span(start: str, end: str) -> tuple[float, float]:
     return first, last
 
 
-def moment_clip(cache: CacheFolder, source: SourceFile, start: float, end: float) -> Path:
+def moment_clip(
+    cache: CacheFolder, source: SourceFile, start: float, end: float, report: Report
+) -> Path:
     """[start, end) of a video as mp4 with its sound.
 
     It is encoded again rather than copied, as a copy could begin at a keyframe only: seconds
     early, or with a frozen picture.
+
+    Args:
+        cache: where it is kept.
+        source: the video.
+        start: seconds as a player shows them.
+        end: the same.
+        report: told the share done; what it raises ends the work.
 
     Raises:
         Refusal: 415, the video cannot be decoded or has nothing there.
@@ -58,7 +67,7 @@ def moment_clip(cache: CacheFolder, source: SourceFile, start: float, end: float
     parts = ("clip", source.path, source.size, source.mtime_ns, f"{start:.3f}", f"{end:.3f}")
 
     def write(partial: Path) -> None:
-        transcode(source.path, partial, start, end, _LONGEST, lambda done: None)
+        transcode(source.path, partial, start, end, _LONGEST, report)
 
     try:
         return cache.make(cache.path(parts, "mp4"), write)

@@ -9,7 +9,8 @@ from dreamprvr.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import SourceFile, probe
 from dreamprvr.serve.jobs import Jobs
-from dreamprvr.serve.transcode import copy_streams, transcode
+from dreamprvr.serve.remux import copy_streams
+from dreamprvr.serve.transcode import transcode
 
 _LONGEST = 854  # pixels: 480p
 
@@ -29,44 +30,52 @@ class Previews:
         self.cache = cache
         self.jobs = jobs
 
-    def path(self, source: SourceFile) -> Path:
+    def path(self, source: SourceFile, force: bool = False) -> Path:
         """Where a video's preview lies, or would lie."""
-        parts = ("preview", source.path, source.size, source.mtime_ns, _LONGEST)
+        parts = ("preview", source.path, source.size, source.mtime_ns, _LONGEST, force)
         return self.cache.path(parts, "mp4")
 
-    def find(self, source: SourceFile) -> Path | None:
+    def find(self, source: SourceFile, force: bool = False) -> Path | None:
         """A video's preview, if it has been made."""
-        return self.cache.find(self.path(source))
+        return self.cache.find(self.path(source, force))
 
-    def state(self, source: SourceFile) -> dict[str, Any]:
+    def state(self, source: SourceFile, force: bool = False) -> dict[str, Any]:
         """`{"state": "needless" | "absent" | "working" | "ready" | "failed", "done", "message"}`.
+
+        Args:
+            source: the video.
+            force: whether the browser at hand could not play what the others can: then a preview
+                is always needed, and always encoded.
 
         Raises:
             Refusal: 415, the file is no video.
         """
-        if probe(source).mime is not None:
+        if not force and probe(source).mime is not None:
             return {"state": "needless", "done": 1.0, "message": ""}
-        if self.find(source) is not None:
+        if self.find(source, force) is not None:
             return {"state": "ready", "done": 1.0, "message": ""}
-        job = self.jobs.get(self.path(source).name)
+        job = self.jobs.get(self.path(source, force).name)
         if job is None:
             return {"state": "absent", "done": 0.0, "message": ""}
         return {"state": job.state, "done": job.done, "message": job.message}
 
-    def start(self, source: SourceFile) -> dict[str, Any]:
+    def start(self, source: SourceFile, force: bool = False) -> dict[str, Any]:
         """Begin to make a preview, unless there is one or none is needed; then as `state`.
 
         Raises:
             Refusal: 415; 503, too many are waiting.
         """
-        if self.state(source)["state"] in ("absent", "failed"):
-            path = self.path(source)
-            self.jobs.start(path.name, lambda report: self._make(source, path, report))
-        return self.state(source)
+        if self.state(source, force)["state"] in ("absent", "failed"):
+            path = self.path(source, force)
+            copies = not force and probe(source).copies
+            self.jobs.start(path.name, lambda report: self._make(source, path, copies, report))
+        return self.state(source, force)
 
-    def _make(self, source: SourceFile, path: Path, report: Callable[[float], None]) -> None:
+    def _make(
+        self, source: SourceFile, path: Path, copies: bool, report: Callable[[float], None]
+    ) -> None:
         def write(partial: Path) -> None:
-            if probe(source).copies:
+            if copies:
                 with suppress(UserError):  # packets that an mp4 does not take
                     copy_streams(source.path, partial, report)
                     return

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from dreamprvr.serve.replies import Refusal
 
-MAX_QUERY = 2000  # characters
+MAX_QUERY = 1500  # characters, each up to 9 bytes of an address, which may have 16,384
 MAX_K = 100
 MAX_FILTERS = 64
 

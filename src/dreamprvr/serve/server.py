@@ -1,6 +1,7 @@
 """Runs the page."""
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -49,11 +50,22 @@ def serve(
                 file=sys.stderr,
             )
         app = create_app(keeper, cache or default_cache(), allowed_hosts=allowed_hosts)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False,
+            # a browser that pauses a video would otherwise be waited for
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)
-        asyncio.run(uvicorn.Server(config).serve([listening]))
+        asyncio.run(_Server(config).serve([listening]))
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; without a word, let alone a traceback, on every response that is cut short."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
 
 def default_cache() -> Path:

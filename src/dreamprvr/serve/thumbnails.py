@@ -3,11 +3,10 @@
 import io
 from pathlib import Path
 
-import av
-
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.probe import read_header
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile, first_second, open_video, shape_of
+from dreamprvr.serve.containers import SourceFile, open_video, seek_before, shape_of
 from dreamprvr.serve.replies import Refusal
 
 _LONGEST = 480  # pixels
@@ -36,11 +35,10 @@ def thumbnail(cache: CacheFolder, source: SourceFile, second: float) -> Path:
 
 
 def _write(source: Path, second: float, target: Path) -> None:
-    with open_video(source) as container:
-        stream = container.streams.video[0]
+    with open_video(source) as (container, stream):
         stream.thread_type = "AUTO"
-        wanted = second + first_second(container)
-        container.seek(int(wanted * av.time_base), backward=True)
+        wanted = second + read_header(container, stream).zero
+        seek_before(container, stream, wanted)
         best = None
         for count, frame in enumerate(container.decode(stream)):
             if frame.time is not None and frame.time > wanted and best is not None:

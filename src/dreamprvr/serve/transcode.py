@@ -1,6 +1,6 @@
 """Writes a part of a video, or all of it, as an mp4 that every browser plays."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,21 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from dreamprvr.errors import UserError
-from dreamprvr.serve.containers import Shape, first_second, open_video, shape_of
+from dreamprvr.extraction.probe import read_header
+from dreamprvr.serve.containers import Shape, open_video, seek_before, shape_of
 
 RATE = 48_000  # audio samples a second
 _TICKS = 90_000  # of the video's clock, a second
-_QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23"}
-_FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
+# without frames out of order the file lasts just as long as its last picture
+_QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23", "bf": "0"}
+FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
 _SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
 Report = Callable[[float], None]
 
@@ -29,7 +33,8 @@ def transcode(
 ) -> None:
     """Encode [start, end) as H.264 and AAC; the result begins at 0.
 
-    Frames keep their times, so a variable frame rate stays one.
+    Frames keep their times, so a variable frame rate stays one. The first is shown from the
+    beginning, the last until the end.
 
     Args:
         source: any video that PyAV decodes.
@@ -44,60 +49,17 @@ def transcode(
     """
     shape = _first_shape(source, longest)
     with (
-        open_video(source) as reader,
-        av.open(target, "w", format="mp4", container_options=_FRONT) as writer,
+        open_video(source) as (reader, picture),
+        av.open(target, "w", format="mp4", container_options=FRONT) as writer,
     ):
-        _Span(reader, writer, shape, start, end, report).run()
-
-
-def copy_streams(source: Path, target: Path, report: Report) -> None:
-    """Put the first picture and sound into an mp4 without encoding them again.
-
-    Raises:
-        UserError: the source cannot be read.
-    """
-    with (
-        open_video(source) as reader,
-        av.open(target, "w", format="mp4", container_options=_FRONT) as writer,
-    ):
-        length = float((reader.duration or 0) / av.time_base) or 1.0
-        streams = [*reader.streams.video[:1], *reader.streams.audio[:1]]
-        copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-        for packet in _timed(reader.demux(streams)):
-            report(0.99 * max(float(packet.dts * packet.time_base) / length, 0.0))
-            packet.stream = copies[packet.stream.index]
-            writer.mux(packet)
-
-
-def _timed(packets: Iterable[Any]) -> Iterator[Any]:
-    """Packets, all with a decoding time: where frames are reordered, Matroska's first have none."""
-    waiting: dict[int, list[Any]] = {}
-    for packet in packets:
-        if packet.pts is None and packet.dts is None:  # the empty one at the end
-            continue
-        held = waiting.setdefault(packet.stream.index, [])
-        if packet.dts is None:
-            held.append(packet)
-            continue
-        yield from _backdated(held, packet.dts)
-        held.clear()
-        yield packet
-    for held in waiting.values():
-        yield from _backdated(held, min((packet.pts for packet in held), default=0))
-
-
-def _backdated(packets: list[Any], dts: int) -> Iterator[Any]:
-    """Packets with decoding times that lead up to that of the next one."""
-    for i, packet in enumerate(packets):
-        packet.dts = dts - (len(packets) - i) * (packet.duration or 1)
-        yield packet
+        _Span(reader, picture, writer, shape, start, end, report).run()
 
 
 def _first_shape(source: Path, longest: int) -> Shape:
-    with open_video(source) as reader:
-        for packet in reader.demux(reader.streams.video[0]):
+    with open_video(source) as (reader, picture):
+        for packet in reader.demux(picture):
             for frame in _frames(packet):
-                return shape_of(frame, reader.streams.video[0].sample_aspect_ratio, longest)
+                return shape_of(frame, picture.sample_aspect_ratio, longest)
     raise UserError(f"{source.name} has no picture")
 
 
@@ -105,32 +67,36 @@ class _Span:
     """The state of one `transcode`."""
 
     def __init__(
-        self, reader: InputContainer, writer: OutputContainer, shape: Shape, start: float,
-        end: float | None, report: Report,
+        self, reader: InputContainer, picture: VideoStream, writer: OutputContainer, shape: Shape,
+        start: float, end: float | None, report: Report,
     ) -> None:  # fmt: skip
         self.reader, self.writer, self.shape, self.report = reader, writer, shape, report
         self.start, self.end = start, float("inf") if end is None else end
-        self.zero = first_second(reader)
-        whole = float((reader.duration or 0) / av.time_base)
-        self.length = max(min(self.end, whole or self.end) - start, 1e-3)
-        self.picture = reader.streams.video[0]
+        header = read_header(reader, picture)
+        self.zero, self.frame_seconds = header.zero, header.frame_seconds
+        whole = self.end if header.end is None else header.end
+        if start >= whole:
+            raise UserError(f"{Path(reader.name).name} ends before second {start:.1f}")
+        self.length = max(min(self.end, whole) - start, 1e-3)
+        self.picture = picture
         self.picture.thread_type = "AUTO"
         self.sound = next(iter(reader.streams.audio), None)
         self.video: Any = writer.add_stream("libx264", rate=self.picture.average_rate or 30)
         self.video.width, self.video.height = shape.width, shape.height
         self.video.pix_fmt, self.video.options = "yuv420p", _QUALITY
         self.video.codec_context.time_base = Fraction(1, _TICKS)
+        self.video.codec_context.flags |= Flags.frame_duration  # that of the last one counts
         self.audio: Any = None
         if self.sound is not None:
             self.audio = writer.add_stream("aac", rate=RATE, layout="stereo")
             self.resampler = AudioResampler("fltp", "stereo", RATE)
-        self.last_tick = -1
         self.samples = 0  # of sound, written so far
-        self.before: VideoFrame | None = None  # the picture that is on the screen at `start`
+        self.shown: VideoFrame | None = None  # encoded once it is known for how long
+        self.since = 0  # tick from which it is shown
 
     def run(self) -> None:
-        if self.start > 0:  # to the keyframe before
-            self.reader.seek(int((self.start + self.zero) * av.time_base), backward=True)
+        if self.start > 0:
+            seek_before(self.reader, self.picture, self.start + self.zero)
         streams = [stream for stream in (self.picture, self.sound) if stream is not None]
         open_streams = {stream.index for stream in streams}
         for packet in self.reader.demux(streams):
@@ -149,23 +115,21 @@ class _Span:
         self._finish()
 
     def _show(self, frame: VideoFrame, time: float) -> None:
-        if time < self.start:
-            self.before = frame
+        tick = 0 if self.shown is None else max(round((time - self.start) * _TICKS), 0)
+        if tick < self.since:  # a broken time stamp
             return
-        self.report(0.99 * (time - self.start) / self.length)
-        tick = round((time - self.start) * _TICKS)
-        if tick > 0 and self.before is not None:
-            self._encode(self.before, 0)
-        self.before = None
-        self._encode(frame, tick)
+        self._encode_until(tick)
+        self.shown, self.since = frame, tick
+        self.report(0.99 * min(max(time - self.start, 0.0) / self.length, 1.0))
 
-    def _encode(self, frame: VideoFrame, tick: int) -> None:
-        if tick <= self.last_tick:  # a broken time stamp
+    def _encode_until(self, tick: int) -> None:
+        """Encode the picture that is shown, unless another takes its place at once."""
+        if self.shown is None or tick == self.since:
             return
-        picture = self.shape.upright(frame)
-        picture.pts, picture.time_base = tick, Fraction(1, _TICKS)
+        picture = self.shape.upright(self.shown)
+        picture.pts, picture.time_base = self.since, Fraction(1, _TICKS)
+        picture.duration = tick - self.since
         picture.pict_type = 0  # the encoder chooses its own keyframes
-        self.last_tick = tick
         self.writer.mux(self.video.encode(picture))
 
     def _sound(self, frame: AudioFrame, time: float) -> None:
@@ -192,10 +156,12 @@ class _Span:
             self.writer.mux(self.audio.encode(frame))
 
     def _finish(self) -> None:
-        if self.before is not None:
-            self._encode(self.before, 0)
-        if self.last_tick < 0:
+        if self.shown is None:
             raise UserError(f"{Path(self.reader.name).name} has no picture in that span")
+        last = self.since + max(round(self.frame_seconds * _TICKS), 1)
+        if self.end != float("inf"):
+            last = max(round((self.end - self.start) * _TICKS), self.since + 1)
+        self._encode_until(last)
         for stream in (self.video, self.audio):
             if stream is not None:
                 self.writer.mux(stream.encode(None))

@@ -1,5 +1,6 @@
 """The routes of one video: its file, stills, preview, clips and cues."""
 
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import SourceFile, probe, source_file
 from dreamprvr.serve.exports import moments_vtt
-from dreamprvr.serve.jobs import Jobs
+from dreamprvr.serve.jobs import Jobs, Stopped
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.media import file_response
 from dreamprvr.serve.moment_clips import clip_name, moment_clip, read_second, read_span, safe_name
@@ -41,6 +42,7 @@ class VideoRoutes:
         self.clips = Workers("clips", threads=1, waiting=8)
         self.jobs = Jobs(waiting=8)
         self.previews = Previews(cache, self.jobs)
+        self._closing = threading.Event()
 
     def add_to(self, app: FastAPI) -> None:
         """Register the routes."""
@@ -55,6 +57,7 @@ class VideoRoutes:
 
     def close(self) -> None:
         """Stop what is being made."""
+        self._closing.set()
         self.jobs.close()
         self.stills.close()
         self.clips.close()
@@ -81,20 +84,20 @@ class VideoRoutes:
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(path.read_bytes(), headers=headers, media_type="image/jpeg")
 
-    async def preview_state(self, key: str) -> Response:
-        """How far a video's preview is."""
+    async def preview_state(self, key: str, force: str = "") -> Response:
+        """How far a video's preview is; `force` where the browser could not play the video."""
         _, source = await self._source(key)
-        return _fresh(await self.stills.run(self.previews.state, source))
+        return _fresh(await self.stills.run(self.previews.state, source, bool(force)))
 
-    async def start_preview(self, key: str) -> Response:
+    async def start_preview(self, key: str, force: str = "") -> Response:
         """Begin to make a video's preview."""
         _, source = await self._source(key)
-        return _fresh(await self.stills.run(self.previews.start, source))
+        return _fresh(await self.stills.run(self.previews.start, source, bool(force)))
 
-    async def preview(self, request: Request, key: str) -> Response:
+    async def preview(self, request: Request, key: str, force: str = "") -> Response:
         """The preview that was made."""
         _, source = await self._source(key)
-        path = self.previews.find(source)
+        path = self.previews.find(source, bool(force))
         if path is None:
             raise Refusal(404, "this video has no preview yet")
         return file_response(request, path, "video/mp4")
@@ -103,8 +106,12 @@ class VideoRoutes:
         """A moment as a file to keep."""
         span = read_span(start, end)
         video, source = await self._source(key)
-        path = await self.clips.run(moment_clip, self.cache, source, *span)
+        path = await self.clips.run(moment_clip, self.cache, source, *span, self._go_on)
         return file_response(request, path, "video/mp4", _attachment(clip_name(video, *span)))
+
+    def _go_on(self, done: float) -> None:
+        if self._closing.is_set():
+            raise Stopped
 
     async def vtt(self, request: Request, key: str) -> Response:
         """The moments of a video that a search found."""
