@@ -7,7 +7,7 @@ const [WIDTH, HEIGHT, TOP] = [1000, 100, 8];
 const STEP = 5; // seconds an arrow key moves
 
 /**
- * Draw a curve; `seek` is called with the second that was chosen.
+ * Draw a curve; `seek` is called with the second that was chosen, null makes it a mere picture.
  * Returns its node and `moveTo(second)`, which shows where the player is (null: nowhere).
  */
 export function drawCurve(hit, seek) {
@@ -29,13 +29,15 @@ export function drawCurve(hit, seek) {
     svg("path", { class: "curve-line", d: steps }), hover, head,
   );
   const tip = el("span", { class: "curve-tip", "aria-hidden": "true", hidden: true });
-  const node = el("div", {
-    class: "curve", role: "slider", tabindex: 0, "aria-valuemin": 0,
-    "aria-valuemax": Math.floor(duration), "aria-label": `Score along ${video.title}`,
-  }, picture, tip);
+  const name = { class: "curve", "aria-label": `Score along ${video.title}` };
+  const role = seek ? {
+    role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": Math.floor(duration),
+  } : { role: "img" };
+  const node = el("div", { ...name, ...role }, picture, tip);
 
   let at = moments[0].start;
   const say = () => {
+    if (!seek) return;
     node.setAttribute("aria-valuenow", Math.floor(at));
     node.setAttribute("aria-valuetext", `${spoken(at)}, score ${scoreAt(curve, at)}`);
   };
@@ -53,7 +55,7 @@ export function drawCurve(hit, seek) {
     const box = node.getBoundingClientRect();
     return ((event.clientX - box.left) / box.width) * duration;
   };
-  node.addEventListener("click", (event) => jump(under(event)));
+  if (seek) node.addEventListener("click", (event) => jump(under(event)));
   node.addEventListener("pointermove", (event) => {
     const second = Math.min(Math.max(under(event), 0), duration);
     place(hover, second);
@@ -71,7 +73,7 @@ export function drawCurve(hit, seek) {
     Home: () => 0, End: () => duration, Enter: () => at,
   };
   node.addEventListener("keydown", (event) => {
-    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!seek || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
     jump(keys[event.key]());

@@ -8,6 +8,7 @@ import { counted } from "./format.js";
 import { listen } from "./keys.js";
 import * as notices from "./notices.js";
 import { Player } from "./player.js";
+import { uncover } from "./player_view.js";
 import { resultItem } from "./result.js";
 import { saves } from "./save.js";
 import { isClosed, ready, watch } from "./watch.js";
@@ -17,7 +18,7 @@ let running = null; // the search that is under way
 let asked = null; // the search whose results are shown
 
 const player = new Player({
-  changed(key, moment) {
+  changed(key, moment, isOther) {
     if (asked) address.note(asked, { key, ...moment });
     for (const item of hits.children) {
       const isPlaying = item.hit.video.key === key;
@@ -28,6 +29,7 @@ const player = new Player({
         else item.buttons[i].removeAttribute("aria-current");
       });
       if (!isPlaying) item.curve?.moveTo(null);
+      if (isPlaying && isOther) uncover(item);
     }
   },
   closed(key) {

@@ -9,8 +9,8 @@ const OUTSIDE = 0.5; // seconds from the moment from which on its bounds are giv
 
 export class Player {
   /**
-   * `changed(key, moment)` is told what is played, `moved(key, second)` where, and `closed(key)`
-   * when nothing is any more.
+   * `changed(key, moment, isOther)` is told what is played, and whether the video before was
+   * another; `moved(key, second)` where, and `closed(key)` when nothing is any more.
    */
   constructor({ changed, moved, closed }) {
     Object.assign(this, { changed, moved, closed, hit: null, video: null, bound: false });
@@ -25,7 +25,6 @@ export class Player {
     const same = this.hit === hit && this.video;
     const wasOpen = this.isOpen;
     Object.assign(this, { hit, moment, bound: true, paused });
-    this.changed(hit.video.key, moment);
     if (!same) {
       this.video?.pause();
       this.video = null;
@@ -33,10 +32,11 @@ export class Player {
         seek: (second) => this.seek(hit, second), replay: () => this.replay(),
         goOn: () => this.goOn(), close: () => this.close(),
       });
-      this.load();
     }
+    this.changed(hit.video.key, moment, !same);
     this.view.describe(moment);
     if (same) this.begin();
+    else this.load();
     if (!wasOpen) this.watchFrames();
   }
 

@@ -7,6 +7,9 @@ import { clock, score, spoken } from "./format.js";
 import { saves } from "./save.js";
 
 const SHOWN = 2500; // milliseconds that a button says what it did
+const root = () => byId("player");
+
+new ResizeObserver(measure).observe(root());
 
 /**
  * Build the player of a result. `actions` has `seek`, `replay`, `goOn` and `close`; the answer has
@@ -27,8 +30,7 @@ export function playerView(hit, actions) {
   const close = el("button", {
     type: "button", class: "close", "aria-label": "Close the player", click: actions.close,
   }, "×");
-  const root = byId("player");
-  show(root,
+  show(root(),
     el("div", { class: "player-top" }, el("h2", {}, hit.video.title), close),
     stage, curve && el("div", { class: "along" }, curve.node),
     el("div", { class: "player-line" }, span, state),
@@ -36,7 +38,7 @@ export function playerView(hit, actions) {
       button("Replay moment", "r", actions.replay), button("Continue", "c", actions.goOn),
       files, copyButton()),
     failed);
-  root.hidden = false;
+  root().hidden = false;
   document.body.classList.add("playing");
   return {
     stage,
@@ -60,9 +62,23 @@ export function playerView(hit, actions) {
   };
 }
 
+/** On narrow screens the player lies over the results: scroll so that this one can be seen. */
+export function uncover(item) {
+  if (getComputedStyle(root()).position !== "fixed") return;
+  measure();
+  const room = innerHeight - root().offsetHeight - 32;
+  const part = item.offsetHeight <= room ? item : item.querySelector(".facts");
+  part.scrollIntoView({ block: part.offsetHeight <= room ? "nearest" : "start" });
+}
+
+/** Tell the styles how high the player is. */
+function measure() {
+  document.documentElement.style.setProperty("--sheet", `${root().offsetHeight}px`);
+}
+
 export function removeView() {
-  byId("player").hidden = true;
-  show(byId("player"));
+  root().hidden = true;
+  show(root());
   document.body.classList.remove("playing");
 }
 

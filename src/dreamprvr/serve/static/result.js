@@ -15,7 +15,7 @@ const SHOWN = 6; // metadata values
 export function resultItem(hit, actions) {
   const { video, moments } = hit;
   const titleId = `title-${hit.rank}`;
-  const seek = (second) => actions.seek(hit, second);
+  const seek = video.there ? (second) => actions.seek(hit, second) : null;
   const curve = hit.curve.scores.length ? drawCurve(hit, seek) : null;
   const buttons = moments.map((moment, i) => el("button", {
     type: "button", class: i ? "moment" : "moment best", disabled: !video.there,
