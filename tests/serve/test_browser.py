@@ -111,6 +111,21 @@ def test_on_past_the_end(page: Any) -> None:
     assert page.locator(".state").inner_text() == "Playing beyond the moment."
 
 
+def test_the_videos_own_controls_may_leave_the_moment(page: Any) -> None:
+    search(page)
+    page.locator(".moment").first.click()
+    until(page, f"{VIDEO}?.currentTime > {START}")
+    # a seek to what has not come yet takes longer than a frame
+    page.evaluate(
+        f"Object.defineProperty({VIDEO}, 'seeking', {{ value: true, configurable: true }})"
+    )
+    page.evaluate(f"{VIDEO}.currentTime = 10")
+    page.wait_for_timeout(100)
+    page.evaluate(f"delete {VIDEO}.seeking")
+    until(page, f"{VIDEO}.currentTime > 10.2")
+    assert not page.evaluate(f"{VIDEO}.paused")
+
+
 def test_the_curve_seeks(page: Any) -> None:
     search(page)
     curve = page.locator(".hit").first.locator("[role=slider]")

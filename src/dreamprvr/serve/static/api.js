@@ -18,10 +18,11 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
 export const about = (key) => ask(videoUrl(key));
-// forced: also of a file that browsers are said to play
-const previewUrl = (key, forced) => videoUrl(key, `/preview${forced ? "?force=true" : ""}`);
-export const preview = (key, forced) => ask(previewUrl(key, forced));
-export const startPreview = (key, forced) => ask(previewUrl(key, forced), { method: "POST" });
+/** Of a preview; `forced`: also where browsers are said to play the file itself. */
+export const previewUrl = (key, ending, forced) =>
+  videoUrl(key, `/preview${ending}${forced ? "?force=true" : ""}`);
+export const preview = (key, forced) => ask(previewUrl(key, "", forced));
+export const startPreview = (key, forced) => ask(previewUrl(key, "", forced), { method: "POST" });
 
 /** A file to keep, and what it is called. */
 export async function download(address) {

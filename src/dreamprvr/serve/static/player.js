@@ -1,8 +1,7 @@
 // Plays a moment: from its first second to its last, then waits.
 
-import { el, show } from "./dom.js";
 import { playerView, removeView } from "./player_view.js";
-import { playableSource } from "./source.js";
+import { Stage } from "./stage.js";
 
 const EDGE = 0.02; // seconds; a frame that is asked for at the very end may be the next one
 const OUTSIDE = 0.5; // seconds from the moment from which on its bounds are given up
@@ -13,57 +12,42 @@ export class Player {
    * another; `moved(key, second)` where, and `closed(key)` when nothing is any more.
    */
   constructor({ changed, moved, closed }) {
-    Object.assign(this, { changed, moved, closed, hit: null, video: null, bound: false });
+    Object.assign(this, { changed, moved, closed, hit: null, stage: null, bound: false });
   }
 
   get isOpen() {
     return this.hit !== null;
   }
 
+  /** The video element, null while there is none. */
+  get video() {
+    return this.stage?.video ?? null;
+  }
+
   /** Show a moment of a result, and play it unless `paused`. */
   open(hit, moment, { paused = false } = {}) {
-    const same = this.hit === hit && this.video;
+    const same = this.hit?.video.key === hit.video.key && this.video;
     const wasOpen = this.isOpen;
     Object.assign(this, { hit, moment, bound: true, paused });
-    if (!same) {
-      this.video?.pause();
-      this.video = null;
-      this.view = playerView(hit, {
-        seek: (second) => this.seek(hit, second), replay: () => this.replay(),
-        goOn: () => this.goOn(), close: () => this.close(),
-      });
-    }
+    if (!same) this.enter();
     this.changed(hit.video.key, moment, !same);
     this.view.describe(moment);
     if (same) this.begin();
-    else this.load();
+    else this.stage.load();
     if (!wasOpen) this.watchFrames();
   }
 
-  async load() {
-    this.loading?.abort();
-    this.loading = new AbortController();
-    const { view, loading: { signal } } = this;
-    try {
-      const display = (node) => signal.aborted || show(view.stage, node);
-      const source = await playableSource(this.hit.video.key, display, signal);
-      if (!signal.aborted) this.attach(source);
-    } catch (error) {
-      if (!signal.aborted) this.fail(error.message);
-    }
-  }
-
-  attach(source) {
-    const video = el("video", {
-      controls: true, playsinline: true, preload: "auto", src: source,
-      "aria-label": this.hit.video.title,
-      loadedmetadata: () => this.begin(), timeupdate: () => this.watch(),
-      seeked: () => this.look(), play: () => this.played(),
-      ended: () => this.view.say("The video has ended."),
-      error: () => this.video === video && this.fail("The browser cannot play this file."),
+  /** Make the stage ready for another video. */
+  enter() {
+    this.stage?.close();
+    this.view = playerView(this.hit, {
+      seek: (second) => this.seek(this.hit, second), replay: () => this.replay(),
+      goOn: () => this.goOn(), close: () => this.close(),
     });
-    this.video = video;
-    show(this.view.stage, video);
+    this.stage = new Stage(this.view.stage, this.hit.video, {
+      begin: () => this.begin(), timeupdate: () => this.watch(), seeking: () => this.look(),
+      play: () => this.played(), ended: () => this.view.say("The video has ended."),
+    });
   }
 
   /** To the first second of the moment. */
@@ -71,7 +55,7 @@ export class Player {
     if (!this.video || this.video.readyState < 1) return;
     this.bound = true;
     this.video.currentTime = this.moment.start;
-    this.view.say(this.paused ? "Ready to play the moment." : "");
+    this.view.say(this.paused ? "Ready to play." : "");
     if (!this.paused) this.play();
     this.paused = false;
   }
@@ -108,7 +92,7 @@ export class Player {
 
   /** To any second, and on from there. */
   seek(hit, second) {
-    if (this.hit !== hit || !this.video) {
+    if (this.hit?.video.key !== hit.video.key || !this.video) {
       const end = hit.video.duration || second + 1;
       this.open(hit, { start: second, end, score: NaN, whole: true });
       return;
@@ -145,12 +129,12 @@ export class Player {
   /** Stop at the end of the moment, and move the heads of the curves. */
   watch() {
     const { video } = this;
-    if (!video || !this.isOpen) return;
+    if (!video?.readyState || !this.isOpen) return;
     const now = video.currentTime;
-    if (this.bound && !video.paused && now >= this.end() - EDGE) {
+    if (this.bound && !video.paused && !video.seeking && now >= this.end() - EDGE) {
       video.pause();
       if (now > this.end()) video.currentTime = this.end() - EDGE;
-      this.view.say("The moment has ended.");
+      this.view.say(`The ${this.moment.whole ? "video" : "moment"} has ended.`);
     }
     if (now === this.shown) return;
     this.shown = now;
@@ -158,19 +142,11 @@ export class Player {
     this.moved(this.hit.video.key, now);
   }
 
-  fail(line) {
-    this.video = null;
-    show(this.view.stage, el("p", { class: "cannot", role: "alert" }, line));
-  }
-
   close() {
     if (!this.isOpen) return;
-    const { hit, video } = this;
-    this.loading.abort();
-    Object.assign(this, { hit: null, video: null });
-    video?.pause();
-    video?.removeAttribute("src"); // lets go of the connection
-    video?.load();
+    const { hit, stage } = this;
+    Object.assign(this, { hit: null, stage: null });
+    stage.close();
     removeView();
     this.closed(hit.video.key);
   }
