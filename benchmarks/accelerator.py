@@ -1,20 +1,23 @@
 """A training step, an epoch and an evaluation at TVR's size on one CUDA GPU.
 
-    python -m benchmarks.accelerator [--variants plain compile fused] [--steps N] [--rounds N]
+    python -m benchmarks.accelerator [--variants plain compile graphs fused] [--steps N]
     python -m benchmarks.accelerator --device cpu --config synthetic --videos 8 --batch 4 \
         --steps 2 --matmul 256 --evaluations 40x30 --variants plain
 
 17,435 videos with 5 captions each, 128 a batch, bfloat16 mixed precision, hard negatives, random
 features that lie on the GPU as float16 (about 14 GB) and are gathered there, as the data modules
 do with `device_resident`. Variants are measured one after the other: uncompiled, `model.compile`,
-and that with `model.fused_attention`. A variant that fails is told in its row; the others go on.
+that with CUDA graphs, and that with `model.fused_attention`. A variant that fails is told in its
+row, its traceback is in the JSON, and the others go on.
 """
 
 import argparse
 import gc
 import statistics
+import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ from benchmarks.resident import ResidentSplit
 VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
     "compile": {"compiled": True},
+    "graphs": {"compiled": True, "cuda_graphs": True},
     "fused": {"compiled": True, "fused": True},
 }
 # TVR's and ActivityNet's, queries x videos
@@ -58,8 +62,19 @@ def measure_training(
     }
 
 
-def evaluation(queries: int, videos: int, device: str, rounds: int) -> list[float]:
-    """Seconds of scoring and ranking, everything encoded, in each round."""
+def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What is measured, or the error: what was measured before it must not be lost."""
+    try:
+        return measure(*arguments)
+    except Exception as error:  # a compiler's may be of any class
+        first, *_ = (str(error) or "-").splitlines()
+        told = traceback.format_exc()
+        print(told, file=sys.stderr)
+        return {"error": f"{type(error).__name__}: {first}", "traceback": told}
+
+
+def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str, Any]:
+    """Seconds of scoring and ranking, everything encoded."""
     asked, given = gallery(videos, device=device), embedded(queries, videos, device)
     found = []
     for _ in range(1 + rounds):
@@ -67,7 +82,7 @@ def evaluation(queries: int, videos: int, device: str, rounds: int) -> list[floa
         start = time.perf_counter()
         rank_product(asked, given).compute()  # reads its result, so it waits for the device
         found.append(time.perf_counter() - start)
-    return found[1:]
+    return {"seconds": statistics.median(found[1:]), "rounds": found[1:]}
 
 
 def rows(variants: dict[str, Any], flops: int, ceiling: float) -> list[dict[str, Any]]:
@@ -114,23 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ceiling = matmul_ceiling(asked.device, asked.matmul)
     split = ResidentSplit(chosen, asked.videos, asked.captions, asked.device)
     flops = step_flops(chosen, split, asked.batch, asked.device)
-    variants: dict[str, Any] = {}
+    variants = {}
     for name in asked.variants:
-        try:
-            variants[name] = measure_training(chosen, split, asked, name)
-        except Exception as error:  # a compiler's may be of any class
-            first, *_ = (str(error) or "-").splitlines()
-            variants[name] = {"error": f"{type(error).__name__}: {first}"}
+        variants[name] = attempt(measure_training, chosen, split, asked, name)
         print(f"{name}: {variants[name]}", flush=True)
     del split
-    evaluations = {
-        f"{queries}x{videos}": evaluation(queries, videos, asked.device, asked.rounds)
-        for queries, videos in asked.evaluations
-    }
-    for name, taken in evaluations.items():
-        print(f"evaluation of {name} queries x videos: {statistics.median(taken):.3f} s")
+    evaluations = {}
+    for queries, videos in asked.evaluations:
+        name = f"{queries}x{videos}"
+        evaluations[name] = attempt(evaluation, queries, videos, asked.device, asked.rounds)
+        print(f"evaluation of {name} queries x videos: {evaluations[name]}", flush=True)
     details = {
-        "variants": variants, "evaluation_seconds": evaluations, "step_flops": flops,
+        "variants": variants, "evaluations": evaluations, "step_flops": flops,
         "matmul_flops_a_second": ceiling,
         "sizes": {name: getattr(asked, name) for name in ("config", "videos", "captions", "batch")},
     }  # fmt: skip

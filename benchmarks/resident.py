@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.inputs import SHORTEST_VIDEO, WORDS, Settings
 from data_modules.packed.buffers import Buffers
-from data_modules.packed.gather import Field, gather_queries, gather_videos
+from data_modules.packed.gather import Field, gather_queries, gather_videos, on_device
 from data_modules.packed.ragged import offsets_of
 from dreamprvr.batch import TrainBatch
 
@@ -60,7 +60,7 @@ class ResidentSplit:
         videos = gather_videos(self, rows, self.max_frames, self._buffers)
         queries = gather_queries(self, captions, self._true, self._true_offsets, self._buffers)
         labels = torch.from_numpy(np.arange(len(rows)).repeat(self.captions))
-        return TrainBatch(videos, queries, labels.to(self._device, non_blocking=True))
+        return TrainBatch(videos, queries, on_device(labels, torch.device(self._device)))
 
     def epoch(self, size: int, seed: int = 0) -> Iterator[TrainBatch]:
         """All videos in random order, a number at a time; the last batch may be smaller."""

@@ -31,6 +31,7 @@ def product_step(
     half: bool = False,
     compiled: bool = False,
     fused: bool = False,
+    cuda_graphs: bool = False,
 ) -> Step:
     """What the LightningModule and its trainer do with a batch, without Lightning.
 
@@ -42,6 +43,7 @@ def product_step(
         half: bfloat16 mixed precision.
         compiled: as `model.compile`.
         fused: as `model.fused_attention`.
+        cuda_graphs: of `compile_step`.
     """
     network.train()
     objective = Objective(chosen.objective, chosen.network.padded_frames)
@@ -50,7 +52,7 @@ def product_step(
     schedule = warmup_linear_schedule(optimizer, total_steps, chosen.warmup)
     device = next(network.parameters()).device.type
     if compiled:
-        compile_step(network, objective, fused=fused)
+        compile_step(network, objective, fused=fused, cuda_graphs=cuda_graphs)
 
     def step(batch: TrainBatch) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=half):

@@ -234,7 +234,8 @@ class PRVRDataModule(LightningDataModule):
             return SplitLoaders(*data, self.num_workers)
         run = (self._datasets(name) for name in self._splits())
         sources = self._packed.sources(data, run, self.trainer)
-        return SplitLoaders(*data, 0 if self.device_resident else self.num_workers, sources)
+        workers = 0 if self.device_resident else self.num_workers
+        return SplitLoaders(*data, workers, sources, self.device_resident)
 
     @cached_property
     def _packed(self) -> PackedFeatures:

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.dataset import (
@@ -26,6 +27,7 @@ class SplitLoaders:
         queries: the captions.
         workers: loading processes; for packed features any number stands for one thread.
         packed: the same videos and captions, packed; None reads item by item.
+        resident: whether packed features lie on the device that trains.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class SplitLoaders:
         queries: QueryDataset,
         workers: int,
         packed: tuple[FieldSource, FieldSource] | None = None,
+        resident: bool = False,
     ) -> None:
         self.videos = videos
         self.queries = queries
         self.workers = workers
+        self.resident = resident
         self.packed: tuple[PackedVideos, PackedQueries] | None = None
         if packed is not None:
             gallery = PackedVideos(packed[0], videos.sizes.max_frames)
@@ -69,6 +73,8 @@ class SplitLoaders:
         self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
     ) -> DataLoader[Any]:
         options |= {"dataset": data, "batch_size": batch_size, "collate_fn": collate}
+        # from pinned memory a batch is copied while the device computes; a resident one is there
+        options["pin_memory"] = torch.cuda.is_available() and not self.resident
         if self.packed is None:
             options |= {"num_workers": self.workers, "persistent_workers": self.workers > 0}
             return DataLoader(**options)

@@ -36,7 +36,7 @@ def trainer(*callbacks: Callback, **options: Any) -> Trainer:
     defaults: dict[str, Any] = {
         "accelerator": "cpu", "max_epochs": 2, "num_sanity_val_steps": 0, "logger": False,
         "enable_progress_bar": False, "enable_model_summary": False, "callbacks": [*callbacks],
-        "enable_checkpointing": False,
+        "enable_checkpointing": False, "log_every_n_steps": 1,
     }  # fmt: skip
     return Trainer(**defaults | options)
 

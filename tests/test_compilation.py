@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,35 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert graphs[1] == graphs[2]  # other numbers of captions and words need no new graph
     assert compiled[0].state_dict().keys() == plain[0].state_dict().keys()
+
+
+def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
+    """One graph for any batch size would be slower for them all."""
+    model, objective = make()
+    given = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        given.extend(inputs)
+        return graph.forward
+
+    compile_step(model, objective, backend=backend)
+    sizes = [(1, 1, 1), (1, 1), (1, 1, 1), (1,)]
+    for captions in sizes:
+        videos = single(batch(captions)).videos
+        with torch.no_grad():
+            model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
+    assert given
+    assert not any(isinstance(x, torch.SymInt) for x in given)
+
+
+def test_many_networks_are_compiled_in_one_process() -> None:
+    """A sweep; torch's own limit is 8 graphs of a function."""
+    videos = single(batch((1, 1))).videos
+    for _ in range(9):
+        model, objective = make()
+        compile_step(model, objective, backend="eager")
+        with torch.no_grad():
+            model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

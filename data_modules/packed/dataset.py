@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from data_modules.dataset import QueryDataset, TrainDataset
 from data_modules.packed.buffers import Buffers
-from data_modules.packed.gather import FieldSource, gather_queries, gather_videos
+from data_modules.packed.gather import FieldSource, gather_queries, gather_videos, on_device
 from data_modules.packed.ragged import flatten, joined
 from dreamprvr.batch import Queries, TrainBatch, Videos
 
@@ -99,8 +99,7 @@ class PackedTrain(Dataset[TrainBatch]):
         places, labels = joined(self._offsets, numbers)
         videos = self.videos.__getitems__(self._rows[numbers])
         queries = self.queries.__getitems__(self._captions[places])
-        device = videos.row.device
-        return TrainBatch(videos, queries, torch.from_numpy(labels).to(device, non_blocking=True))
+        return TrainBatch(videos, queries, on_device(torch.from_numpy(labels), videos.row.device))
 
     def __getitem__(self, item: int) -> TrainBatch:
         """A batch of one."""

@@ -68,6 +68,7 @@ def _gather(
 ) -> tuple[Tensor, Tensor]:
     """Rows (B, L, F) float32 of items, zero behind their ends, and a mask (B, L) float32."""
     places, inside = padded(field.offsets, items, length)
+    places = places.astype(np.int32) if len(field.rows) < 2**31 else places
     picked = _select(field.rows, _put(places.reshape(-1), field.rows), buffers)
     return picked.view(*places.shape, -1), _put(inside.astype(np.float32), field.rows)
 
@@ -83,4 +84,11 @@ def _select(rows: Tensor, places: Tensor, buffers: Buffers) -> Tensor:
 
 
 def _put(values: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, non_blocking=True)
+    return on_device(torch.from_numpy(values), like.device)
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy of what lies on the CPU that the host does not wait for."""
+    if device.type == "cuda":  # from other memory, a copy may wait for all that is under way
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

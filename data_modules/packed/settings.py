@@ -26,8 +26,8 @@ def fields_of(data: Items) -> tuple[str, ...]:
 def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str, Any]:
     """All that the content of a packed store depends on, of JSON types.
 
-    The source is known by the names, sizes and modification times of its files, which costs no
-    reading of them.
+    The source is known by the names, sizes and times of change of its files, which costs no reading
+    of them. A copied data set is packed again: its files are others.
 
     Args:
         data: the items that are packed, in their order.
@@ -93,4 +93,6 @@ def _files(store: FeatureStore, ignore: Path) -> dict[str, list[int]]:
 
 def _state(path: Path) -> list[int]:
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    # the last also tells of content that was replaced with the old time of modification, as
+    # rsync -a and cp -p do
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

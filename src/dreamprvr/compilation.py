@@ -4,27 +4,36 @@ import shutil
 from typing import Any
 
 import torch
+from einops import rearrange
 
 from dreamprvr.errors import UserError
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective
 
+RECOMPILE_LIMIT = 64  # graphs of one function
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def compile_step(
-    network: DreamPRVR, objective: Objective, backend: str = "inductor", fused: bool = False
+    network: DreamPRVR,
+    objective: Objective,
+    backend: str = "inductor",
+    fused: bool = False,
+    cuda_graphs: bool = False,
 ) -> None:
     """Compile the parts of a training step in place; the state dict stays as it is.
 
     Captions are ragged, so what sees them takes any number of them and of words in one graph; the
-    rest is compiled once for each batch size, and once more for evaluation.
+    rest is compiled for each batch size, and once more for evaluation. A batch size of its own, as
+    the last batch has, leaves the graph of full batches as it is.
 
     Args:
         network: its encoders and register sampler are compiled.
         objective: with random and with hard negatives: two graphs.
         backend: of torch.compile.
         fused: attention branches through FlexAttention (`model.fused_attention`).
+        cuda_graphs: what has fixed shapes is launched as a CUDA graph; no `model` setting, as
+            nobody has measured it (`benchmarks/accelerator.py` can).
 
     Raises:
         UserError: on the CPU where no C++ compiler is found.
@@ -32,13 +41,25 @@ def compile_step(
     device = next(network.parameters()).device.type
     if backend == "inductor" and device == "cpu" and not any(map(shutil.which, COMPILERS)):
         raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
+    _prepare_compiler()
     options: dict[str, Any] = {"fullgraph": True, "backend": backend}
+    fixed = {**options, "dynamic": False, "mode": "reduce-overhead" if cuda_graphs else None}
     network.query_encoder.compile(dynamic=True, **options)
     objective.compile(dynamic=True, **options)
     for encoder in (network.clip_encoder, network.frame_encoder):
         encoder.branches.fused = fused
-        encoder.compile(**options)
+        encoder.compile(**fixed)
     sampler = network.register_sampler
     if sampler is not None:  # its GRU, which depends on no video, stays outside
         for name in ("sample", "diffusion_target"):
-            setattr(sampler, name, torch.compile(getattr(sampler, name), **options))
+            setattr(sampler, name, torch.compile(getattr(sampler, name), **fixed))
+
+
+def _prepare_compiler() -> None:
+    # Beyond a limit of 8 graphs of a function, compiling fails. Both encoders are one function, and
+    # each counts every batch size, evaluation, and every network of the process: a sweep, say.
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, RECOMPILE_LIMIT)
+    # einops looks its backend up at the first call, which later calls would be compiled again for
+    for tensor in (torch.zeros(1), torch.nn.Parameter(torch.zeros(1))):
+        rearrange(tensor, "a -> a")

@@ -38,11 +38,21 @@ class _GatherRows(torch.autograd.Function):
         return gradient[start : start + ctx.rows]
 
 
-def gather_rows(x: Tensor) -> Tensor:
-    """Rows of all ranks in rank order; their numbers may differ, the other axes may not."""
+def rows_of_ranks(x: Tensor) -> list[int]:
+    """How many rows each rank's tensor has; the host waits for the answer."""
     counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in _ranks()]
     dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
-    sizes = [int(count) for count in counts]
+    return torch.cat(counts).tolist()
+
+
+def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+    """Rows of all ranks in rank order; their numbers may differ, the other axes may not.
+
+    Args:
+        x: this rank's rows.
+        sizes: the ranks' numbers of rows, if they are known already.
+    """
+    sizes = rows_of_ranks(x) if sizes is None else sizes
     longest = max(sizes)
     padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
     rows = _GatherRows.apply(padded) if x.requires_grad else _GatherRows.apply(padded.detach())
@@ -52,15 +62,17 @@ def gather_rows(x: Tensor) -> Tensor:
 def gather_encoded(batch: Encoded) -> Encoded:
     """The batch of all ranks together, for the retrieval and text terms.
 
-    The register terms are means over videos, and every rank has as many, so they stay local.
+    The register terms are means over videos, and every rank has as many, so they stay local. Only
+    the numbers of queries differ, so they alone are asked for.
     """
     if not is_distributed():
         return batch
-    offset = dist.get_rank() * len(batch.videos.clips)
+    count = len(batch.videos.clips)
+    queries, videos = rows_of_ranks(batch.query), [count for _ in _ranks()]
     return batch._replace(
-        query=gather_rows(batch.query),
-        labels=gather_rows(batch.labels + offset),
-        videos=VideoTokens(*map(gather_rows, batch.videos)),
+        query=gather_rows(batch.query, queries),
+        labels=gather_rows(batch.labels + dist.get_rank() * count, queries),
+        videos=VideoTokens(*(gather_rows(tokens, videos) for tokens in batch.videos)),
     )
 
 

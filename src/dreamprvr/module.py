@@ -107,12 +107,21 @@ class PRVRModule(LightningModule):
         encoded = gather_encoded(encode_batch(self.network, batch))
         hard = self.current_epoch >= self.objective.config.hard_negatives_from
         terms = self.objective(encoded, hard)
-        size = len(batch.labels)
-        self.log("loss", terms["total"], prog_bar=True, batch_size=size)
-        self.log_dict(
-            {f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=size
-        )
-        return terms["total"]
+        total = terms["total"]
+        if self._is_logged_step():
+            size = len(batch.labels)
+            self.log("loss", total.detach(), prog_bar=True, batch_size=size)
+            parts = {f"train/{name}": term for name, term in terms.items() if name != "total"}
+            self.log_dict({name: term.detach() for name, term in parts.items()}, batch_size=size)
+        return total
+
+    def _is_logged_step(self) -> bool:
+        """Whether loggers take this step's values, or the epoch ends: the others go unread.
+
+        Lightning keeps a value at the cost of several milliseconds of the host a step.
+        """
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.trainer.is_last_batch or (every > 0 and (self.global_step + 1) % every == 0)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its linear warm-up and decay, stepped every step."""

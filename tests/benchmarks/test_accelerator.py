@@ -26,7 +26,7 @@ def test_table_and_json(tmp_path: Path) -> None:
         assert math.isfinite(row[name])
     assert row["GB beyond features"] is None  # the CPU cannot tell
     assert found["step_flops"] > 1e6
-    assert len(found["evaluation_seconds"]["8x6"]) == 1
+    assert len(found["evaluations"]["8x6"]["rounds"]) == 1
 
 
 def test_a_variant_that_fails_leaves_the_others(
@@ -37,10 +37,17 @@ def test_a_variant_that_fails_leaves_the_others(
             raise RuntimeError("no compiler\nmore")
         return {"step s": 2.0}
 
+    def out_of_memory(*arguments: Any) -> dict[str, Any]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(accelerator, "evaluation", out_of_memory)
     monkeypatch.setattr(accelerator, "measure_training", failing)
     path = tmp_path / "accelerator.json"
     accelerator.main([*SMALL, "--variants", "compile", "fused", "--output", str(path)])
-    failed, other = json.loads(path.read_text())["results"]
+    written = json.loads(path.read_text())
+    assert "no compiler\nmore" in written["variants"]["compile"]["traceback"]
+    assert written["evaluations"]["8x6"]["error"] == "RuntimeError: out of memory"
+    failed, other = written["results"]
     assert (failed["error"], failed["step s"]) == ("RuntimeError: no compiler", None)
     assert (other["error"], other["step s"]) == ("", 2.0)
 

@@ -19,7 +19,7 @@ def test_fit_fills_the_run_folder(trained: Path, fit_output: Result) -> None:
     assert where.startswith("best checkpoint: ")
     assert where.endswith("best.ckpt")
     table = pd.read_csv(trained / "metrics.csv")
-    assert {"loss", "train/total", *(f"val/{name}" for name in COLUMNS)} <= set(table)
+    assert {"loss", "train/kl", *(f"val/{name}" for name in COLUMNS)} <= set(table)
     assert table["val/SumR"].notna().sum() == 2
 
 

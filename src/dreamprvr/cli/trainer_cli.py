@@ -2,12 +2,19 @@
 
 import warnings
 from argparse import SUPPRESS
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+    RichProgressBar,
+    TQDMProgressBar,
+)
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -25,6 +32,7 @@ from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 
 DEFAULT_ROOT = "runs"
+LOG_EVERY = 10  # steps
 HALF_WEIGHTS = ("bf16-true", "16-true")
 
 
@@ -46,7 +54,7 @@ class PRVRCLI(LightningCLI):
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             # a gallery cut short by a sanity check holds few of the true videos
-            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": LOG_EVERY},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             run=run,
@@ -152,6 +160,8 @@ class PRVRCLI(LightningCLI):
         """The trainer with our loggers and callbacks."""
         config = self._get(self.config_init, "trainer")
         callbacks: list[Any] = [Results()]
+        if config.enable_progress_bar is not False:
+            callbacks += [progress_bar()]
         if self.subcommand == "fit":
             callbacks += [RandomState()]
             if config.logger in (None, True) and not config.fast_dev_run:
@@ -187,6 +197,12 @@ class PRVRCLI(LightningCLI):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         return trainer
+
+
+def progress_bar() -> ProgressBar:
+    """Lightning's own, but refreshed now and then: to show a loss, it waits for the device."""
+    bar = RichProgressBar if find_spec("rich") else TQDMProgressBar
+    return bar(refresh_rate=LOG_EVERY)
 
 
 def run() -> None:

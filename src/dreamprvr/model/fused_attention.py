@@ -20,10 +20,13 @@ def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: 
         (G, B, L, H d).
     """
     branches, videos = q.shape[:2]
+    # indexed with tensors only: a number among the indices would be a constant made on the device
+    factors = rearrange(windows, "g 1 1 l k -> g l k")
+    added = None if bias is None else rearrange(bias, "b 1 1 k -> b k")
 
     def modify(score: Tensor, row: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        score = score * windows[row // videos, 0, 0, i, j]
-        return score if bias is None else score + bias[row % videos, 0, 0, j]
+        score = score * factors[row // videos, i, j]
+        return score if added is None else score + added[row % videos, j]
 
     query, key, value = (rearrange(x, "g b h l d -> (g b) h l d") for x in (q, k, v))
     attended = flex_attention(query, key, value, score_mod=modify)

@@ -65,7 +65,8 @@ def test_a_folder_is_all_its_files_without_the_packed_ones(tmp_path: Path):
     (tmp_path / "packed" / "y").write_text("12")
     files = settings(videos, ignore=tmp_path / "inner" / ".." / "packed")["files"]
     assert list(files) == ["inner/x", "t.hdf5", "v.hdf5"]
-    assert files["inner/x"] == [2, (tmp_path / "inner" / "x").stat().st_mtime_ns]
+    status = (tmp_path / "inner" / "x").stat()
+    assert files["inner/x"] == [2, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def test_features_in_no_file(tmp_path: Path):
