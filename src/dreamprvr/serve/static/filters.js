@@ -2,21 +2,38 @@
 
 import { byId, el, show } from "./dom.js";
 
-const [k, threshold, choice, label, chips] =
-  ["k", "threshold", "filter", "filter-label", "chips"].map(byId);
+const [k, threshold, choice, add, label, chips] =
+  ["k", "threshold", "filter", "filter-add", "filter-label", "chips"].map(byId);
 let where = [];
+let isByKeys = false; // arrows walk through the choices: none is meant before Enter
 let changed = () => {};
 
 /** Call `action` when the reader changes something. */
 export function onChange(action) {
   changed = action;
   for (const control of [k, threshold]) control.addEventListener("change", () => changed());
-  choice.addEventListener("change", () => {
-    if (choice.value && !where.includes(choice.value)) where = [...where, choice.value];
-    choice.value = "";
-    showChips();
-    changed();
+  choice.addEventListener("pointerdown", () => { isByKeys = false; });
+  choice.addEventListener("keydown", (event) => {
+    isByKeys = true;
+    if (event.key !== "Enter" || !choice.value) return;
+    event.preventDefault(); // the form is not sent as well
+    take();
   });
+  choice.addEventListener("change", () => {
+    if (isByKeys) add.hidden = !choice.value;
+    else take();
+  });
+  add.addEventListener("click", take);
+}
+
+/** Filter by what is chosen. */
+function take() {
+  if (choice.value && !where.includes(choice.value)) where = [...where, choice.value];
+  choice.value = "";
+  if (document.activeElement === add) choice.focus(); // before it is hidden
+  add.hidden = true;
+  showChips();
+  changed();
 }
 
 /** Offer the columns of the library; without any there is nothing to choose. */

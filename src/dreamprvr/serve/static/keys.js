@@ -4,12 +4,16 @@ import { byId } from "./dom.js";
 
 const WRITES = "input, textarea, select";
 const PRESSES = "button, a, summary, video, [role=slider]";
+const LETTERS = "dreamprvr.letters"; // in the browser's store: "off" if they are
 
 /** Listen; `player` and `play(item, n)` are what the keys act on. */
 export function listen({ player, play }) {
   const help = byId("help");
   const showHelp = () => help.open || help.showModal();
+  const letters = byId("letters");
   byId("help-button").addEventListener("click", showHelp);
+  letters.checked = recall() !== "off";
+  letters.addEventListener("change", () => remember(letters.checked ? "on" : "off"));
   const actions = {
     "/": () => { byId("query").focus(); byId("query").select(); },
     "?": showHelp,
@@ -19,12 +23,15 @@ export function listen({ player, play }) {
     ArrowUp: () => move(-1),
     r: () => player.replay(),
     c: () => player.goOn(),
-    Escape: () => player.close(),
+    p: () => player.focus(),
+    Escape: () => leave(player),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     if (event.defaultPrevented || help.open) return;
     const { key, target } = event;
+    // dictated words are such keys: WCAG 2.1.4 wants a way to turn them off
+    if (key.length === 1 && key !== " " && !letters.checked) return;
     const writes = target.matches(WRITES);
     const item = target.closest(".hit");
     let action = actions[key];
@@ -47,6 +54,29 @@ function inField(key, field, player) {
     return () => (player.isOpen ? player.close() : field.blur());
   }
   return null;
+}
+
+/** From the player back to the result that it plays; from anywhere else: close it. */
+function leave(player) {
+  const isInside = byId("player").contains(document.activeElement);
+  const item = isInside && document.querySelector(".hit.on");
+  if (item) item.focus();
+  else player.close();
+}
+
+function remember(word) {
+  try {
+    localStorage.setItem(LETTERS, word);
+  } catch { // forbidden: it holds until the page is closed
+  }
+}
+
+function recall() {
+  try {
+    return localStorage.getItem(LETTERS);
+  } catch {
+    return null;
+  }
 }
 
 /** Focus the next result, or the one before; above the first lies the search box. */

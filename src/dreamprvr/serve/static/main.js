@@ -49,6 +49,7 @@ const player = new Player({
 const actions = {
   play: (hit, moment) => hit.video.there && player.open(hit, moment),
   seek: (hit, second) => hit.video.there && player.seek(hit, second),
+  toPlayer: () => player.focus(),
 };
 
 const saveFailed = (line) => { byId("save-failed").textContent = line; };

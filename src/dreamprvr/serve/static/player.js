@@ -90,6 +90,11 @@ export class Player {
     else this.video.pause();
   }
 
+  /** Lead the keyboard to the player. */
+  focus() {
+    if (this.isOpen) this.view.focus();
+  }
+
   /** To any second, and on from there. */
   seek(hit, second) {
     if (this.hit?.video.key !== hit.video.key || !this.video) {

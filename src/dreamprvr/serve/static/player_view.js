@@ -13,7 +13,8 @@ new ResizeObserver(measure).observe(root());
 
 /**
  * Build the player of a result. `actions` has `seek`, `replay`, `goOn` and `close`; the answer has
- * the parts that change: `stage`, `curve` and the functions `describe(moment)` and `say(text)`.
+ * the parts that change: `stage`, `curve` and the functions `describe(moment)`, `say(text)` and
+ * `focus()`.
  */
 export function playerView(hit, actions) {
   const stage = el("div", { class: "stage" }, el("p", { class: "wait" }, "Loading…"));
@@ -27,6 +28,7 @@ export function playerView(hit, actions) {
   const curve = hit.curve?.scores.length ? drawCurve(hit, actions.seek) : null;
   const button = (label, key, click) =>
     el("button", { type: "button", "aria-keyshortcuts": key, click }, label);
+  const replay = button("Replay moment", "r", actions.replay);
   const close = el("button", {
     type: "button", class: "close", "aria-label": "Close the player", click: actions.close,
   }, "×");
@@ -35,7 +37,7 @@ export function playerView(hit, actions) {
     stage, curve && el("div", { class: "along" }, curve.node),
     el("div", { class: "player-line" }, span, state),
     el("div", { class: "player-buttons" },
-      button("Replay moment", "r", actions.replay), button("Continue", "c", actions.goOn),
+      replay, button("Continue", "c", actions.goOn),
       files, copyButton()),
     failed);
   root().hidden = false;
@@ -55,6 +57,9 @@ export function playerView(hit, actions) {
         hit.rank && file("WebVTT", `/moments.vtt${location.search}`));
       complain("");
       announce(`${hit.video.title}, ${spoken(start)} to ${spoken(end)}`);
+    },
+    focus() {
+      replay.focus();
     },
     say(text) {
       if (state.textContent !== text) state.textContent = text;

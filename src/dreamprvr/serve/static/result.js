@@ -10,7 +10,8 @@ const SHOWN = 6; // metadata values
 
 /**
  * A result as a list item. `actions.play(hit, moment)` and `actions.seek(hit, second)` are what its
- * controls do. The item carries `hit`, `buttons` (of its moments) and `curve`.
+ * controls do, `actions.toPlayer()` leads the focus to the player. The item carries `hit`,
+ * `buttons` (of its moments) and `curve`.
  */
 export function resultItem(hit, actions) {
   const { video, moments } = hit;
@@ -33,7 +34,9 @@ export function resultItem(hit, actions) {
       described(video),
       video.there ? null : el("p", { class: "missing" },
         "The video file is not where it was when it was extracted. Put it back to play it."),
-      el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons),
+      el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
+        el("button", { type: "button", class: "to-player", click: actions.toPlayer },
+          "To the player")),
       curve && el("div", { class: "along" }, curve.node,
         el("div", { class: "ends", "aria-hidden": "true" }, el("span", {}, "00:00"),
           el("span", {}, clock(video.duration)))),
