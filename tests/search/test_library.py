@@ -10,6 +10,7 @@ import pytest
 from search.libraries import SETTINGS, features, library, video
 
 from dreamprvr.errors import UserError
+from dreamprvr.search import lock
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library
 from dreamprvr.search.moments import MomentRule
@@ -161,7 +162,10 @@ def test_other_features_are_refused(tmp_path: Path, change: dict[str, Any], mess
         assert [v.video_id for v in made.videos()] == ["a"]
 
 
-def test_it_cannot_be_written_while_another_has_it_open(tmp_path: Path) -> None:
+def test_it_cannot_be_written_while_another_has_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BRIEF", 0.1)
     with library(tmp_path, video("a")) as made, Library.open(made.path):
         for write in (made.compact, lambda: made.update(tmp_path / "features.hdf5")):
             with pytest.raises(UserError, match=r"is in use by .*\(process \d+\).*try again"):

@@ -9,7 +9,14 @@ import pytest
 
 from dreamprvr.errors import UserError
 from dreamprvr.search import lock as lock_module
-from dreamprvr.search.lock import HOLDERS, WANTED, LibraryLock, holders, is_running, is_wanted
+from dreamprvr.search.lock import HOLDERS, WANTED, LibraryLock, holders, is_wanted
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that waits for nobody."""
+    monkeypatch.setattr(lock_module, "BRIEF", 0.1)
+    monkeypatch.setattr(lock_module, "PATIENCE", 0.2)
 
 
 def test_many_readers(tmp_path: Path) -> None:
@@ -23,11 +30,12 @@ def test_many_readers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "wanted", "message"),
     [
-        (True, True, "is in use by .* so it cannot be written now"),
-        (False, True, "is in use by .* so it cannot be written now"),
-        (True, False, "is being written by .* so it cannot be searched now"),
+        (True, True, r"is in use by `\S+` .* so `\S+` cannot write it now"),
+        (False, True, r"is in use by `\S+` .* so `\S+` cannot write it now"),
+        (True, False, r"is being written by `\S+` .* so `\S+` cannot open it now"),
     ],
 )
+@pytest.mark.usefixtures("hasty")
 def test_a_writer_is_alone(tmp_path: Path, held: bool, wanted: bool, message: str) -> None:
     lock = LibraryLock(tmp_path, write=held)
     with pytest.raises(UserError, match=message) as error:
@@ -57,8 +65,8 @@ def test_a_writer_waits_for_readers_that_give_way(tmp_path: Path) -> None:
     writer.release()
 
 
-def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "PATIENCE", 0.2)
+@pytest.mark.usefixtures("hasty")
+def test_a_writer_does_not_wait_for_ever(tmp_path: Path) -> None:
     reader = LibraryLock(tmp_path, write=False, gives_way=True)
     with pytest.raises(UserError, match="is in use"):
         LibraryLock(tmp_path, write=True)
@@ -66,14 +74,22 @@ def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
     reader.release()
 
 
-def test_a_writer_does_not_wait_for_other_readers(tmp_path: Path) -> None:
+def test_a_writer_waits_a_little_for_other_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readers = [LibraryLock(tmp_path, write=False, gives_way=bool(way)) for way in (0, 1)]
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(give_way, tmp_path, readers[1])
-        with pytest.raises(UserError, match="is in use"):
-            LibraryLock(tmp_path, write=True)
-        done.result()
-    readers[0].release()
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(give_way, tmp_path, reader) for reader in readers]
+        LibraryLock(tmp_path, write=True).release()
+        for one in done:
+            one.result()
+    monkeypatch.setattr(lock_module, "BRIEF", 0.1)
+    reader = LibraryLock(tmp_path, write=False)
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="is in use"):
+        LibraryLock(tmp_path, write=True)
+    assert 0.1 <= time.monotonic() - begin < 2
+    reader.release()
 
 
 @pytest.mark.parametrize("note", ["", "x", str(10**30)])
@@ -86,17 +102,11 @@ def test_notes_of_the_dead_are_forgotten(tmp_path: Path) -> None:
     process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                              capture_output=True, text=True, check=True)  # fmt: skip
     pid = int(process.stdout)
-    assert not is_running(pid)
     (tmp_path / HOLDERS).mkdir()
     for name in (f"{pid}-1", "x-1", f"{10**30}-2"):
-        (tmp_path / HOLDERS / name).write_text("lightning serve")
-    (tmp_path / HOLDERS / f"{os.getpid()}-3").write_text("lightning serve")
+        (tmp_path / HOLDERS / name).write_text("`lightning serve`")
+    (tmp_path / HOLDERS / f"{os.getpid()}-3").write_text("`lightning serve`")
     assert holders(tmp_path) == [f"`lightning serve` (process {os.getpid()})"]
-
-
-def test_running() -> None:
-    assert is_running(os.getpid())
-    assert is_running(1)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import pytest
 from search.libraries import library, video
 
 from dreamprvr.errors import UserError
+from dreamprvr.search import lock
 from dreamprvr.search.lock import LibraryLock, holders
 from dreamprvr.search.manifest import read_manifest
 from dreamprvr.search.session import Session
+from dreamprvr.search.writer_lock import WriterLock
 
 
 @pytest.fixture
@@ -36,14 +38,32 @@ def test_what_fails_while_writing_leaves_it_open(folder: Path) -> None:
     session.close()
 
 
-def test_a_reader_in_the_way_leaves_it_open(folder: Path) -> None:
+def test_a_reader_in_the_way_leaves_it_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BRIEF", 0.1)
     session = Session(folder, read_manifest(folder))
     other = LibraryLock(folder, write=False)
     with pytest.raises(UserError, match="is in use"), session.writing():
         pass
     assert session.engine.count() == 2
     other.release()
+    WriterLock(folder).release()
     session.close()
+
+
+def test_two_that_set_out_to_write(folder: Path) -> None:
+    first, second = (Session(folder, read_manifest(folder)) for _ in range(2))
+    writer = WriterLock(folder)
+    with pytest.raises(UserError, match="cannot write it now"), second.writing():
+        pass
+    assert second.engine.count() == 2
+    second.close()
+    writer.release()
+    with first.writing() as engine:
+        with pytest.raises(UserError, match="cannot write it now"):
+            WriterLock(folder)
+        engine.delete(["a"])
+    assert first.engine.count() == 1
+    first.close()
 
 
 def test_closed(folder: Path) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoders import load_encoder
 from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.engines import create_engine, new_collection
-from dreamprvr.search.lock import HOLDERS, LOCK, LibraryLock
+from dreamprvr.search.lock import HOLDERS, LOCK, WANTED, LibraryLock
 from dreamprvr.search.manifest import EDGE, NAME, Manifest
-from dreamprvr.search.model_file import read_model
+from dreamprvr.search.model_file import ModelFile, read_model
 from dreamprvr.search.models import MODEL, check_encoder, check_model, forget, keep_model
+from dreamprvr.search.writer_lock import WRITER, WriterLock
 
-OURS = {LOCK, HOLDERS, MODEL, "engine"}
+OURS = {LOCK, HOLDERS, WANTED, WRITER, MODEL, "engine"}
 
 
 def create_library(
@@ -39,16 +41,31 @@ def create_library(
         raise UserError(f"{folder} cannot be made: {error.strerror}") from None
     if foreign:  # asked before the lock, which leaves files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
-    lock = LibraryLock(folder, write=True)
+    writer = WriterLock(folder)
     try:
-        if (folder / NAME).exists():
-            raise UserError(f"{folder} is a library already; open it, or name another folder")
-        forget(folder)
-        if checkpoint is not None:
-            keep_model(checkpoint, folder)
-        digest = "" if model is None else model.digest
-        manifest = Manifest(settings, dim, engine, new_collection(engine), digest)
-        create_engine(folder, manifest).close()
-        manifest.write(folder)
+        lock = LibraryLock(folder, write=True)
+        try:
+            _fill(folder, settings, dim, engine, checkpoint, model)
+        finally:
+            lock.release()
     finally:
-        lock.release()
+        writer.release()
+
+
+def _fill(
+    folder: Path,
+    settings: ExtractionSettings,
+    dim: int,
+    engine: str,
+    checkpoint: Path | None,
+    model: ModelFile | None,
+) -> None:
+    if (folder / NAME).exists():
+        raise UserError(f"{folder} is a library already; open it, or name another folder")
+    forget(folder)
+    if checkpoint is not None:
+        keep_model(checkpoint, folder)
+    digest = "" if model is None else model.digest
+    manifest = Manifest(settings, dim, engine, new_collection(engine), digest)
+    create_engine(folder, manifest).close()
+    manifest.write(folder)

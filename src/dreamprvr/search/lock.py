@@ -1,24 +1,23 @@
 """Many processes search a library at once; one writes it, and then nobody else has it open.
 
-A reader that stays open for hours, as the page does, says that it gives way: a writer then leaves a
-note that it wants the library, and waits for such readers to see the note and let go.
+A writer leaves a note that it wants the library, and waits: a few seconds for readers that come
+and go, and longer for those that stay open for hours, as the page does, and give way, which means
+that they look for the note and let go.
 """
 
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from dreamprvr.errors import UserError
+from dreamprvr.search.locking import command, is_running, open_lock, take
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+__all__ = ["LibraryLock", "holders", "is_running", "is_wanted"]
 
 LOCK, HOLDERS, WANTED = ".lock", ".holders", ".wanted"
-PATIENCE = 30.0  # seconds that a writer waits for those who give way
+BRIEF = 5.0  # seconds that a writer waits for anybody
+PATIENCE = 30.0  # seconds that it waits while nobody but those who give way are in the way
 _GIVES_WAY = "-gives-way"  # ends the name of a reader's note
 
 
@@ -29,7 +28,7 @@ class LibraryLock:
 
     Args:
         folder: of the library; must exist.
-        write: whether to keep all others out.
+        write: whether to keep all others out; see also `WriterLock`.
         gives_way: of a reader that looks at `is_wanted` every few seconds.
 
     Raises:
@@ -40,10 +39,7 @@ class LibraryLock:
         self.folder = folder
         name = f"{os.getpid()}-{id(self)}{_GIVES_WAY if gives_way else ''}"
         self._note = folder / HOLDERS / name
-        try:
-            self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UserError(f"library {folder} cannot be opened: {error.strerror}") from None
+        self._descriptor = open_lock(folder, LOCK, write)
         try:
             self._take(write)
         except BaseException:
@@ -51,45 +47,38 @@ class LibraryLock:
             raise
         with suppress(OSError):  # a note that cannot be written only makes a message poorer
             self._note.parent.mkdir(exist_ok=True)
-            self._note.write_text(_command())
+            self._note.write_text(command())
 
     def _take(self, write: bool) -> None:
-        if self._try(write) or (write and self._wait()):
+        if take(self._descriptor, write) or (write and self._wait()):
             return
         who = ", ".join(holders(self.folder)) or "another process"
-        doing, wanted = ("in use", "written") if write else ("being written", "searched")
+        doing, wanted = ("in use", "write") if write else ("being written", "open")
         raise UserError(
-            f"library {self.folder} is {doing} by {who}, so it cannot be {wanted} now: "
+            f"library {self.folder} is {doing} by {who}, so {command()} cannot {wanted} it now: "
             "wait for it, or stop it, and try again"
         )
 
-    def _try(self, write: bool) -> bool:
-        if fcntl is None:
-            return True
-        try:
-            kind = fcntl.LOCK_EX if write else fcntl.LOCK_SH
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            return True
-        return True
-
     def _wait(self) -> bool:
-        """Whether the lock could be taken once those who give way had let go."""
+        """Whether the lock could be taken once the others had let go."""
         note = self.folder / WANTED
-        last = time.monotonic() + PATIENCE
+        begin = time.monotonic()
         with suppress(OSError):
             note.write_text(str(os.getpid()))
         try:
-            while time.monotonic() < last and _notes(self.folder, _GIVES_WAY):
+            while time.monotonic() - begin < self._patience():
                 time.sleep(0.05)
-                if self._try(write=True):
+                if take(self._descriptor, exclusive=True):
                     return True
-            return self._try(write=True)  # the last of them has just gone
+            return take(self._descriptor, exclusive=True)  # the last of them has just gone
         finally:
             with suppress(OSError):
                 note.unlink()
+
+    def _patience(self) -> float:
+        notes = _notes(self.folder)
+        polite = [note for note in notes if note.name.endswith(_GIVES_WAY)]
+        return PATIENCE if notes and len(polite) == len(notes) else BRIEF
 
     def release(self) -> None:
         """Let others in."""
@@ -111,34 +100,18 @@ def holders(folder: Path) -> list[str]:
     found = []
     for note in _notes(folder):
         with suppress(OSError):
-            command = note.read_text(errors="replace")[:40]
-            found.append(f"`{command}` (process {note.name.partition('-')[0]})")
+            text = note.read_text(errors="replace")[:40]
+            found.append(f"{text} (process {note.name.partition('-')[0]})")
     return found
 
 
-def _notes(folder: Path, ending: str = "") -> list[Path]:
+def _notes(folder: Path) -> list[Path]:
     """Notes of processes that run; those of processes that were killed are removed."""
     found = []
-    for note in sorted((folder / HOLDERS).glob(f"*-*{ending}")):
+    for note in sorted((folder / HOLDERS).glob("*-*")):
         with suppress(OSError, ValueError):
             if is_running(int(note.name.partition("-")[0])):
                 found.append(note)
             else:
                 note.unlink()
     return found
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is a process of this number on this machine."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # it is somebody else's
-        return True
-    return True
-
-
-def _command() -> str:
-    verb = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].isalpha() else ""
-    return f"lightning {verb}" if verb else Path(sys.argv[0] or "python").name

@@ -9,6 +9,7 @@ from dreamprvr.search.engine import Engine
 from dreamprvr.search.engines import is_interrupted, open_engine, repair_engine
 from dreamprvr.search.lock import LibraryLock
 from dreamprvr.search.manifest import Manifest
+from dreamprvr.search.writer_lock import WriterLock
 
 
 class Session:
@@ -53,15 +54,19 @@ class Session:
             UserError: another process has the library open.
         """
         _ = self.engine  # a closed library is not opened by writing
-        self.close()
+        writer = WriterLock(self.folder)  # before it lets go of what it has
         try:
+            self.close()
             self._lock = LibraryLock(self.folder, write=True)
             repair_engine(self.folder, self.manifest)
             self._engine = open_engine(self.folder, self.manifest)
             yield self._engine
         finally:
-            self.close()
-            self._open()
+            try:
+                self.close()
+                self._open()
+            finally:
+                writer.release()
 
     def _open(self) -> None:
         self._lock = self._reading_lock()
