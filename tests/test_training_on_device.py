@@ -1,0 +1,44 @@
+"""A training step on the device `meta`, which knows shapes, types and places, but no values.
+
+Whatever would make the host wait for a GPU (a value read back, a shape that depends on values) has
+no answer there and fails, and so does an operation that mixes tensors of the device and the host.
+"""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from model.tiny import batch, network, single
+from torch.utils._pytree import tree_map
+
+from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.optim.groups import parameter_groups
+from dreamprvr.training import encode_batch
+
+
+@pytest.mark.parametrize("hard_negatives", [False, True])
+def test_nothing_waits_for_the_device(
+    hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
+    model = single(network()).to("meta").train()
+    data = tree_map(lambda x: x.to("meta"), single(batch((2, 3, 1))))
+    optimizer = BertAdam(parameter_groups(model))
+    terms = Objective(ObjectiveConfig(hard_pool=1), "zero")(
+        encode_batch(model, data), hard_negatives
+    )
+    terms["total"].backward()
+    optimizer.step()
+    assert {(term.device.type, term.dtype) for term in terms.values()} == {("meta", torch.float32)}
+
+
+@pytest.mark.parametrize(
+    "waits", [lambda x: x.item(), lambda x: bool(x > 0), lambda x: x[x > 0], lambda x: x + ones]
+)
+def test_what_waits_is_found(waits) -> None:
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        waits(torch.ones(1, device="meta"))
+
+
+ones = torch.ones(1)
