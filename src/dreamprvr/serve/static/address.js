@@ -1,16 +1,29 @@
 // The search and the moment in the page's address, so that a link reopens them.
 
-/** What the address says: a search, and the moment that was played. */
+const MOST = 100; // videos that the server gives
+
+/**
+ * What the address says: a search, and the moment that was played. People cut and edit addresses:
+ * a word that no search could have written counts as left out.
+ */
 export function read() {
   const words = new URLSearchParams(location.search);
-  const [start, end] = [Number(words.get("s")), Number(words.get("e"))];
+  const [k, threshold] = ["k", "threshold"].map((name) => (words.get(name) || "").trim());
   return {
     q: words.get("q") || "",
-    k: words.get("k") || "10",
-    threshold: words.get("threshold") || "",
-    where: words.getAll("where"),
-    moment: words.get("v") && end > start ? { key: words.get("v"), start, end } : null,
+    k: /^\d{1,3}$/.test(k) && k >= 1 && k <= MOST ? String(Number(k)) : "10",
+    threshold: Number.isFinite(parseFloat(threshold)) && isFinite(threshold) ? threshold : "",
+    where: [...new Set(words.getAll("where"))].filter((word) => word.includes("=")),
+    moment: readMoment(words),
   };
+}
+
+function readMoment(words) {
+  const key = words.get("v");
+  const [start, end] = ["s", "e"].map((name) => parseFloat(words.get(name)));
+  if (!key || !(start >= 0)) return null;
+  if (!words.has("e")) return { key, start, whole: true };
+  return end > start ? { key, start, end } : null;
 }
 
 /** The parameters of a search, for the server and for the address. */
@@ -34,7 +47,7 @@ export function note(search, moment) {
   if (moment) {
     words.set("v", moment.key);
     words.set("s", moment.start.toFixed(2));
-    words.set("e", moment.end.toFixed(2));
+    if (!moment.whole) words.set("e", moment.end.toFixed(2)); // a seek has no end
   }
   const text = words.toString();
   history.replaceState(null, "", text ? `/?${text}` : "/");

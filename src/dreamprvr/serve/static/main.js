@@ -1,7 +1,7 @@
 // Joins the parts: the address says what to search, the answer becomes results.
 
 import * as address from "./address.js";
-import { Gone, about, search } from "./api.js";
+import { Gone, search } from "./api.js";
 import { announce, byId, show } from "./dom.js";
 import * as filters from "./filters.js";
 import { counted } from "./format.js";
@@ -9,9 +9,11 @@ import { listen } from "./keys.js";
 import * as notices from "./notices.js";
 import { Player } from "./player.js";
 import { uncover } from "./player_view.js";
+import { inPlace } from "./renew.js";
+import { reopen } from "./reopen.js";
 import { resultItem } from "./result.js";
 import { saves } from "./save.js";
-import { isClosed, ready, watch } from "./watch.js";
+import { isClosed, later, ready, watch } from "./watch.js";
 
 const [query, hits, summary] = ["query", "hits", "summary"].map(byId);
 let running = null; // the search that is under way
@@ -20,31 +22,33 @@ let asked = null; // the search whose results are shown
 const player = new Player({
   changed(key, moment, isOther) {
     if (asked) address.note(asked, { key, ...moment });
-    for (const item of hits.children) {
-      const isPlaying = item.hit.video.key === key;
-      item.classList.toggle("on", isPlaying);
-      item.hit.moments.forEach((other, i) => {
-        const now = isPlaying && other.start === moment.start && other.end === moment.end;
-        if (now) item.buttons[i].setAttribute("aria-current", "true");
-        else item.buttons[i].removeAttribute("aria-current");
-      });
-      if (!isPlaying) item.curve?.moveTo(null);
-      if (isPlaying && isOther) uncover(item);
-    }
+    mark(key, moment);
+    const item = itemOf(key);
+    if (item && isOther) uncover(item);
   },
   closed(key) {
     if (asked) address.note(asked, null);
-    for (const item of hits.children) {
-      item.classList.remove("on");
-      item.curve?.moveTo(null);
-      item.buttons.forEach((button) => button.removeAttribute("aria-current"));
-      if (item.hit.video.key === key) item.focus();
-    }
+    mark(null);
+    itemOf(key)?.focus();
   },
-  moved(key, second) {
-    for (const item of hits.children) if (item.hit.video.key === key) item.curve?.moveTo(second);
-  },
+  moved: (key, second) => itemOf(key)?.curve?.moveTo(second),
 });
+
+const itemOf = (key) => [...hits.children].find((item) => item.hit.video.key === key);
+
+/** Show which moment is played. */
+function mark(key, moment) {
+  for (const item of hits.children) {
+    const isPlaying = item.hit.video.key === key;
+    item.classList.toggle("on", isPlaying);
+    item.hit.moments.forEach((other, i) => {
+      const now = isPlaying && other.start === moment.start && other.end === moment.end;
+      if (now) item.buttons[i].setAttribute("aria-current", "true");
+      else item.buttons[i].removeAttribute("aria-current");
+    });
+    if (!isPlaying) item.curve?.moveTo(null);
+  }
+}
 
 const actions = {
   play: (hit, moment) => hit.video.there && player.open(hit, moment),
@@ -65,6 +69,7 @@ async function run(request) {
   asked = null; // first, or closing the player would write the old search into the address
   show(hits);
   player.close();
+  notices.remark("");
   summary.hidden = true;
   document.title = request.q ? `${request.q} · DreamPRVR` : "DreamPRVR";
   if (!request.q) {
@@ -88,7 +93,33 @@ async function run(request) {
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
   }
-  if (request.moment) reopen(request.moment);
+  if (request.moment) reopen(player, hits.children, request.moment, signal);
+}
+
+/** Search once more, as the library has changed; whoever reads or plays is not disturbed. */
+async function again() {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const request = asked;
+  try {
+    const result = await search(address.parameters(request), signal);
+    inPlace(hits, () => {
+      notices.remark("The library has changed: these are its results now.");
+      display(result, request);
+    });
+    const hit = result.hits.find(({ video }) => video.key === player.hit?.video.key);
+    if (hit) player.renew(hit);
+    if (player.isOpen) mark(player.hit.video.key, player.moment);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (error instanceof Gone || await isClosed(error)) {
+      await later();
+      if (!signal.aborted) again();
+    } else {
+      notices.remark(`These results are of the library as it was before: ${error.message}.`);
+    }
+  }
 }
 
 function display(result, request) {
@@ -96,7 +127,9 @@ function display(result, request) {
   const found = counted(result.hits.length, "video");
   const took = `${Math.round(result.seconds * 1000)} ms`;
   const words = `${found} of ${result.searched.toLocaleString("en")}, ${took}`;
-  announce(`${found} found`);
+  announce(`${byId("remark").textContent} ${found} found`.trim());
+  show(hits, ...result.hits.map((hit) => resultItem(hit, actions)));
+  summary.hidden = !result.hits.length;
   if (!result.hits.length && !result.searched && !request.where.length) {
     start();
     return;
@@ -108,30 +141,10 @@ function display(result, request) {
     });
     return;
   }
-  show(hits, ...result.hits.map((hit) => resultItem(hit, actions)));
   byId("summary-text").textContent = words;
   byId("save-csv").href = `/api/export.csv?${address.parameters(request)}`;
   byId("save-vtt").href = `/api/export.vtt.zip?${address.parameters(request)}`;
   saveFailed("");
-  summary.hidden = false;
-}
-
-/** The moment of a link: shown, not played, as nobody has asked for sound yet. */
-async function reopen({ key, start: from, end }) {
-  const item = [...hits.children].find(({ hit }) => hit.video.key === key);
-  const same = (one, other) => Math.abs(one - other) < 0.01;
-  const moment = item?.hit.moments.find((one) => same(one.start, from) && same(one.end, end));
-  const found = moment || { start: from, end, score: NaN };
-  if (item) {
-    if (item.hit.video.there) player.open(item.hit, found, { paused: true });
-    return;
-  }
-  try {
-    const hit = { video: await about(key), curve: null, moments: [found] };
-    player.open(hit, found, { paused: true });
-  } catch {
-    announce("The moment of this link is not in the library any more");
-  }
 }
 
 function submit() {
@@ -178,8 +191,8 @@ watch({
   hasResults: () => hits.children.length > 0,
   changed(state) {
     filters.offer(state.columns);
-    if (hits.children.length) return;
-    if (query.value.trim()) run(wanted());
+    if (asked) again();
+    else if (query.value.trim()) run(wanted());
     else start();
   },
 });

@@ -81,6 +81,13 @@ export function opening(message) {
     el("p", { class: "quiet" }, message));
 }
 
+/** A line at the top, until the next search; "" takes it away. */
+export function remark(line) {
+  byId("remark").hidden = !line;
+  byId("remark").textContent = line;
+  if (line) announce(line);
+}
+
 /** A line at the top that stays until the server is back. */
 export function offline(isOffline) {
   const line = "The server does not answer. Is `lightning serve` still running? Trying again…";
@@ -89,7 +96,8 @@ export function offline(isOffline) {
 
 /** A line at the top while another process writes the library, above results that stay. */
 export function writing(state) {
-  const what = state?.total ? howFar(state.done, state.total) : "Another process writes this library";
+  const what = state?.total ? howFar(state.done, state.total)
+    : "Another process writes this library";
   banner("writing", state && `${what}: searches wait until it is done`, "It can be searched again");
 }
 

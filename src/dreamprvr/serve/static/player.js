@@ -90,6 +90,12 @@ export class Player {
     else this.video.pause();
   }
 
+  /** The library has been written: the same video as it is found now. */
+  renew(hit) {
+    this.hit = hit;
+    this.view.draw(hit);
+  }
+
   /** Lead the keyboard to the player. */
   focus() {
     if (this.isOpen) this.view.focus();

@@ -13,8 +13,8 @@ new ResizeObserver(measure).observe(root());
 
 /**
  * Build the player of a result. `actions` has `seek`, `replay`, `goOn` and `close`; the answer has
- * the parts that change: `stage`, `curve` and the functions `describe(moment)`, `say(text)` and
- * `focus()`.
+ * the parts that change: `stage`, `curve` and the functions `draw(hit)`, `describe(moment)`,
+ * `say(text)` and `focus()`.
  */
 export function playerView(hit, actions) {
   const stage = el("div", { class: "stage" }, el("p", { class: "wait" }, "Loading…"));
@@ -23,9 +23,11 @@ export function playerView(hit, actions) {
   const files = el("span", { class: "files" });
   const failed = el("p", { class: "failed", role: "alert" });
   const complain = (line) => { failed.textContent = line; };
-  const file = (label, rest) => saves(el(
-    "a", { class: "button", download: true, href: videoUrl(hit.video.key, rest) }, label), complain);
-  const curve = hit.curve?.scores.length ? drawCurve(hit, actions.seek) : null;
+  const file = (label, rest) => {
+    const href = videoUrl(hit.video.key, rest);
+    return saves(el("a", { class: "button", download: true, href }, label), complain);
+  };
+  const along = el("div", { class: "along" });
   const button = (label, key, click) =>
     el("button", { type: "button", "aria-keyshortcuts": key, click }, label);
   const replay = button("Replay moment", "r", actions.replay);
@@ -34,7 +36,7 @@ export function playerView(hit, actions) {
   }, "×");
   show(root(),
     el("div", { class: "player-top" }, el("h2", {}, hit.video.title), close),
-    stage, curve && el("div", { class: "along" }, curve.node),
+    stage, along,
     el("div", { class: "player-line" }, span, state),
     el("div", { class: "player-buttons" },
       replay, button("Continue", "c", actions.goOn),
@@ -42,9 +44,15 @@ export function playerView(hit, actions) {
     failed);
   root().hidden = false;
   document.body.classList.add("playing");
-  return {
+  const view = {
     stage,
-    curve,
+    /** Show the curve of the result. */
+    draw({ curve, ...rest }) {
+      const isHeld = along.contains(document.activeElement);
+      view.curve = curve?.scores.length ? drawCurve({ curve, ...rest }, actions.seek) : null;
+      show(along, view.curve?.node);
+      if (isHeld) view.curve?.node.focus();
+    },
     /** Write what is played, and where its files are. */
     describe(moment) {
       const { start, end } = moment;
@@ -65,6 +73,8 @@ export function playerView(hit, actions) {
       if (state.textContent !== text) state.textContent = text;
     },
   };
+  view.draw(hit);
+  return view;
 }
 
 /** On narrow screens the player lies over the results: scroll so that this one can be seen. */

@@ -7,6 +7,9 @@ import * as notices from "./notices.js";
 const POLL = 1000; // milliseconds
 const pause = (time) => new Promise((done) => setTimeout(done, time));
 
+/** Wait a little before the next try. */
+export const later = () => pause(2 * POLL);
+
 /** Wait until the server answers. */
 async function answer() {
   for (;;) {
@@ -17,7 +20,7 @@ async function answer() {
     } catch (error) {
       if (!(error instanceof Gone)) throw error;
       notices.offline(true);
-      await pause(2 * POLL);
+      await later();
     }
   }
 }
@@ -41,6 +44,7 @@ export async function isClosed(error) {
 /** Look after the library for as long as the page is open. */
 export async function watch({ hasResults, changed }) {
   let isWritten = false;
+  let known = null; // what was told of the library when it was last open
   for (;;) {
     await pause(3 * POLL);
     if (document.hidden) continue;
@@ -49,7 +53,11 @@ export async function watch({ hasResults, changed }) {
     isWritten = state.state !== "ready";
     notices.writing(isWritten && hasResults() ? state : null);
     if (isWritten && !hasResults()) closed(state);
-    if (wasWritten && !isWritten) changed(state);
+    if (isWritten) continue;
+    const told = JSON.stringify(state);
+    // what is written in a moment is noticed by its size only
+    if (wasWritten || (known !== null && known !== told)) changed(state);
+    known = told;
   }
 }
 
