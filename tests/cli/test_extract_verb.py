@@ -62,6 +62,29 @@ def test_a_broken_file_is_one_line_and_exit_code_1() -> None:
     assert lines[1].endswith("1 file failed; features are in f.hdf5")
 
 
+def test_a_missing_file_is_one_line_and_exit_code_1() -> None:
+    Path("list.txt").write_text("gone.mp4\n")
+    for name in ("gone.mp4", "list.txt"):
+        result = run("extract", name, *EXTRACT[1:])
+        lines = result.out.splitlines()
+        assert result.code == 1
+        assert lines[0] == f"{Path('gone.mp4').absolute()}: failed: No such file or directory"
+        assert lines[1].endswith("1 file failed; features are in f.hdf5")
+        assert sorted(rows()) == ["a", "b"]
+
+
+def test_ids_stay_when_files_are_added() -> None:
+    run(*EXTRACT)
+    write_movie(Path("v/a.mkv"), constant(1, 10))
+    Path("w").mkdir()
+    write_movie(Path("w/b.mp4"), constant(1, 10))
+    assert run(*EXTRACT).out.startswith("1 video extracted (")
+    assert run("extract", "w", "v/a.mp4", *EXTRACT[2:]).code == 0
+    assert {name: len(found) for name, found in rows().items()} == {
+        "a": 3, "a.mkv": 1, "b": 2, "w__b.mp4": 1,
+    }  # fmt: skip
+
+
 def test_other_settings_are_refused() -> None:
     run(*EXTRACT)
     line = refused(*EXTRACT, "--fps", "2", "--window", "2")
@@ -78,7 +101,7 @@ def test_other_settings_are_refused() -> None:
     [
         (["extract", "-o", "f"], "lightning extract: the following arguments are required: VIDEOS"),
         (["extract", "v"], "lightning extract: the following arguments are required: -o/--output"),
-        (["extract", "gone", "-o", "f"], "gone is neither a folder nor a file"),
+        (["extract", "gone", "-o", "f"], "there is nothing to extract: "),
         (["extract", "clip", "-o", "f"], "no videos in clip: name files, or folders in which"),
         ([*EXTRACT, "--fps", "0"], "fps is 0.0; it must be above 0"),
         ([*EXTRACT, "--fsp", "1"], "lightning extract: unknown option --fsp (did you mean --fps?)"),

@@ -87,10 +87,12 @@ def test_rows_of_a_late_start_are_of_a_players_seconds() -> None:
 def test_the_second_run_does_nothing() -> None:
     run()
     before = OUTPUT.stat()
+    content = OUTPUT.read_bytes()
     encoder = ClockEncoder()
     summary = run(encoder)
     assert (summary.extracted, summary.unchanged, encoder.batches) == (0, 4, [])
-    assert OUTPUT.stat() == before
+    assert (OUTPUT.stat().st_ino, OUTPUT.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert OUTPUT.read_bytes() == content
 
 
 def test_only_what_changed_is_extracted() -> None:
@@ -105,7 +107,8 @@ def test_only_what_changed_is_extracted() -> None:
     assert {name: len(video.rows) for name, video in contents().items()} == {
         "a": 3, "b": 1, "c": 2, "d": 4, "e": 1,
     }  # fmt: skip
-    assert run(prune=True).unnamed == 0
+    pruned = run(prune=True)
+    assert (pruned.unnamed, pruned.dropped) == (0, 1)
     assert sorted(contents()) == ["b", "c", "d", "e"]
 
 
@@ -127,6 +130,17 @@ def test_broken_files_stop_nothing() -> None:
     assert summary.exit_code == 1
     again = run()
     assert (again.extracted, again.unchanged, len(again.failures)) == (0, 5, 3)
+
+
+def test_prune_leaves_something() -> None:
+    run()
+    before = OUTPUT.read_bytes()
+    Path("broken.mp4").write_text("text")
+    encoder = ClockEncoder()
+    broken = find_videos(["broken.mp4", "gone.mp4"])
+    summary = extract(broken, encoder, settings_of(encoder), OUTPUT, prune=True)
+    assert (summary.dropped, summary.undropped, len(summary.failures)) == (0, 4, 2)
+    assert OUTPUT.read_bytes() == before
 
 
 @pytest.mark.parametrize("batches", range(15))

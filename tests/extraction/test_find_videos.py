@@ -1,10 +1,14 @@
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.find_videos import find_videos
+
+GONE = "No such file or directory"
 
 
 def touch(*names: str) -> None:
@@ -14,13 +18,13 @@ def touch(*names: str) -> None:
 
 
 def ids(*arguments: str) -> list[str]:
-    return [video.video_id for video in find_videos(arguments)]
+    return [video.video_id for video in find_videos(arguments).videos]
 
 
 def test_a_folder_with_all_below_it() -> None:
     touch("v/b.mp4", "v/a.MKV", "v/sub/deep/c.d.webm", "v/notes.txt", "v/cover.jpg")
     touch("v/.hidden.mp4", "v/.trash/x.mp4")
-    found = find_videos(["v"])
+    found = find_videos(["v"]).videos
     assert [video.video_id for video in found] == ["a", "b", "sub__deep__c.d"]
     assert [video.path for video in found] == [
         Path("v", name).absolute() for name in ("a.MKV", "b.mp4", "sub/deep/c.d.webm")
@@ -79,23 +83,67 @@ def test_a_list() -> None:
     ]
     Path("v/list.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
     found = find_videos(["v/list.txt"])
-    assert [video.video_id for video in found] == ["a", "sub__b", "c", "d", "gone"]
-    assert found[-1].path == Path("v/gone.mp4").absolute()
+    assert [video.video_id for video in found.videos] == ["a", "sub__b", "c", "d"]
+    assert found.unseen == [(Path("v/gone.mp4").absolute(), GONE)]
 
 
 def test_ids_are_unicode_of_one_line() -> None:
     name = os.fsdecode(b"v/a\xff\n\x1b[31m.mp4")
     touch(name, "v/ä ☃.mp4")
-    found = find_videos(["v"])
+    found = find_videos(["v"]).videos
     assert [video.video_id for video in found] == ["a\\xff\\n\\x1b[31m", "ä ☃"]
     assert found[0].path == Path(name).absolute()
+
+
+def test_names_of_a_list_may_hold_what_ends_lines_elsewhere() -> None:
+    touch("v/a\u2028b\x0bc.mp4", "v/d.mp4")
+    Path("list.txt").write_bytes("v/a\u2028b\x0bc.mp4\rv/d.mp4\r\n".encode())
+    found = find_videos(["list.txt"])
+    assert [video.path.name for video in found.videos] == ["a\u2028b\x0bc.mp4", "d.mp4"]
+    assert found.unseen == []
+
+
+def test_what_is_missing_is_said_once_and_stops_nothing() -> None:
+    touch("v/a.mp4")
+    found = find_videos(["gone", "v", "gone", "v/b.mp4"])
+    assert [video.video_id for video in found.videos] == ["a"]
+    assert found.unseen == [(Path(name).absolute(), GONE) for name in ("gone", "v/b.mp4")]
+
+
+def test_a_folder_that_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("v/a.mp4", "v/locked/b.mp4")
+    locked, scandir = Path("v/locked").absolute(), os.scandir
+
+    def refuse(path: str | Path) -> Any:  # the tests may run as root, who may do all
+        if Path(path) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_videos(["v"])
+    assert [video.video_id for video in found.videos] == ["a"]
+    assert found.unseen == [(locked, "Permission denied")]
+
+
+def test_a_list_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("list.txt")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"^the list .*/list\.txt cannot be read: Permission"):
+        find_videos(["list.txt"])
 
 
 def test_refusals() -> None:
     touch("v/notes.md")
     Path("null.txt").write_bytes(b"a\0b\n")
-    with pytest.raises(UserError, match=r"^gone is neither a folder nor a file$"):
+    gone = Path("gone").absolute()
+    with pytest.raises(UserError, match=rf"^there is nothing to extract: {gone}: {GONE}$"):
         find_videos(["v", "gone"])
+    with pytest.raises(UserError, match=r"gone: .* \(and 1 more\)$"):
+        find_videos(["gone", "gone2"])
     with pytest.raises(UserError, match=r"^no videos in v: name files"):
         find_videos(["v"])
     with pytest.raises(UserError, match="null characters"):

@@ -9,11 +9,11 @@ from dreamprvr.extraction.store import Stored
 OUTPUT = Path("features.hdf5")
 
 
-def found(name: str, path: str | None = None) -> FoundVideo:
+def found(name: str, path: str | None = None, depth: int = 1) -> FoundVideo:
     """A video that is there, of the id's length."""
-    video = FoundVideo(name, Path(path or f"{name}.mp4").absolute())
+    video = FoundVideo(name, Path(path or f"{name}.mp4").absolute(), depth)
     if not video.path.exists():
-        video.path.parent.mkdir(exist_ok=True)
+        video.path.parent.mkdir(parents=True, exist_ok=True)
         video.path.write_text(name)
     return video
 
@@ -43,7 +43,7 @@ def test_prune_drops_what_is_not_named() -> None:
     a, b = found("a"), found("b")
     plan = make_plan([a], stored(a, b), prune=True)
     assert ids(plan) == ([], ["a"])
-    assert (plan.unchanged, plan.unnamed, plan.changed) == (1, 0, True)
+    assert (plan.unchanged, plan.unnamed, plan.dropped, plan.changed) == (1, 0, 1, True)
     assert not make_plan([a], stored(a), prune=True).changed
 
 
@@ -69,24 +69,69 @@ def test_a_moved_file_is_not_extracted_again() -> None:
     assert plan.kept["a"].record.path == moved.path
 
 
-def test_a_file_whose_id_has_become_longer() -> None:
-    a = found("a")
+def test_a_file_keeps_its_id_and_newcomers_get_longer_ones() -> None:
+    a, b = found("p__z", "t/p/z.mp4", 2), found("p__z.mkv", "t/p/z.mkv", 2)
     before = stored(a)
-    plan = make_plan([FoundVideo("a.mp4", a.path), found("a.mkv", "a.mkv")], before, prune=False)
-    assert ids(plan) == (["a.mkv"], ["a.mp4"])
-    assert plan.kept["a.mp4"].record.video_id == "a"
-    assert plan.changed
+    # beside the other one it is found as p__z.mp4; by itself as z
+    plan = make_plan([FoundVideo("p__z.mp4", a.path, 2), b], before, prune=False)
+    assert ids(plan) == (["p__z.mkv"], ["p__z"])
+    assert not plan.changed
+    alone = make_plan([FoundVideo("z", a.path)], before, prune=True)
+    assert ids(alone) == ([], ["p__z"])
+    assert not alone.changed
 
 
-def test_another_file_of_the_same_id_is_not_replaced() -> None:
+def test_a_file_that_changed_keeps_its_id_too() -> None:
+    a = found("p__z", "p/z.mp4")
+    before = stored(a)
+    a.path.write_text("longer")
+    plan = make_plan([FoundVideo("z", a.path), found("z.mkv", "p/z.mkv")], before, prune=False)
+    assert ids(plan) == (["p__z", "z.mkv"], ["p__z"])
+
+
+def test_a_file_is_the_same_behind_a_link() -> None:
+    a = found("a", "v/a.mp4")
+    Path("w").symlink_to("v")
+    plan = make_plan([FoundVideo("w__a", Path("w/a.mp4").absolute())], stored(a), prune=True)
+    assert ids(plan) == ([], ["a"])
+    assert not plan.changed
+    assert plan.kept["a"].record.path == a.path
+
+
+def test_another_file_of_the_same_id_gets_a_longer_one() -> None:
     one, two = found("a", "one/a.mp4"), found("a", "two/a.mp4")
     two.path.write_text("other")
-    plan = make_plan([two], stored(one), prune=False)
-    assert ids(plan) == ([], ["a"])
-    assert plan.failures == [(two.path, f"{one.path} has the id 'a' already: rename one of them")]
+    for prune in (False, True):
+        plan = make_plan([two], stored(one), prune)
+        assert ids(plan) == (["two__a.mp4"], [] if prune else ["a"])
     before = stored(one)
+    assert ids(make_plan([two, one], before, prune=False)) == (["two__a.mp4"], ["a"])
     one.path.unlink()
     assert ids(make_plan([two], before, prune=False)) == (["a"], ["a"])
+    # it may be on a disk that is away
+    away = make_plan([two], before, prune=False, unseen=[one.path.parent])
+    assert ids(away) == (["two__a.mp4"], ["a"])
+
+
+def test_files_moved_together_keep_their_ids() -> None:
+    one, two = found("a", "old/one/a.mp4"), found("two__a.mp4", "old/two/a.mp4")
+    before = stored(one, two)
+    Path("old").rename("new")
+    moved = [
+        FoundVideo(f"{name}__a.mp4", Path(f"new/{name}/a.mp4").absolute())
+        for name in ("one", "two")
+    ]
+    plan = make_plan(moved, before, prune=True)
+    assert ids(plan) == ([], ["a", "two__a.mp4"])
+    assert [plan.kept[name].record.path for name in before] == [video.path for video in moved]
+
+
+def test_what_cannot_be_seen_is_not_pruned() -> None:
+    a, b, c = found("a"), found("b", "away/b.mp4"), found("c", "there/c.mp4")
+    for place in (b.path, b.path.parent):
+        plan = make_plan([a], stored(a, b, c), prune=True, unseen=[place])
+        assert ids(plan) == ([], ["a", "b"])
+        assert (plan.unchanged, plan.unnamed, plan.unseen, plan.dropped) == (1, 0, 1, 1)
 
 
 def test_a_missing_file_keeps_what_was_extracted() -> None:

@@ -37,3 +37,18 @@ def test_nothing_at_all() -> None:
 )
 def test_length(seconds: float, text: str) -> None:
     assert length(seconds) == text
+
+
+def test_what_prune_did_is_said() -> None:
+    summary = Summary(Path("f.hdf5"), unchanged=1, unseen=2)
+    summary.pruned(3, rest=True)
+    assert summary.lines() == [
+        "0 videos extracted, 1 unchanged, 3 dropped, 2 kept unseen; features are in f.hdf5"
+    ]
+    summary = Summary(Path("f.hdf5"), failures=[(Path("a"), "x")])
+    summary.pruned(3, rest=False)
+    assert summary.lines()[1:] == [
+        "nothing that was named could be extracted, so --prune dropped nothing: 3 videos of f.hdf5 "
+        "kept",
+        "0 videos extracted, 1 file failed; features are in f.hdf5",
+    ]

@@ -14,12 +14,12 @@ def extract_videos(arguments: list[str]) -> int:
     from dreamprvr.extraction.extractor import extract, settings_of
     from dreamprvr.extraction.find_videos import find_videos
 
-    videos = find_videos(options.videos)
+    found = find_videos(options.videos)
     encoder = load_encoder(options.encoder, options.device)
     settings = settings_of(encoder, options.fps, options.window, options.stride)
     try:
         summary = extract(
-            videos, encoder, settings, options.output, options.batch_size, options.prune
+            found, encoder, settings, options.output, options.batch_size, options.prune
         )
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, and the same command goes on from there")

@@ -1,7 +1,6 @@
 """Videos -> a feature file, going on where an earlier run ended."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from dreamprvr.errors import UserError
 from dreamprvr.extraction.batching import Batcher
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
-from dreamprvr.extraction.find_videos import FoundVideo
+from dreamprvr.extraction.find_videos import Found
 from dreamprvr.extraction.plan import Plan, make_plan
 from dreamprvr.extraction.progress import Progress
 from dreamprvr.extraction.reading import Cut, Done, ReadAhead
@@ -45,7 +44,7 @@ def settings_of(
 
 
 def extract(
-    videos: Sequence[FoundVideo],
+    found: Found,
     encoder: Encoder,
     settings: ExtractionSettings,
     output: Path,
@@ -59,12 +58,12 @@ def extract(
     if the process was killed, beside it for the next run.
 
     Args:
-        videos: with unique ids.
+        found: what to extract.
         encoder: makes the rows.
         settings: see `settings_of`.
         output: the feature file.
         batch_size: windows a call of the encoder; they may be of several videos.
-        prune: drop videos from the output that are not among `videos`.
+        prune: drop videos from the output that were not found, unless it would hold nothing then.
         show_progress: False never shows a bar; None only on a terminal.
 
     Raises:
@@ -74,11 +73,12 @@ def extract(
         raise UserError(f"--batch_size is {batch_size}; it must be 1 or more")
     began = time.monotonic()
     with FeatureStore(output, settings) as store:
-        stored = store.stored()
-        plan = make_plan(videos, stored, prune)
+        unseen = [path for path, _ in found.unseen]
+        plan = make_plan(found.videos, store.stored(), prune, unseen)
         summary = Summary(
-            output, unchanged=plan.unchanged, unnamed=plan.unnamed, failures=plan.failures
-        )
+            output, unchanged=plan.unchanged, unnamed=plan.unnamed, unseen=plan.unseen,
+            failures=list(found.unseen),
+        )  # fmt: skip
         run = _Run(encoder, settings, store, plan, summary, batch_size)
         try:
             run.extract(show_progress)
@@ -87,6 +87,7 @@ def extract(
             parts = any(item.file != output for item in plan.kept.values())
             if plan.changed or parts:
                 store.join(plan.kept)
+        summary.pruned(plan.dropped, bool(plan.kept))
     return summary
 
 

@@ -1,13 +1,16 @@
-"""Arguments of a command line -> video files with ids that are unique and stay the same."""
+"""Arguments of a command line -> video files, and what could not be looked at."""
 
-import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.printable import one_line
+from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
+
+__all__ = ["SUFFIXES", "Found", "FoundVideo", "find_videos"]
 
 SUFFIXES = frozenset({
     ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".ivf", ".m2ts",
@@ -17,12 +20,18 @@ SUFFIXES = frozenset({
 """Endings by which videos are known in a folder; a file that is named may have any."""
 
 
-@dataclass(frozen=True)
-class FoundVideo:
-    """A file to extract: its id, and its absolute path, with links as they are."""
+@dataclass
+class Found:
+    """What the arguments name.
 
-    video_id: str
-    path: Path
+    Args:
+        videos: in the order of the arguments, those of a folder sorted.
+        unseen: files and folders that are missing or cannot be looked into, with the reason;
+            absolute. Videos may lie below them.
+    """
+
+    videos: list[FoundVideo] = field(default_factory=list)
+    unseen: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,8 @@ class _Named:
     base: Path  # the id is the path from here
 
 
-def find_videos(arguments: Sequence[str | Path]) -> list[FoundVideo]:
-    """All videos that the arguments name, in their order; those of a folder sorted.
+def find_videos(arguments: Sequence[str | Path]) -> Found:
+    """All videos that the arguments name.
 
     An id is the path from the folder that was given, without its ending and with "__" for "/";
     that of a file given by itself is its name without the ending. Where ids would be the same the
@@ -44,93 +53,87 @@ def find_videos(arguments: Sequence[str | Path]) -> list[FoundVideo]:
             lists with a file or folder a line, from the list's folder; "#" begins a comment.
 
     Raises:
-        UserError: an argument is not there, or they name no video.
+        UserError: they name no video that is there, or a list cannot be read.
     """
-    named = [item for argument in arguments for item in _expand(Path(argument))]
+    found = Found()
+    named = [item for argument in arguments for item in _Search(found).expand(Path(argument))]
+    found.unseen = list(dict.fromkeys(found.unseen))
     unique = {os.path.realpath(item.path): item for item in reversed(named)}
     kept = set(map(id, unique.values()))
     files = [item for item in named if id(item) in kept]
     if not files:
-        raise UserError(
-            f"no videos in {', '.join(map(str, arguments))}: name files, or folders in which there "
-            "are .mp4, .mkv, .webm or other video files"
-        )
-    ids = _unique_ids(files)
-    return [FoundVideo(name, item.path) for name, item in zip(ids, files, strict=True)]
+        raise UserError(_nothing(arguments, found.unseen))
+    places = [(item.path, len(item.path.relative_to(item.base).parts)) for item in files]
+    ids = unique_ids([next(id_forms(*place)) for place in places], places)
+    found.videos = [FoundVideo(name, *place) for name, place in zip(ids, places, strict=True)]
+    return found
 
 
-def _expand(argument: Path) -> Iterator[_Named]:
-    path = Path(os.path.abspath(argument))
-    if path.is_dir():
-        yield from (_Named(file, path) for file in _walk(path))
-    elif not path.is_file():
-        raise UserError(f"{argument} is neither a folder nor a file")
-    elif path.suffix.lower() == ".txt":
-        yield from _listed(path)
-    else:
-        yield _Named(path, path.parent)
+def _nothing(arguments: Sequence[str | Path], unseen: list[tuple[Path, str]]) -> str:
+    if unseen:
+        path, reason = unseen[0]
+        more = f" (and {len(unseen) - 1} more)" if len(unseen) > 1 else ""
+        return f"there is nothing to extract: {one_line(path)}: {reason}{more}"
+    return (
+        f"no videos in {', '.join(map(str, arguments))}: name files, or folders in which there "
+        "are .mp4, .mkv, .webm or other video files"
+    )
 
 
-def _listed(path: Path) -> Iterator[_Named]:
-    """What the lines of a list name; a file that is missing is found out later, by itself."""
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    for line in text.splitlines():
-        name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        if "\0" in name:
-            raise UserError(f"{path} is no list of files: it has null characters")
-        entry = Path(os.path.abspath(path.parent / name))
-        if entry.is_dir():
-            yield from (_Named(file, entry) for file in _walk(entry))
+class _Search:
+    """Expands arguments; what it cannot look at goes to `found.unseen`."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+
+    def expand(self, argument: Path) -> Iterator[_Named]:
+        path = Path(os.path.abspath(argument))
+        if path.suffix.lower() == ".txt" and os.path.isfile(path):
+            yield from self._listed(path)
         else:
+            yield from self._entry(path, path.parent)
+
+    def _entry(self, path: Path, base: Path) -> Iterator[_Named]:
+        try:
+            os.stat(path)
+        except OSError as error:
+            self._miss(error, path)
+            return
+        if path.is_dir():
+            yield from (_Named(file, path) for file in self._walk(path))
+        else:
+            yield _Named(path, base)
+
+    def _listed(self, path: Path) -> Iterator[_Named]:
+        """What the lines of a list name."""
+        try:
+            text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        except OSError as error:
+            raise UserError(f"the list {path} cannot be read: {error.strerror}") from None
+        for line in re.split(r"\r\n?|\n", text):  # splitlines knows more, that names may hold
+            name = line.strip()
+            if not name or name.startswith("#"):
+                continue
+            if "\0" in name:
+                raise UserError(f"{path} is no list of files: it has null characters")
+            entry = Path(os.path.abspath(path.parent / name))
             inside = entry.is_relative_to(path.parent)
-            yield _Named(entry, path.parent if inside else entry.parent)
+            yield from self._entry(entry, path.parent if inside else entry.parent)
 
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        """Videos in a folder and below, sorted; folders behind links too, each once."""
+        seen: set[tuple[int, int]] = set()
+        for root, folders, names in os.walk(folder, onerror=self._miss, followlinks=True):
+            status = os.stat(root)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                    yield Path(root, name)
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Videos in a folder and below, sorted; folders behind links too, each once."""
-    seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(root)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(root, name)
-
-
-def _unique_ids(files: Sequence[_Named]) -> list[str]:
-    inside = [item.path.relative_to(item.base) for item in files]
-    ids = [_id(path.with_suffix("").parts) for path in inside]
-    ids = _lengthen(ids, (_id(path.parts) for path in inside))
-    for depth in range(1, max(len(item.base.parts) for item in files) + 1):
-        if len(set(ids)) == len(ids):
-            return ids
-        parts = [
-            item.path.parts[-depth - len(path.parts) :]
-            for item, path in zip(files, inside, strict=True)
-        ]
-        ids = _lengthen(ids, map(_id, parts))
-    # a/b.mp4 beside a__b.mp4
-    return _lengthen(ids, (f"{_id(p.parts)}-{_digest(p)}" for p in inside))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()
-
-
-def _lengthen(ids: list[str], longer: Iterable[str]) -> list[str]:
-    """Ids, where several are the same replaced by longer ones."""
-    count = Counter(ids)
-    return [more if count[name] > 1 else name for name, more in zip(ids, longer, strict=True)]
-
-
-def _id(parts: Sequence[str]) -> str:
-    """Names of folders and file as one that prints in a line and is Unicode."""
-    text = os.fsencode("__".join(part.strip("/") for part in parts))
-    name = text.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    def _miss(self, error: OSError, path: Path | None = None) -> None:
+        place = path or Path(os.fsdecode(error.filename))
+        self.found.unseen.append((place, error.strerror or str(error)))

@@ -1,11 +1,12 @@
-"""What is to be done: videos that are there already are not extracted again."""
+"""What is to be done: videos that are there already are not extracted again, and keep their ids."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dreamprvr.extraction.find_videos import FoundVideo
 from dreamprvr.extraction.store import Stored
+from dreamprvr.extraction.video_ids import FoundVideo, id_forms, names_of, unique_ids
 
 
 @dataclass
@@ -18,7 +19,8 @@ class Plan:
             again for that.
         unchanged: how many of the videos named are kept.
         unnamed: how many are kept that were not named.
-        failures: files that cannot be taken, with the reason.
+        unseen: how many are kept that lie where nothing could be looked at.
+        dropped: how many are not kept, as they were not named.
     """
 
     pending: list[FoundVideo] = field(default_factory=list)
@@ -26,60 +28,98 @@ class Plan:
     changed: bool = False
     unchanged: int = 0
     unnamed: int = 0
-    failures: list[tuple[Path, str]] = field(default_factory=list)
+    unseen: int = 0
+    dropped: int = 0
 
 
-def make_plan(videos: Sequence[FoundVideo], stored: Mapping[str, Stored], prune: bool) -> Plan:
+def make_plan(
+    videos: Sequence[FoundVideo],
+    stored: Mapping[str, Stored],
+    prune: bool,
+    unseen: Sequence[Path] = (),
+) -> Plan:
     """Compare the videos named with what was extracted before.
 
-    A video is unchanged if its size and time of change are those of then. It may have moved, or
-    have another id since a file of the same name lies beside it. Videos that are not named now
-    stay, whether their files are there or not, unless `prune`.
+    A file that was extracted before keeps its id, by whatever argument it is named now; another
+    one that would have the same id gets a longer one. A video is unchanged if its size and time of
+    change are those of then; it may have moved. Videos that are not named now stay, whether their
+    files are there or not, unless `prune`.
 
     Args:
         videos: named now.
         stored: extracted before, by id.
         prune: drop videos that are not named.
+        unseen: folders and files that could not be looked at: what was extracted from there stays.
     """
     plan = Plan()
-    by_path = {item.record.path: name for name, item in stored.items()}
-    used: set[str] = set()
-    for video in videos:
-        old = by_path.get(video.path, video.video_id)
-        if old in stored and _is_unchanged(video.path, stored[old]):
-            used.add(old)
-            record = replace(stored[old].record, path=video.path)
-            plan.kept[video.video_id] = Stored(stored[old].file, record)
-            plan.changed |= (old, record) != (video.video_id, stored[old].record)
+    ids = _ids(videos, stored, unseen)
+    for name, video in zip(ids, videos, strict=True):
+        if name in stored and _is_unchanged(video.path, stored[name]):
+            record = stored[name].record
+            if not _is_same_path(video.path, record.path):
+                record, plan.changed = replace(record, path=video.path), True
+            plan.kept[name] = Stored(stored[name].file, record)
             plan.unchanged += 1
-        elif _is_of_another_file(video, stored):
-            other = stored[video.video_id].record.path
-            plan.failures.append(
-                (video.path, f"{other} has the id {video.video_id!r} already: rename one of them")
-            )
         else:
-            plan.pending.append(video)
-    _keep_the_rest(plan, videos, stored, used, prune)
+            plan.pending.append(replace(video, video_id=name))
+    _keep_the_rest(plan, set(ids), stored, prune, unseen)
     return plan
 
 
+def _ids(
+    videos: Sequence[FoundVideo], stored: Mapping[str, Stored], unseen: Sequence[Path]
+) -> list[str]:
+    """The ids that videos have already, or have from now on."""
+    by_path = {os.path.realpath(item.record.path): name for name, item in stored.items()}
+    known = [by_path.get(os.path.realpath(video.path)) for video in videos]
+    claimed = {name for name in known if name is not None}
+    for place, video in enumerate(videos):
+        if known[place] is None and (old := _moved(video, stored, claimed)):
+            known[place] = old
+            claimed.add(old)
+    new = [video for video, name in zip(videos, known, strict=True) if name is None]
+    names = [video.video_id for video in new]
+    taken: set[str] = set()
+    for name, item in stored.items() if new else ():
+        path = item.record.path
+        # the id of a file that is gone is free
+        if name in claimed or os.path.exists(path) or _is_below(path, unseen):
+            taken |= {name, *names_of(path)}
+    found = iter(unique_ids(names, [(video.path, video.depth) for video in new], taken))
+    return [next(found) if name is None else name for name in known]
+
+
+def _moved(video: FoundVideo, stored: Mapping[str, Stored], claimed: set[str]) -> str | None:
+    """The id of a video that lay elsewhere before: none that is still named there."""
+    for name in dict.fromkeys([video.video_id, *id_forms(video.path, video.depth)]):
+        if name in stored and name not in claimed and _is_unchanged(video.path, stored[name]):
+            return name
+    return None
+
+
 def _keep_the_rest(
-    plan: Plan,
-    videos: Sequence[FoundVideo],
-    stored: Mapping[str, Stored],
-    used: set[str],
-    prune: bool,
+    plan: Plan, named: set[str], stored: Mapping[str, Stored], prune: bool, unseen: Sequence[Path]
 ) -> None:
     """Videos not named stay; what is stored of changed ones stays until they are extracted."""
-    named = {video.video_id for video in videos}
     for name, item in stored.items():
-        if name in used or name in plan.kept:
+        if name in plan.kept:
             continue
-        if prune and name not in named:
+        hidden = _is_below(item.record.path, unseen)
+        if prune and name not in named and not hidden:
             plan.changed = True
+            plan.dropped += 1
             continue
         plan.kept[name] = item
-        plan.unnamed += name not in named
+        plan.unseen += hidden
+        plan.unnamed += name not in named and not hidden
+
+
+def _is_below(path: Path, places: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(place) for place in places)
+
+
+def _is_same_path(path: Path, before: Path) -> bool:
+    return path == before or os.path.realpath(path) == os.path.realpath(before)
 
 
 def _is_unchanged(path: Path, stored: Stored) -> bool:
@@ -88,11 +128,3 @@ def _is_unchanged(path: Path, stored: Stored) -> bool:
     except OSError:
         return False
     return (status.st_size, status.st_mtime_ns) == (stored.record.size, stored.record.mtime_ns)
-
-
-def _is_of_another_file(video: FoundVideo, stored: Mapping[str, Stored]) -> bool:
-    """Whether a video's id is that of a file elsewhere, which is still there."""
-    if video.video_id not in stored:
-        return False
-    other = stored[video.video_id].record.path
-    return other != video.path and other.exists() and not other.samefile(video.path)

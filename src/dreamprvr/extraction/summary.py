@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dreamprvr.extraction.printable import one_line
+
 
 @dataclass
 class Summary:
@@ -13,6 +15,9 @@ class Summary:
         extracted: videos that were read now.
         unchanged: videos named that were there already.
         unnamed: videos of the output that were not named.
+        unseen: videos of the output that lie where nothing could be looked at.
+        dropped: videos that the output no longer has.
+        undropped: videos that were to be dropped, but nothing would have been left.
         video_seconds: length of the videos that were read now.
         elapsed: seconds that it took.
         failures: files that gave nothing, with the reason.
@@ -23,6 +28,9 @@ class Summary:
     extracted: int = 0
     unchanged: int = 0
     unnamed: int = 0
+    unseen: int = 0
+    dropped: int = 0
+    undropped: int = 0
     video_seconds: float = 0.0
     elapsed: float = 0.0
     failures: list[tuple[Path, str]] = field(default_factory=list)
@@ -33,13 +41,22 @@ class Summary:
         """1 if a file failed, else 0."""
         return 1 if self.failures else 0
 
+    def pruned(self, count: int, rest: bool) -> None:
+        """Note how many videos were not named; without any others they stay."""
+        self.dropped, self.undropped = (count, 0) if rest else (0, count)
+
     def lines(self) -> list[str]:
         """A line for each odd file, then the total."""
-        lines = [f"{_printable(path)}: {text}" for path, text in self.warnings]
-        lines += [f"{_printable(path)}: failed: {text}" for path, text in self.failures]
+        lines = [f"{one_line(path)}: {text}" for path, text in self.warnings]
+        lines += [f"{one_line(path)}: failed: {text}" for path, text in self.failures]
         if self.unnamed:
             lines.append(
                 f"{_count(self.unnamed, 'other video')} of {self.output} kept; --prune drops them"
+            )
+        if self.undropped:
+            lines.append(
+                f"nothing that was named could be extracted, so --prune dropped nothing: "
+                f"{_count(self.undropped, 'video')} of {self.output} kept"
             )
         return [*lines, self._total()]
 
@@ -49,9 +66,13 @@ class Summary:
             parts[0] += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
         if self.unchanged:
             parts.append(f"{self.unchanged:,} unchanged")
+        if self.dropped:
+            parts.append(f"{self.dropped:,} dropped")
+        if self.unseen:
+            parts.append(f"{self.unseen:,} kept unseen")
         if self.failures:
             parts.append(f"{self.failures_text()} failed")
-        there = self.extracted + self.unchanged + self.unnamed
+        there = self.extracted + self.unchanged + self.unnamed + self.unseen + self.undropped
         return ", ".join(parts) + (f"; features are in {self.output}" if there else "")
 
     def failures_text(self) -> str:
@@ -69,11 +90,3 @@ def length(seconds: float) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _printable(path: Path) -> str:
-    """A path in one line, without what a terminal would obey."""
-    text = str(path)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
