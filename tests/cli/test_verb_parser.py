@@ -29,6 +29,9 @@ def parser() -> VerbParser:
         ("--data.root d -o out in", {"output": Path("out"), "folder": Path("in")}, "--data.root d"),
         ("-oout --wandb true", {"output": Path("out")}, "--wandb true"),
         ("--output=- --x -1 --seed -1", {"output": Path("-"), "seed": -1}, "--x -1"),
+        ("-o out -- -x", {"output": Path("out"), "folder": Path("-x")}, ""),
+        ("--data D -- --seed", {"folder": Path("--seed")}, "--data D"),
+        ("-- in", {"folder": Path("in")}, ""),
         ("--annotations a b --data D", {"annotations": ["a", "b"]}, "--data D"),
     ],
 )

@@ -34,7 +34,7 @@ class VerbParser(argparse.ArgumentParser):
         """The verb's own options, parsed, and the words that are left for `fit`'s parser.
 
         argparse's `parse_known_args` would take the value of an option that it does not know for
-        a positional argument.
+        a positional argument. Words after "--" are no options, whatever they begin with.
 
         Raises:
             UserError: an own option is misspelt, missing or has a bad value.
@@ -42,7 +42,8 @@ class VerbParser(argparse.ArgumentParser):
         own: list[str] = []
         rest: list[str] = []
         value_goes_to = own
-        for word in arguments:
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        for word in arguments[:end]:
             if not _OPTION.match(word):
                 value_goes_to.append(word)
                 value_goes_to = own
@@ -53,7 +54,7 @@ class VerbParser(argparse.ArgumentParser):
                 self._refuse_misspelt(word.partition("=")[0])
                 rest.append(word)
                 value_goes_to = own if "=" in word else rest
-        return self.parse_args(own), rest
+        return self.parse_args(own + arguments[end:]), rest
 
     def only(self, arguments: list[str]) -> argparse.Namespace:
         """The verb's own options where there may be no others."""
