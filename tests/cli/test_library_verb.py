@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from cli.running import refused, run
-from search.libraries import library, video
+from search.libraries import features, library, video
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,21 @@ def test_delete_and_compact() -> None:
     out = run("search", "library", "dog").out
     assert "yard" not in out
     assert "1 videos in" in out
+
+
+def test_ids_may_begin_with_a_dash(tmp_path: Path) -> None:
+    features(tmp_path / "dash.hdf5", [video("-x"), video("--yard")])
+    run("index", "dash.hdf5", "-o", "library")
+    assert (
+        run("library", "delete", "library", "--", "-x", "--yard").out == "2 of 2 videos deleted\n"
+    )
+    assert "unknown option -x" in refused("library", "delete", "library", "-x")
+
+
+def test_what_is_not_unicode_is_refused() -> None:
+    assert "'a=\\udcff' is not UTF-8 text" in refused(
+        "library", "list", "library", "--where", "a=\udcff"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dreamprvr.cli.values import text
 from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.errors import UserError
 
@@ -44,5 +45,6 @@ def _parser() -> VerbParser:
     add("action", choices=("list", "delete", "compact", "metadata"))
     add("library", type=Path, help="Folder that `lightning index` wrote.")
     add("what", nargs="*", help="delete: ids of videos; metadata: a CSV.")
-    add("--where", action="append", default=[], metavar="COLUMN=VALUE", help="list: only these.")
+    add("--where", type=text, action="append", default=[], metavar="COLUMN=VALUE",
+        help="list: only these.")  # fmt: skip
     return parser

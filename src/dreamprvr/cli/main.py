@@ -5,9 +5,12 @@ import logging
 import sys
 import warnings
 
+from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.printable import one_line
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
+CLOSED = 141  # what a shell gives for a program that SIGPIPE ended
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = """\
 usage: lightning VERB [options]      (`dreamprvr` is the same program)
@@ -32,28 +35,52 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line and exit code 2, Ctrl-C in 130."""
-    _quieten()
-    arguments = sys.argv[1:]
-    try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(USAGE, end="")
-        elif arguments[0] in TRAINER_VERBS:
-            _trainer_verb()
-        else:
-            from dreamprvr.cli.light_verbs import run_light_verb
+    """Run the command line; bad input ends in one line and exit code 2, Ctrl-C in 130.
 
-            code = run_light_verb(arguments)
-            if code:
-                sys.exit(code)
+    If what reads the output goes away, as `head` does, it ends with 141 and says nothing.
+    """
+    _quieten()
+    print_anything()
+    try:
+        code = _run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted", 130))
+        code = _say("interrupted", 130)
+    except BrokenPipeError:
+        if not reader_is_gone():  # it was some other pipe
+            raise
+        drop_output()
+        code = CLOSED
     except Exception as error:
         # libraries wrap what a class of ours raises while they make it
         mistake = _mistake(error)
         if mistake is None:
             raise
-        sys.exit(_say(f"error: {' '.join(mistake.split())}", 2))
+        code = _say(f"error: {one_line(' '.join(mistake.split()))}", 2)
+    if code:
+        sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit code of a verb whose output has been written."""
+    try:
+        code = _verb(arguments)
+    except SystemExit:  # as after --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _verb(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+    elif arguments[0] in TRAINER_VERBS:
+        _trainer_verb()
+    else:
+        from dreamprvr.cli.light_verbs import run_light_verb
+
+        return run_light_verb(arguments)
+    return 0
 
 
 def _mistake(error: BaseException | None) -> str | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dreamprvr.cli.values import count, text
 from dreamprvr.cli.verb_parser import VerbParser
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ def _parser() -> VerbParser:
     parser = VerbParser("search", "Find the videos and moments of a sentence.", configured=False)
     add = parser.add_argument
     add("library", type=Path, help="Folder that `lightning index` wrote.")
-    add("query", help="A sentence that says what happens.")
-    add("-k", type=int, default=10, help="Videos, at most [10].")
-    add("--where", action="append", default=[], metavar="COLUMN=VALUE",
+    add("query", type=text, help="A sentence that says what happens.")
+    add("-k", type=count(), default=10, help="Videos, at most [10].")
+    add("--where", type=text, action="append", default=[], metavar="COLUMN=VALUE",
         help="Only videos with this metadata; another column must hold too, the same column "
         "again allows another value.")  # fmt: skip
-    add("--moments", type=int, default=3, help="Moments of a video, at most [3].")
+    add("--moments", type=count(), default=3, help="Moments of a video, at most [3].")
     add("--threshold", type=float, help="Smallest score of a video.")
     add("--candidates", type=_count_or_all, metavar="N|all",
         help="Videos that are scored exactly, found by an index; `all` asks no index "
@@ -45,4 +46,4 @@ def _parser() -> VerbParser:
 
 
 def _count_or_all(value: str) -> "Candidates":
-    return "all" if value == "all" else int(value)
+    return "all" if value == "all" else count()(value)
