@@ -32,6 +32,7 @@ def test_no_library(tmp_path: Path):
         ({"dim": True}, "is damaged"),
         ({"dim": 0}, "is damaged"),
         ({"engine": "file:///etc"}, "is damaged"),
+        ({"engine": "http://x", "collection": ""}, "is damaged"),
         ({"settings": None}, "is damaged"),
         ({"settings": {"encoder": "x"}}, "is damaged"),
     ],

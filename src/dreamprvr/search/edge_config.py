@@ -1,7 +1,11 @@
 """How the embedded engine keeps a collection."""
 
+import os
+
 from dreamprvr.errors import UserError
 from dreamprvr.search.layout import vector_layouts
+
+os.environ["RUST_BACKTRACE"] = "0"  # of a panic over damaged files, 60 lines that help no user
 
 try:
     import qdrant_edge as edge

@@ -9,12 +9,20 @@ The caller locks the folder: many readers, or one writer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
+from dreamprvr.search.edge_errors import plain_errors, reading
+from dreamprvr.search.edge_points import (
+    index_facets,
+    payload_of,
+    point_ids,
+    upsert_points,
+    written_bytes,
+)
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
 from dreamprvr.search.journal import Journal
@@ -28,10 +36,10 @@ from dreamprvr.search.layout import (
     own_payload,
     point_id,
     point_payload,
-    point_vectors,
     query_rows,
     record_of,
 )
+from dreamprvr.search.room import check_holes, check_room, used
 
 PAGE = 1000  # payloads read at once
 
@@ -50,21 +58,20 @@ class EdgeEngine:
     def __init__(self, folder: Path, dim: int) -> None:
         self.folder, self.dim = folder, dim
         self._journal = Journal(folder)
-        try:
+        with reading(folder):
+            check_holes(folder)
             self._shard = edge.EdgeShard.load(str(folder))
-        except Exception as error:  # the package raises this class alone
-            raise UserError(
-                f"{folder} cannot be read ({_reason(error)}): move it away and index again"
-            ) from None
 
     @classmethod
     def create(cls, folder: Path, dim: int) -> "EdgeEngine":
         """An empty collection of rows of `dim` numbers in a new folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        shard = edge.EdgeShard.create(str(folder), edge_config(dim))
-        _index_facets(shard)
-        shard.flush()
-        shard.close()
+        with plain_errors(folder, "cannot be made", "mend that and index again"):
+            folder.mkdir(parents=True, exist_ok=True)
+            check_room(folder, 0, "making a library")
+            shard = edge.EdgeShard.create(str(folder), edge_config(dim))
+            index_facets(shard)
+            shard.flush()
+            shard.close()
         return cls(folder, dim)
 
     @staticmethod
@@ -77,23 +84,27 @@ class EdgeEngine:
         if not self._journal.is_open():
             return
         videos, records = self._journal.read()
-        if videos:
-            self._shard.update(edge.UpdateOperation.delete_points(_points(videos)))
-        if records:
-            self._shard.update(_upsert(records))
-        self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
-        _index_facets(self._shard)
-        self._shard.flush()
+        check_room(self.folder, written_bytes(records), "completing what was interrupted")
+        with self._plain_errors():
+            if videos:
+                self._shard.update(edge.UpdateOperation.delete_points(point_ids(videos)))
+            if records:
+                self._shard.update(upsert_points(records))
+            self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
+            index_facets(self._shard)
+            self._shard.flush()
         self._journal.close()
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Add or replace videos."""
+        check_room(self.folder, written_bytes(records), f"writing {len(records)} videos")
         ids = [record.video_id for record in records]
-        held = self._shard.retrieve(_points(ids), with_payload=False, with_vector=False)
+        with reading(self.folder):
+            held = self._shard.retrieve(point_ids(ids), with_payload=False, with_vector=False)
         replaced = {str(point.id) for point in held}
         old = [record for record in records if point_id(record.video_id) in replaced]
         with self._writing(ids, old):
-            self._shard.update(_upsert(records))
+            self._shard.update(upsert_points(records))
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace payloads; a reader sees the old one or the new one, never a mixture."""
@@ -108,21 +119,21 @@ class EdgeEngine:
     def delete(self, video_ids: Sequence[str]) -> None:
         """Remove videos."""
         with self._writing(video_ids):
-            self._shard.update(edge.UpdateOperation.delete_points(_points(video_ids)))
+            self._shard.update(edge.UpdateOperation.delete_points(point_ids(video_ids)))
 
     @contextmanager
     def _writing(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> Iterator[None]:
         """Write down what a block does, and forget it once all is on the disk."""
+        check_room(self.folder, 0, "writing")
         self._journal.open(video_ids, records)
-        try:
+        with self._plain_errors():
             yield
             self._shard.flush()
-        except Exception as error:
-            raise UserError(
-                f"{self.folder} cannot be written ({_reason(error)}); what was done before is "
-                "kept: mend that and index again"
-            ) from None
         self._journal.close()
+
+    def _plain_errors(self) -> AbstractContextManager[None]:
+        remedy = "what was done before is kept; mend that and index again"
+        return plain_errors(self.folder, "cannot be written", remedy)
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """The best videos by exact score, among all or among candidates."""
@@ -134,44 +145,49 @@ class EdgeEngine:
             count = max(query.candidates, query.limit)
             effort = edge.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph)
             prefetch = [edge.Prefetch(limit=count, query=nearest, filter=allowed, params=effort)]
-        found = self._shard.query(
-            edge.QueryRequest(
-                limit=query.limit, query=edge.Query.Nearest(rows.tolist(), using=TOKENS),
-                prefetches=prefetch, filter=allowed, params=edge.SearchParams(exact=True),
-                with_payload=[VIDEO_ID],
-            )
+        request = edge.QueryRequest(
+            limit=query.limit, query=edge.Query.Nearest(rows.tolist(), using=TOKENS),
+            prefetches=prefetch, filter=allowed, params=edge.SearchParams(exact=True),
+            with_payload=[VIDEO_ID],
         )  # fmt: skip
-        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in found]
+        with reading(self.folder):
+            found = self._shard.query(request)
+            hits = [
+                EngineHit(payload_of(point)[VIDEO_ID], point.score - constant) for point in found
+            ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
         """Videos with their vectors."""
-        points = self._shard.retrieve(
-            [point_id(video_id) for video_id in video_ids], with_payload=True, with_vector=True
-        )
-        found: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
-        kept = [found[video_id] for video_id in video_ids if video_id in found]
-        return [record_of(point.vector, _payload(point)) for point in kept]
+        with reading(self.folder):
+            points = self._shard.retrieve(point_ids(video_ids), with_payload=True, with_vector=True)
+            found: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
+            kept = [found[name] for name in video_ids if name in found]
+            return [record_of(point.vector, payload_of(point)) for point in kept]
 
     def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Id and payload of every video."""
         offset = None
         while True:
-            points, offset = self._shard.scroll(
-                edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=False)
+            request = edge.ScrollRequest(
+                offset=offset, limit=PAGE, with_payload=True, with_vector=False
             )
-            for point in points:
-                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            with reading(self.folder):
+                points, offset = self._shard.scroll(request)
+                found = [(payload_of(p)[VIDEO_ID], own_payload(payload_of(p))) for p in points]
+            yield from found
             if offset is None:
                 return
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
         """Videos that a filter leaves."""
         request = edge.CountRequest(exact=True, filter=where_filter(edge, where))
-        return int(self._shard.count(request))
+        with reading(self.folder):
+            return int(self._shard.count(request))
 
     def compact(self) -> None:
         """Merge parts, drop what was deleted; of a large collection, build graphs of segments."""
+        check_room(self.folder, used(self.folder), "compacting")  # at most all is written again
         with self._writing([]):
             if self.count() > SCANNED:
                 self._shard.close()
@@ -181,31 +197,5 @@ class EdgeEngine:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._shard.close()
-
-
-def _index_facets(shard: edge.EdgeShard) -> None:
-    shard.update(edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword))
-
-
-def _upsert(records: Sequence[Record]) -> Any:
-    points = [
-        edge.Point(
-            point_id(record.video_id), point_vectors(record),
-            point_payload(record.video_id, record.payload),
-        )
-        for record in records
-    ]  # fmt: skip
-    return edge.UpdateOperation.upsert_points(points)
-
-
-def _points(video_ids: Sequence[str]) -> list[Any]:
-    return [point_id(video_id) for video_id in video_ids]
-
-
-def _payload(point: Any) -> dict[str, Any]:
-    return point.payload or {}
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        with suppress(UserError), reading(self.folder):  # what is damaged is let go of as well
+            self._shard.close()

@@ -62,8 +62,9 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(settings=ExtractionSettings(**settings), **rest)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
-    if manifest.dim < 1 or not _is_engine(manifest.engine):
-        raise UserError(f"{path} is damaged (dim or engine); index into a new folder")
+    named = manifest.engine == EDGE or manifest.collection.strip()
+    if manifest.dim < 1 or not _is_engine(manifest.engine) or not named:
+        raise UserError(f"{path} is damaged (dim, engine or collection); index into a new folder")
     return manifest
 
 

@@ -13,6 +13,7 @@ from dreamprvr.search.indexing import Indexer, UpdateReport, described
 from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.progress import ProgressFile, Report
+from dreamprvr.search.room import NoRoom
 from dreamprvr.search.vectors import Model
 
 StrPath = str | os.PathLike[str]
@@ -62,7 +63,7 @@ class Writer:
                 report.removed = sorted(self.known.keys() - new.keys())
                 self.engine.delete(report.removed)
             if report.added or report.changed or report.removed:
-                self.engine.compact()
+                self._compact(report)
         report.warnings += warnings
         return report
 
@@ -79,6 +80,16 @@ class Writer:
         found = [video_id for video_id in dict.fromkeys(video_ids) if video_id in self.known]
         self.engine.delete(found)
         return found
+
+    def _compact(self, report: UpdateReport) -> None:
+        """All is written by now, so too little room to write it again is no failure."""
+        try:
+            self.engine.compact()
+        except NoRoom as error:
+            report.warnings.append(
+                "all is written but not compacted, which `lightning library compact "
+                f"{self.folder}` makes up for: {error}"
+            )
 
     def _metadata(
         self, path: StrPath | None, new: Mapping[str, Path]
