@@ -114,3 +114,14 @@ def test_letters_can_be_turned_off(page: Any) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     assert page.evaluate(RANK) == 1
+
+
+def test_the_list_of_keys_opens_at_its_top(page: Any) -> None:
+    page.set_viewport_size({"width": 320, "height": 500})
+    page.locator("#help-button").click()
+    assert page.evaluate("document.querySelector('#help').scrollTop") == 0
+    assert page.evaluate("document.activeElement.id") == "help-title"
+    help_ = "document.querySelector('#help')"
+    assert page.evaluate(f"{help_}.scrollWidth <= {help_}.clientWidth")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "help-button"

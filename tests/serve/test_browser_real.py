@@ -101,7 +101,9 @@ def test_each_plays_its_moment(page: Any, tmp_path: Path, place: int) -> None:
     until(page, f"{VIDEO}.paused", 60)
     assert start - 0.1 <= page.evaluate(f"{VIDEO}.played.start(0)") < end
     assert page.evaluate(f"{VIDEO}.played.length") == 1
-    assert end - 0.5 < page.evaluate(f"{VIDEO}.currentTime") <= end + 0.05
+    # a moment at the end of a film: its sound may be longer than its pictures
+    late = 0.25 if page.evaluate(f"{VIDEO}.ended") else 0.05
+    assert end - 0.5 < page.evaluate(f"{VIDEO}.currentTime") <= end + late
     assert "has ended" in page.locator(".state").inner_text()
     assert page.locator("#player .cannot").count() == 0
     for scheme in ("light", "dark"):
