@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,32 +99,3 @@ def test_something_else_is_not_overwritten() -> None:
         pass
     assert OUTPUT.read_text() == "notes"
     assert [path.name for path in OUTPUT.parent.iterdir()] == ["f.hdf5"]
-
-
-def test_a_folder_that_cannot_be_made() -> None:
-    Path("out").write_text("")
-    with pytest.raises(UserError, match=r"^cannot write out/f.hdf5.parts"):
-        FeatureStore(OUTPUT, SETTINGS).__enter__()
-
-
-def test_a_second_process_is_refused() -> None:
-    program = (
-        "from extraction.test_store import *\n"
-        "try:\n"
-        "    FeatureStore(OUTPUT, SETTINGS).__enter__()\n"
-        "except UserError as error:\n"
-        "    print(error)\n"
-    )
-
-    def second() -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
-            env={"PYTHONPATH": str(Path(__file__).parents[1])},
-        )  # fmt: skip
-        return done.stdout
-
-    with FeatureStore(OUTPUT, SETTINGS):
-        assert second() == (
-            "another `lightning extract` is writing out/f.hdf5: wait for it, or give another -o\n"
-        )
-    assert second() == ""
