@@ -8,7 +8,7 @@ import torch
 from extraction.tiny_models import SIGLIP_TOKENS, save_clip, save_siglip
 from PIL import Image
 
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoder import BatchEncoder, Encoder
 from dreamprvr.extraction.encoders import load_encoder
 from dreamprvr.extraction.transformers_encoder import JointEncoder
 
@@ -100,6 +100,17 @@ def test_sentences_of_siglip_are_padded_and_lower_case(
     found = encoder.encode_query(text)
     torch.testing.assert_close(found.words, output.last_hidden_state[0, : len(ids)])
     torch.testing.assert_close(found.sentence, output.pooler_output[0])
+
+
+@FAMILIES
+def test_several_sentences_at_once_are_as_one_by_one(folders: dict[str, Path], family: str) -> None:
+    encoder = load(folders[family])
+    texts = ["a dog", "the man opens the door", "", "a " * 50]
+    assert isinstance(encoder, BatchEncoder)
+    for text, found in zip(texts, encoder.encode_queries(texts), strict=True):
+        alone = encoder.encode_query(text)
+        torch.testing.assert_close(found.words, alone.words, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.sentence, alone.sentence, atol=1e-5, rtol=1e-5)
 
 
 @FAMILIES

@@ -57,3 +57,19 @@ class Encoder(Protocol):
     def encode_query(self, text: str) -> QueryFeatures:
         """Encode one sentence; a longer one than the encoder reads is cut, never refused."""
         ...
+
+
+@runtime_checkable
+class BatchEncoder(Protocol):
+    """An `Encoder` that also reads several sentences at once, as many of them as fit."""
+
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryFeatures]:
+        """What `encode_query` gives for each sentence, up to rounding."""
+        ...
+
+
+def encode_sentences(encoder: Encoder, texts: Sequence[str]) -> list[QueryFeatures]:
+    """What `encode_query` gives for each sentence, at once if the encoder can do that."""
+    if isinstance(encoder, BatchEncoder):
+        return encoder.encode_queries(texts)
+    return [encoder.encode_query(text) for text in texts]

@@ -1,6 +1,7 @@
 """CLIP, SigLIP and SigLIP 2: pictures and sentences in one space."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,19 +40,25 @@ class JointEncoder(ImageEncoder):
         embedded: Tensor = self.model.get_image_features(**inputs).pooler_output  # (P, F)
         return embedded
 
-    @torch.inference_mode()
     def encode_query(self, text: str) -> QueryFeatures:
         """Token states (L, E), padding left out, and the sentence (F,); the end may be cut off."""
+        return self.encode_queries([text])[0]
+
+    @torch.inference_mode()
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryFeatures]:
+        """The same of several sentences."""
         tokens = self.tokenizer(
-            [text.lower() if self.padded else text], return_tensors="pt", truncation=True,
-            max_length=self.max_tokens, padding="max_length" if self.padded else False,
-            return_attention_mask=True,
+            [text.lower() if self.padded else text for text in texts], return_tensors="pt",
+            truncation=True, max_length=self.max_tokens, return_attention_mask=True,
+            padding="max_length" if self.padded else "longest", padding_side="right",
         )  # fmt: skip
-        ids, real = tokens["input_ids"].to(self.device), tokens["attention_mask"][0].bool()
+        ids, real = tokens["input_ids"].to(self.device), tokens["attention_mask"].bool()
         mask = {} if self.padded else {"attention_mask": tokens["attention_mask"].to(self.device)}
         output = self.model.get_text_features(input_ids=ids, **mask)
-        states = output.last_hidden_state[0].float().cpu()  # (T, E)
-        return QueryFeatures(states[real], output.pooler_output[0].float().cpu())
+        states = output.last_hidden_state.float().cpu()  # (B, T, E)
+        sentences = output.pooler_output.float().cpu()  # (B, F)
+        rows = zip(states, real, sentences, strict=True)
+        return [QueryFeatures(state[kept], sentence) for state, kept, sentence in rows]
 
 
 def _with_words(fingerprint: str, vocabulary: dict[str, int]) -> str:
