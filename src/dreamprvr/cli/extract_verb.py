@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.errors import UserError
 
@@ -22,7 +23,7 @@ def extract_videos(arguments: list[str]) -> int:
             found, encoder, settings, options.output, options.batch_size, options.prune
         )
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept, and the same command goes on from there")
+        print(STOPPED)
         raise
     print("\n".join(summary.lines()))
     return summary.exit_code

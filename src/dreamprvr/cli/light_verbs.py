@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dreamprvr.cli.data_verbs import baselines, check_data, convert
 from dreamprvr.cli.datasets_verb import list_datasets
+from dreamprvr.cli.extract_text_verb import extract_words
 from dreamprvr.cli.extract_verb import extract_videos
 from dreamprvr.cli.import_verb import import_published
 from dreamprvr.cli.index_verb import index_features
@@ -21,6 +22,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "datasets": list_datasets,
     "import-checkpoint": import_published,
     "extract": extract_videos,
+    "extract-text": extract_words,
     "index": index_features,
     "search": search_library,
     "library": manage_library,

@@ -25,6 +25,7 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
   data baselines     chance, mean pooling and max over time on a benchmark
   datasets           the benchmarks that are installed
   extract            videos -> features: lightning extract VIDEOS -o features.hdf5
+  extract-text       captions -> word features, to train on your own videos
   index              features -> a library: lightning index features.hdf5 -o library/
   search             lightning search library/ "a man flips a pancake"
   library            list, delete, compact or describe the videos of a library

@@ -1,10 +1,11 @@
-"""Types of options and arguments: what is taken, and else a line that says so."""
+"""What verbs share: types of options and arguments, which say what they take, and a line."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from dreamprvr.extraction.printable import one_line
 
+STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
 LARGEST = 1_000_000  # videos or moments that can be asked for
 
 
