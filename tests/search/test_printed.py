@@ -42,3 +42,16 @@ def test_json():
 
 def test_a_line_of_a_list():
     assert video_line(VIDEO) == "pan  01:15  title=Pan  tags=a;b"
+
+
+def test_what_a_csv_holds_breaks_no_line_and_moves_no_cursor():
+    columns = {"title": "two\nlines\x1b]0;x\x07 é", "no\rte": "\u2028"}
+    odd = LibraryVideo("a\x1b[2J", None, 5.0, columns)
+    hit = Hit(1, odd, 0.9, MOMENTS, Curve((0.0,), (75.0,), (0.9,)), ())
+    result = SearchResult("x", (hit,), 0.1, 1, 1)
+    line, _ = as_text(result).split("\n")
+    assert line.endswith("01:01-01:05  two\\nlines\\x1b]0;x\\x07 é  (also 00:03-00:05)")
+    assert video_line(odd) == (
+        "a\\x1b[2J  00:05  title=two\\nlines\\x1b]0;x\\x07 é  no\\rte=\\u2028"
+    )
+    assert json.loads(as_json(result))["hits"][0]["title"] == odd.title

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from dreamprvr.extraction.printable import one_line
 from dreamprvr.search.results import Hit, LibraryVideo, Moment, SearchResult, clock
 
 
@@ -33,7 +34,9 @@ def as_text(result: SearchResult) -> str:
     for hit in result.hits:
         best, *others = hit.moments
         also = f"  (also {', '.join(map(_span, others))})" if others else ""
-        lines.append(f"{hit.rank:3}  {hit.score:.3f}  {_span(best)}  {hit.video.title}{also}")
+        lines.append(
+            f"{hit.rank:3}  {hit.score:.3f}  {_span(best)}  {one_line(hit.video.title)}{also}"
+        )
     near = "" if result.scored == result.searched else f" ({result.scored:,} candidates)"
     lines.append(f"{result.searched:,} videos{near} in {1000 * result.seconds:.0f} ms")
     return "\n".join(lines)
@@ -45,7 +48,7 @@ def video_line(video: LibraryVideo) -> str:
         f"{column}={';'.join(map(str, held)) if isinstance(held, list) else held}"
         for column, held in video.metadata.items()
     )
-    return "  ".join([video.video_id, clock(video.duration), *columns])
+    return one_line("  ".join([video.video_id, clock(video.duration), *columns]))
 
 
 def _span(moment: Moment) -> str:
