@@ -32,12 +32,32 @@ def test_paths_count_from_the_folder_of_the_csv(tmp_path: Path):
     assert read_metadata(path, videos).of == {"one": {"title": "A"}, "two": {"title": "B"}}
 
 
+def test_cells_may_hold_what_ends_lines_elsewhere(tmp_path: Path):
+    path = tmp_path / "videos.csv"
+    path.write_bytes('video_id,title,note\r\na,x\u2028y\x0bz\x85w,"two\r\nlines"\r\n'.encode())
+    assert read_metadata(path, {"a": Path("/a.mp4")}).of == {
+        "a": {"title": "x\u2028y\x0bz\x85w", "note": "two\nlines"}
+    }
+
+
+def test_a_path_that_disagrees_with_the_id_is_said(tmp_path: Path):
+    rows = ["a,b.mp4,A", "b,b.mp4,B", "c,,C", "d,gone.mp4,D", " ,e.mp4,E", "x\x1b,a.mp4,X"]
+    path = table(tmp_path, "\n".join(["video_id,path,title", *rows]))
+    found = read_metadata(path, {name: tmp_path / f"{name}.mp4" for name in "abcde"})
+    assert found.of == {name: {"title": name.upper()} for name in "abcde"}
+    assert found.warning(path) == (
+        f"{path}: 1 rows name no video of the library: x\\x1b; "
+        "2 rows have another path than their video_id, which counts: a, d"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("title\nx\n", "needs a column video_id or path; it has title"),
         ("video_id,title,title\na,x,y\n", "a name of its own"),
         ("video_id,title\na,x\na,y\n", "line 3: video 'a' comes twice"),
+        ("video_id,a=b\na,x\n", "column 'a=b' could not be asked for by --where COLUMN=VALUE"),
         ("video_id,title\na\n", "line 2: 1 cells, but 2 columns"),
         ("video_id,title\n,x\n", "line 2: neither video_id nor path"),
         ('video_id,title\na,"x\n', "not CSV"),

@@ -1,12 +1,14 @@
 """Metadata of videos from a CSV: any columns, one of which says which video."""
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_modules.jsonfiles import read_text
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.printable import one_line
 
 KEYS = ("video_id", "path")
 LISTS = ("tags",)  # columns of several values
@@ -15,18 +17,30 @@ SHOWN = 3
 
 
 class MetadataTable(NamedTuple):
-    """Metadata by video id, and the rows of the CSV that name no video."""
+    """What a CSV says.
+
+    Args:
+        of: metadata by video id.
+        unknown: names in rows that name no video.
+        astray: videos whose row has the path of another file.
+    """
 
     of: Mapping[str, Mapping[str, Any]]
     unknown: tuple[str, ...]
+    astray: tuple[str, ...] = ()
 
     def warning(self, path: Path) -> str:
-        """One line on the rows that name no video; "" if there are none."""
-        if not self.unknown:
-            return ""
-        more = ", ..." if len(self.unknown) > SHOWN else ""
-        names = ", ".join(self.unknown[:SHOWN]) + more
-        return f"{path}: {len(self.unknown)} rows name no video of the library: {names}"
+        """One line on the rows that name no video, or two; "" if there are none."""
+        parts = []
+        if self.unknown:
+            names = _some(self.unknown)
+            parts.append(f"{len(self.unknown)} rows name no video of the library: {names}")
+        if self.astray:
+            parts.append(
+                f"{len(self.astray)} rows have another path than their video_id, which counts: "
+                f"{_some(self.astray)}"
+            )
+        return f"{path}: {'; '.join(parts)}" if parts else ""
 
 
 def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
@@ -38,38 +52,59 @@ def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
         videos: path of each video, by id.
 
     Raises:
-        UserError: the file cannot be read, has no column `video_id` or `path`, or names a video
-            twice.
+        UserError: the file cannot be read, has no column `video_id` or `path` or one with "=" in
+            its name, or names a video twice.
     """
     by_path = {str(place): video_id for video_id, place in videos.items()}
     found: dict[str, Mapping[str, Any]] = {}
-    unknown = []
+    unknown, astray = [], []
     for number, row in _rows(path):
-        name = (row.get("video_id") or row.get("path") or "").strip()
-        if not name:
+        name, place = ((row.get(key) or "").strip() for key in KEYS)
+        if not name and not place:
             raise UserError(f"{path}, line {number}: neither video_id nor path is given")
-        if (row.get("video_id") or "").strip():
+        places = _spellings(path.parent, place)
+        if name:
             video_id = name if name in videos else None
+            if video_id is not None and places and str(videos[video_id]) not in places:
+                astray.append(video_id)
         else:
-            place = Path(name) if Path(name).is_absolute() else path.parent / name
-            video_id = by_path.get(str(place.absolute())) or by_path.get(str(place.resolve()))
+            video_id = next((by_path[at] for at in places if at in by_path), None)
         if video_id is None:
-            unknown.append(name)
+            unknown.append(name or place)
         elif video_id in found:
-            raise UserError(f"{path}, line {number}: video {name!r} comes twice")
+            raise UserError(f"{path}, line {number}: video {name or place!r} comes twice")
         else:
             found[video_id] = _values(row)
-    return MetadataTable(found, tuple(unknown))
+    return MetadataTable(found, tuple(unknown), tuple(astray))
+
+
+def _spellings(folder: Path, place: str) -> list[str]:
+    """The paths that a cell may mean, relative to the CSV's folder: with links, and without."""
+    if not place or "\0" in place:
+        return [place] if place else []
+    path = folder / place
+    return [str(path.absolute()), str(path.resolve())]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > SHOWN else ""
+    return ", ".join(map(one_line, names[:SHOWN])) + more
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    reader = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
+    # not splitlines, which also splits at characters that cells may hold, such as U+2028
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader)]
         if not set(KEYS) & set(header):
             raise UserError(f"{path} needs a column video_id or path; it has {', '.join(header)}")
         if len(set(header)) < len(header) or "" in header:
             raise UserError(f"{path}: every column needs a name of its own")
+        if wrong := [name for name in header if "=" in name]:
+            raise UserError(
+                f"{path}: column {wrong[0]!r} could not be asked for by --where COLUMN=VALUE: take "
+                "the = out of its name"
+            )
         rows = []
         for row in reader:
             if not any(cell.strip() for cell in row):
