@@ -1,8 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.running import refused, run
 from search.libraries import features, video
+
+from dreamprvr.search import indexing
+from dreamprvr.search.untrained import UntrainedModel
 
 INDEX = ("index", "features.hdf5", "-o", "library")
 
@@ -30,6 +34,37 @@ def test_metadata_alone(tmp_path: Path) -> None:
     found = run("search", "library", "dog", "--where", "tags=pets").out
     assert "yard" in found
     assert "kitchen" not in found
+
+
+def test_videos_that_the_file_lacks_are_counted(tmp_path: Path) -> None:
+    run(*INDEX)
+    features(tmp_path / "features.hdf5", [video("yard", dog=7), video("pier", cat=3)])
+    line, last = run(*INDEX).out.splitlines()
+    assert line == "1 videos of library are not in features.hdf5 and stay; --prune removes them"
+    assert last.startswith("1 added, 0 changed, 0 described, 1 unchanged, 0 removed")
+    (pruned,) = run(*INDEX, "--prune").out.splitlines()
+    assert pruned.startswith("0 added, 0 changed, 0 described, 2 unchanged, 1 removed")
+
+
+def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        encode = UntrainedModel.encode_videos
+
+        def once(model: UntrainedModel, videos: Any) -> Any:
+            patch.setattr(UntrainedModel, "encode_videos", interrupted)
+            return encode(model, videos)
+
+        def interrupted(model: UntrainedModel, videos: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patch.setattr(indexing, "BATCH_VIDEOS", 1)
+        patch.setattr(UntrainedModel, "encode_videos", once)
+        result = run(*INDEX)
+    assert (result.code, result.err) == (130, "interrupted\n")
+    assert result.out == (
+        "stopped; what is finished is kept, and the same command goes on from there\n"
+    )
+    assert run(*INDEX).out.startswith("1 added, 0 changed, 0 described, 1 unchanged")
 
 
 def test_another_engine_or_features_are_refused(tmp_path: Path) -> None:

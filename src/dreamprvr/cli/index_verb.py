@@ -4,8 +4,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.printable import one_line
 
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
@@ -28,11 +30,28 @@ def index_features(arguments: list[str]) -> int:
             bar.set_postfix_str(video[-30:], refresh=False)
             bar.update(done - bar.n)
 
-        report = library.update(options.features, options.metadata, progress, options.prune)
+        try:
+            report = library.update(options.features, options.metadata, progress, options.prune)
+        except KeyboardInterrupt:
+            print(STOPPED)
+            raise
+        lacking = 0 if options.prune else _lacking(library, options.features)
     for line in report.warnings:
-        print(f"warning: {line}")
+        print(f"warning: {one_line(line)}")
+    if lacking:
+        print(f"{lacking:,} videos of {options.output} are not in {options.features} and stay; "
+              "--prune removes them")  # fmt: skip
     print(f"{report.text()}; the library is in {options.output}")
     return 0
+
+
+def _lacking(library: "Library", features: Path) -> int:
+    """How many videos of the library a feature file does not hold."""
+    from dreamprvr.extraction.feature_file import FeatureFile
+
+    with FeatureFile.open(features) as file:
+        there = set(file.video_ids())
+    return sum(video.video_id not in there for video in library.videos())
 
 
 def _library(options: Any) -> "Library":

@@ -5,6 +5,7 @@ from pathlib import Path
 from dreamprvr.cli.values import text
 from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.printable import one_line
 
 
 def manage_library(arguments: list[str]) -> int:
@@ -32,7 +33,8 @@ def manage_library(arguments: list[str]) -> int:
             print(f"{len(gone):,} of {len(set(options.what)):,} videos deleted")
         elif options.action == "metadata":
             report = library.set_metadata(options.what[0])
-            print(*(f"warning: {line}" for line in report.warnings), report.text(), sep="\n")
+            lines = [f"warning: {one_line(line)}" for line in report.warnings]
+            print(*lines, report.text(), sep="\n")
         else:
             library.compact()
             print("compacted")
