@@ -32,5 +32,10 @@ def test_rows_are_the_pooled_picture(tmp_path: Path) -> None:
 
 def test_it_reads_no_text(tmp_path: Path) -> None:
     encoder = load_encoder(f"transformers:{save_resnet(tmp_path / 'resnet')}", "cpu")
-    with pytest.raises(UserError, match="reads no text, so its features cannot be searched"):
+    with pytest.raises(UserError, match="reads no text, so a library of its features") as caught:
         encoder.encode_query("a dog runs")
+    line = str(caught.value)
+    assert line.endswith(
+        "whose captions have the words of such an encoder (`lightning extract-text`)"
+    )
+    assert "search with" not in line  # no library takes such features

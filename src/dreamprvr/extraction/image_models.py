@@ -81,7 +81,8 @@ PREPARATION = frozenset({
 def no_text(name: str) -> UserError:
     """That an encoder reads no sentences."""
     return UserError(
-        f"encoder {name} reads no text, so its features cannot be searched by sentences: extract "
-        "them with an encoder that does (clip-b32, siglip2-base), or search with a model that was "
-        "trained on them and on the text features of another encoder"
+        f"encoder {name} reads no text, so a library of its features cannot be searched by "
+        "sentences: extract with an encoder that does (clip-b32, siglip2-base); these features are "
+        "for training and testing a DreamPRVR through a data set whose captions have the words of "
+        "such an encoder (`lightning extract-text`)"
     )
