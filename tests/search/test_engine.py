@@ -139,6 +139,8 @@ def test_all_payloads(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"dreamprvr.search.{module}.PAGE", 60)
     found = dict(filled.payloads())
     assert found == {video.video_id: video.payload for video in VIDEOS}
+    some = dict(filled.payloads(["video 7", "nobody", "video 3"]))
+    assert some == {f"video {number}": VIDEOS[number].payload for number in (3, 7)}
 
 
 def test_equal_scores_come_by_id(filled: Engine) -> None:

@@ -13,7 +13,7 @@ MANIFEST = Manifest(SETTINGS, 6, "edge", "", "")
 
 @pytest.mark.parametrize("engine", ["edge", "http://localhost:6333", "https://vectors.example"])
 def test_round_trip(tmp_path: Path, engine: str):
-    manifest = replace(MANIFEST, engine=engine)
+    manifest = replace(MANIFEST, engine=engine, collection="videos")
     manifest.write(tmp_path)
     assert read_manifest(tmp_path) == manifest
 

@@ -11,9 +11,10 @@ from dreamprvr.search.lock import HOLDERS, LOCK, WANTED, LibraryLock
 from dreamprvr.search.manifest import EDGE, NAME, Manifest
 from dreamprvr.search.model_file import ModelFile, read_model
 from dreamprvr.search.models import MODEL, check_encoder, check_model, forget, keep_model
+from dreamprvr.search.rows import FOLDER as ROWS
 from dreamprvr.search.writer_lock import WRITER, WriterLock
 
-OURS = {LOCK, HOLDERS, WANTED, WRITER, MODEL, "engine"}
+OURS = {LOCK, HOLDERS, WANTED, WRITER, MODEL, "engine", ROWS}
 
 
 def create_library(

@@ -18,6 +18,7 @@ from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.edge_errors import plain_errors, reading
 from dreamprvr.search.edge_points import (
     index_facets,
+    named_payload,
     payload_of,
     point_ids,
     upsert_points,
@@ -33,7 +34,6 @@ from dreamprvr.search.layout import (
     SEGMENTS,
     TOKENS,
     VIDEO_ID,
-    own_payload,
     point_id,
     point_payload,
     query_rows,
@@ -165,8 +165,15 @@ class EdgeEngine:
             kept = [found[name] for name in video_ids if name in found]
             return [record_of(point.vector, payload_of(point)) for point in kept]
 
-    def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Id and payload of every video."""
+    def payloads(
+        self, video_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and payload of every video, or of some."""
+        if video_ids is not None:
+            with reading(self.folder):
+                points = self._shard.retrieve(point_ids(video_ids), True, False)
+                yield from [named_payload(point) for point in points]
+            return
         offset = None
         while True:
             request = edge.ScrollRequest(
@@ -174,7 +181,7 @@ class EdgeEngine:
             )
             with reading(self.folder):
                 points, offset = self._shard.scroll(request)
-                found = [(payload_of(p)[VIDEO_ID], own_payload(payload_of(p))) for p in points]
+                found = [named_payload(point) for point in points]
             yield from found
             if offset is None:
                 return

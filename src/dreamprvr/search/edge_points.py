@@ -5,7 +5,14 @@ from typing import Any
 
 from dreamprvr.search.edge_config import edge
 from dreamprvr.search.engine import Record
-from dreamprvr.search.layout import FACETS, point_id, point_payload, point_vectors
+from dreamprvr.search.layout import (
+    FACETS,
+    VIDEO_ID,
+    own_payload,
+    point_id,
+    point_payload,
+    point_vectors,
+)
 
 
 def upsert_points(records: Sequence[Record]) -> edge.UpdateOperation:
@@ -28,6 +35,12 @@ def point_ids(video_ids: Sequence[str]) -> list[Any]:
 def payload_of(point: Any) -> dict[str, Any]:
     """The payload of a point that was found."""
     return point.payload or {}
+
+
+def named_payload(point: Any) -> tuple[str, dict[str, Any]]:
+    """Id of the video of a point, and its own payload."""
+    payload = payload_of(point)
+    return payload[VIDEO_ID], own_payload(payload)
 
 
 def index_facets(shard: edge.EdgeShard) -> None:

@@ -83,8 +83,10 @@ class Engine(Protocol):
         """Videos with vectors, in the order asked; those that are not there are left out."""
         ...
 
-    def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Id and payload of every video, in no particular order."""
+    def payloads(
+        self, video_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and payload of every video, or of those asked for, in no particular order."""
         ...
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:

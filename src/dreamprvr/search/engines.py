@@ -5,6 +5,8 @@ from uuid import uuid4
 
 from dreamprvr.search.engine import Engine
 from dreamprvr.search.manifest import EDGE, Manifest
+from dreamprvr.search.rows import RowStore
+from dreamprvr.search.vectors import Model
 
 FOLDER = "engine"
 
@@ -42,6 +44,11 @@ def open_engine(folder: Path, manifest: Manifest) -> Engine:
     from dreamprvr.search.remote_engine import RemoteEngine, connect
 
     return RemoteEngine(connect(manifest.engine), manifest.collection)
+
+
+def row_store(folder: Path, manifest: Manifest, model: Model) -> RowStore | None:
+    """The rows beside the embedded engine; a server's vectors are left where they are."""
+    return RowStore(folder, model) if manifest.engine == EDGE else None
 
 
 def repair_engine(folder: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import Payload, make_payload, metadata_of, same_vectors
 from dreamprvr.search.engine import Engine, Record
 from dreamprvr.search.progress import Report
+from dreamprvr.search.rows import RowStore
 from dreamprvr.search.vectors import Model
 
 BATCH_VIDEOS, BATCH_ROWS = 64, 8192  # encoded and written at once
@@ -51,12 +52,14 @@ class Indexer:
         model: encodes.
         known: payloads of the library's videos, by id.
         metadata: of videos, by id; the others keep theirs.
+        store: of rows beside the engine, if there is one.
     """
 
     engine: Engine
     model: Model
     known: Mapping[str, Payload]
     metadata: Mapping[str, Mapping[str, Any]]
+    store: RowStore | None = None
 
     def run(self, features: FeatureFile, report: Report) -> UpdateReport:
         """Add and replace videos; each batch is durable before the next one starts."""
@@ -96,10 +99,13 @@ class Indexer:
     def _write(self, batch: list[tuple[str, np.ndarray, Payload]]) -> None:
         if batch:
             vectors = self.model.encode_videos([rows for _, rows, _ in batch])
-            self.engine.upsert([
+            records = [
                 Record(video_id, *found, payload)
                 for (video_id, _, payload), found in zip(batch, vectors, strict=True)
-            ])  # fmt: skip
+            ]
+            if self.store is not None:
+                self.store.write(records)  # first, so that what the engine names is there
+            self.engine.upsert(records)
 
     def _describe(self, payloads: dict[str, Payload], seen: set[str], done: UpdateReport) -> None:
         """Write payloads alone, also of videos that the feature file does not hold."""

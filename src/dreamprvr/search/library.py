@@ -18,6 +18,7 @@ from typing import Any
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import Payload, library_video
 from dreamprvr.search.creation import create_library
+from dreamprvr.search.engines import row_store
 from dreamprvr.search.filters import check_columns, matches
 from dreamprvr.search.indexing import UpdateReport
 from dreamprvr.search.layout import values
@@ -69,6 +70,7 @@ class Library:
             self.close()
             raise
         self._rule = rule
+        self._store = row_store(self.path, self.manifest, self._model.model)
 
     @classmethod
     def open(
@@ -161,7 +163,7 @@ class Library:
         """
         if where:
             check_columns(where, self.columns())
-        searcher = Searcher(self._session.engine, self._model, self._rule)
+        searcher = Searcher(self._session.engine, self._model, self._rule, self._store)
         return searcher.search(text, k, where or {}, moments, threshold, candidates)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
@@ -237,6 +239,7 @@ class Library:
         try:
             with self._session.writing() as engine:
                 known = dict(engine.payloads())
-                yield Writer(self.path, self.manifest, engine, self._model.model, known)
+                model = self._model.model
+                yield Writer(self.path, self.manifest, engine, model, known, self._store)
         finally:
             self._payloads = None

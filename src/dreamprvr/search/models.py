@@ -10,6 +10,7 @@ from dreamprvr.extraction.encoders import load_encoder, pick_device
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.model_file import ModelFile, read_model, write_model
+from dreamprvr.search.rows import FOLDER as ROWS
 from dreamprvr.search.trained import TrainedModel
 from dreamprvr.search.untrained import UntrainedModel
 from dreamprvr.search.vectors import Model
@@ -119,4 +120,5 @@ def keep_model(checkpoint: Path, folder: Path) -> None:
 def forget(folder: Path) -> None:
     """Remove what a creation that was interrupted has left."""
     (folder / MODEL).unlink(missing_ok=True)
-    shutil.rmtree(folder / "engine", ignore_errors=True)
+    for name in ("engine", ROWS):
+        shutil.rmtree(folder / name, ignore_errors=True)

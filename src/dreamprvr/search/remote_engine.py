@@ -132,8 +132,17 @@ class RemoteEngine:
         kept = [found[video_id] for video_id in video_ids if video_id in found]
         return [record_of(point.vector, _payload(point)) for point in kept]
 
-    def payloads(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Id and payload of every video."""
+    def payloads(
+        self, video_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and payload of every video, or of some."""
+        if video_ids is not None:
+            ids = [point_id(video_id) for video_id in video_ids]
+            with _plain_errors():
+                points = self.client.retrieve(self.collection, ids, with_payload=True)
+            for point in points:
+                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            return
         offset = None
         while True:
             with _plain_errors():

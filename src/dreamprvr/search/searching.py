@@ -9,9 +9,11 @@ from dreamprvr.search.catalogue import library_video, timeline_of
 from dreamprvr.search.curve import register_cosines, score_curve
 from dreamprvr.search.engine import Engine, EngineQuery, Record
 from dreamprvr.search.layout import SCANNED
+from dreamprvr.search.lookup import look_up
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule, find_moments
 from dreamprvr.search.results import Hit, SearchResult
+from dreamprvr.search.rows import RowStore
 
 EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
 CANDIDATES = 800  # of more videos than that
@@ -25,10 +27,17 @@ class Searcher:
         engine: open.
         model: of the library.
         rule: of moments.
+        store: of rows beside the engine, if there is one.
     """
 
-    def __init__(self, engine: Engine, model: LibraryModel, rule: MomentRule | None = None) -> None:
-        self.engine, self.library_model = engine, model
+    def __init__(
+        self,
+        engine: Engine,
+        model: LibraryModel,
+        rule: MomentRule | None = None,
+        store: RowStore | None = None,
+    ) -> None:
+        self.engine, self.library_model, self.store = engine, model, store
         self.rule = rule or MomentRule()
 
     def search(
@@ -56,9 +65,10 @@ class Searcher:
         )  # fmt: skip
         scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
         kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
+        found = look_up(self.engine, model, self.store, kept)
         hits = tuple(
             self._hit(rank, record, scores[record.video_id], query, moments)
-            for rank, record in enumerate(self.engine.fetch(kept), 1)
+            for rank, record in enumerate(found, 1)
         )
         scored = searched if few is None else min(searched, max(few, k))
         return SearchResult(text, hits, time.perf_counter() - begin, searched, scored)

@@ -14,6 +14,7 @@ from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.progress import ProgressFile, Report
 from dreamprvr.search.room import NoRoom
+from dreamprvr.search.rows import RowStore
 from dreamprvr.search.vectors import Model
 
 StrPath = str | os.PathLike[str]
@@ -28,6 +29,7 @@ class Writer:
         engine: open for writing.
         model: of the library.
         known: payloads of all videos, by id.
+        store: of rows beside the engine, if there is one.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class Writer:
         engine: Engine,
         model: Model,
         known: Mapping[str, Payload],
+        store: RowStore | None = None,
     ) -> None:
         self.folder, self.manifest = folder, manifest
-        self.engine, self.model, self.known = engine, model, known
+        self.engine, self.model, self.known, self.store = engine, model, known, store
 
     def update(
         self,
@@ -58,10 +61,13 @@ class Writer:
         new = {name: features.record(name).path for name in features.video_ids()}
         columns, warnings = self._metadata(metadata, new)
         with ProgressFile(self.folder, progress) as told:
-            report = Indexer(self.engine, self.model, self.known, columns).run(features, told)
+            indexer = Indexer(self.engine, self.model, self.known, columns, self.store)
+            report = indexer.run(features, told)
             if prune:
                 report.removed = sorted(self.known.keys() - new.keys())
                 self.engine.delete(report.removed)
+            if report.changed or report.removed:
+                self._tidy()
             if report.added or report.changed or report.removed:
                 self._compact(report)
         report.warnings += warnings
@@ -79,7 +85,12 @@ class Writer:
         """See `Library.delete`."""
         found = [video_id for video_id in dict.fromkeys(video_ids) if video_id in self.known]
         self.engine.delete(found)
+        self._tidy()
         return found
+
+    def _tidy(self) -> None:
+        if self.store is not None:
+            self.store.keep(payload for _, payload in self.engine.payloads())
 
     def _compact(self, report: UpdateReport) -> None:
         """All is written by now, so too little room to write it again is no failure."""

@@ -1,0 +1,101 @@
+"""Tokens of long videos in files of their own, beside the embedded engine.
+
+The engine ranks fast, but gives vectors back number by number, as Python's lists: a tenth of a
+microsecond each, seconds for a few films. What a result's curve is made of is therefore read from
+`rows/DIGEST.f16`, float16 as in the engine: clips, frames, registers. A file is named by the digest
+of the rows that it was made of, which the engine's payload says, and is complete before the engine
+hears of the video; so there is nothing to keep in step: a file that is missing or odd is not used,
+and one that no video names is removed by the next writer.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_modules.disk import sync
+from dreamprvr.atomic import atomic_path
+from dreamprvr.search.catalogue import SOURCE
+from dreamprvr.search.engine import Record
+from dreamprvr.search.room import check_room
+from dreamprvr.search.timeline import sections
+from dreamprvr.search.vectors import Model
+
+FOLDER, ENDING = "rows", ".f16"
+LONG = 2**16  # numbers of a video from which it has a file: 128 rows of 512
+_TYPE = np.dtype("<f2")
+_DIGEST = re.compile("[0-9a-f]{32}")
+
+
+class Sizes(NamedTuple):
+    """How many rows a video has of each kind."""
+
+    clips: int
+    frames: int
+    registers: int
+
+
+def sizes(payload: Mapping[str, Any], model: Model) -> Sizes:
+    """The rows of a video, as its payload and the model say."""
+    frames = int(payload[SOURCE]["rows"])
+    parts = len(sections(frames, model.section))
+    return Sizes(parts * model.clips, frames, parts * model.registers)
+
+
+class RowStore:
+    """The files of a library.
+
+    Args:
+        folder: of the library.
+        model: of the library.
+    """
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        self.folder, self.model = folder / FOLDER, model
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Write the files of those videos that are long, so that they outlive a crash.
+
+        Raises:
+            UserError: no room, or no permission.
+        """
+        for record in records:
+            tokens = np.concatenate([record.clips, record.frames, record.registers])
+            path = self._path(record.payload)
+            if tokens.size <= LONG or path is None:
+                continue
+            with atomic_path(path) as partial:
+                check_room(path.parent, _TYPE.itemsize * tokens.size, "writing a video's rows")
+                with partial.open("wb") as file:
+                    tokens.astype(_TYPE).tofile(file)
+                sync(partial)
+
+    def read(self, video_id: str, payload: Mapping[str, Any]) -> Record | None:
+        """A video without its segments; None if it has no file of its own."""
+        path, count, dim = self._path(payload), sizes(payload, self.model), self.model.dim
+        if path is None or sum(count) * dim <= LONG or path.is_symlink():
+            return None
+        try:
+            with path.open("rb") as file:
+                if path.stat().st_size != _TYPE.itemsize * sum(count) * dim:
+                    return None
+                tokens = np.fromfile(file, _TYPE).reshape(-1, dim).astype(np.float32)
+        except (OSError, ValueError):
+            return None
+        clips, frames, registers = np.split(tokens, np.cumsum(count)[:2])
+        return Record(video_id, clips, frames, tokens[:0], registers, payload)
+
+    def keep(self, payloads: Iterable[Mapping[str, Any]]) -> None:
+        """Remove the files of all other videos."""
+        kept = {path.name for path in map(self._path, payloads) if path is not None}
+        with suppress(OSError):  # they take room, and are tried again
+            for path in self.folder.iterdir():
+                if path.name not in kept:
+                    path.unlink()
+
+    def _path(self, payload: Mapping[str, Any]) -> Path | None:
+        digest = str(payload[SOURCE].get("digest", ""))
+        return self.folder / f"{digest}{ENDING}" if _DIGEST.fullmatch(digest) else None
