@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from serve.browsing import Server, chromium, page_of
 from serve.fake import FakeLibrary, keeper_of
 from serve.films import film
 from starlette.testclient import TestClient
@@ -44,3 +46,38 @@ def client(library: FakeLibrary, tmp_path: Path) -> Iterator[TestClient]:
         while client.get("/api/library").json()["state"] != "ready":
             pass
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium; not for the session, as its driver occupies the thread's event loop."""
+    with chromium(tmp_path_factory.mktemp("browser")) as context:
+        yield context
+
+
+@pytest.fixture
+def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+    """The results of "red"."""
+    with page_of(browser, library, tmp_path) as (page, _):
+        yield page
+
+
+@pytest.fixture
+def watched_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+    """The page before a search; what goes wrong in it, or leaves this machine, fails the test."""
+    page = browser.new_page()
+    problems: list[str] = []
+    foreign: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app) as server:
+        home = server.address
+        page.on("request", lambda request: home in request.url or foreign.append(request.url))
+        page.goto(home)
+        page.wait_for_selector(".welcome")
+        yield page
+        page.close()
+    assert problems == []
+    assert foreign == []

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import Server, chromium, until
+from serve.browsing import Server, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.serve.app import create_app
@@ -53,12 +53,6 @@ PART = """() => {
   const part = document.activeElement.closest(".top, #search-form, .hit, #player");
   return part && (part.id || part.className.split(" ")[0]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
 
 
 @pytest.fixture

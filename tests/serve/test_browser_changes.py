@@ -1,11 +1,10 @@
 """What the page does when the library changes under it, and with links to what is gone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import ask_for, chromium, give_back, page_of, until
+from serve.browsing import ask_for, give_back, until
 from serve.fake import FakeLibrary
 
 from dreamprvr.search.results import LibraryVideo
@@ -16,18 +15,6 @@ pytestmark = pytest.mark.slow
 VIDEO = "document.querySelector('video')"
 READ = "document.querySelector('.hit.on').getBoundingClientRect().top"
 CHANGED = "The library has changed: these are its results now."
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
-
-
-@pytest.fixture
-def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
-    with page_of(browser, library, tmp_path) as (page, _):
-        yield page
 
 
 @pytest.mark.parametrize("height", [500, 900], ids=["scrolled", "at the top"])

@@ -1,12 +1,11 @@
 """Files that the page saves: what it says while they are made, and when they cannot be."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import ask_for, chromium, page_of, until
+from serve.browsing import ask_for, until
 from serve.fake import FakeLibrary
 
 from dreamprvr.search.results import LibraryVideo
@@ -15,18 +14,6 @@ from dreamprvr.serve.replies import Refusal
 
 pytestmark = pytest.mark.slow
 LIVE = "document.querySelector('#live').textContent"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
-
-
-@pytest.fixture
-def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
-    with page_of(browser, library, tmp_path) as (page, _):
-        yield page
 
 
 def open_player(page: Any) -> Any:

@@ -1,28 +1,13 @@
 """Everything without a mouse: filters, the player, and keys that can be turned off."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import chromium, page_of, until
-from serve.fake import FakeLibrary
+from serve.browsing import until
 
 pytestmark = pytest.mark.slow
 FOCUSED = "document.activeElement.textContent"
 RANK = "document.activeElement.matches('.hit') && document.activeElement.hit.rank"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
-
-
-@pytest.fixture
-def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
-    with page_of(browser, library, tmp_path) as (page, _):
-        yield page
 
 
 def results(page: Any, number: int) -> None:

@@ -1,11 +1,9 @@
 """What can be seen at once: the player beside, above or below the results, and large text."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import chromium, page_of, until
+from serve.browsing import until
 from serve.fake import FakeLibrary
 
 pytestmark = pytest.mark.slow
@@ -27,18 +25,6 @@ SEEN = """() => {
   const { left, top, width, height } = button.getBoundingClientRect();
   return button.contains(document.elementFromPoint(left + width / 2, top + height / 2));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
-
-
-@pytest.fixture
-def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
-    with page_of(browser, library, tmp_path) as (page, _):
-        yield page
 
 
 @pytest.mark.parametrize(

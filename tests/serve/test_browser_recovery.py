@@ -1,11 +1,10 @@
 """The player when the server goes away, and when the browser cannot play what it was given."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import Server, chromium, page_of, until
+from serve.browsing import Server, page_of, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.search.results import LibraryVideo
@@ -19,12 +18,6 @@ BREAKS = f"""() => {{
   {VIDEO}.dispatchEvent(new Event("error"));
 }}"""
 AWAY = "The server does not answer. The video goes on once it is back."
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
 
 
 def restarted(library: FakeLibrary, folder: Path, server: Server) -> Server:

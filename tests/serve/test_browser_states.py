@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import Server, chromium, until
+from serve.browsing import Server, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
@@ -18,12 +18,6 @@ from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("browser")) as context:
-        yield context
 
 
 @pytest.fixture
