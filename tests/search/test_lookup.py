@@ -40,7 +40,9 @@ def test_in_the_order_asked_and_few_at_once(
     monkeypatch.setattr(engine, "fetch", watched)
     found = list(look_up(engine, model, store, NAMES))
     assert [record.video_id for record in found] == [name for name in NAMES if name != "nobody"]
-    assert sorted(name for names in fetched for name in names) == sorted({"v0", "v1", "v2", "v3", "v4"} - set(own))
+    assert sorted(name for names in fetched for name in names) == sorted(
+        {"v0", "v1", "v2", "v3", "v4"} - set(own)
+    )
     assert max(map(len, fetched), default=1) <= 2
     for record, expected in zip(found, fetch([r.video_id for r in found]), strict=True):
         np.testing.assert_array_equal(record.frames, expected.frames)

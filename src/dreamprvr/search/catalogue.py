@@ -25,7 +25,7 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
     return {
         SOURCE: {
             # percent-encoded bytes, since a path need not be Unicode
-            "path": quote_from_bytes(os.fsencode(record.path)),
+            "path": quoted(record.path),
             "size": record.size, "mtime_ns": record.mtime_ns,
             # the engine's reader of JSON is an ulp off where a number has 16 digits
             "start": round(record.start, 6), "duration": round(record.duration, 6),
@@ -33,6 +33,11 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
         },
         METADATA: dict(metadata),
     }  # fmt: skip
+
+
+def quoted(path: Path) -> str:
+    """A path as payloads have it."""
+    return quote_from_bytes(os.fsencode(path))
 
 
 def same_vectors(first: Payload, second: Payload) -> bool:

@@ -64,11 +64,11 @@ class Writer:
             indexer = Indexer(self.engine, self.model, self.known, columns, self.store)
             report = indexer.run(features, told)
             if prune:
-                report.removed = sorted(self.known.keys() - new.keys())
+                report.removed = sorted(self.known.keys() - new.keys() - {*report.replaced})
                 self.engine.delete(report.removed)
-            if report.changed or report.removed:
+            if report.changed or report.removed or report.renamed:
                 self._tidy()
-            if report.added or report.changed or report.removed:
+            if report.added or report.changed or report.removed or report.renamed:
                 self._compact(report)
         report.warnings += warnings
         return report
