@@ -14,7 +14,9 @@ from dreamprvr.errors import UserError
 from dreamprvr.extraction import encoders
 from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.search import models
 from dreamprvr.search.library import Library
+from dreamprvr.search.manifest import read_manifest
 
 
 @pytest.fixture
@@ -103,3 +105,39 @@ def test_settings_are_compared_by_fingerprint_not_by_name(tmp_path: Path) -> Non
     with library(tmp_path, video("a")) as made:
         path = features(tmp_path / "moved.hdf5", [video("b")], moved)
         assert made.update(path).added == ["b"]
+
+
+def test_an_encoder_whose_folder_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its features, extracted again, tell the library where it is now."""
+
+    def load(name: str, device: str) -> WordEncoder:
+        loaded.append(name)
+        return WordEncoder(device)
+
+    loaded: list[str] = []
+    monkeypatch.setattr(models, "load_encoder", load)
+    old, new = tmp_path / "clip0", tmp_path / "clip0m"
+    old.mkdir()
+    before, after = (
+        dataclasses.replace(SETTINGS, encoder=f"transformers:{path}") for path in (old, new)
+    )
+    path = features(tmp_path / "old.hdf5", [video("a", dog=3)], before)
+    with Library.create(tmp_path / "library", path) as made:
+        made.update(path)
+        old.rename(new)
+        missing = rf"folder {old} is missing: put it back; or, if it was moved, extract .* index"
+        with pytest.raises(UserError, match=missing):
+            made.search("dog")
+        with pytest.raises(UserError, match=missing):
+            Library.create(tmp_path / "other", path)
+        report = made.update(features(tmp_path / "new.hdf5", [video("a", dog=3)], after))
+        assert report.unchanged == ["a"]
+        assert report.warnings == [
+            f"the library's encoder was {before.encoder}; from now on it is {after.encoder}"
+        ]
+        assert made.search("dog").hits[0].video.video_id == "a"
+        assert made.update(path).warnings == []  # where it no longer is
+    assert loaded == [before.encoder, after.encoder]
+    assert read_manifest(tmp_path / "library").settings == after
+    with Library.open(tmp_path / "library") as again:
+        assert len(again.search("dog").hits) == 1

@@ -3,14 +3,20 @@
 from pathlib import Path
 
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.encoders import load_encoder
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.engines import create_engine, new_collection
 from dreamprvr.search.lock import HOLDERS, LOCK, WANTED, LibraryLock
 from dreamprvr.search.manifest import EDGE, NAME, Manifest
 from dreamprvr.search.model_file import ModelFile, read_model
-from dreamprvr.search.models import MODEL, check_encoder, check_model, forget, keep_model
+from dreamprvr.search.models import (
+    MODEL,
+    check_encoder,
+    check_model,
+    find_encoder,
+    forget,
+    keep_model,
+)
 from dreamprvr.search.rows import FOLDER as ROWS
 from dreamprvr.search.writer_lock import WRITER, WriterLock
 
@@ -33,7 +39,7 @@ def create_library(
     model = None if checkpoint is None else read_model(checkpoint)
     if model is not None and checkpoint is not None:
         check_model(model, checkpoint, settings, trust_features)
-    check_encoder(load_encoder(settings.encoder, device), settings, model)
+    check_encoder(find_encoder(settings, device), settings, model)
     dim = settings.video_dim if model is None else model.network.config.hidden_size
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -240,6 +240,9 @@ class Library:
             with self._session.writing() as engine:
                 known = dict(engine.payloads())
                 model = self._model.model
-                yield Writer(self.path, self.manifest, engine, model, known, self._store)
+                writer = Writer(self.path, self.manifest, engine, model, known, self._store)
+                yield writer
+                self._model.settings = writer.manifest.settings
+                self.manifest = writer.manifest
         finally:
             self._payloads = None

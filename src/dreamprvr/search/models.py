@@ -1,12 +1,13 @@
 """Which model a library searches with, and whether it fits the features and the encoder."""
 
+import os
 import shutil
 import warnings
 from pathlib import Path
 
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
-from dreamprvr.extraction.encoders import load_encoder, pick_device
+from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.model_file import ModelFile, read_model, write_model
@@ -76,6 +77,24 @@ def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFi
             )
 
 
+def is_missing(encoder: str) -> bool:
+    """Whether an encoder's name is that of a folder, and the folder is not there."""
+    folder = encoder.removeprefix(TRANSFORMERS)
+    return folder != encoder and os.path.isabs(folder) and not os.path.isdir(folder)
+
+
+def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
+    """The encoder that made features, as `load_encoder` gives it."""
+    if is_missing(settings.encoder):
+        folder = settings.encoder.removeprefix(TRANSFORMERS)
+        raise UserError(
+            f"the encoder's folder {folder} is missing: put it back; or, if it was moved, extract "
+            f"with --encoder {TRANSFORMERS}FOLDER and index those features into the library again, "
+            "which then takes the folder's new place"
+        )
+    return load_encoder(settings.encoder, device)
+
+
 class LibraryModel:
     """The model of a library, and its encoder's text side, loaded when first asked.
 
@@ -105,7 +124,7 @@ class LibraryModel:
     def encoder(self) -> Encoder:
         """The encoder that made the features."""
         if self._encoder is None:
-            encoder = load_encoder(self.settings.encoder, self.device)
+            encoder = find_encoder(self.settings, self.device)
             check_encoder(encoder, self.settings, self.file)
             self._encoder = encoder
         return self._encoder

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.catalogue import Payload, path_of
 from dreamprvr.search.engine import Engine
 from dreamprvr.search.indexing import Indexer, UpdateReport, described
 from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.metadata import read_metadata
+from dreamprvr.search.models import is_missing
 from dreamprvr.search.progress import ProgressFile, Report
 from dreamprvr.search.room import NoRoom
 from dreamprvr.search.rows import RowStore
@@ -70,8 +73,19 @@ class Writer:
                 self._tidy()
             if report.added or report.changed or report.removed or report.renamed:
                 self._compact(report)
-        report.warnings += warnings
+        report.warnings += warnings + self._follow_encoder(features.settings)
         return report
+
+    def _follow_encoder(self, settings: ExtractionSettings) -> list[str]:
+        """Take the encoder's name from features of the same weights: its folder may have moved."""
+        before = self.manifest.settings.encoder
+        if settings.encoder == before or is_missing(settings.encoder):
+            return []
+        self.manifest = replace(
+            self.manifest, settings=replace(self.manifest.settings, encoder=settings.encoder)
+        )
+        self.manifest.write(self.folder)
+        return [f"the library's encoder was {before}; from now on it is {settings.encoder}"]
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
         """See `Library.set_metadata`."""
