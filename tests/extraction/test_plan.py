@@ -96,6 +96,10 @@ def test_a_file_is_the_same_behind_a_link() -> None:
     assert ids(plan) == ([], ["a"])
     assert not plan.changed
     assert plan.kept["a"].record.path == a.path
+    before = stored(a)
+    a.path.write_text("longer")
+    linked = FoundVideo("w__b", Path("w/a.mp4").absolute())
+    assert ids(make_plan([linked], before, prune=False)) == (["a"], ["a"])
 
 
 def test_another_file_of_the_same_id_gets_a_longer_one() -> None:
