@@ -23,6 +23,7 @@ from dreamprvr.optim.bert_adam import BertAdam
 from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear_schedule
 from dreamprvr.prediction import QueryHits, top_hits
+from dreamprvr.search.provenance import trained_on
 from dreamprvr.training import encode_batch
 
 
@@ -85,7 +86,7 @@ class PRVRModule(LightningModule):
         self.fused_attention = fused_attention
         self.recall = RetrievalRecall()
         self._gallery: Gallery | None = None
-        self.feature_fingerprint = ""
+        self.trained_on: dict[str, Any] = {}
 
     # Training
 
@@ -98,7 +99,7 @@ class PRVRModule(LightningModule):
         """Note what is trained on, and compile, once the weights lie on their device."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, PRVRDataModule):
-            self.feature_fingerprint = data.video_features().fingerprint
+            self.trained_on = trained_on(data)
         if self.compiled:
             compile_step(self.network, self.objective, fused=self.fused_attention)
 
@@ -196,8 +197,7 @@ class PRVRModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which features it was trained on, so that search can refuse others."""
-        if self.feature_fingerprint:
-            checkpoint["hyper_parameters"]["feature_fingerprint"] = self.feature_fingerprint
+        checkpoint["hyper_parameters"].update(self.trained_on)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other sizes in one line."""

@@ -13,10 +13,12 @@ from dreamprvr.search.model_file import read_model, write_model
 def test_network_sizes_and_fingerprint(tmp_path: Path) -> None:
     found = read_model(checkpoint(tmp_path / "a.ckpt"))
     assert (found.video_dim, found.text_dim) == (DIM, TEXT_DIM)
-    assert found.fingerprint == WordEncoder.fingerprint
+    assert found.provenance.fingerprint == WordEncoder.fingerprint
     expected = network().state_dict()
     assert all(torch.equal(w, expected[n]) for n, w in found.network.state_dict().items())
-    assert read_model(checkpoint(tmp_path / "b.ckpt", fingerprint=None)).fingerprint == ""
+    assert (
+        read_model(checkpoint(tmp_path / "b.ckpt", fingerprint=None)).provenance.fingerprint == ""
+    )
 
 
 def test_only_what_search_needs_is_kept(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search import models
 from dreamprvr.search.library import Library
 from dreamprvr.search.manifest import read_manifest
+from dreamprvr.search.model_file import read_model
 
 
 @pytest.fixture
@@ -35,6 +36,41 @@ def test_a_model_of_other_features(tmp_path: Path, films: Path) -> None:
     with pytest.raises(UserError, match=r"another encoder \(fingerprint e{12}\).*words, f{12}"):
         Library.create(tmp_path / "library", films, weights, trust_features=True)
     assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"text_fingerprint": "e" * 64}, r"words of another encoder \(fingerprint e{12}\).* f{12}"),
+        ({"feature_settings": {"fps": 1.0, "window": 2.0, "stride": 0.5}},
+         r"features of window 2\.0, stride 0\.5, and these are of window 1\.0, stride 1\.0:"),
+    ],
+)  # fmt: skip
+def test_a_model_of_other_words_or_seconds(
+    tmp_path: Path, films: Path, said: dict[str, Any], message: str
+) -> None:
+    weights = checkpoint(tmp_path / "a.ckpt", **said)
+    with pytest.raises(UserError, match=message):
+        Library.create(tmp_path / "library", films, weights, trust_features=True)
+    assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text_fingerprint": SETTINGS.fingerprint,
+         "feature_settings": {"fps": 1, "window": 1.0, "stride": 1.0}},
+        {"feature_settings": {}}, {"feature_settings": None, "text_fingerprint": None},
+        {"feature_settings": ["fps"]}, {"feature_settings": {"fps": "9", "other": 3.0}},
+    ],
+)  # fmt: skip
+def test_a_model_that_says_the_same_or_nothing(
+    tmp_path: Path, films: Path, said: dict[str, Any]
+) -> None:
+    weights = checkpoint(tmp_path / "a.ckpt", **said)
+    Library.create(tmp_path / "library", films, weights).close()
+    with Library.open(tmp_path / "library") as made:  # what it says is kept in the library
+        assert made.manifest.checkpoint == read_model(weights).digest
 
 
 def test_a_model_that_does_not_say(tmp_path: Path, films: Path) -> None:

@@ -15,22 +15,19 @@ from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
+from dreamprvr.search.provenance import PROVENANCE, Provenance, read_provenance
 
 PREFIX = "network."  # of the network's weights in a checkpoint
-KEPT = ("video_dim", "text_dim", "network", "feature_fingerprint")
+KEPT = ("video_dim", "text_dim", "network", *PROVENANCE)
 
 
 class ModelFile(NamedTuple):
-    """A network, and what it was trained on.
-
-    `fingerprint` is that of the features' encoder, "" if the checkpoint does not say. `digest`
-    tells models apart.
-    """
+    """A network, and what it was trained on. `digest` tells models apart."""
 
     network: DreamPRVR
     video_dim: int
     text_dim: int
-    fingerprint: str
+    provenance: Provenance
     digest: str
 
 
@@ -50,8 +47,7 @@ def read_model(path: Path) -> ModelFile:
         raise UserError(f"checkpoint {path}: its settings make no network ({error})") from None
     refuse_other_shapes(network.state_dict(), weights)
     network.load_state_dict(weights)
-    fingerprint = str(hparams.get("feature_fingerprint") or "")
-    return ModelFile(network, *sizes, fingerprint, _digest(hparams, weights))
+    return ModelFile(network, *sizes, read_provenance(hparams), _digest(hparams, weights))
 
 
 def write_model(source: Path, target: Path) -> None:

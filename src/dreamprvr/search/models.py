@@ -38,13 +38,26 @@ def check_model(
             f"checkpoint {path} was trained on video features of size {model.video_dim}, these are "
             f"of size {settings.video_dim}: extract with the encoder it was trained on"
         )
-    if model.fingerprint and model.fingerprint != settings.fingerprint:
+    known = model.provenance
+    if known.fingerprint and known.fingerprint != settings.fingerprint:
         raise UserError(
             f"checkpoint {path} was trained on features of another encoder (fingerprint "
-            f"{model.fingerprint[:12]}) than these ({settings.encoder}, "
+            f"{known.fingerprint[:12]}) than these ({settings.encoder}, "
             f"{settings.fingerprint[:12]}): extract with that encoder, or train on these features"
         )
-    if not model.fingerprint:
+    if known.text_fingerprint and known.text_fingerprint != settings.fingerprint:
+        raise UserError(
+            f"checkpoint {path} was trained on the words of another encoder (fingerprint "
+            f"{known.text_fingerprint[:12]}) than reads the queries here ({settings.encoder}, "
+            f"{settings.fingerprint[:12]}): train on words that it extracts from the captions"
+        )
+    ours, theirs = known.differences(settings)
+    if ours:
+        raise UserError(
+            f"checkpoint {path} was trained on features of {ours}, and these are of {theirs}: "
+            "extract alike, or train on these features"
+        )
+    if not known.fingerprint:
         line = f"checkpoint {path} does not say which features it was trained on"
         if not trust_features:
             raise UserError(
