@@ -27,6 +27,7 @@ from dreamprvr.search.manifest import Manifest, read_manifest
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.progress import Report
+from dreamprvr.search.questions import check_ids, check_where
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.searching import Candidates, Searcher
 from dreamprvr.search.session import Session
@@ -151,7 +152,7 @@ class Library:
 
         Args:
             text: the sentence.
-            k: videos wanted, at most.
+            k: videos wanted, at most; up to `questions.MOST`.
             where: metadata column to a value, or to a list of values that are allowed.
             moments: wanted of each video, at most.
             threshold: smallest score of a video that is given.
@@ -159,8 +160,10 @@ class Library:
                 video, and None does so unless there are more than `searching.EXACT`.
 
         Raises:
-            UserError: the query is empty, or there is no such column.
+            UserError: the query is empty or no text, a number is out of its range, or there is no
+                such column.
         """
+        check_where(where)
         if where:
             check_columns(where, self.columns())
         searcher = Searcher(self._session.engine, self._model, self._rule, self._store)
@@ -168,6 +171,7 @@ class Library:
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         """The videos that a filter leaves, by id."""
+        check_where(where)
         found = (library_video(*item) for item in sorted(self._known().items()))
         return [video for video in found if matches(video.metadata, where)]
 
@@ -220,8 +224,9 @@ class Library:
         Returns:
             The ids of those that were there.
         """
+        ids = check_ids(video_ids)
         with self._writing() as writer:
-            return writer.delete(video_ids)
+            return writer.delete(ids)
 
     def compact(self) -> None:
         """Free what deleted videos took, and build what makes search fast."""

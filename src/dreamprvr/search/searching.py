@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from dreamprvr.errors import UserError
 from dreamprvr.search.catalogue import library_video, timeline_of
 from dreamprvr.search.curve import register_cosines, score_curve
 from dreamprvr.search.engine import Engine, EngineQuery, Record
@@ -12,6 +11,7 @@ from dreamprvr.search.layout import SCANNED
 from dreamprvr.search.lookup import look_up
 from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.moments import MomentRule, find_moments
+from dreamprvr.search.questions import check_numbers, check_text
 from dreamprvr.search.results import Hit, SearchResult
 from dreamprvr.search.rows import RowStore
 
@@ -50,11 +50,8 @@ class Searcher:
         candidates: Candidates,
     ) -> SearchResult:
         """See `Library.search`."""
-        for name, value in (("k", k), ("moments", moments), ("candidates", candidates)):
-            if isinstance(value, int) and value < 1:
-                raise UserError(f"{name} is {value}; at least 1")
-        if not text.strip():
-            raise UserError("the query is empty: say what happens in the video")
+        check_text(text)
+        check_numbers(k, moments, threshold, candidates)
         model, encoder = self.library_model.model, self.library_model.encoder()
         begin = time.perf_counter()
         query = model.encode_query(encoder, text)
