@@ -80,3 +80,17 @@ def test_an_engine_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "engine").write_text("")
     with pytest.raises(UserError, match=r"engine cannot be made \(.*File exists"):
         EdgeEngine.create(tmp_path / "engine", 6)
+
+
+@pytest.mark.parametrize("name", ["", "edge_config.json", "segments"])
+def test_files_that_may_not_be_written(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, video("a", dog=7)).close()
+    forbidden = tmp_path / "library" / "engine" / name
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (forbidden, os.W_OK))
+    with pytest.raises(UserError, match=f"^{forbidden} may not be written, .* copy the library"):
+        Library.open(tmp_path / "library")
+    monkeypatch.undo()
+    with Library.open(tmp_path / "library") as opened:
+        assert len(opened.search("dog").hits) == 1

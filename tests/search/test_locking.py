@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -47,3 +48,27 @@ def test_running() -> None:
 def test_command(monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:
     monkeypatch.setattr(sys, "argv", words)
     assert command() == said
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_may_only_be_read(
+    tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers lock what there is: the file, or the folder."""
+    opened = os.open
+
+    def may_not_write(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_RDWR | os.O_CREAT):
+            raise OSError(error, os.strerror(error))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", may_not_write)
+    for there in (False, True):
+        if there:
+            (tmp_path / "lock").write_text("")
+        descriptor = open_lock(tmp_path, "lock", write=False)
+        assert os.path.samestat(os.fstat(descriptor), (tmp_path / ("lock" * there)).stat())
+        assert take(descriptor, exclusive=False)
+        os.close(descriptor)
+        with pytest.raises(UserError, match="cannot be opened: "):
+            open_lock(tmp_path, "lock", write=True)

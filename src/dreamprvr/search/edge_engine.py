@@ -15,7 +15,7 @@ from typing import Any
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
-from dreamprvr.search.edge_errors import plain_errors, reading
+from dreamprvr.search.edge_errors import check_writable, plain_errors, reading
 from dreamprvr.search.edge_points import (
     index_facets,
     named_payload,
@@ -59,6 +59,7 @@ class EdgeEngine:
         self.folder, self.dim = folder, dim
         self._journal = Journal(folder)
         with reading(folder):
+            check_writable(folder)
             check_holes(folder)
             self._shard = edge.EdgeShard.load(str(folder))
 

@@ -5,6 +5,7 @@ no `Exception` at all. Rust then writes a line or two to standard error, which c
 without taking that stream away from every thread; `edge_config` at least asks for no backtrace.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -36,6 +37,16 @@ def plain_errors(folder: Path, what: str, remedy: str) -> Iterator[None]:
 def reading(folder: Path) -> AbstractContextManager[None]:
     """`plain_errors` of a block that reads what should be there."""
     return plain_errors(folder, "cannot be read", "move it away and index again")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise if any of the engine's files may not be written, which it wants even to search."""
+    for path in (folder, *folder.rglob("*")):
+        if not os.access(path, os.W_OK):
+            raise UserError(
+                f"{path} may not be written, and the engine opens no files that it may not write, "
+                "even to search: copy the library to where you may write"
+            )
 
 
 def _reason(error: BaseException) -> str:
