@@ -30,11 +30,14 @@ demo: $(VENV)/installed ## train on the generated benchmark (3 minutes), evaluat
 search-demo: $(VENV)/installed ## films, features, training, library, search and its page in 5 minutes (SERVE= without page)
 	$(BIN)/python -m tests.kit.search_demo $(if $(SERVE),,--no_serve)
 
+# a test file stays in one process: its fixtures are made once
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/installed ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/installed ## the tests without those marked slow
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 eval: $(VENV)/installed ## test a checkpoint: make eval [CONFIG=tvr.yaml] [CKPT=FILE]; default: the newest run
 	@test -n "$(CKPT)" || { echo "no run yet: make demo, or give CKPT=FILE CONFIG=FILE"; exit 2; }
