@@ -25,7 +25,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         (lambda made: made.search("dog", k=2.5), r"k is 2\.5; it must be a whole number"),
         (lambda made: made.search("dog", k="3"), "k is '3'; it must be a whole number"),
         (lambda made: made.search("dog", k=True), "k is True; it must be a whole number"),
-        (lambda made: made.search("dog", k=10_001), "k is 10001; at most 10,000 videos"),
+        (lambda made: made.search("dog", k=MOST + 1), "k is above 1,000,000, which is the most"),
+        (lambda made: made.search("dog", moments=10**5000), "moments is above 1,000,000"),
+        (lambda made: made.search("dog", candidates=2**64), "candidates is above 1,000,000"),
         (lambda made: made.search("dog", moments=None), "moments is None; it must be a"),
         (lambda made: made.search("dog", candidates="some"), "candidates is 'some'; a number, or"),
         (
@@ -57,7 +59,7 @@ def test_bad_questions(made: Library, ask: Callable[[Library], Any], message: st
 
 def test_good_questions(made: Library) -> None:
     assert len(made.search("dog", k=np.int64(1), threshold=np.float32(0.1)).hits) == 1
-    assert len(made.search("dog", k=MOST, threshold=0, candidates=np.int32(2)).hits) == 2
+    assert len(made.search("dog", k=MOST, moments=MOST, threshold=0, candidates=MOST).hits) == 2
     assert made.search("dog", where={"tags": ["x", 3]}).searched == 1
     check_text("Ein Hund läuft 🐕")
     check_numbers(1, 1, -0.5, "all")

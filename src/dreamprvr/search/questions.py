@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from dreamprvr.errors import UserError
 from dreamprvr.search.layout import values
 
-MOST = 10_000  # videos of one answer
+MOST = 1_000_000  # videos or moments of one answer, as on the command line
 
 
 def check_text(text: object) -> None:
@@ -30,8 +30,8 @@ def check_numbers(k: object, moments: object, threshold: object, candidates: obj
             raise UserError(f"{name} is {value!r}; it must be a whole number")
         if int(value) < 1:
             raise UserError(f"{name} is {value}; at least 1")
-    if isinstance(k, Integral) and int(k) > MOST:
-        raise UserError(f"k is {k}; at most {MOST:,} videos are given at once")
+        if int(value) > MOST:
+            raise UserError(f"{name} is above {MOST:,}, which is the most")
     if threshold is not None and (
         not isinstance(threshold, Real) or isinstance(threshold, bool) or math.isnan(threshold)
     ):
