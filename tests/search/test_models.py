@@ -98,6 +98,8 @@ def test_a_model_of_another_size(tmp_path: Path) -> None:
     [
         ({"fingerprint": "e" * 64}, False, r"other weights now \(fingerprint e{12}\)"),
         ({"searches_untrained": False}, False, "searching needs a trained model"),
+        ({"text_dim": 0, "searches_untrained": False}, False, "reads no text"),
+        ({"text_dim": 0, "searches_untrained": False}, True, "reads no text"),
         ({"text_dim": 9}, True, "gives text features of size 9, the library needs 5"),
         ({"video_dim": 9}, True, "gives video features of size 9, the library needs 6"),
     ],

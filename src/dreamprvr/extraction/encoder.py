@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
+from dreamprvr.errors import UserError
+
 
 class QueryFeatures(NamedTuple):
     """What an encoder makes of one sentence."""
@@ -73,3 +75,13 @@ def encode_sentences(encoder: Encoder, texts: Sequence[str]) -> list[QueryFeatur
     if isinstance(encoder, BatchEncoder):
         return encoder.encode_queries(texts)
     return [encoder.encode_query(text) for text in texts]
+
+
+def no_text(name: str) -> UserError:
+    """That an encoder reads no sentences."""
+    return UserError(
+        f"encoder {name} reads no text, so a library of its features cannot be searched by "
+        "sentences: extract with an encoder that does (clip-b32, siglip2-base); these features are "
+        "for training and testing a DreamPRVR through a data set whose captions have the words of "
+        "such an encoder (`lightning extract-text`)"
+    )

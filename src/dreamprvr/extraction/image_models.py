@@ -12,7 +12,6 @@ from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
 
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.transformers_models import load_part
 
 PREPROCESSING = 1  # raise it when the same model gives other numbers for the same pictures
@@ -76,13 +75,3 @@ PREPARATION = frozenset({
     "size", "crop_size", "crop_pct", "resample", "image_mean", "image_std", "rescale_factor",
     "do_resize", "do_center_crop", "do_rescale", "do_normalize", "max_num_patches", "patch_size",
 })  # fmt: skip
-
-
-def no_text(name: str) -> UserError:
-    """That an encoder reads no sentences."""
-    return UserError(
-        f"encoder {name} reads no text, so a library of its features cannot be searched by "
-        "sentences: extract with an encoder that does (clip-b32, siglip2-base); these features are "
-        "for training and testing a DreamPRVR through a data set whose captions have the words of "
-        "such an encoder (`lightning extract-text`)"
-    )

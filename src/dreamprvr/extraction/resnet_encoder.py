@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from dreamprvr.extraction.encoder import QueryFeatures
-from dreamprvr.extraction.image_models import ImageEncoder, no_text
+from dreamprvr.extraction.encoder import QueryFeatures, no_text
+from dreamprvr.extraction.image_models import ImageEncoder
 
 
 class ResNetEncoder(ImageEncoder):

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoder import Encoder, no_text
 from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.manifest import Manifest
@@ -74,6 +74,8 @@ def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFi
             f"{encoder.fingerprint[:12]}) than those that made the features "
             f"({settings.fingerprint[:12]}): extract and index again, or bring the old ones back"
         )
+    if not encoder.text_dim:
+        raise no_text(settings.encoder)
     if model is None and not encoder.searches_untrained:
         raise UserError(
             f"encoder {settings.encoder} does not put sentences into the space of its videos, so "
