@@ -1,0 +1,165 @@
+"""Searching long videos, untrained: with files of rows and without, and what candidates lose.
+
+    python -m benchmarks.long_videos [--shapes VIDEOSxROWSxK ...] [--rounds N] [--threads N]
+
+A row is 512 numbers, made up as in `search_videos.py`. A whole search scores all videos and gives
+the k best their curves and moments; in each round it runs with the library's files of rows, and
+without them, by the engine's lists of numbers. Then, by numpy: of the exact 10 and 100 best of
+3,000 videos of 600 rows, how many the candidates hold that the nearest segments give.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+from uuid import uuid4
+
+import numpy as np
+from einops import rearrange, reduce
+
+from benchmarks.report import machine, parser, positive, publish, table, use_threads
+from benchmarks.search_collection import EDGE, create
+from benchmarks.search_quality import exact_lists
+from benchmarks.search_videos import PART, Videos, shelf, video_id
+from benchmarks.timing import interleave, ratio
+from dreamprvr.search.catalogue import SOURCE
+from dreamprvr.search.engine import Record
+from dreamprvr.search.layout import METADATA
+from dreamprvr.search.models import LibraryModel
+from dreamprvr.search.rows import RowStore
+from dreamprvr.search.searching import Searcher
+from dreamprvr.search.untrained import UntrainedModel
+from dreamprvr.search.vectors import segment_means
+
+WRITTEN = 16  # videos at once
+SHAPES = ("400x600x10", "20x7200x10", "400x600x400")
+CANDIDATES = (800, 1600)
+
+
+class Shape(NamedTuple):
+    """How many videos, how long, and how many are shown."""
+
+    videos: int
+    rows: int
+    k: int
+
+
+def shape(text: str) -> Shape:
+    """`400x600x10`."""
+    return Shape(*map(positive, text.split("x", 2)))
+
+
+class NumberedQueries(UntrainedModel):
+    """Its sentences are the numbers of queries that are encoded already."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        super().__init__(vectors.shape[1])
+        self.vectors = vectors
+
+    def encode_query(self, encoder: Any, text: str) -> np.ndarray:
+        """The vector of query number `text`."""
+        return self.vectors[int(text)]
+
+
+def records(videos: Videos, model: UntrainedModel) -> Iterator[Record]:
+    """All videos as a library has them, a row a second."""
+    for part in videos.parts():
+        for i, found in enumerate(model.encode_videos(list(part.frames))):
+            source = {
+                "path": "", "size": 0, "mtime_ns": 0, "start": 0.0, "warning": "",
+                "duration": float(videos.frames), "rows": videos.frames, "digest": uuid4().hex,
+            }  # fmt: skip
+            number = part.start + i
+            yield Record(video_id(number), *found, {SOURCE: source, METADATA: shelf(number)})
+
+
+def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int], object]]:
+    """A whole search for a numbered query, in both ways."""
+    videos = Videos(shaped.videos, dim, clips=1, frames=shaped.rows, events=shaped.rows // 20)
+    model = NumberedQueries(videos.queries(16).vectors)
+    engine, store = create(EDGE, folder / "engine", dim), RowStore(folder, model)
+    batch: list[Record] = []
+    for record in records(videos, model):
+        batch.append(record)
+        if len(batch) == WRITTEN:
+            store.write(batch)
+            engine.upsert(batch)
+            batch = []
+    store.write(batch)
+    engine.upsert(batch)
+    engine.compact()
+    known = SimpleNamespace(
+        model=model, settings=SimpleNamespace(stride=1.0, window=1.0), encoder=lambda: None
+    )
+
+    def ask(searcher: Searcher, number: int) -> object:
+        return searcher.search(str(number % len(model.vectors)), shaped.k, {}, 3, None, "all")
+
+    made = {
+        "lists": Searcher(engine, cast("LibraryModel", known)),
+        "files": Searcher(engine, cast("LibraryModel", known), store=store),
+    }
+    return {name: partial(ask, searcher) for name, searcher in made.items()}
+
+
+def measure(shaped: Shape, dim: int, rounds: int) -> dict[str, Any]:
+    """A row of the first table."""
+    with tempfile.TemporaryDirectory() as folder:
+        asking = searches(shaped, dim, Path(folder))
+        turns = {name: iter(range(10**9)) for name in asking}
+        ways = {n: lambda n=n: asking[n](next(turns[n])) for n in asking}  # type: ignore[misc]
+        taken = interleave(ways, rounds)
+    return {
+        "videos": shaped.videos, "rows": shaped.rows, "k": shaped.k,
+        **{f"{name} ms": 1000 * statistics.median(found) for name, found in taken.items()},
+        "times as fast": str(ratio(taken["lists"], taken["files"])),
+    }  # fmt: skip
+
+
+def held(videos: Videos, queries: int) -> list[dict[str, Any]]:
+    """Rows of the second table: shares of the exact best among the candidates."""
+    vectors = videos.queries(queries).vectors
+    exact, nearest = (np.empty((queries, videos.count), np.float32) for _ in range(2))
+    for part in videos.parts():
+        here = slice(part.start, part.start + PART)
+        segments = np.stack([segment_means(rows, UntrainedModel.section) for rows in part.frames])
+        for scores, tokens in ((exact, part.frames), (nearest, segments)):
+            products = rearrange(tokens, "v m d -> (v m) d") @ vectors.T
+            scores[:, here] = reduce(products, "(v m) q -> q v", "max", v=len(tokens))
+    best = exact_lists(exact, 100)
+    lines = []
+    for count in CANDIDATES:
+        found = exact_lists(nearest, count)
+        line: dict[str, Any] = {"numbers a row": videos.dim, "candidates": count}
+        for k in (10, 100):
+            shares = [np.isin(*lists).mean() for lists in zip(best[:, :k], found, strict=True)]
+            line[f"of the {k} best %"] = 100 * float(np.mean(shares))
+        lines.append(line)
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    options = parser(__doc__, "long_videos", rounds=8)
+    options.add_argument("--shapes", type=shape, nargs="+", default=list(map(shape, SHAPES)))
+    options.add_argument("--dims", type=positive, nargs="+", default=[64, 512], help="candidates")
+    options.add_argument("--videos", type=positive, default=3000, help="candidates")
+    options.add_argument("--queries", type=positive, default=300, help="candidates")
+    asked = options.parse_args(arguments)
+    use_threads(asked.threads)
+    described = machine()
+    timed = [measure(shaped, 512, asked.rounds) for shaped in asked.shapes]
+    print(table(timed), flush=True)
+    lines = [
+        line
+        for dim in asked.dims
+        for line in held(Videos(asked.videos, dim, clips=1, frames=600, events=28), asked.queries)
+    ]
+    publish(asked.output, described, lines, searches=timed)
+
+
+if __name__ == "__main__":
+    main()
