@@ -24,6 +24,9 @@ FLAGS = [
 ]  # fmt: skip
 
 
+VIDEO = "document.querySelector('video')"
+
+
 @contextmanager
 def chromium(folder: Path) -> Iterator[Any]:
     """A browser with an empty profile; skips the test where there is none.
@@ -55,6 +58,13 @@ def until(page: Any, condition: str, seconds: float = 20.0) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {condition}"
         page.wait_for_timeout(20)
+
+
+def search(page: Any, text: str = "red") -> None:
+    """Ask, and wait for the results."""
+    page.fill("#query", text)
+    page.press("#query", "Enter")
+    page.wait_for_selector(".hit")
 
 
 class Server:

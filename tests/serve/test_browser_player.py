@@ -3,22 +3,15 @@
 from typing import Any
 
 import pytest
-from serve.browsing import until
+from serve.browsing import VIDEO, search, until
 
 pytestmark = pytest.mark.slow
 START, END = 6.4, 8.0  # of the best moment of red.mp4
-VIDEO = "document.querySelector('video')"
 
 
 @pytest.fixture
 def page(watched_page: Any) -> Any:
     return watched_page
-
-
-def search(page: Any, text: str = "red") -> None:
-    page.fill("#query", text)
-    page.press("#query", "Enter")
-    page.wait_for_selector(".hit")
 
 
 def now(page: Any) -> float:
