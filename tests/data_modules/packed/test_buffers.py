@@ -2,7 +2,7 @@ import pickle
 
 import torch
 
-from data_modules.packed.buffers import MOST, Buffers
+from data_modules.packed.buffers import MOST, PAGE, START, Buffers
 
 
 def test_shape_and_type():
@@ -10,6 +10,12 @@ def test_shape_and_type():
     assert taken.shape == (2, 3)
     assert taken.dtype == torch.float16
     assert taken.is_contiguous()
+
+
+def test_memory_lies_where_copying_is_fast():
+    """Not 16 bytes behind the rows' own place in their page, as numpy's own large arrays do."""
+    for size in (10, 10**6, 10**7):
+        assert Buffers().take((size,), torch.float32).data_ptr() % PAGE == START
 
 
 def test_memory_is_used_again_once_free():
