@@ -31,7 +31,7 @@ from dreamprvr.model.network import DreamPRVR
 from dreamprvr.model.scoring import VideoTokens
 
 PART = 100  # videos encoded at once, as in the data modules
-QUERY_BATCH = 200  # as there
+QUERY_BATCH = 1000  # as there
 CONFIG = NetworkConfig()  # ActivityNet's: 32 clips and 128 frames of size 384
 
 
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "ranking", rounds=5)
     options.add_argument("--videos", type=positive, default=4430)
     options.add_argument("--queries", type=positive, default=15753)
-    options.add_argument("--baseline_queries", type=positive, default=500, help="the sample")
+    options.add_argument("--baseline_queries", type=positive, default=1000, help="the sample")
     options.add_argument("--product_only", action="store_true", help="leave the baseline out")
     options.add_argument("--dtype", choices=get_args(GalleryDtype), default="float32")
     chosen = options.parse_args(arguments)

@@ -64,7 +64,7 @@ class PRVRDataModule(LightningDataModule):
         features: str = "standard",
         batch_size: int = 128,
         eval_batch_size: int = 100,
-        query_batch_size: int = 200,
+        query_batch_size: int = 1000,
         num_workers: int | None = None,
         num_clips: int = 32,
         max_frames: int = 128,

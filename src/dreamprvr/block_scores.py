@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dreamprvr.model.layers import full
 
-CPU_TILE = 3e6  # bytes; the maximum over tokens then reads from the cache
+CPU_TILE = 12e6  # bytes; the maximum over tokens then reads from the cache
 
 
 class BestTokens(NamedTuple):

@@ -16,7 +16,8 @@ from dreamprvr.model.scoring import VideoTokens
 
 GalleryDtype = Literal["float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_VIDEOS = 16  # encoded at once; their feed-forward layer fits the last cache
+# Encoded at once, so that their feed-forward layer fits the last cache.
+CPU_VIDEOS, CPU_QUERIES = 16, 100
 BYTES_A_PAIR = 24  # of a query and a video: score and indices, and what counting and topk need
 
 
@@ -102,7 +103,9 @@ class Gallery:
         return Answer(self._score(self._embed(queries), best), *best)
 
     def _embed(self, queries: Queries) -> Tensor:
-        query = self.network.encode_queries(queries.words, queries.word_mask)
+        size = CPU_QUERIES if queries.words.device.type == "cpu" else len(queries.words)
+        parts = zip(queries.words.split(size), queries.word_mask.split(size), strict=True)
+        query = torch.cat([self.network.encode_queries(*part) for part in parts])
         return F.normalize(full(query), dim=-1)
 
     def _score(self, query: Tensor, best: list[Tensor] | None) -> Tensor:
