@@ -2,29 +2,20 @@
 
 import warnings
 from argparse import SUPPRESS
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import (
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-    RichProgressBar,
-    TQDMProgressBar,
-)
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.callbacks.predictions import PredictionWriter
-from dreamprvr.callbacks.random_state import RandomState
-from dreamprvr.callbacks.results import Results
 from dreamprvr.checkpoint import read_checkpoint
 from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
+from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
 from dreamprvr.cli.config_files import FindConfigFile
 from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.runs import make_loggers
@@ -32,7 +23,6 @@ from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 
 DEFAULT_ROOT = "runs"
-LOG_EVERY = 10  # steps
 HALF_WEIGHTS = ("bf16-true", "16-true")
 
 
@@ -159,37 +149,21 @@ class PRVRCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with our loggers and callbacks."""
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Any] = [Results()]
-        if config.enable_progress_bar is not False:
-            callbacks += [progress_bar()]
         if self.subcommand == "fit":
-            callbacks += [RandomState()]
             if config.logger in (None, True) and not config.fast_dev_run:
                 options = self.config_init[self.subcommand]
                 kwargs["logger"] = make_loggers(
                     Path(config.default_root_dir), options.ckpt_path, options.wandb,
                     options.tensorboard,
                 )  # fmt: skip
-            if config.enable_checkpointing is not False:
-                callbacks += [
-                    ModelCheckpoint(
-                        filename="best",
-                        monitor="val/SumR",
-                        mode="max",
-                        enable_version_counter=False,
-                    ),
-                    ModelCheckpoint(filename="last", enable_version_counter=False),
-                ]
-            if kwargs.get("logger") or config.logger:
-                callbacks += [LearningRateMonitor(logging_interval="step")]
         else:
             kwargs["logger"] = False
             self.save_config_callback = None
             # of the callback that kept the best checkpoint, which evaluation does not use
             warnings.filterwarnings("ignore", message="The dirpath has changed")
+        config.callbacks = all_callbacks(self.subcommand, config, bool(kwargs.get("logger")))
         if self.subcommand == "predict":
-            callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
-        config.callbacks = [*(config.callbacks or []), *callbacks]
+            config.callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:  # say, there is no GPU
@@ -197,12 +171,6 @@ class PRVRCLI(LightningCLI):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         return trainer
-
-
-def progress_bar() -> ProgressBar:
-    """Lightning's own, but refreshed now and then: to show a loss, it waits for the device."""
-    bar = RichProgressBar if find_spec("rich") else TQDMProgressBar
-    return bar(refresh_rate=LOG_EVERY)
 
 
 def run() -> None:
