@@ -21,6 +21,7 @@ import numpy as np
 from einops import rearrange, reduce
 
 from benchmarks.report import machine, parser, positive, publish, table, use_threads
+from benchmarks.search import Timed
 from benchmarks.search_collection import EDGE, create
 from benchmarks.search_quality import exact_lists
 from benchmarks.search_videos import PART, Videos, shelf, video_id
@@ -35,6 +36,7 @@ from dreamprvr.search.untrained import UntrainedModel
 from dreamprvr.search.vectors import segment_means
 
 WRITTEN = 16  # videos at once
+QUERIES = 16  # asked in turn
 SHAPES = ("400x600x10", "20x7200x10", "400x600x400")
 CANDIDATES = (800, 1600)
 
@@ -79,7 +81,7 @@ def records(videos: Videos, model: UntrainedModel) -> Iterator[Record]:
 def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int], object]]:
     """A whole search for a numbered query, in both ways."""
     videos = Videos(shaped.videos, dim, clips=1, frames=shaped.rows, events=shaped.rows // 20)
-    model = NumberedQueries(videos.queries(16).vectors)
+    model = NumberedQueries(videos.queries(QUERIES).vectors)
     engine, store = create(EDGE, folder / "engine", dim), RowStore(folder, model)
     batch: list[Record] = []
     for record in records(videos, model):
@@ -96,7 +98,7 @@ def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int],
     )
 
     def ask(searcher: Searcher, number: int) -> object:
-        return searcher.search(str(number % len(model.vectors)), shaped.k, {}, 3, None, "all")
+        return searcher.search(str(number), shaped.k, {}, 3, None, "all")
 
     made = {
         "lists": Searcher(engine, cast("LibraryModel", known)),
@@ -109,9 +111,7 @@ def measure(shaped: Shape, dim: int, rounds: int) -> dict[str, Any]:
     """A row of the first table."""
     with tempfile.TemporaryDirectory() as folder:
         asking = searches(shaped, dim, Path(folder))
-        turns = {name: iter(range(10**9)) for name in asking}
-        ways = {n: lambda n=n: asking[n](next(turns[n])) for n in asking}  # type: ignore[misc]
-        taken = interleave(ways, rounds)
+        taken = interleave({name: Timed(ask, QUERIES) for name, ask in asking.items()}, rounds)
     return {
         "videos": shaped.videos, "rows": shaped.rows, "k": shaped.k,
         **{f"{name} ms": 1000 * statistics.median(found) for name, found in taken.items()},

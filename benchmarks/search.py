@@ -82,7 +82,7 @@ def ways(scan: Scan, engine: Engine, queries: Queries, candidates: Sequence[int]
 class Timed:
     """Answers the queries one after the other, again from the first after the last."""
 
-    def __init__(self, answer: Answer, count: int) -> None:
+    def __init__(self, answer: Callable[[int], object], count: int) -> None:
         self.answer, self.count, self.turn = answer, count, 0
 
     def __call__(self) -> None:
