@@ -7,14 +7,19 @@ import torch
 from model.tiny import batch, network, single
 from torch import Tensor
 
+from dreamprvr.bucketing import bucket
 from dreamprvr.compilation import compile_step
 from dreamprvr.errors import UserError
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
 from dreamprvr.training import encode_batch
 
-# other numbers of captions, words and frames, and the last batch smaller
-CAPTIONS = [(2, 3, 1), (1, 1, 2), (3, 3, 3), (2, 1)]
+# 9, 10, 9 and 6 captions, the first three padded to 10; the last batch is smaller
+CAPTIONS = [(2, 3, 4), (2, 3, 5), (4, 4, 1), (4, 2)]
+# of torch's own tracer, about tensors of its own
+tracer_warns = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +40,7 @@ def step(model: DreamPRVR, objective: Objective, captions: tuple[int, ...]) -> l
 
 
 @pytest.mark.slow
-# of torch's own tracer, about tensors of its own
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@tracer_warns
 def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> None:
     plain, compiled = make(), make()
     compile_step(*compiled, backend="aot_eager")
@@ -46,7 +50,7 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         for ours, expected in zip(found, step(*plain, captions), strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert graphs[1] == graphs[2]  # other numbers of captions and words need no new graph
+    assert graphs[0] == graphs[1] == graphs[2] < graphs[3]  # captions of one bucket share graphs
     assert compiled[0].state_dict().keys() == plain[0].state_dict().keys()
 
 
@@ -67,6 +71,35 @@ def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
     assert given
     assert not any(isinstance(x, torch.SymInt) for x in given)
+
+
+def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
+    model, objective = make()
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    compile_step(model, objective, backend=backend)
+    torch.manual_seed(0)
+    counts = torch.randint(9, 41, (60,)).tolist()
+    with torch.no_grad():
+        for count in counts:
+            words = torch.randn(count, 4, 5)
+            assert len(model.encode_queries(words, torch.ones(count, 4))) == count
+    assert len(set(counts)) > 20
+    assert len(compiled) == len({bucket(count) for count in counts}) <= 9
+
+
+@tracer_warns
+def test_a_second_fit_compiles_what_the_first_did() -> None:
+    model, objective = make()
+    for _ in range(2):
+        compile_step(model, objective, backend="eager")
+    expected = step(*make(), CAPTIONS[0])
+    for ours, theirs in zip(step(model, objective, CAPTIONS[0]), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_many_networks_are_compiled_in_one_process() -> None:

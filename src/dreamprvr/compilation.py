@@ -1,11 +1,15 @@
 """torch.compile for a training step: encoders, register sampler and objective, one graph each."""
 
 import shutil
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
 from einops import rearrange
+from torch import nn
 
+from dreamprvr.bucketing import bucketed_objective, bucketed_queries
 from dreamprvr.errors import UserError
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective
@@ -23,17 +27,17 @@ def compile_step(
 ) -> None:
     """Compile the parts of a training step in place; the state dict stays as it is.
 
-    Captions are ragged, so what sees them takes any number of them and of words in one graph; the
-    rest is compiled for each batch size, and once more for evaluation. A batch size of its own, as
-    the last batch has, leaves the graph of full batches as it is.
+    Each part has a graph for every shape that it meets, and once more for evaluation: a batch size
+    of its own, as the last batch has, leaves the graph of full batches as it is. Captions are
+    ragged; they are padded to few sizes (`bucketing`), so that the number of graphs is bounded.
 
     Args:
         network: its encoders and register sampler are compiled.
         objective: with random and with hard negatives: two graphs.
         backend: of torch.compile.
         fused: attention branches through FlexAttention (`model.fused_attention`).
-        cuda_graphs: what has fixed shapes is launched as a CUDA graph; no `model` setting, as
-            nobody has measured it (`benchmarks/accelerator.py` can).
+        cuda_graphs: every part is launched as a CUDA graph; no `model` setting, as nobody has
+            measured it (`benchmarks/accelerator.py` can).
 
     Raises:
         UserError: on the CPU where no C++ compiler is found.
@@ -42,22 +46,34 @@ def compile_step(
     if backend == "inductor" and device == "cpu" and not any(map(shutil.which, COMPILERS)):
         raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
     _prepare_compiler()
-    options: dict[str, Any] = {"fullgraph": True, "backend": backend}
-    fixed = {**options, "dynamic": False, "mode": "reduce-overhead" if cuda_graphs else None}
-    network.query_encoder.compile(dynamic=True, **options)
-    objective.compile(dynamic=True, **options)
+    options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
+    options["mode"] = "reduce-overhead" if cuda_graphs else None
+
+    encode = _compiled(network.query_encoder, "forward", options)
+    padded = bucketed_queries(encode, network.config.max_words)
+    _replace(network.query_encoder, "forward", padded)
+    _replace(objective, "forward", bucketed_objective(_compiled(objective, "forward", options)))
     for encoder in (network.clip_encoder, network.frame_encoder):
         encoder.branches.fused = fused
-        encoder.compile(**fixed)
+        encoder.compile(**options)
     sampler = network.register_sampler
     if sampler is not None:  # its GRU, which depends on no video, stays outside
         for name in ("sample", "diffusion_target"):
-            setattr(sampler, name, torch.compile(getattr(sampler, name), **fixed))
+            _replace(sampler, name, _compiled(sampler, name, options))
+
+
+def _compiled(module: nn.Module, method: str, options: dict[str, Any]) -> Callable[..., Any]:
+    # the class's own, as the module's may be a compiled one already: of an earlier fit
+    return torch.compile(MethodType(getattr(type(module), method), module), **options)
+
+
+def _replace(module: nn.Module, method: str, function: Callable[..., Any]) -> None:
+    setattr(module, method, function)
 
 
 def _prepare_compiler() -> None:
     # Beyond a limit of 8 graphs of a function, compiling fails. Both encoders are one function, and
-    # each counts every batch size, evaluation, and every network of the process: a sweep, say.
+    # each counts every shape, evaluation, and every network of the process: a sweep, say.
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, RECOMPILE_LIMIT)
     # einops looks its backend up at the first call, which later calls would be compiled again for

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from dreamprvr.objective.nce import nce
+from dreamprvr.objective.padding import PADDING
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
 SCORES = 4 * torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -50,3 +51,14 @@ def test_large_scores_do_not_overflow() -> None:
 
 def test_adding_a_constant_changes_nothing() -> None:
     torch.testing.assert_close(nce(SCORES + 7, LABELS), nce(SCORES, LABELS))
+
+
+def test_padding_changes_nothing() -> None:
+    scores = torch.cat([SCORES, 9 * torch.ones(2, 3)]).requires_grad_()
+    labels = torch.cat([LABELS, torch.tensor([PADDING, PADDING])])
+    loss = nce(scores, labels)
+    assert loss.item() == pytest.approx(slow_nce(SCORES, LABELS), rel=1e-12)
+    loss.backward()
+    assert scores.grad is not None
+    assert scores.grad[:6].all()
+    assert not scores.grad[6:].any()

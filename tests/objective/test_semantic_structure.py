@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dreamprvr.objective.padding import PADDING
 from dreamprvr.objective.semantic_structure import diversity, query_similarity
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
@@ -102,3 +103,19 @@ def test_length_of_an_embedding_does_not_matter() -> None:
         lambda q: query_similarity(q, LABELS, 0.08),
     ):
         torch.testing.assert_close(loss(longer), loss(QUERY))
+
+
+@pytest.mark.parametrize("row", [torch.zeros(4), QUERY[0]])
+@pytest.mark.parametrize("count", [1, 6])
+def test_padding_changes_nothing(row: Tensor, count: int) -> None:
+    query = torch.cat([QUERY[:count], torch.stack([row.double()] * 2)]).requires_grad_()
+    labels = torch.cat([LABELS[:count], torch.tensor([PADDING, PADDING])])
+    pushed, kept = diversity(query, labels, 0.2, 32, 1), query_similarity(query, labels, 0.08)
+    expected = slow_diversity(QUERY[:count], labels, 0.2, 32, 1)
+    assert pushed.item() == pytest.approx(expected, rel=1e-10)
+    expected = slow_similarity(QUERY[:count], labels, 0.08)
+    assert kept.item() == pytest.approx(expected, rel=1e-10)
+    (pushed + kept).backward()
+    assert query.grad is not None
+    assert query.grad[:count].isfinite().all()
+    assert not query.grad[count:].any()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamprvr.objective.padding import PADDING
 from dreamprvr.objective.triplet import triplet
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3])
@@ -99,3 +100,32 @@ def test_single_video_has_no_negative(hard: bool) -> None:
     assert loss.item() == 0
     assert scores.grad is not None
     assert not scores.grad.any()
+
+
+def padded(scores: Tensor, labels: Tensor, value: float) -> tuple[Tensor, Tensor]:
+    """Two more rows, harder or easier than any query."""
+    more = torch.full((2, scores.shape[1]), value, dtype=scores.dtype)
+    return torch.cat([scores, more]), torch.cat([labels, torch.tensor([PADDING, PADDING])])
+
+
+@pytest.mark.parametrize("value", [9.0, -9.0])
+def test_padding_does_not_count(value: float) -> None:
+    scores, labels = padded(SCORES, LABELS, value)
+    scores.requires_grad_()
+    loss = triplet(scores, labels, MARGIN, hard_negatives=True, hard_pool=1)
+    loss.backward()
+    expected = triplet(SCORES, LABELS, MARGIN, hard_negatives=True, hard_pool=1)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert scores.grad is not None
+    assert not scores.grad[7:].any()
+
+
+def test_padding_is_never_a_random_negative() -> None:
+    scores, labels = padded(SCORES[:3, :2], torch.tensor([0, 0, 1]), 9.0)
+    of_video, of_query = negatives(scores[:3], labels[:3])
+    allowed = [
+        slow_triplet(scores[:3], labels[:3], list(video), list(query))
+        for video in itertools.product(*of_video)
+        for query in itertools.product(*of_query)
+    ]
+    assert reached(scores, labels, False, 20, allowed) == set(range(len(allowed)))

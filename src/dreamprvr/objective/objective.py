@@ -65,7 +65,7 @@ class Encoded(NamedTuple):
     """What the objective sees of a batch of B videos and Q queries."""
 
     query: Tensor  # (Q, D)
-    labels: Tensor  # (Q,), the video of each query
+    labels: Tensor  # (Q,), the video of each query, or `PADDING`
     videos: VideoTokens
     registers: RegisterSample | None
     target: DiffusionTarget | None

@@ -4,11 +4,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dreamprvr.objective.padding import is_query
+
 
 def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosines (Q, Q), pairs of different queries of one video, pairs of different queries."""
+    """Cosines (Q, Q), pairs of different queries of one video, pairs of different queries.
+
+    The second of a pair is never padding; of the pairs of one video, neither is the first.
+    """
     unit = F.normalize(query, dim=-1)
-    different = ~torch.eye(len(query), dtype=torch.bool, device=query.device)
+    itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
+    different = is_query(labels) & ~itself
     return unit @ unit.T, (labels[:, None] == labels) & different, different
 
 
@@ -17,7 +23,7 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
 
     Args:
         query: embeddings, (Q, D).
-        labels: (Q,), the video of each query.
+        labels: (Q,), the video of each query, or `PADDING`.
         delta: margin added to the cosine.
         alpha: steepness.
         gamma: exponent of the weight.
@@ -31,7 +37,7 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
     cosine = cosine.where(same_video, 0)
     # rounding may leave 1 + cos below 0, where a power has no real value
     terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
-    return terms.where(same_video, 0).sum() / len(query)
+    return terms.where(same_video, 0).sum() / is_query(labels).sum()
 
 
 def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -39,7 +45,7 @@ def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tenso
 
     Args:
         query: embeddings, (Q, D).
-        labels: (Q,), the video of each query.
+        labels: (Q,), the video of each query, or `PADDING`.
         temperature: tau.
 
     Returns:

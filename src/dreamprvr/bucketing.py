@@ -1,0 +1,55 @@
+"""Ragged numbers of captions and words, padded to few sizes for what is compiled for each size.
+
+Nothing else meets the padding: embeddings of padded captions are cut off again, and the objective
+leaves padded rows out of every term.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from dreamprvr.objective.objective import Encoded
+from dreamprvr.objective.padding import PADDING
+
+EncodeQueries = Callable[[Tensor, Tensor], Tensor]
+ComputeLoss = Callable[[Encoded, bool], dict[str, Tensor]]
+
+
+def bucket(size: int) -> int:
+    """The smallest of ..., 16, 20, 24, 28, 32, 40, ... that is at least `size` (from 1).
+
+    Four sizes an octave: at most a quarter is padding, and sizes up to n have about 4 log2(n).
+    """
+    step = max(1, 2 ** ((size - 1).bit_length() - 3))
+    return -(-size // step) * step
+
+
+def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
+    """A query encoder of ragged batches, from one that is compiled for each size.
+
+    Args:
+        encode: (Q, L, E) words and (Q, L) mask -> (Q, D).
+        max_words: the longest caption that it takes.
+    """
+
+    def padded(words: Tensor, mask: Tensor) -> Tensor:
+        count, longest = mask.shape
+        more_words = max(min(bucket(longest), max_words) - longest, 0)
+        more_queries = bucket(count) - count
+        words = F.pad(words, (0, 0, 0, more_words, 0, more_queries))
+        return encode(words, F.pad(mask, (0, more_words, 0, more_queries)))[:count]
+
+    return padded
+
+
+def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
+    """An objective of ragged batches, from one that is compiled for each number of queries."""
+
+    def padded(batch: Encoded, hard_negatives: bool) -> dict[str, Tensor]:
+        more = bucket(len(batch.labels)) - len(batch.labels)
+        query = F.pad(batch.query, (0, 0, 0, more))
+        labels = F.pad(batch.labels, (0, more), value=PADDING)
+        return compute(batch._replace(query=query, labels=labels), hard_negatives)
+
+    return padded

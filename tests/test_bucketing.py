@@ -1,0 +1,90 @@
+import math
+
+import pytest
+import torch
+from model.tiny import CONFIG, batch, network
+from torch import Tensor
+
+from dreamprvr.bucketing import bucket, bucketed_objective, bucketed_queries
+from dreamprvr.model.network import DreamPRVR
+from dreamprvr.objective.objective import Encoded, Objective, ObjectiveConfig
+from dreamprvr.objective.padding import PADDING
+from dreamprvr.training import encode_batch
+
+CAPTIONS = [(2, 3, 4), (1,), (3, 7, 1), (2, 2)]  # 9, 1, 11 and 4 queries
+
+
+def test_buckets() -> None:
+    found = [bucket(size) for size in range(1, 4097)]
+    assert found[:8] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert sorted(set(found))[8:17] == [10, 12, 14, 16, 20, 24, 28, 32, 40]
+    assert found == sorted(found)
+    for size, rounded in enumerate(found, start=1):
+        assert size <= rounded < 1.25 * size
+        assert bucket(rounded) == rounded
+    assert len(set(found)) <= 4 * math.log2(4096)
+
+
+@pytest.mark.parametrize("captions", CAPTIONS)
+def test_queries_meet_buckets_only_and_stay_the_same(captions: tuple[int, ...]) -> None:
+    model, queries = network(), batch(captions, words=[3] * sum(captions)).queries
+    sizes = []
+
+    def encode(words: Tensor, mask: Tensor) -> Tensor:
+        assert words.shape[:2] == mask.shape
+        sizes.append(mask.shape)
+        return model.encode_queries(words, mask)
+
+    found = bucketed_queries(encode, CONFIG.max_words)(queries.words, queries.word_mask)
+    expected = model.encode_queries(queries.words, queries.word_mask)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert [*sizes[0]] == [bucket(sum(captions)), 3]
+
+
+def test_padded_words_stay_the_same_up_to_the_longest_caption() -> None:
+    torch.manual_seed(3)
+    words, mask = torch.randn(2, 9, 5, dtype=torch.float64), torch.ones(2, 9).double()
+    model = network(max_words=10)
+    sizes = []
+
+    def encode(words: Tensor, mask: Tensor) -> Tensor:
+        sizes.append(mask.shape[1])
+        return model.encode_queries(words, mask)
+
+    expected = model.encode_queries(words, mask)
+    for longest in (9, 10, 16):
+        found = bucketed_queries(encode, longest)(words, mask)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert sizes == [9, 10, 10]
+
+
+def terms(model: DreamPRVR, captions: tuple[int, ...], bucketed: bool) -> dict[str, Tensor]:
+    objective = Objective(ObjectiveConfig(hard_pool=1), "zero")
+    seen = []
+
+    def compute(data: Encoded, hard_negatives: bool) -> dict[str, Tensor]:
+        seen.append(data)
+        return objective(data, hard_negatives)
+
+    data = encode_batch(model, batch(captions))
+    found = (bucketed_objective(compute) if bucketed else compute)(data, True)
+    count, padded = sum(captions), bucket(sum(captions)) if bucketed else sum(captions)
+    assert len(seen[0].query) == len(seen[0].labels) == padded
+    assert (seen[0].labels[count:] == PADDING).all()
+    return found
+
+
+@pytest.mark.parametrize("captions", CAPTIONS)
+def test_every_term_and_gradient_stays_the_same(captions: tuple[int, ...]) -> None:
+    model = network()
+    plain, padded = (terms(model, captions, bucketed) for bucketed in (False, True))
+    assert plain.keys() == padded.keys()
+    for name, term in plain.items():
+        torch.testing.assert_close(padded[name], term, rtol=1e-12, atol=1e-12)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for ours, expected in zip(
+        torch.autograd.grad(padded["total"], parameters),
+        torch.autograd.grad(plain["total"], parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
