@@ -1,8 +1,12 @@
+import json
 import math
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from model.tiny import CONFIG, batch, network
+from shared import DATA, needs_data
 from torch import Tensor
 
 from dreamprvr.bucketing import bucket, bucketed_objective, bucketed_queries
@@ -88,3 +92,20 @@ def test_every_term_and_gradient_stays_the_same(captions: tuple[int, ...]) -> No
         strict=True,
     ):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+@needs_data
+def test_an_epoch_of_activitynet_has_few_shapes() -> None:
+    """128 videos a batch with all their sentences, at most 64 words of each."""
+    videos = json.loads((DATA / "activitynet" / "train.json").read_text()).values()
+    sentences = np.array([len(video["sentences"]) for video in videos])
+    words = np.array([max(len(s.split()) for s in video["sentences"]) for video in videos])
+    order = np.random.default_rng(0).permutation(len(sentences))
+    batches = [order[start:end] for start, end in pairwise(range(0, len(order), 128))]
+    shapes = [(int(sentences[b].sum()), min(int(words[b].max()), 64)) for b in batches]
+    padded = [(bucket(count), min(bucket(longest), 64)) for count, longest in shapes]
+    assert len(set(shapes)) == 75
+    assert len(set(padded)) == 10  # graphs of the query encoder
+    assert len({count for count, _ in padded}) == 3  # of the objective
+    more = [a * b / (c * d) for (a, b), (c, d) in zip(padded, shapes, strict=True)]
+    assert np.mean(more) == pytest.approx(1.135, abs=0.001)

@@ -8,9 +8,10 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from model.tiny import batch, network, single
+from model.tiny import CONFIG, batch, network, single
 from torch.utils._pytree import tree_map
 
+from dreamprvr.bucketing import ComputeLoss, bucketed_objective, bucketed_queries
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
 from dreamprvr.optim.bert_adam import BertAdam
 from dreamprvr.optim.groups import parameter_groups
@@ -18,16 +19,20 @@ from dreamprvr.training import encode_batch
 
 
 @pytest.mark.parametrize("hard_negatives", [False, True])
+@pytest.mark.parametrize("bucketed", [False, True])
 def test_nothing_waits_for_the_device(
-    hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
+    hard_negatives: bool, bucketed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
     model = single(network()).to("meta").train()
-    data = tree_map(lambda x: x.to("meta"), single(batch((2, 3, 1))))
+    data = tree_map(lambda x: x.to("meta"), single(batch((4, 4, 1))))  # 9 queries, padded to 10
     optimizer = BertAdam(parameter_groups(model))
-    terms = Objective(ObjectiveConfig(hard_pool=1), "zero")(
-        encode_batch(model, data), hard_negatives
-    )
+    objective: ComputeLoss = Objective(ObjectiveConfig(hard_pool=1), "zero")
+    if bucketed:
+        objective = bucketed_objective(objective)
+        encode = bucketed_queries(model.query_encoder.forward, CONFIG.max_words)
+        monkeypatch.setattr(model.query_encoder, "forward", encode)
+    terms = objective(encode_batch(model, data), hard_negatives)
     terms["total"].backward()
     optimizer.step()
     assert {(term.device.type, term.dtype) for term in terms.values()} == {("meta", torch.float32)}

@@ -14,7 +14,7 @@ from dreamprvr.errors import UserError
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective
 
-RECOMPILE_LIMIT = 64  # graphs of one function
+RECOMPILE_LIMIT = 256  # graphs of one function
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
