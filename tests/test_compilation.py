@@ -1,11 +1,13 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from model.tiny import batch, network, single
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from dreamprvr.bucketing import bucket
 from dreamprvr.compilation import compile_step
@@ -52,6 +54,24 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert graphs[0] == graphs[1] == graphs[2] < graphs[3]  # captions of one bucket share graphs
     assert compiled[0].state_dict().keys() == plain[0].state_dict().keys()
+
+
+@pytest.mark.slow
+@tracer_warns
+@pytest.mark.parametrize("hard_negatives", [False, True])
+def test_what_runs_on_an_accelerator_has_whole_graphs(
+    hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the CPU; other code draws masks and attends there. `meta` stands for its device."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
+    chances = {"dropout": 0.1, "input_dropout": 0.1, "text_perturbation": 0.1}
+    model, objective = single(network(**chances)).to("meta"), Objective(ObjectiveConfig(), "zero")
+    compile_step(model, objective, backend="eager")
+    data = tree_map(lambda x: x.to("meta"), single(batch(CAPTIONS[0])))
+    total = objective(encode_batch(model, data), hard_negatives)["total"]
+    total.backward()
+    assert total.device.type == "meta"
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
