@@ -4,11 +4,14 @@ Whatever would make the host wait for a GPU (a value read back, a shape that dep
 no answer there and fails, and so does an operation that mixes tensors of the device and the host.
 """
 
+from collections import Counter
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
 from model.tiny import CONFIG, batch, network, single
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from dreamprvr.bucketing import ComputeLoss, bucketed_objective, bucketed_queries
@@ -36,6 +39,36 @@ def test_nothing_waits_for_the_device(
     terms["total"].backward()
     optimizer.step()
     assert {(term.device.type, term.dtype) for term in terms.values()} == {("meta", torch.float32)}
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations that reach the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations[str(func)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("hard_negatives", [False, True])
+def test_operations_do_not_grow_with_the_batch(
+    hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No loop over videos, queries or words is left in a step."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    found = []
+    for captions in ((2, 1), (2, 3, 1, 4, 2)):
+        model = single(network()).to("meta").train()
+        data = tree_map(lambda x: x.to("meta"), single(batch(captions)))
+        objective = Objective(ObjectiveConfig(), "zero")
+        with Counted() as counted:
+            objective(encode_batch(model, data), hard_negatives)["total"].backward()
+        found.append(counted.operations)
+    assert found[0].total() > 100
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
