@@ -1,6 +1,7 @@
 """PRVRModule with Lightning's own trainer, without the command line."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from data_modules.testing import write_tiny
 from dreamprvr.checkpoint import read_checkpoint
+from dreamprvr.compilation import compile_step
 from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
 from dreamprvr.objective.objective import ObjectiveConfig
@@ -210,6 +212,33 @@ def test_the_whole_range_of_warm_ups_trains(data: Tiny, warmup: float) -> None:
     trainer(recorder).fit(module(warmup=warmup), data)
     assert len(recorder.rates) == 6
     assert (recorder.rates[0] > recorder.rates[-1]) == (warmup == 0)
+
+
+@pytest.mark.slow
+# of torch's own tracer, about tensors of its own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_it_trains_and_evaluates_the_same(
+    data: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chances = {"dropout": 0.0, "input_dropout": 0.0, "text_perturbation": 0.0}
+    compile_eagerly = partial(compile_step, backend="eager")
+    monkeypatch.setattr("dreamprvr.module.compile_step", compile_eagerly)
+    found = []
+    for compiled in (True, False):
+        model = module(network=chances, compile=compiled)
+        runner = trainer(max_epochs=1, limit_train_batches=2, limit_val_batches=0)
+        runner.fit(model, data)
+        found.append((model.state_dict(), runner.test(model, data, verbose=False)))
+    assert found[0][0].keys() == found[1][0].keys()
+    for name, weight in found[1][0].items():
+        torch.testing.assert_close(found[0][0][name], weight, rtol=0, atol=1e-5)
+    assert found[0][1] == found[1][1]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_fused_attention_alone_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^model\.fused_attention needs model\.compile"):
+        module(fused_attention=True)
 
 
 @pytest.mark.parametrize("fingerprint", ["", "abc"])

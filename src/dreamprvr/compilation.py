@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from dreamprvr.bucketing import bucketed_objective, bucketed_queries
@@ -45,6 +46,7 @@ def compile_step(
     device = next(network.parameters()).device.type
     if backend == "inductor" and device == "cpu" and not any(map(shutil.which, COMPILERS)):
         raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
+    rank_zero_info("compiling: the first steps of training and of evaluation take minutes")
     _prepare_compiler()
     options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
     options["mode"] = "reduce-overhead" if cuda_graphs else None
