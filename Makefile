@@ -1,4 +1,4 @@
-# `make help` lists the targets. Needs Python (3.10-3.13) and make only.
+# `make help` lists the targets. Needs Python (3.11-3.13) and make only.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
