@@ -145,7 +145,7 @@ def import_checkpoint(
     content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
     torch.save(checkpoint, content)
     with atomic_path(Path(target)) as partial:
-        partial.write_bytes(content.getbuffer())
+        partial.write_bytes(content.getvalue())
     return found.remarks
 
 

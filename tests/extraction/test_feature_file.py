@@ -40,11 +40,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert file.video_ids() == ["a", "b__ä ☃ #1"]
         for wanted in strange:
             read = file.read(wanted.video_id)
-            assert replace(read, rows=wanted.rows) == wanted
             assert read.rows.dtype == np.float32
             np.testing.assert_array_equal(read.rows, wanted.rows)
-            record = vars(file.record(wanted.video_id))
-            assert record == {name: value for name, value in vars(wanted).items() if name != "rows"}
+            others = {name: value for name, value in vars(wanted).items() if name != "rows"}
+            assert {**vars(read), "rows": None} == {**others, "rows": None}
+            assert vars(file.record(wanted.video_id)) == others
 
 
 def test_training_reads_it_too(tmp_path: Path) -> None:
