@@ -136,3 +136,11 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"^model.compile needs a C\+\+ compiler"):
         compile_step(*make())
+
+
+def test_attention_that_cannot_be_fused_is_refused() -> None:
+    model, objective = make()
+    with pytest.raises(UserError, match=r"^model.fused_attention trains on an accelerator only"):
+        compile_step(model, objective, backend="eager", fused=True)
+    with pytest.raises(UserError, match=r"heads of at least 16 channels, .* is 8$"):
+        compile_step(model.to("meta"), objective, backend="eager", fused=True)

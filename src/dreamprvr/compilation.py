@@ -12,6 +12,7 @@ from torch import nn
 
 from dreamprvr.bucketing import bucketed_objective, bucketed_queries
 from dreamprvr.errors import UserError
+from dreamprvr.model.fused_attention import SMALLEST_HEAD
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective
 
@@ -41,9 +42,12 @@ def compile_step(
             measured it (`benchmarks/accelerator.py` can).
 
     Raises:
-        UserError: on the CPU where no C++ compiler is found.
+        UserError: on the CPU where no C++ compiler is found; `fused` where FlexAttention cannot
+            train: on the CPU, and with heads of fewer than 16 channels.
     """
     device = next(network.parameters()).device.type
+    if fused:
+        _refuse_unfusable(network, device)
     if backend == "inductor" and device == "cpu" and not any(map(shutil.which, COMPILERS)):
         raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
     rank_zero_info("compiling: the first steps of training and of evaluation take minutes")
@@ -62,6 +66,17 @@ def compile_step(
     if sampler is not None:  # its GRU, which depends on no video, stays outside
         for name in ("sample", "diffusion_target"):
             _replace(sampler, name, _compiled(sampler, name, options))
+
+
+def _refuse_unfusable(network: DreamPRVR, device: str) -> None:
+    size = network.config.hidden_size // network.config.num_heads
+    if device == "cpu":
+        raise UserError("model.fused_attention trains on an accelerator only; leave it out here")
+    if size < SMALLEST_HEAD:
+        raise UserError(
+            f"model.fused_attention needs heads of at least {SMALLEST_HEAD} channels, and "
+            f"network.hidden_size / network.num_heads is {size}"
+        )
 
 
 def _compiled(module: nn.Module, method: str, options: dict[str, Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from dreamprvr.model.attention import attend, key_bias
 from dreamprvr.model.fused_attention import fused_attend
 
 GENERATOR = torch.Generator().manual_seed(0)
-Q, K, V = (torch.randn(3, 2, 2, rows, 4, generator=GENERATOR) for rows in (5, 7, 7))
+Q, K, V = (torch.randn(3, 2, 2, rows, 16, generator=GENERATOR) for rows in (5, 7, 7))
 WINDOWS = torch.rand(3, 1, 1, 5, 7, generator=GENERATOR)
 MASK = torch.tensor([[1.0] * 7, [1, 1, 1, 0, 0, 1, 1]])
 
@@ -27,4 +27,4 @@ def test_compiled_gradients_equal_those_of_plain_attention(masked: bool) -> None
         torch.autograd.grad(f(*inputs, bias, windows).square().sum(), inputs)
         for f in (torch.compile(fused_attend), attend)
     )
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)

@@ -5,9 +5,13 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
+SMALLEST_HEAD = 16  # FlexAttention's; it compiles none that is smaller
+
 
 def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: Tensor) -> Tensor:
     """What `attention.attend` computes; fused once it is compiled on an accelerator.
+
+    Branches count as heads: that is a view of what the projections give, so nothing is copied.
 
     Args:
         q: (G, B, H, L, d).
@@ -19,16 +23,16 @@ def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: 
     Returns:
         (G, B, L, H d).
     """
-    branches, videos = q.shape[:2]
+    heads = q.shape[2]
     # indexed with tensors only: a number among the indices would be a constant made on the device
     factors = rearrange(windows, "g 1 1 l k -> g l k")
     added = None if bias is None else rearrange(bias, "b 1 1 k -> b k")
 
     def modify(score: Tensor, row: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        score = score * factors[row // videos, i, j]
-        return score if added is None else score + added[row % videos, j]
+        score = score * factors[head // heads, i, j]
+        return score if added is None else score + added[row, j]
 
-    query, key, value = (rearrange(x, "g b h l d -> (g b) h l d") for x in (q, k, v))
+    query, key, value = (rearrange(x, "g b h l d -> b (g h) l d") for x in (q, k, v))
     attended = flex_attention(query, key, value, score_mod=modify)
     assert isinstance(attended, torch.Tensor)
-    return rearrange(attended, "(g b) h l d -> g b l (h d)", g=branches)
+    return rearrange(attended, "b (g h) l d -> g b l (h d)", h=heads)
