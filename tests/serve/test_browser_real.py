@@ -69,7 +69,7 @@ def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
         page.goto(address)
         page.fill("#query", "a man runs")
         page.press("#query", "Enter")
-        page.wait_for_selector(".hit")
+        page.wait_for_selector(".hit", timeout=60_000)  # the model is loaded first
         yield page
         assert problems == []
 
