@@ -52,7 +52,7 @@ def product_step(
     schedule = warmup_linear_schedule(optimizer, total_steps, chosen.warmup)
     device = next(network.parameters()).device.type
     if compiled:
-        compile_step(network, objective, fused=fused, cuda_graphs=cuda_graphs)
+        compile_step(network, objective, half=half, fused=fused, cuda_graphs=cuda_graphs)
 
     def step(batch: TrainBatch) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=half):

@@ -138,6 +138,11 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         compile_step(*make())
 
 
+def test_half_precision_on_the_cpu_is_refused() -> None:
+    with pytest.raises(UserError, match=r"CPU needs --trainer\.precision 32-true$"):
+        compile_step(*make(), half=True)
+
+
 def test_attention_that_cannot_be_fused_is_refused() -> None:
     model, objective = make()
     with pytest.raises(UserError, match=r"^model.fused_attention trains on an accelerator only"):

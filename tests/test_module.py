@@ -236,6 +236,17 @@ def test_compiled_it_trains_and_evaluates_the_same(
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
+@pytest.mark.parametrize(("precision", "half"), [("32-true", False), ("bf16-mixed", True)])
+def test_compilation_is_told_the_precision(
+    precision: str, half: bool, data: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr("dreamprvr.module.compile_step", lambda *_, **given: told.append(given))
+    runner = trainer(precision=precision, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    runner.fit(module(compile=True), data)
+    assert told == [{"half": half, "fused": False}]
+
+
 def test_fused_attention_alone_is_refused() -> None:
     with pytest.raises(UserError, match=r"^model\.fused_attention needs model\.compile"):
         module(fused_attention=True)

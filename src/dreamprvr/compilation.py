@@ -24,6 +24,7 @@ def compile_step(
     network: DreamPRVR,
     objective: Objective,
     backend: str = "inductor",
+    half: bool = False,
     fused: bool = False,
     cuda_graphs: bool = False,
 ) -> None:
@@ -37,19 +38,20 @@ def compile_step(
         network: its encoders and register sampler are compiled.
         objective: with random and with hard negatives: two graphs.
         backend: of torch.compile.
+        half: whether steps will run in half precision.
         fused: attention branches through FlexAttention (`model.fused_attention`).
         cuda_graphs: every part is launched as a CUDA graph; no `model` setting, as nobody has
             measured it (`benchmarks/accelerator.py` can).
 
     Raises:
-        UserError: on the CPU where no C++ compiler is found; `fused` where FlexAttention cannot
-            train: on the CPU, and with heads of fewer than 16 channels.
+        UserError: on the CPU in half precision, or where no C++ compiler is found; `fused` where
+            FlexAttention cannot train: on the CPU, and with heads of fewer than 16 channels.
     """
     device = next(network.parameters()).device.type
     if fused:
         _refuse_unfusable(network, device)
-    if backend == "inductor" and device == "cpu" and not any(map(shutil.which, COMPILERS)):
-        raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
+    if backend == "inductor" and device == "cpu":
+        _refuse_uncompilable(half)
     rank_zero_info("compiling: the first steps of training and of evaluation take minutes")
     _prepare_compiler()
     options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
@@ -66,6 +68,13 @@ def compile_step(
     if sampler is not None:  # its GRU, which depends on no video, stays outside
         for name in ("sample", "diffusion_target"):
             _replace(sampler, name, _compiled(sampler, name, options))
+
+
+def _refuse_uncompilable(half: bool) -> None:
+    if half:  # what torch 2.13 makes of it for the CPU is no valid C++
+        raise UserError("model.compile on the CPU needs --trainer.precision 32-true")
+    if not any(map(shutil.which, COMPILERS)):
+        raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
 
 
 def _refuse_unfusable(network: DreamPRVR, device: str) -> None:

@@ -101,7 +101,8 @@ class PRVRModule(LightningModule):
         if isinstance(data, PRVRDataModule):
             self.trained_on = trained_on(data)
         if self.compiled:
-            compile_step(self.network, self.objective, fused=self.fused_attention)
+            half = "16" in str(self.trainer.precision)
+            compile_step(self.network, self.objective, half=half, fused=self.fused_attention)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Loss of one batch, over the videos and queries of all ranks."""
