@@ -4,14 +4,12 @@ Whatever would make the host wait for a GPU (a value read back, a shape that dep
 no answer there and fails, and so does an operation that mixes tensors of the device and the host.
 """
 
-from collections import Counter
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 import torch
+from counted import Counted
 from model.tiny import CONFIG, batch, network, single
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from dreamprvr.bucketing import ComputeLoss, bucketed_objective, bucketed_queries
@@ -39,18 +37,6 @@ def test_nothing_waits_for_the_device(
     terms["total"].backward()
     optimizer.step()
     assert {(term.device.type, term.dtype) for term in terms.values()} == {("meta", torch.float32)}
-
-
-class Counted(TorchDispatchMode):
-    """Counts the operations that reach the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations[str(func)] += 1
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("hard_negatives", [False, True])

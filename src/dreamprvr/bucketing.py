@@ -19,7 +19,7 @@ ComputeLoss = Callable[[Encoded, bool], dict[str, Tensor]]
 def bucket(size: int) -> int:
     """The smallest of ..., 16, 20, 24, 28, 32, 40, ... that is at least `size` (from 1).
 
-    Four sizes an octave: at most a quarter is padding, and sizes up to n have about 4 log2(n).
+    Four sizes an octave: less than a quarter is added, and sizes up to n become 4 log2(n) or fewer.
     """
     step = max(1, 2 ** ((size - 1).bit_length() - 3))
     return -(-size // step) * step

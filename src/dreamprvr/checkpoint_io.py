@@ -32,7 +32,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, content)
         try:
             with atomic_path(path) as partial:
-                partial.write_bytes(content.getvalue())
+                partial.write_bytes(content.getvalue())  # no view, which an error would keep
         except UserError as error:
             last = path.with_name("last.ckpt")
             after = f"resume with --ckpt_path {last}" if last.exists() else "start again"

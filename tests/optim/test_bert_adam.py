@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from counted import Counted
 from torch import Tensor
 
 from dreamprvr.optim.bert_adam import BertAdam
@@ -119,3 +120,18 @@ def test_state_can_be_saved_and_restored() -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         BertAdam([torch.ones(1, requires_grad=True)], **wrong)
+
+
+def test_operations_do_not_grow_with_the_number_of_tensors() -> None:
+    found = []
+    for number in (2, 20):
+        parameters = [torch.ones(3, requires_grad=True) for _ in range(number)]
+        optimizer = BertAdam(parameters)
+        for _ in range(2):  # the first makes the moments
+            for p in parameters:
+                p.grad = torch.ones(3)
+            with Counted() as counted:
+                optimizer.step()
+        found.append(counted.operations)
+    assert found[0] == found[1]
+    assert all(name.startswith(("aten._foreach", "profiler")) for name in found[0])
