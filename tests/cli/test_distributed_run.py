@@ -23,6 +23,8 @@ def test_ddp_trains_and_evaluates_as_one_process_does(tmp_path: Path) -> None:
     fitted = launch("fit", *config, *DDP)
     assert fitted.code == 0, fitted
     assert "distributed_backend=gloo" in fitted.err
+    assert "warn" not in fitted.err.lower()
+    assert "recommended" not in fitted.err
     folder = tmp_path / "runs" / "version_0"
     assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
     table = pd.read_csv(folder / "metrics.csv")

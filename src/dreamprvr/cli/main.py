@@ -106,6 +106,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     # predict_step has no answer for a batch of the gallery
     warnings.filterwarnings("ignore", message="predict returned None.*")
+    # what is logged of an evaluation is of all ranks already
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # a resumed run goes on in its folder, and wandb's files lie there too; nothing is lost
     warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
