@@ -74,34 +74,33 @@ def test_what_runs_on_an_accelerator_has_whole_graphs(
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
-def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
-    """One graph for any batch size would be slower for them all."""
+def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
+    """A compiled network, and the example inputs of every graph that is made of it."""
     model, objective = make()
-    given = []
+    graphs = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
-        given.extend(inputs)
+        graphs.append(inputs)
         return graph.forward
 
     compile_step(model, objective, backend=backend)
+    return model, graphs
+
+
+def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
+    """One graph for any batch size would be slower for them all."""
+    model, graphs = recorded()
     sizes = [(1, 1, 1), (1, 1), (1, 1, 1), (1,)]
     for captions in sizes:
         videos = single(batch(captions)).videos
         with torch.no_grad():
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
-    assert given
-    assert not any(isinstance(x, torch.SymInt) for x in given)
+    assert graphs
+    assert not any(isinstance(x, torch.SymInt) for inputs in graphs for x in inputs)
 
 
 def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
-    model, objective = make()
-    compiled = []
-
-    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
-        compiled.append(graph)
-        return graph.forward
-
-    compile_step(model, objective, backend=backend)
+    model, graphs = recorded()
     torch.manual_seed(0)
     counts = torch.randint(9, 41, (60,)).tolist()
     with torch.no_grad():
@@ -109,7 +108,7 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
             words = torch.randn(count, 4, 5)
             assert len(model.encode_queries(words, torch.ones(count, 4))) == count
     assert len(set(counts)) > 20
-    assert len(compiled) == len({bucket(count) for count in counts}) <= 9
+    assert len(graphs) == len({bucket(count) for count in counts}) <= 9
 
 
 @tracer_warns
