@@ -6,16 +6,14 @@ All of them hold moments that do not fit their video; these are repaired, none i
 reader says in plain words what it repaired.
 """
 
-import csv
-import io
 import math
 from pathlib import Path
 
 import pandas as pd
 
-from data_modules.jsonfiles import load_json, load_json_lines, read_text
 from data_modules.repairs import fit, one_line, read_duration, read_moment, remarks
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.text import load_json, load_json_lines, read_csv, read_lines
 from dreamprvr.errors import UserError
 
 # Where it stands, video id, duration or NaN, (start, end) or None, sentence.
@@ -73,7 +71,7 @@ def read_charades_sta(
     path = Path(path)
     lengths = _read_lengths(Path(durations))
     captions: list[_Caption] = []
-    for number, line in enumerate(read_text(path).rstrip().split("\n"), 1):
+    for number, line in read_lines(path):
         where = f"{path}, line {number}"
         head, separator, text = line.partition("##")
         fields = head.split()
@@ -160,13 +158,9 @@ def _annotations(
 
 
 def _read_lengths(path: Path) -> dict[str, float]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        if not {"id", "length"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{path}: expected a CSV file with the columns id and length")
-        return {
-            row["id"]: read_duration(f"{path}, line {reader.line_num}", row["length"])
-            for row in reader
-        }
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.reader.line_num}: {error}") from None
+    columns, rows = read_csv(path)
+    if not {"id", "length"} <= set(columns):
+        raise UserError(f"{path}: expected a CSV file with the columns id and length")
+    return {
+        row["id"]: read_duration(f"{path}, line {number}", row["length"]) for number, row in rows
+    }

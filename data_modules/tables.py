@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from data_modules.jsonfiles import load_json_lines, read_text
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.text import load_json_lines, read_csv
 from dreamprvr.errors import UserError
 
 _Row = tuple[str, Mapping[str, Any]]  # where it stands, and its values by column
@@ -79,17 +79,11 @@ def _rows(table: pd.DataFrame, path: Path) -> Iterator[_Row]:
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        if list(reader.fieldnames or ()) != VIDEO_COLUMNS:
-            raise UserError(f"{path}, line 1: expected the columns {','.join(VIDEO_COLUMNS)}")
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f"{where}: expected {len(VIDEO_COLUMNS)} values")
-            yield where, row
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.reader.line_num}: {error}") from None
+    columns, rows = read_csv(path)
+    if columns != VIDEO_COLUMNS:
+        raise UserError(f"{path}, line 1: expected the columns {','.join(VIDEO_COLUMNS)}")
+    for number, row in rows:
+        yield f"{path}, line {number}", row
 
 
 def _videos(rows: Iterator[_Row]) -> Iterator[tuple[str, float, str, str]]:

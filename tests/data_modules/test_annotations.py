@@ -162,7 +162,7 @@ GOOD = {"duration": 1, "timestamps": [[0, 1]], "sentences": ["a"]}
         (json.dumps({"v": {**GOOD, "sentences": [3]}}), "video 'v': sentence 3 is no string"),
         (json.dumps({"v": {**GOOD, "duration": 0}}), "video 'v': duration 0"),
         (json.dumps({"v": {**GOOD, "timestamps": [[1]]}}), r"video 'v': moment \[1\]"),
-        (json.dumps({"v": {**GOOD, "timestamps": [[0, math.nan]]}}), "moment .*nan"),
+        (json.dumps({"v": {**GOOD, "timestamps": [[0, math.nan]]}}), "NaN is no number"),
         (f'{{"v": {json.dumps(GOOD)}, "v": {json.dumps(GOOD)}}}', "key 'v' comes twice"),
     ],
 )
@@ -180,7 +180,7 @@ def test_malformed_activitynet(tmp_path: Path, content: str, message: str):
         ("A 0 x##y", "id,length\nA,3", r"c\.txt, line 1: moment"),
         ("A 0 1##y", "id,size\nA,3", r"c\.csv: expected .* columns id and length"),
         ("A 0 1##y", "id,length\nB,3\nA,", r"c\.csv, line 3: duration ''"),
-        ("A 0 1##y", "id,length\nA", r"c\.csv, line 2: duration None"),
+        ("A 0 1##y", "id,length\nA", r"c\.csv, line 2: 1 cells, but 2 columns"),
         ("", "id,length\nA,3", r"c\.txt is empty"),
     ],
 )

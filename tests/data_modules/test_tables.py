@@ -54,8 +54,8 @@ def test_round_trip(tmp_path: Path):
         ({"text": None}, "text None is no string"),
         ({"moments": [[3, 2]]}, r"moment \[3, 2\] of query 'q9' ends before it starts"),
         ({"moments": [[-1, 2]]}, "is not .start, end. in seconds"),
-        ({"moments": [[0, math.nan]]}, "is not .start, end. in seconds"),
-        ({"moments": [[0, math.inf]]}, "is not .start, end. in seconds"),
+        ({"moments": [[0, math.nan]]}, "NaN is no number in JSON"),
+        ({"moments": [[0, math.inf]]}, "Infinity is no number in JSON"),
         ({"moments": [[0, "1"]]}, "is not .start, end. in seconds"),
         ({"moments": [0, 1]}, "moment 0 of query 'q9' is not"),
         ({"moments": None}, "moments of query 'q9' are no list"),
@@ -88,9 +88,9 @@ def test_line_that_is_not_json(tmp_path: Path):
         ("v,inf,train,", "duration 'inf'"),
         ("v,long,train,", "duration 'long'"),
         (",3,train,", "the video id is empty"),
-        ("v,3,train", "expected 4 values"),
-        ("v,3,train,,", "expected 4 values"),
-        ('v,3,train,"x', "line 5: unexpected end"),
+        ("v,3,train", "3 cells, but 4 columns"),
+        ("v,3,train,,", "5 cells, but 4 columns"),
+        ('v,3,train,"x', "line 5: not CSV .unexpected end"),
     ],
 )
 def test_bad_video_line(tmp_path: Path, line: str, message: str):

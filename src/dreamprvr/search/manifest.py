@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.jsonfiles import load_json
 from dreamprvr.atomic import atomic_path
+from dreamprvr.core.text import load_json, quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
@@ -53,8 +53,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} does not describe a library; index into a new folder")
     if found.get("version") != VERSION:
         raise UserError(
-            f"{path} has version {found.get('version')}, and this program reads version {VERSION}: "
-            "update it, or index into a new folder"
+            f"{path} has version {quote(found.get('version'))}, and this program reads version "
+            f"{VERSION}: update it, or index into a new folder"
         )
     try:
         settings = _checked(found["settings"], ExtractionSettings.__annotations__)
@@ -76,7 +76,7 @@ def _checked(found: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     """The wanted entries; TypeError or KeyError if one is missing or of another type."""
     for name, kind in wanted.items():
         if not isinstance(found[name], _KINDS[kind]) or isinstance(found[name], bool):
-            raise TypeError(f"{name} is {found[name]!r}")
+            raise TypeError(f"{name} is {quote(found[name])}")
     return {name: found[name] for name in wanted}
 
 

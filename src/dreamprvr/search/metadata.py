@@ -1,14 +1,11 @@
 """Metadata of videos from a CSV: any columns, one of which says which video."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_modules.jsonfiles import read_text
+from dreamprvr.core.text import one_line, quote, read_csv, shorten
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.printable import one_line
 
 KEYS = ("video_id", "path")
 LISTS = ("tags",)  # columns of several values
@@ -91,31 +88,16 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(map(one_line, names[:SHOWN])) + more
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    # not splitlines, which also splits at characters that cells may hold, such as U+2028
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader)]
-        if not set(KEYS) & set(header):
-            raise UserError(f"{path} needs a column video_id or path; it has {', '.join(header)}")
-        if len(set(header)) < len(header) or "" in header:
-            raise UserError(f"{path}: every column needs a name of its own")
-        if wrong := [name for name in header if "=" in name]:
-            raise UserError(
-                f"{path}: column {wrong[0]!r} could not be asked for by --where COLUMN=VALUE: take "
-                "the = out of its name"
-            )
-        rows = []
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but {len(header)} columns"
-                )
-            rows.append((reader.line_num, dict(zip(header, row, strict=True))))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    header, rows = read_csv(path)
+    if not set(KEYS) & set(header):
+        names = shorten(", ".join(header))
+        raise UserError(f"{path} needs a column video_id or path; it has {names}")
+    if wrong := [name for name in header if "=" in name]:
+        raise UserError(
+            f"{path}: column {quote(wrong[0])} could not be asked for by --where COLUMN=VALUE: "
+            "take the = out of its name"
+        )
     return rows
 
 

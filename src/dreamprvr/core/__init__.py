@@ -1,0 +1,1 @@
+"""Reading and writing files safely, shared by all parts of the project."""

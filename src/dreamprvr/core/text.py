@@ -1,0 +1,280 @@
+"""Text files of others: one way to read them, to compare ids, and to quote what they hold.
+
+All text files are read by one rule. They are UTF-8, with or without a byte order mark, and their
+lines end with "\\n", "\\r\\n" or "\\r". NUL characters and halves of surrogate pairs are refused,
+also where a JSON file spells them as escapes. Only regular files up to a stated size are read.
+
+Ids are compared in Unicode's normal form C: "é" as one character and "e" with a combining accent
+are the same id. Everything else counts: white space inside an id, no-break spaces, zero-width
+characters and upper or lower case are kept as they are.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import reprlib
+import stat
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dreamprvr.errors import UserError
+
+TEXT_BYTES = 2**28
+"""Largest text file that is read: 256 MiB, some 60 times the largest published caption file."""
+JSON_BYTES = 2**26
+"""Largest JSON file that is read as a whole: 64 MiB. In memory it may take twenty times as much."""
+QUOTED = 100
+"""Characters of a file's content that a message quotes."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+# control characters, line and paragraph ends, halves of surrogates
+_OBEYED = frozenset({"Cc", "Zl", "Zp", "Cs"})
+# turn the order of the letters that follow, beyond the end of the text
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = QUOTED - 20
+
+
+def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
+    """Read a whole file of a stranger.
+
+    Pipes, sockets and devices are refused without being opened, since reading them may wait or
+    go on for ever.
+
+    Args:
+        path: the file; links are followed.
+        limit: the largest size in bytes that is read.
+
+    Raises:
+        UserError: the path is missing, no regular file, too large, or may not be read. The message
+            tells these apart.
+    """
+    shown = shorten(str(path), 300)
+    try:
+        status = os.stat(path)
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), None)
+        if kind is not None:
+            raise UserError(f"{shown} is {kind}: name a regular file")
+        size = status.st_size
+        if size <= limit:
+            # without waiting, should a pipe have taken the file's place since
+            flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+            with open(os.open(path, flags), "rb") as file:
+                content = file.read(limit + 1)
+            size = len(content)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{shown} is missing") from None
+    except PermissionError:
+        raise UserError(f"{shown} may not be read: check its permissions") from None
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error.strerror or error}") from None
+    except ValueError:  # a NUL or half of a surrogate pair in the path
+        raise UserError(f"{one_line(shown)} cannot be the path of a file") from None
+    if size > limit:
+        raise UserError(f"{shown} is too large: of such a file at most {limit:,} bytes are read")
+    return content
+
+
+def read_text(path: str | Path, limit: int = TEXT_BYTES, errors: str = "strict") -> str:
+    """Read a whole UTF-8 text file; its line ends become "\\n".
+
+    Args:
+        path: the file; links are followed.
+        limit: the largest size in bytes that is read.
+        errors: "strict", or "surrogateescape" for lists of file names, which may be any bytes.
+
+    Raises:
+        UserError: see `read_bytes`; or the file holds nothing but white space, is not UTF-8, or
+            has a NUL character. The last two name the line.
+    """
+    shown = shorten(str(path), 300)
+    content = read_bytes(path, limit)
+    if content.startswith(_UTF16):
+        raise UserError(f"{shown} is UTF-16: convert the file to UTF-8")
+    if (place := content.find(b"\0")) >= 0:
+        raise UserError(f"{shown}, line {_line(content, place)}: a NUL character: take it out")
+    try:
+        text = content.decode("utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        number = _line(content, error.start)
+        raise UserError(f"{shown}, line {number}: not UTF-8; convert the file to UTF-8") from None
+    if not text or text.isspace():
+        raise UserError(f"{shown} is empty")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def read_lines(path: str | Path, limit: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
+    """Read the lines of a text file, each with its number from 1; blank ones at the end are left.
+
+    Only line ends part lines. `str.splitlines` also knows characters that a text may hold, such as
+    U+2028.
+
+    Raises:
+        UserError: see `read_text`.
+    """
+    lines = read_text(path, limit).split("\n")
+    while not lines[-1].strip():
+        lines.pop()
+    return enumerate(lines, 1)
+
+
+def load_json(path: str | Path, limit: int = JSON_BYTES) -> Any:
+    """Read a JSON file in which no object has a key twice.
+
+    Raises:
+        UserError: see `read_text`; or the file is no JSON. NaN and infinite numbers are none.
+    """
+    return _parse(shorten(str(path), 300), read_text(path, limit), lines=True)
+
+
+def load_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read the objects of a JSON-lines file, each with its line number from 1.
+
+    Raises:
+        UserError: see `read_text`; or a line is no JSON object, or has a key twice.
+    """
+    for number, line in read_lines(path):
+        where = f"{shorten(str(path), 300)}, line {number}"
+        row = _parse(where, line, lines=False)
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected a JSON object")
+        yield number, row
+
+
+def read_csv(path: str | Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Read a CSV file whose first line names the columns.
+
+    Returns:
+        The names of the columns, without white space around them; and the rows, read as they are
+        asked for: each with the number of its last line, its cells by column as they stand. Rows
+        without any text are left out.
+
+    Raises:
+        UserError: see `read_text`; or the file is no CSV, a column has no name or the name of
+            another, or a row has more or fewer cells than there are columns.
+    """
+    shown = shorten(str(path), 300)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    header = [name.strip() for name in next(_csv_cells(shown, reader), [])]
+    if len(set(header)) < len(header) or "" in header:
+        raise UserError(f"{shown}, line 1: every column needs a name of its own")
+    return header, _csv_rows(shown, reader, header)
+
+
+def _csv_rows(shown: str, reader: Any, header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    for row in _csv_cells(shown, reader):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(header):
+            raise UserError(
+                f"{shown}, line {reader.line_num}: {len(row)} cells, but {len(header)} columns"
+            )
+        yield reader.line_num, dict(zip(header, row, strict=True))
+
+
+def _csv_cells(shown: str, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f"{shown}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def normal_id(name: str) -> str:
+    """Bring an id to the form in which ids are compared: Unicode's normal form C, no more."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def one_line(text: str | Path) -> str:
+    """Write what a terminal would obey, and what breaks lines, as escapes like "\\x1b"."""
+    found = str(text)
+    if found.isprintable():
+        return found
+    return "".join(ascii(c)[1:-1] if _is_obeyed(c) else c for c in found)
+
+
+def shorten(text: str, length: int = QUOTED) -> str:
+    """Cut a text in its middle to at most `length` characters, with "..." for what is left out."""
+    if len(text) <= length:
+        return text
+    head = (length - 3) // 2
+    return f"{text[:head]}...{text[len(text) - (length - 3 - head) :]}"
+
+
+def quote(value: object) -> str:
+    """Show a value of a file in a message as Python would write it, in about 100 characters."""
+    try:
+        return shorten(_SHORT.repr(value))
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
+
+
+def _is_obeyed(character: str) -> bool:
+    return unicodedata.category(character) in _OBEYED or character in _TURNING
+
+
+def _line(content: bytes, place: int) -> int:
+    """Number of the line that holds the byte at `place`."""
+    return len(re.findall(rb"\r\n?|\n", content[:place])) + 1
+
+
+def _parse(where: str, text: str, lines: bool) -> Any:
+    """Parse JSON; `lines` says that a message must name the line within the text."""
+    try:
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if "\\u" in text:
+            _refuse_escapes(content)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if lines else f"column {error.colno}"
+        raise UserError(f"{where}: not JSON ({error.msg} at {place})") from None
+    except RecursionError:
+        raise UserError(f"{where}: nested too deeply") from None
+    except ValueError as error:
+        reason = str(error)
+        if reason.startswith("Exceeds the limit"):
+            reason = "a number has too many digits"
+        raise UserError(f"{where}: {reason}") from None
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; json would silently keep the last of two equal keys."""
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"key {quote(key)} comes twice")
+            seen.add(key)
+    return row
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
+
+
+def _refuse_escapes(content: Any) -> None:
+    """Refuse what a text file may not hold where JSON spells it as an escape."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if "\0" in value:
+                raise ValueError(f"a NUL character in {quote(value)}: take it out")
+            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+                raise ValueError(
+                    f"half of a surrogate pair in {quote(value)}: write the whole character"
+                )
