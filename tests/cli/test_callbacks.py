@@ -21,11 +21,11 @@ def names(verb: str, has_logger: bool = False, **changes: Any) -> list[str]:
 
 
 def test_of_a_training() -> None:
-    kept = ["ModelCheckpoint", "ModelCheckpoint"]
-    assert names("fit", True) == ["bar", "Results", "RandomState", *kept, "LearningRateMonitor"]
-    assert names("fit") == ["bar", "Results", "RandomState", *kept]
+    ours = ["RunCheckpoint", "bar", "Results", "RandomState", "RunCheckpoint"]
+    assert names("fit", True) == [*ours, "LearningRateMonitor"]
+    assert names("fit") == ours
     assert names("fit", enable_checkpointing=False) == ["bar", "Results", "RandomState"]
-    best, last = all_callbacks("fit", settings(), False)[-2:]
+    best, *_, last = all_callbacks("fit", settings(), False)
     assert (best.filename, best.monitor, best.mode) == ("best", "val/SumR", "max")  # type: ignore[attr-defined]
     assert (last.filename, last.monitor) == ("last", None)  # type: ignore[attr-defined]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.callbacks import (
+    EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 
+from dreamprvr.callbacks.checkpoints import RunCheckpoint
 from dreamprvr.callbacks.random_state import RandomState
 from dreamprvr.callbacks.results import Results
 
@@ -19,7 +21,7 @@ LOG_EVERY = 10  # steps
 
 
 def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Callback]:
-    """The callbacks of a run.
+    """Collect the callbacks of a run.
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
@@ -28,24 +30,38 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
     """
     given = trainer.callbacks or []
     callbacks: list[Callback] = [*given] if isinstance(given, list) else [given]
+    for callback in callbacks:
+        _fit_in(callback)
     # the trainer takes no second progress bar
-    bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    if trainer.enable_progress_bar is not False and not bars:
+    if trainer.enable_progress_bar is not False and not _any(callbacks, ProgressBar):
         callbacks += [progress_bar()]
     callbacks += [Results()]
     if verb != "fit":
         return callbacks
     callbacks += [RandomState()]
     if trainer.enable_checkpointing is not False:
-        callbacks += [
-            ModelCheckpoint(
-                filename="best", monitor="val/SumR", mode="max", enable_version_counter=False
-            ),
-            ModelCheckpoint(filename="last", enable_version_counter=False),
-        ]
-    if has_logger or trainer.logger:
+        # the trainer names its first as the best; the last one holds the state of all others
+        best, last = RunCheckpoint("best", monitor="val/SumR"), RunCheckpoint("last")
+        callbacks = [best, *callbacks, last]
+    if (has_logger or trainer.logger) and not _any(callbacks, LearningRateMonitor):
         callbacks += [LearningRateMonitor(logging_interval="step")]
     return callbacks
+
+
+def _any(callbacks: list[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
+
+
+def _fit_in(callback: Callback) -> None:
+    """Let a callback of the user's work beside those of every run."""
+    if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
+        # at the end of an epoch that was cut short there may be nothing to look at
+        callback._check_on_train_epoch_end = False
+    if isinstance(callback, ModelCheckpoint):
+        # the run's own best.ckpt and last.ckpt lie in the same folder
+        callback.CHECKPOINT_NAME_LAST = "own-last"
+        if callback.filename in ("best", "last"):
+            callback.filename = f"own-{callback.filename}"
 
 
 def progress_bar() -> ProgressBar:
