@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_modules.bigfile import BigFile
-from data_modules.disk import check_room, plain_errors, reserve, sync
 from data_modules.hdf5 import H5_ERRORS, follow, holds, link_name, open_hdf5
+from dreamprvr.core.files import check_room, plain_errors, refuse_links, reserve, sync
 from dreamprvr.errors import UserError
 
 BLOCK_ROWS = 4096  # rows in memory at a time
@@ -50,7 +50,8 @@ def convert_big_file(
         print(f"{target} already holds all {len(source.videos):,} videos: nothing to do")
         return target
     partial = target.with_name(target.name + ".partial")
-    with plain_errors(partial):
+    refuse_links(partial.parent, partial.name, hard=True)
+    with plain_errors(partial, "then run the same command again: what is done is kept"):
         done = _finished(partial, source)
         _check_room(partial, source, done)
         _copy(partial, source, done, progress)
@@ -159,7 +160,7 @@ def _check_room(partial: Path, source: BigFile, done: set[str]) -> None:
     rows = sum(len(numbers) for video, numbers in source.videos.items() if video not in done)
     needed = rows * source.shape[1] * 4 + SPARE_BYTES
     replaced = partial.stat().st_size if partial.exists() and not done else 0
-    check_room(partial, needed - replaced)
+    check_room(partial.parent, needed - replaced, f"writing {partial.name}")
 
 
 def _fingerprint(source: BigFile) -> str:

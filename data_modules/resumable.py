@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from data_modules.disk import check_room, plain_errors
 from data_modules.generated import is_current
+from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
 
 # HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
 SPARE_BYTES = 4 * 2**20
+AGAIN = "then run the same command again: what is done is kept"
 
 
 def work_folder(folder: Path, record: str, settings: Mapping[str, Any]) -> Path:
@@ -26,11 +27,12 @@ def work_folder(folder: Path, record: str, settings: Mapping[str, Any]) -> Path:
         settings: what the files depend on; others start over.
     """
     work = folder.with_name(f".{folder.name}.partial")
+    refuse_links(work.parent, work.name, hard=True)
     if not is_current(work, record, settings):
         shutil.rmtree(work, ignore_errors=True)
         with plain_errors(work):
             work.mkdir(parents=True)
-            (work / record).write_text(json.dumps(dict(settings)), encoding="utf-8")
+        write_text(work / record, json.dumps(dict(settings)))
     return work
 
 
@@ -63,21 +65,22 @@ def write_datasets(
     note.unlink(missing_ok=True)
     if done:
         print(f"{done:,} of {len(names):,} {what} are there already")
-    with plain_errors(path):
+    with plain_errors(path, AGAIN):
         file = h5py.File(path, "r+" if done else "w")
     try:
         with tqdm(total=len(names), initial=done, desc=what, disable=None) as bar:
             for start in range(done, len(names), chunk):
                 stop = min(start + chunk, len(names))
                 arrays = make(start, stop)
-                with plain_errors(path):
-                    check_room(path, sum(array.nbytes for array in arrays) + SPARE_BYTES)
+                with plain_errors(path, AGAIN):
+                    size = sum(array.nbytes for array in arrays) + SPARE_BYTES
+                    check_room(path.parent, size, f"writing {path.name}")
                     _write(file, names[start:stop], arrays)
                 done = stop
                 bar.update(stop - start)
     finally:
         file.close()
-        note.write_text(str(done))
+        write_text(note, str(done))
 
 
 def _write(file: h5py.File, names: Sequence[str], arrays: Sequence[np.ndarray]) -> None:

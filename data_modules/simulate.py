@@ -23,9 +23,8 @@ import numpy as np
 import pandas as pd
 
 from data_modules.captions import write_captions
-from data_modules.disk import plain_errors
 from data_modules.generated import building, is_current
-from data_modules.resumable import work_folder, write_datasets
+from data_modules.resumable import AGAIN, work_folder, write_datasets
 from data_modules.schema import Annotations
 from data_modules.simulated_video import (
     Event,
@@ -37,6 +36,7 @@ from data_modules.simulated_video import (
 )
 from data_modules.splits import with_test
 from data_modules.tables import write_tables
+from dreamprvr.core.files import plain_errors
 from dreamprvr.errors import UserError
 
 RECORD = "simulate.json"
@@ -153,7 +153,7 @@ def _write_tokens(
 
     def make(start: int, stop: int) -> list[np.ndarray]:
         encoded = encoder.encode(texts[start:stop], progress=False)
-        with plain_errors(work):
+        with plain_errors(work, AGAIN):
             means = [states.mean(axis=0) for states in encoded]
             np.save(work / f"meanings-{start}.npy", np.stack(means).astype(np.float32))
         kept = (states[: settings.max_tokens] for states in encoded)

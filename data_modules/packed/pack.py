@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data_modules.disk import check_room
 from data_modules.generated import building
 from data_modules.packed.checksums import ChecksumWriter
 from data_modules.packed.ragged import offsets_of
 from data_modules.packed.settings import Items, fields_of, kind_of, stored_dtype
 from data_modules.packed.store import RECORD, PackedStore, write_manifest
+from dreamprvr.core.files import check_room
 
 ROOM_CHECKS = 16  # times that the rest's size is estimated while packing
 SAMPLES = 8
@@ -61,7 +61,7 @@ def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any
                 lengths[name].append(len(rows))
             if number % every == 0:  # refused now rather than when the disk is full
                 done = sum(file.bytes for file in files.values())
-                check_room(folder, done * (len(data) - number - 1) // (number + 1))
+                check_room(folder, done * (len(data) - number - 1) // (number + 1), "packing")
         for name in names:
             files[f"{name}.rows"].write(np.zeros(settings["source"]["dim"], dtype))
             files[f"{name}.offsets"].write(offsets_of(lengths[name]).astype("<i8"))

@@ -1,17 +1,16 @@
 """The packed features that a data module uses: found, or packed by one process for all."""
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
 
-from data_modules.lock import folder_lock
 from data_modules.packed.pack import pack, remove_remains, same_samples
 from data_modules.packed.settings import Items, Precision, folder_name, packed_settings
 from data_modules.packed.store import PackedStore, Unusable
+from dreamprvr.core.files import NO_ROOM, NoRoom
+from dreamprvr.core.locks import folder_lock
 from dreamprvr.errors import UserError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ADVICE = "name another folder with --data.packed_folder, or leave out --data.packed"
 
 
@@ -67,6 +66,8 @@ class Packing:
                 return self._usable(data, path, settings)
         except Unusable as reason:
             raise UserError(f"{path} {reason} just after packing: the disk may be faulty") from None
+        except NoRoom as error:
+            raise UserError(f"{error}, or {ADVICE}") from None
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 
 
@@ -36,4 +36,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except UserError as error:
             last = path.with_name("last.ckpt")
             after = f"resume with --ckpt_path {last}" if last.exists() else "start again"
-            raise UserError(f"{error}; make room there, then {after}") from None
+            raise UserError(f"{error}, then {after}") from None

@@ -14,8 +14,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from dreamprvr.atomic import atomic_path
 from dreamprvr.checkpoint_shapes import differences
+from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR

@@ -13,9 +13,9 @@ OUTPUT = Path("out/f.hdf5")
 def test_the_folder_stays_only_with_parts() -> None:
     parts = PartsFolder(OUTPUT, "extract")
     parts.hold()
-    (parts.path / "a.hdf5").write_bytes(b"")
+    (parts.path / f"{1:032x}.hdf5").write_bytes(b"")
     parts.release()
-    assert parts.files() == [Path("out/f.hdf5.parts/a.hdf5")]
+    assert parts.files() == [Path("out/f.hdf5.parts") / f"{1:032x}.hdf5"]
     parts.hold()
     parts.files()[0].unlink()
     parts.release()

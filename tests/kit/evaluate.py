@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.tables import read_tables
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 from dreamprvr.extraction.encoders import register
 from dreamprvr.search.library import Library
 from dreamprvr.search.moments import MomentRule

@@ -14,7 +14,7 @@ from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.feature_store import FeatureStore
 from data_modules.features import open_features
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 from tests.kit.films import COLLECTION
 from tests.kit.statistics_encoder import StatisticsEncoder, word_rows
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from search.libraries import features, library, video
 
+from dreamprvr.core.files import MARGIN, MB, NoRoom, check_room
 from dreamprvr.errors import UserError
 from dreamprvr.search import room
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library
-from dreamprvr.search.room import MARGIN, MB, NoRoom, check_holes, check_room, used
+from dreamprvr.search.room import check_holes, used
 
 Disk = Callable[[int], None]
 

@@ -6,18 +6,18 @@ is whole; in the end they become one file that takes the output's place in one s
 was killed leaves them to the next one.
 """
 
+import os
+import re
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
+from dreamprvr.core.files import inside, plain_errors, refuse_links, remove_files
+from dreamprvr.core.locks import open_lock, take
 from dreamprvr.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 LOCK, JOINED = ".lock", "joined"
+_PART = re.compile(r"([0-9a-f]{32}|\d{6,20})\.hdf5")
+_REMAINS = re.compile(rf"{JOINED}|\..+\.\d+\.partial")
 
 
 class PartsFolder:
@@ -31,7 +31,7 @@ class PartsFolder:
     def __init__(self, output: Path, verb: str) -> None:
         self.output, self.verb = output, verb
         self.path = output.with_name(f"{output.name}.parts")
-        self._lock: IO[bytes] | None = None
+        self._lock: int | None = None
 
     @property
     def joined(self) -> Path:
@@ -40,26 +40,33 @@ class PartsFolder:
 
     def files(self) -> list[Path]:
         """The parts, sorted."""
-        return sorted(self.path.glob("*.hdf5"))
+        if not self.path.is_dir():
+            return []
+        return sorted(path for path in self.path.iterdir() if _PART.fullmatch(path.name))
 
     def hold(self) -> None:
         """Make the folder, keep other processes out, and tidy up what a killed one left.
 
         Raises:
-            UserError: another process holds it, or it cannot be written.
+            UserError: another process holds it, it cannot be written, or there is a link in it.
         """
-        try:
+        refuse_links(self.path.parent, self.path.name)
+        inside(self.path.parent, self.path.name, kind="folder")
+        with plain_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / LOCK).open("ab")
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        self._lock = open_lock(self.path, LOCK)
         try:
             self._keep_others_out()
         except BaseException:
             self.release()
             raise
-        for path in [*self.path.glob(".*.partial"), self.joined]:
-            path.unlink(missing_ok=True)
+        remove_files(self.path, _REMAINS)
+
+    def finish(self) -> None:
+        """Put what was joined in the output's place, and drop the parts."""
+        with plain_errors(self.output):
+            os.replace(self.joined, self.output)
+        remove_files(self.path, _PART)
 
     def release(self) -> None:
         """Let go; the folder stays only if there are parts in it."""
@@ -67,25 +74,16 @@ class PartsFolder:
             return
         if not self.files():
             (self.path / LOCK).unlink(missing_ok=True)
-        self._lock.close()
+        os.close(self._lock)
         self._lock = None
         with suppress(OSError):
             self.path.rmdir()
 
     def _keep_others_out(self) -> None:
-        if fcntl is None or self._lock is None:
-            return
-        try:
-            fcntl.flock(self._lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._taken() from None
-        except OSError:
-            pass  # a file system without locks
-        if not (self.path / LOCK).exists():  # the one that held it has just tidied up
-            raise self._taken()
-
-    def _taken(self) -> UserError:
-        return UserError(
-            f"another `lightning {self.verb}` is writing {self.output}: wait for it, or give "
-            "another -o"
-        )
+        held = self._lock is not None and take(self._lock, exclusive=True)
+        # without the file, the one that held it has just tidied up
+        if not held or not (self.path / LOCK).exists():
+            raise UserError(
+                f"another `lightning {self.verb}` is writing {self.output}: wait for it, or give "
+                "another -o"
+            )

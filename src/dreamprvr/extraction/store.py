@@ -5,7 +5,6 @@ the old output are copied into a new file that takes the output's place in one s
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,9 +84,7 @@ class FeatureStore:
         if not videos:
             return
         write_feature_file(self.parts.joined, self.settings, self._read(videos))
-        os.replace(self.parts.joined, self.output)
-        for path in self.parts.files():
-            path.unlink()
+        self.parts.finish()
 
     def _read(self, videos: Mapping[str, Stored]) -> Iterator[VideoFeatures]:
         old = FeatureFile.open(self.output) if self.output.exists() else None

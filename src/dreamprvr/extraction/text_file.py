@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from data_modules.hdf5 import H5_ERRORS, Hdf5Features
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 
 FORMAT, VERSION = "dreamprvr-text-features", 1

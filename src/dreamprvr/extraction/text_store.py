@@ -1,6 +1,5 @@
 """A file of word features that grows some captions at a time, and survives being killed."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -56,9 +55,7 @@ class TextStore:
         if not self.parts.files():
             return
         write_text_file(self.parts.joined, self.settings, self._read(self._files))
-        os.replace(self.parts.joined, self.output)
-        for path in self.parts.files():
-            path.unlink()
+        self.parts.finish()
 
     def _take(self, path: Path, advice: str) -> None:
         with TextFile(path) as file:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.files import check_room
 from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.edge_errors import check_writable, plain_errors, reading
@@ -39,7 +40,7 @@ from dreamprvr.search.layout import (
     query_rows,
     record_of,
 )
-from dreamprvr.search.room import check_holes, check_room, used
+from dreamprvr.search.room import check_holes, used
 
 PAGE = 1000  # payloads read at once
 

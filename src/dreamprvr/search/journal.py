@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_modules.disk import sync
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path, sync
 from dreamprvr.errors import UserError
 from dreamprvr.search.engine import Record
 

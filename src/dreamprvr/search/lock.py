@@ -6,19 +6,20 @@ that they look for the note and let go.
 """
 
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from dreamprvr.core.files import inside, is_running, read_regular, write_note
+from dreamprvr.core.locks import command, open_lock, take
 from dreamprvr.errors import UserError
-from dreamprvr.search.locking import command, is_running, open_lock, take
-
-__all__ = ["LibraryLock", "holders", "is_running", "is_wanted"]
 
 LOCK, HOLDERS, WANTED = ".lock", ".holders", ".wanted"
 BRIEF = 5.0  # seconds that a writer waits for anybody
 PATIENCE = 30.0  # seconds that it waits while nobody but those who give way are in the way
 _GIVES_WAY = "-gives-way"  # ends the name of a reader's note
+_NOTE = re.compile(r"(\d{1,20})-\d+(-gives-way)?")
 
 
 class LibraryLock:
@@ -45,9 +46,10 @@ class LibraryLock:
         except BaseException:
             os.close(self._descriptor)
             raise
-        with suppress(OSError):  # a note that cannot be written only makes a message poorer
-            self._note.parent.mkdir(exist_ok=True)
-            self._note.write_text(command())
+        # a note that cannot be written only makes a message poorer
+        with suppress(OSError, UserError):
+            inside(folder, HOLDERS, kind="folder").mkdir(exist_ok=True)
+            write_note(self._note, command())
 
     def _take(self, write: bool) -> None:
         if take(self._descriptor, write) or (write and self._wait()):
@@ -63,8 +65,8 @@ class LibraryLock:
         """Whether the lock could be taken once the others had let go."""
         note = self.folder / WANTED
         begin = time.monotonic()
-        with suppress(OSError):
-            note.write_text(str(os.getpid()))
+        with suppress(OSError, UserError):
+            write_note(note, str(os.getpid()))
         try:
             while time.monotonic() - begin < self._patience():
                 time.sleep(0.05)
@@ -90,8 +92,8 @@ class LibraryLock:
 def is_wanted(folder: Path) -> bool:
     """Whether a writer waits for the readers of a library that give way."""
     try:
-        return is_running(int((folder / WANTED).read_text()))
-    except (OSError, ValueError):
+        return is_running(int(read_regular(folder / WANTED, 20)))
+    except (OSError, UserError, ValueError):
         return False
 
 
@@ -99,8 +101,8 @@ def holders(folder: Path) -> list[str]:
     """Who has a library open, say "`lightning serve` (process 4711)"."""
     found = []
     for note in _notes(folder):
-        with suppress(OSError):
-            text = note.read_text(errors="replace")[:40]
+        with suppress(OSError, UserError):
+            text = read_regular(note, 40).decode(errors="replace")
             found.append(f"{text} (process {note.name.partition('-')[0]})")
     return found
 
@@ -108,10 +110,12 @@ def holders(folder: Path) -> list[str]:
 def _notes(folder: Path) -> list[Path]:
     """Notes of processes that run; those of processes that were killed are removed."""
     found = []
-    for note in sorted((folder / HOLDERS).glob("*-*")):
-        with suppress(OSError, ValueError):
-            if is_running(int(note.name.partition("-")[0])):
+    with suppress(OSError, UserError):
+        for note in sorted(inside(folder, HOLDERS, kind="folder").iterdir()):
+            if (match := _NOTE.fullmatch(note.name)) is None:
+                continue
+            if is_running(int(match[1])):
                 found.append(note)
             else:
-                note.unlink()
+                note.unlink(missing_ok=True)  # of a link, the link itself
     return found

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dreamprvr.atomic import atomic_path
 from dreamprvr.checkpoint import read_checkpoint
 from dreamprvr.checkpoint_shapes import refuse_other_shapes
+from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path
 
 NAME = "progress.json"
 PAUSE = 0.2  # seconds between two notes

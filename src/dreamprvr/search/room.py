@@ -5,38 +5,12 @@ could be caught: SIGBUS. What other programs write at the same time can still br
 """
 
 import os
-import shutil
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.files import check_room
 
-MB = 1_000_000
-MARGIN = 32 * MB  # what a write takes beside what is written, and the disk should have left
 _MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = ("tmpfs", "ramfs")
-
-
-class NoRoom(UserError):
-    """The disk has too little room for what is to be done."""
-
-
-def check_room(folder: Path, needed: int, doing: str) -> None:
-    """Raise unless a disk has room.
-
-    Args:
-        folder: that is written; must exist.
-        needed: bytes, without `MARGIN`.
-        doing: what needs it, say "writing these videos".
-
-    Raises:
-        NoRoom: says how much is needed, and how much there is.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed + MARGIN:
-        raise NoRoom(
-            f"{folder}: {doing} needs {_mb(needed + MARGIN)} MB of free disk, and there are "
-            f"{free // MB:,} MB; what was there is kept: make room and run the same command again"
-        )
 
 
 def check_holes(folder: Path) -> None:
@@ -75,7 +49,3 @@ def _in_memory(folder: Path) -> bool:
         if place.split()[2:3] == [number]:
             return kind.split()[:1] != [] and kind.split()[0] in _IN_MEMORY
     return False
-
-
-def _mb(size: int) -> str:
-    return f"{-(-size // MB):,}"

@@ -10,17 +10,14 @@ and one that no video names is removed by the next writer.
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_modules.disk import sync
-from dreamprvr.atomic import atomic_path
+from dreamprvr.core.files import atomic_path, check_room, remove_files, sync
 from dreamprvr.search.catalogue import SOURCE
 from dreamprvr.search.engine import Record
-from dreamprvr.search.room import check_room
 from dreamprvr.search.timeline import sections
 from dreamprvr.search.vectors import Model
 
@@ -28,6 +25,7 @@ FOLDER, ENDING = "rows", ".f16"
 LONG = 2**16  # numbers of a video from which it has a file: 128 rows of 512
 _TYPE = np.dtype("<f2")
 _DIGEST = re.compile("[0-9a-f]{32}")
+_FILE = re.compile(r"[0-9a-f]{32}\.f16|\.[0-9a-f]{32}\.f16\.\d+\.partial")
 
 
 class Sizes(NamedTuple):
@@ -67,7 +65,7 @@ class RowStore:
             path = self._path(record.payload)
             if tokens.size <= LONG or path is None:
                 continue
-            with atomic_path(path) as partial:
+            with atomic_path(path, self.folder.parent) as partial:
                 check_room(path.parent, _TYPE.itemsize * tokens.size, "writing a video's rows")
                 with partial.open("wb") as file:
                     tokens.astype(_TYPE).tofile(file)
@@ -91,10 +89,7 @@ class RowStore:
     def keep(self, payloads: Iterable[Mapping[str, Any]]) -> None:
         """Remove the files of all other videos."""
         kept = {path.name for path in map(self._path, payloads) if path is not None}
-        with suppress(OSError):  # they take room, and are tried again
-            for path in self.folder.iterdir():
-                if path.name not in kept:
-                    path.unlink()
+        remove_files(self.folder, _FILE, kept)
 
     def _path(self, payload: Mapping[str, Any]) -> Path | None:
         digest = str(payload[SOURCE].get("digest", ""))

@@ -9,8 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from dreamprvr.core.files import is_running, read_regular
+from dreamprvr.core.locks import command, open_lock, take
 from dreamprvr.errors import UserError
-from dreamprvr.search.locking import command, is_running, open_lock, take
 
 WRITER = ".writer"
 _TRIES, _PAUSE = 5, 0.02  # the winner may not have said yet who it is
@@ -46,8 +47,8 @@ class WriterLock:
 def _writer(folder: Path) -> str:
     """Who writes, say "`lightning index` (process 4711)"."""
     for _ in range(_TRIES):
-        with suppress(OSError, ValueError):
-            text = (folder / WRITER).read_text(encoding="utf-8", errors="replace")
+        with suppress(OSError, UserError, ValueError):
+            text = read_regular(folder / WRITER, 100).decode(errors="replace")
             pid, _, name = text.partition(" ")
             if name and is_running(int(pid)):
                 return f"{name[:40]} (process {int(pid)})"

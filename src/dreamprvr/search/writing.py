@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.files import NoRoom
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
@@ -16,7 +17,6 @@ from dreamprvr.search.manifest import Manifest
 from dreamprvr.search.metadata import read_metadata
 from dreamprvr.search.models import is_missing
 from dreamprvr.search.progress import ProgressFile, Report
-from dreamprvr.search.room import NoRoom
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.vectors import Model
 

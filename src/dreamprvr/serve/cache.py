@@ -3,13 +3,13 @@
 import hashlib
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from dreamprvr.atomic import atomic_path
-from dreamprvr.search.lock import is_running
+from dreamprvr.core.files import atomic_path, is_running
 
 _LOCKS = 64
 # ours: finished, or being written, by the process of that number
@@ -42,6 +42,8 @@ class CacheFolder:
     def find(self, path: Path) -> Path | None:
         """The path if the file is there; it then counts as used now."""
         try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return None
             os.utime(path)
         except OSError:
             return None
@@ -76,8 +78,9 @@ class CacheFolder:
                     if partial is not None and not is_running(int(partial[1])):
                         path.unlink()  # its writer was killed
                     elif _FILE.fullmatch(path.name):
-                        status = path.stat()
-                        files.append((status.st_mtime_ns, status.st_size, path))
+                        status = path.lstat()
+                        if stat.S_ISREG(status.st_mode):
+                            files.append((status.st_mtime_ns, status.st_size, path))
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total <= self.limit:

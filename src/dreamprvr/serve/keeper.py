@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.errors import UserError
-from dreamprvr.search.lock import is_running, is_wanted
+from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.queries import SearchRequest
 from dreamprvr.serve.replies import closed_for_now
@@ -123,12 +124,12 @@ class Keeper:
     def progress(self) -> Progress | None:
         """What `progress.json` says, or None if nobody is writing."""
         try:
-            with (self.folder / "progress.json").open("rb") as file:
-                data = json.loads(file.read(_PROGRESS_BYTES))
+            data = json.loads(read_regular(self.folder / "progress.json", _PROGRESS_BYTES))
             done, total, pid = int(data["done"]), int(data["total"]), int(data["pid"])
             video = str(data.get("video", ""))
         except (
             OSError,
+            UserError,
             ValueError,
             KeyError,
             TypeError,

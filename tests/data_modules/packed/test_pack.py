@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
 def test_room_is_asked_for_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
     monkeypatch.setattr(
-        "data_modules.packed.pack.check_room", lambda path, needed: asked.append(needed)
+        "data_modules.packed.pack.check_room", lambda folder, needed, doing: asked.append(needed)
     )
     videos, _ = items(tmp_path)
     packed(videos, tmp_path / "p")

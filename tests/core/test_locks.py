@@ -6,8 +6,60 @@ from pathlib import Path
 
 import pytest
 
+from dreamprvr.core import locks
+from dreamprvr.core.locks import command, folder_lock, open_lock, take
 from dreamprvr.errors import UserError
-from dreamprvr.search.locking import command, is_running, open_lock, take
+
+HOLD = """
+import sys
+from pathlib import Path
+from dreamprvr.core.locks import folder_lock
+with folder_lock(Path(sys.argv[1]), "waiting") as alone:
+    print(alone, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def hold(folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with folder_lock(tmp_path, "waiting") as alone:
+        assert alone
+        other = hold(tmp_path)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "waiting\n"
+        assert other.poll() is None
+    with other:
+        assert other.communicate("\n", timeout=60)[0] == "True\n"
+    assert other.returncode == 0
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    with hold(tmp_path) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        other.kill()
+    with folder_lock(tmp_path, "waiting") as alone:
+        assert alone
+
+
+def test_without_locks_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with folder_lock(tmp_path, "waiting") as alone:
+        assert not alone
+    monkeypatch.setattr(locks, "fcntl", None)
+    with folder_lock(tmp_path, "waiting") as alone:
+        assert not alone
 
 
 def test_many_share_and_one_excludes(tmp_path: Path) -> None:
@@ -24,17 +76,8 @@ def test_many_share_and_one_excludes(tmp_path: Path) -> None:
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for folder, name in ((tmp_path / "none", "lock"), (tmp_path, "folder")):
-        with pytest.raises(UserError, match=f"library {folder} cannot be opened: "):
+        with pytest.raises(UserError, match=f"{folder} cannot be opened: "):
             open_lock(folder, name, write=False)
-
-
-def test_running() -> None:
-    script = [sys.executable, "-c", "import os; print(os.getpid())"]
-    process = subprocess.run(script, capture_output=True, text=True, check=True)
-    assert not is_running(int(process.stdout))
-    assert not is_running(10**30)
-    assert is_running(os.getpid())
-    assert is_running(1)
 
 
 @pytest.mark.parametrize(
