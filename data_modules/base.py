@@ -9,7 +9,7 @@ import pandas as pd
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from data_modules.captions import read_captions
+from data_modules.captions import find_captions, read_captions
 from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
 from data_modules.features import FeatureStore, open_features
 from data_modules.layout import FeatureSet, Split, SplitSize, refuse_missing
@@ -115,8 +115,9 @@ class PRVRDataModule(LightningDataModule):
         return self.root / self.collection
 
     def caption_file(self, split: str) -> Path:
-        """Captions of a split."""
-        return self.folder / "TextData" / f"{self.collection}{split}.caption.txt"
+        """Captions of a split; `.caption.jsonl` or `.caption.csv` if they are in that form."""
+        name = f"{self.collection}{split}.caption.txt"
+        return find_captions(self.folder / "TextData" / name)
 
     def files(self, split: str) -> dict[str, Path]:
         """What a split needs, by what it is."""

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from data_modules.check_report import plural, some
 from data_modules.feature_store import FeatureStore, caption_id_forms
+from dreamprvr.core.text import normal_id, quote
 from dreamprvr.errors import UserError
 
 T = TypeVar("T")
@@ -78,21 +79,22 @@ def one_line(error: Exception) -> str:
 def _reason(store: FeatureStore, key: str, error: Exception) -> str:
     """What is wrong with an entry, without the words that only tell where."""
     try:
-        if key not in store:
+        name = store._find(key)
+        if name is None:
             return "no features"
     except Exception:
         return one_line(error)
     message = one_line(error).partition(". Run `lightning data check`")[0]
     message = message.removeprefix(f"{store.path}: ")
-    for form in caption_id_forms(key):
-        message = message.replace(f"{form!r} ", "")
+    for form in (*caption_id_forms(key), name):
+        message = message.replace(f"{quote(form)} ", "")
     return message
 
 
 def _unused(store: FeatureStore, ids: Sequence[str], noun: str) -> list[str]:
-    used = {form for key in ids for form in caption_id_forms(key)}
+    used = {normal_id(form) for key in ids for form in caption_id_forms(key)}
     try:
-        names = [name for name in store.keys() if name not in used]  # noqa: SIM118 - no mapping
+        names = [name for name in store.keys() if normal_id(name) not in used]  # noqa: SIM118 - no mapping
     except Exception as error:
         return [f"{store.path}: ids cannot be listed: {one_line(error)}"]
     if not names:

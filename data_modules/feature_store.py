@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from data_modules.captions import split_caption_id
+from dreamprvr.core.text import normal_id, quote
 from dreamprvr.errors import UserError
 
 _CHECK = "Run `lightning data check` to find all such ids"
 
 
 def caption_id_forms(key: str) -> tuple[str, ...]:
-    """The spellings of a caption id, as given first: `v#enc#i` and `v#i` are one caption."""
-    video, separator, rest = key.partition("#")
-    if not separator:
+    """List the spellings of a caption id, as given first: `v#enc#i` and `v#i` are one caption."""
+    parts = split_caption_id(key)
+    if parts is None:
         return (key,)
-    other = rest[4:] if rest.startswith("enc#") else f"enc#{rest}"
-    return key, f"{video}#{other}"
+    video, separator, number = parts
+    return key, f"{video}{'#' if separator == '#enc#' else '#enc#'}{number}"
 
 
 class FeatureStore(ABC):
@@ -29,6 +31,7 @@ class FeatureStore(ABC):
 
     path: Path
     dim: int
+    _spellings: dict[str, str] | None = None  # of ids beyond ASCII, by normal form
 
     @property
     def fingerprint(self) -> str:
@@ -61,9 +64,9 @@ class FeatureStore(ABC):
         name = self._name(key)
         values = self._read(name)
         if not self._count(name, values.shape):
-            raise UserError(f"{self.path}: {name!r} has no rows. {_CHECK}")
+            raise UserError(f"{self.path}: {quote(name)} has no rows. {_CHECK}")
         if not np.isfinite(values).all():
-            raise UserError(f"{self.path}: {name!r} holds NaN or infinite values. {_CHECK}")
+            raise UserError(f"{self.path}: {quote(name)} holds NaN or infinite values. {_CHECK}")
         return values.reshape(-1, self.dim)
 
     def rows(self, key: str) -> int:
@@ -74,15 +77,24 @@ class FeatureStore(ABC):
     def _count(self, name: str, shape: tuple[int, ...]) -> int:
         if len(shape) not in (1, 2) or shape[-1] != self.dim:
             raise UserError(
-                f"{self.path}: {name!r} has shape {shape}, not (rows, {self.dim}). {_CHECK}"
+                f"{self.path}: {quote(name)} has shape {shape}, not (rows, {self.dim}). {_CHECK}"
             )
         return shape[0] if len(shape) == 2 else 1
 
     def _find(self, key: str) -> str | None:
-        return next((form for form in caption_id_forms(key) if self._has(form)), None)
+        """The spelling in the file: the id's own, or one that differs by Unicode's normal form."""
+        forms = caption_id_forms(key)
+        found = next((form for form in forms if self._has(form)), None)
+        if found is not None:
+            return found
+        if self._spellings is None:
+            names = (name for name in self.keys() if not name.isascii())
+            self._spellings = {normal_id(name): name for name in names}
+        known = self._spellings
+        return next((known[name] for form in forms if (name := normal_id(form)) in known), None)
 
     def _name(self, key: str) -> str:
         name = self._find(key)
         if name is None:
-            raise UserError(f"{self.path} has no features of {key!r}. {_CHECK}")
+            raise UserError(f"{self.path} has no features of {quote(key)}. {_CHECK}")
         return name

@@ -112,9 +112,7 @@ def test_refusals() -> None:
     save_resnet(Path("resnet"))
     line = refused(*EXTRACT[:-3], "transformers:resnet", "--device", "cpu")
     assert "/resnet reads no text: take the words of one that does (clip-b32" in line
-    assert refused("extract-text", "gone.txt", "-o", "x") == (
-        "gone.txt is missing: expected a caption file"
-    )
+    assert refused("extract-text", "gone.txt", "-o", "x") == ("gone.txt is missing")
     assert "arguments are required: CAPTIONS" in refused("extract-text", "-o", "x")
     assert refused("index", "own/TextData/text.hdf5", "-o", "library").endswith(
         "this is no feature file of `lightning extract`; extract the videos again"

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,21 @@ def test_tables_come_from_the_caption_file(root: Path):
     assert table.videos["duration"].isna().all()
     assert set(table.queries["moments"]) == {()}
     assert data.annotations("train") is table
+
+
+def test_captions_may_come_as_json_lines(root: Path):
+    data = Kitchen(root)
+    table = data.annotations("train")
+    rows = zip(table.queries["query_id"], table.queries["text"], strict=True)
+    lines = [json.dumps({"caption_id": name, "caption": text}) + "\n" for name, text in rows]
+    file = data.caption_file("train")
+    file.with_suffix(".jsonl").write_text("".join(lines))
+    with pytest.raises(UserError, match=r"kitchentrain\.caption\.jsonl: keep one of them"):
+        Kitchen(root).prepare_data()
+    file.unlink()
+    data = Kitchen(root)
+    data.prepare_data()
+    pd.testing.assert_frame_equal(data.annotations("train").queries, table.queries)
 
 
 def test_inner_tables_go_first(root: Path):

@@ -32,6 +32,7 @@ class InMemory(FeatureStore):
         ("v#enc#3", ("v#enc#3", "v#3")),
         ("v#3", ("v#3", "v#enc#3")),
         ("v#enc#3#4", ("v#enc#3#4", "v#3#4")),
+        ("clip#7#enc#0", ("clip#7#enc#0", "clip#7#0")),
     ],
 )
 def test_both_spellings_of_a_caption_id(key: str, forms: tuple[str, ...]):
@@ -72,3 +73,12 @@ def test_missing_id_is_named():
 
 def test_rows_of_an_empty_video_can_be_asked_for():
     assert InMemory(v=np.zeros((0, 2))).rows("v") == 0
+
+
+def test_ids_that_differ_by_normal_form_are_the_same():
+    store = InMemory(**{"cafe\u0301_enc_0": np.ones((1, 2)), "caf\u00e9": np.zeros((3, 2))})
+    for key in ("caf\u00e9#enc#0", "cafe\u0301#0", "caf\u00e9#0"):
+        assert store.rows(key) == 1
+    assert store.rows("cafe\u0301") == 3
+    assert "cafe" not in store
+    assert "CAF\u00c9" not in store

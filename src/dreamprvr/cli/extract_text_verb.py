@@ -30,7 +30,8 @@ def _parser() -> VerbParser:
     )  # fmt: skip
     add = parser.add_argument
     add("captions", nargs="+", type=Path, metavar="CAPTIONS",
-        help="Files with `<video id>#enc#<number> <text>` a line.")  # fmt: skip
+        help="Files with `<video id>#enc#<number> <text>` a line; for ids with spaces, .jsonl or "
+        ".csv files with caption_id, video_id, caption.")  # fmt: skip
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="Word features (HDF5).")
     add("--encoder", default="clip-b32",
         help="clip-b32, clip-l14, siglip2-base, one of an installed package, or "
