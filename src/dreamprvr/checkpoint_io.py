@@ -9,6 +9,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
+from dreamprvr.torch_file import read_torch_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -37,3 +38,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             last = path.with_name("last.ckpt")
             after = f"resume with --ckpt_path {last}" if last.exists() else "start again"
             raise UserError(f"{error}, then {after}") from None
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as data, whatever `map_location` and `weights_only` say.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or holds other objects than tensors and
+                builtins.
+        """
+        content: dict[str, Any] = read_torch_file(Path(path), mapped=False)
+        return content

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.checkpoint_shapes import refuse_other_shapes
+from dreamprvr.checkpoint import refuse_other_shapes
 from dreamprvr.compilation import compile_step
 from dreamprvr.distributed import gather_encoded
 from dreamprvr.errors import UserError

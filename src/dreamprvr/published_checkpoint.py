@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from dreamprvr.checkpoint_shapes import differences
+from dreamprvr.checkpoint import differences
 from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig

@@ -44,7 +44,7 @@ def test_the_digest_tells_models_apart(tmp_path: Path) -> None:
         ({"network": {"hidden": 3}}, "its settings make no network"),
         ({"network": None}, "its settings make no network"),
         ({"video_dim": "many"}, "its settings make no network"),
-        ({"video_dim": 7}, "belongs to another configuration"),
+        ({"video_dim": 7}, "not those of its settings"),
         ({"network": {"num_heads": 0}}, "network.num_heads is 0"),
     ],
 )

@@ -12,9 +12,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.callbacks.predictions import PredictionWriter
-from dreamprvr.checkpoint import read_checkpoint
+from dreamprvr.checkpoint import read_checkpoint, refuse_other_shapes
 from dreamprvr.checkpoint_io import AtomicCheckpointIO
-from dreamprvr.checkpoint_shapes import refuse_other_shapes
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
 from dreamprvr.cli.config_files import FindConfigFile
 from dreamprvr.cli.parser import OneLineParser, namespace_items

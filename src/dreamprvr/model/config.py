@@ -1,9 +1,13 @@
 """Sizes and choices of the network."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
+
+LARGEST = 1_000_000  # of all numbers of a network
+MOST_BRANCHES = 1000  # Gaussian attention branches
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class NetworkConfig:
     padded_frames: Literal["zero", "ignore"] = "zero"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(f"network.{field.name}", field.type, getattr(self, field.name))
         least = {
             "hidden_size": 2, "num_heads": 1, "num_registers": 0, "diffusion_steps": 1,
             "num_clips": 1, "max_frames": 1, "max_words": 1, "denoiser_blocks": 1,
@@ -86,7 +92,31 @@ class NetworkConfig:
                 raise UserError(f"network.{name} is {getattr(self, name)}; from 0 to below 1")
         if not all(width > 0 for width in self.gaussian_widths):
             raise UserError(f"network.gaussian_widths {self.gaussian_widths} must all be > 0")
-        for field in fields(self):
-            value, allowed = getattr(self, field.name), get_args(field.type)
-            if get_origin(field.type) is Literal and value not in allowed:
-                raise UserError(f"network.{field.name} is {value!r}; one of {', '.join(allowed)}")
+
+
+def _check_type(name: str, kind: Any, value: Any) -> None:
+    """Refuse a value of another type, and a number that no network has.
+
+    Args:
+        name: of the setting, for the message.
+        kind: the annotation of the setting.
+        value: what is given, of any type.
+
+    Raises:
+        UserError: names the setting, the value and what is allowed.
+    """
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UserError(f"{name} is {quote(value)}; one of {', '.join(get_args(kind))}")
+    elif get_origin(kind) is tuple:
+        if not isinstance(value, (tuple, list)) or len(value) > MOST_BRANCHES:
+            raise UserError(f"{name} is {quote(value)}; up to {MOST_BRANCHES} numbers")
+        for width in value:
+            _check_type(name, float, width)
+    else:
+        allowed = int if kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            what = "a whole number" if kind is int else "a number"
+            raise UserError(f"{name} is {quote(value)}; it must be {what}")
+        if abs(value) > LARGEST:
+            raise UserError(f"{name} is {quote(value)}; at most {LARGEST:,}")
