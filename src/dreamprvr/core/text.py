@@ -19,7 +19,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dreamprvr.errors import UserError
 
@@ -45,15 +45,15 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = QUOTED - 20
 
 
-def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
-    """Read a whole file of a stranger.
+def open_file(path: str | Path, limit: int = TEXT_BYTES) -> BinaryIO:
+    """Open a file of a stranger for reading.
 
     Pipes, sockets and devices are refused without being opened, since reading them may wait or
     go on for ever.
 
     Args:
         path: the file; links are followed.
-        limit: the largest size in bytes that is read.
+        limit: the largest size in bytes that is opened.
 
     Raises:
         UserError: the path is missing, no regular file, too large, or may not be read. The message
@@ -65,13 +65,11 @@ def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
         kind = next((name for test, name in _KINDS if test(status.st_mode)), None)
         if kind is not None:
             raise UserError(f"{shown} is {kind}: name a regular file")
-        size = status.st_size
-        if size <= limit:
-            # without waiting, should a pipe have taken the file's place since
-            flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
-            with open(os.open(path, flags), "rb") as file:
-                content = file.read(limit + 1)
-            size = len(content)
+        if status.st_size > limit:
+            raise UserError(_too_large(shown, limit))
+        # without waiting, should a pipe have taken the file's place since
+        flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+        return open(os.open(path, flags), "rb")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{shown} is missing") from None
     except PermissionError:
@@ -80,8 +78,26 @@ def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
         raise UserError(f"{shown} cannot be read: {error.strerror or error}") from None
     except ValueError:  # a NUL or half of a surrogate pair in the path
         raise UserError(f"{one_line(shown)} cannot be the path of a file") from None
-    if size > limit:
-        raise UserError(f"{shown} is too large: of such a file at most {limit:,} bytes are read")
+
+
+def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
+    """Read a whole file of a stranger.
+
+    Args:
+        path: the file; links are followed.
+        limit: the largest size in bytes that is read.
+
+    Raises:
+        UserError: see `open_file`.
+    """
+    shown = shorten(str(path), 300)
+    try:
+        with open_file(path, limit) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error.strerror or error}") from None
+    if len(content) > limit:  # a file that hides its size, as those of /proc do
+        raise UserError(_too_large(shown, limit))
     return content
 
 
@@ -216,6 +232,10 @@ def quote(value: object) -> str:
         return shorten(_SHORT.repr(value))
     except ValueError:  # a whole number of more digits than Python writes
         return "a number of thousands of digits"
+
+
+def _too_large(shown: str, limit: int) -> str:
+    return f"{shown} is too large: of such a file at most {limit:,} bytes are read"
 
 
 def _is_obeyed(character: str) -> bool:
