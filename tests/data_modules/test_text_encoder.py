@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from data_modules.text_encoder import MINILM, TextEncoder
 from dreamprvr.errors import UserError
@@ -91,6 +92,37 @@ def test_truncated_weights_are_refused_in_one_line(folder: Path, tmp_path: Path)
     weights = tmp_path / "copy" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot read a text encoder from") as caught:
+        TextEncoder(tmp_path / "copy")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_a_head_or_no_pooler_changes_nothing(folder: Path, tmp_path: Path, prefix: str) -> None:
+    """Folders saved for masked words, or by a class without a pooler."""
+    shutil.copytree(folder, tmp_path / "copy")
+    file = tmp_path / "copy" / "model.safetensors"
+    weights = {f"{prefix}{n}": w for n, w in load_file(file).items() if "pooler" not in n}
+    weights |= {"cls.predictions.bias": torch.ones(3)} if prefix else {}
+    save_file(weights, file, metadata={"format": "pt"})
+    first, second = (TextEncoder(path).encode(["a dog"])[0] for path in (folder, tmp_path / "copy"))
+    assert (first == second).all()
+
+
+@pytest.mark.parametrize("name", ["encoder.layer.1.output.dense.bias", "embeddings.LayerNorm.bias"])
+@pytest.mark.parametrize("how", ["missing", "unexpected", "not finite"])
+def test_weights_that_do_not_fit_are_named(
+    folder: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    file = tmp_path / "copy" / "model.safetensors"
+    weights = load_file(file)
+    if how == "not finite":
+        weights[name][3] = torch.nan
+    else:
+        weights["module." + name] = weights.pop(name)
+    save_file(weights, file, metadata={"format": "pt"})
+    found = name if how != "unexpected" else f"module.{name}"
+    with pytest.raises(UserError, match=rf"do not fit the model: .*1 {how} \({found}\)") as caught:
         TextEncoder(tmp_path / "copy")
     assert "\n" not in str(caught.value)
 

@@ -12,7 +12,7 @@ from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
 
-from dreamprvr.extraction.transformers_models import load_part
+from dreamprvr.extraction.transformers_models import load_model, load_part
 
 PREPROCESSING = 1  # raise it when the same model gives other numbers for the same pictures
 
@@ -26,7 +26,7 @@ class ImageEncoder(ABC):
         device: as torch names it.
 
     Raises:
-        UserError: the model is not there or damaged.
+        UserError: the model is not there or damaged, or its files lack some of its weights.
     """
 
     frames_per_window = 0
@@ -34,6 +34,7 @@ class ImageEncoder(ABC):
     video_dim: int
     text_dim = 0
     searches_untrained = False
+    unused: tuple[str, ...] = ()  # beginnings of names of weights that are there and not needed
 
     def __init__(self, name: str, source: str, device: str) -> None:
         from transformers import AutoImageProcessor, AutoModel
@@ -41,7 +42,7 @@ class ImageEncoder(ABC):
         self.name, self.device = name, torch.device(device)
         # Through Pillow: torchvision is no requirement, and scales pictures differently
         self.processor = load_part(AutoImageProcessor, source, backend="pil")
-        model: nn.Module = load_part(AutoModel, source, dtype=torch.float32)
+        model = load_model(AutoModel, source, self.unused, dtype=torch.float32)
         self.fingerprint = fingerprint(model, self.processor)
         self.model: Any = model.to(self.device).eval()
 

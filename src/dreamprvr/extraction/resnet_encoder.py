@@ -9,6 +9,8 @@ from dreamprvr.extraction.image_models import ImageEncoder
 class ResNetEncoder(ImageEncoder):
     """What a ResNet sees before its classes, averaged over the picture (2048 of ResNet-152)."""
 
+    unused = ("classifier.",)
+
     def __init__(self, name: str, source: str, device: str) -> None:
         super().__init__(name, source, device)
         self.video_dim = int(self.model.config.hidden_sizes[-1])

@@ -1,15 +1,21 @@
 """Models of `transformers` that lie on this machine, as encoders."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from dreamprvr.core.text import shorten
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.encoders import INSTALL, TRANSFORMERS
 
+if TYPE_CHECKING:
+    import torch
+
+# Makes `from_pretrained` report the weights that do not fit, those of another size among them.
+REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 # The hub's names of the models that have a short name here: the entry points of setup.cfg.
 HUB = {
     "clip-b32": "openai/clip-vit-base-patch32",
@@ -84,7 +90,7 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:
         UserError: it is missing (what to download, and where to), or damaged.
     """
     try:
-        with _no_bar():
+        with quiet():
             return kind.from_pretrained(source, local_files_only=True, **options)
     except Exception as error:  # damaged files raise whatever their reader raises
         if os.path.isdir(source):
@@ -96,16 +102,91 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:
         raise UserError(_missing(source)) from None
 
 
+def load_model(
+    kind: Any, source: str, unused: Sequence[str] = (), **options: Any
+) -> "torch.nn.Module":
+    """Read a model of which every weight comes from its files.
+
+    Args:
+        kind: see `load_part`.
+        source: see `load_part`.
+        unused: beginnings of the names of weights that the files may hold beside the model's own.
+        options: see `load_part`.
+
+    Raises:
+        UserError: see `load_part` and `refuse_random_weights`.
+    """
+    model, found = load_part(kind, source, **REPORTED, **options)
+    refuse_random_weights(model, found, source, unused)
+    return cast("torch.nn.Module", model)
+
+
+def refuse_random_weights(
+    model: "torch.nn.Module",
+    found: Mapping[str, Any],
+    source: str,
+    unused: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """Refuse a model whose files do not hold exactly its weights.
+
+    transformers fills what is missing with random numbers, others in every process.
+
+    Args:
+        model: as `from_pretrained` made it.
+        found: what it reports with the options `REPORTED`.
+        source: folder or name of the model, for the message.
+        unused: beginnings of the names of weights that the files may hold too much.
+        optional: beginnings of the names of weights that may be missing, since no feature needs
+            them.
+
+    Raises:
+        UserError: names weights that are missing, unexpected, of another size or not finite.
+    """
+    missing = _names(found["missing_keys"], optional)
+    extra = _names(found["unexpected_keys"], unused)
+    state = model.state_dict().items()
+    wrong = {
+        "missing": missing,
+        "unexpected": extra,
+        "of another size": sorted(str(name) for name, *_ in found["mismatched_keys"]),
+        "not finite": [n for n, w in state if w.is_floating_point() and not w.isfinite().all()],
+    }
+    said = [
+        f"{len(names)} {kind} ({', '.join(map(shorten, names[:3]))}{', ...' if names[3:] else ''})"
+        for kind, names in wrong.items()
+        if names
+    ]
+    if said:
+        parallel = bool(extra) and all(name.startswith("module.") for name in extra)
+        advice = "they were saved with DataParallel: save model.module instead" if parallel else (
+            "give a folder whose weights and config.json belong together"
+        )  # fmt: skip
+        raise UserError(
+            f"the weights in {source} do not fit the model: {', '.join(said)}; {advice}"
+        )
+
+
+def _names(keys: Iterable[str], allowed: Sequence[str]) -> list[str]:
+    """Sorted names of weights, without those that are allowed or that no feature depends on."""
+    return sorted(
+        name for name in map(str, keys) if not name.startswith(tuple(allowed))
+        and not name.endswith(("position_ids", "num_batches_tracked"))
+    )  # fmt: skip
+
+
 @contextmanager
-def _no_bar() -> Iterator[None]:
-    """Transformers shows a bar for each model that it reads, whoever looks."""
+def quiet() -> Iterator[None]:
+    """Keep transformers from showing a bar or a report of many lines for each model it reads."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 
