@@ -13,7 +13,7 @@ import pandas as pd
 
 from data_modules.repairs import fit, one_line, read_duration, read_moment, remarks
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from dreamprvr.core.text import load_json, load_json_lines, read_csv, read_lines
+from dreamprvr.core.text import load_json, load_json_lines, normal_id, quote, read_csv, read_lines
 from dreamprvr.errors import UserError
 
 # Where it stands, video id, duration or NaN, (start, end) or None, sentence.
@@ -38,7 +38,7 @@ def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[st
     durations: dict[str, float] = {}
     content = load_json(path)
     for video, entry in content.items() if isinstance(content, dict) else ():
-        where = f"{path}, video {video!r}"
+        where = f"{path}, video {quote(video)}"
         try:
             duration, moments, texts = (entry[k] for k in ("duration", "timestamps", "sentences"))
             pairs = list(zip(moments, texts, strict=True))
@@ -46,6 +46,9 @@ def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[st
             raise UserError(
                 f"{where}: expected a duration and as many timestamps as sentences"
             ) from None
+        video = normal_id(video)
+        if video in durations:
+            raise UserError(f"{where}: the video comes twice, in two normal forms of Unicode")
         durations[video] = read_duration(where, duration)
         for moment, text in pairs:
             captions.append((where, video, durations[video], read_moment(where, moment), text))
@@ -76,8 +79,9 @@ def read_charades_sta(
         head, separator, text = line.partition("##")
         fields = head.split()
         if not separator or len(fields) != 3:
-            raise UserError(f"{where}: expected `VIDEO start end##sentence`, got {line[:60]!r}")
-        video, duration = fields[0], lengths.get(fields[0], math.nan)
+            raise UserError(f"{where}: expected `VIDEO start end##sentence`, got {quote(line)}")
+        video = normal_id(fields[0])
+        duration = lengths.get(video, math.nan)
         captions.append((where, video, duration, read_moment(where, fields[1:]), text))
     return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
 
@@ -102,6 +106,7 @@ def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
         video, text = row.get("vid_name"), row.get("desc")
         if not isinstance(video, str) or not isinstance(text, str):
             raise UserError(f"{where}: expected an object with vid_name, desc, ts and duration")
+        video = normal_id(video)
         duration = read_duration(where, row["duration"]) if "duration" in row else math.nan
         moment = read_moment(where, row["ts"]) if "ts" in row else None
         captions.append((where, video, duration, moment, text))
@@ -120,7 +125,7 @@ def read_tvr_videos(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     try:
         rows = [
-            (video, read_duration(f"{path}, video {video!r}", entry[0]), split, "")
+            (normal_id(video), read_duration(f"{path}, video {quote(video)}", entry[0]), split, "")
             for split, videos in load_json(path).items()
             for video, entry in videos.items()
         ]
@@ -140,9 +145,11 @@ def _annotations(
     rows = []
     for where, video, duration, moment, text in captions:
         if not isinstance(text, str):
-            raise UserError(f"{where}: sentence {text!r} is no string")
+            raise UserError(f"{where}: sentence {quote(text)} is no string")
         if duration != durations[video] and not math.isnan(duration):
-            raise UserError(f"{where}: video {video!r} lasts {durations[video]} s in another line")
+            raise UserError(
+                f"{where}: video {quote(video)} lasts {durations[video]} s in another line"
+            )
         index = counts.setdefault(video, 0)
         counts[video] += 1
         fitted, done = fit(moment, duration) if moment else (None, set[str]())
@@ -162,5 +169,6 @@ def _read_lengths(path: Path) -> dict[str, float]:
     if not {"id", "length"} <= set(columns):
         raise UserError(f"{path}: expected a CSV file with the columns id and length")
     return {
-        row["id"]: read_duration(f"{path}, line {number}", row["length"]) for number, row in rows
+        normal_id(row["id"]): read_duration(f"{path}, line {number}", row["length"])
+        for number, row in rows
     }

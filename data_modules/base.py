@@ -18,6 +18,7 @@ from data_modules.packed.features import PackedFeatures
 from data_modules.packed.settings import Precision
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 
@@ -76,7 +77,7 @@ class PRVRDataModule(LightningDataModule):
         super().__init__()
         if features not in self.feature_sets:
             raise UserError(
-                f"{type(self).__name__} has no features named {features!r}; "
+                f"{type(self).__name__} has no features named {quote(features)}; "
                 f"it has {', '.join(self.feature_sets)}"
             )
         for name, value in {
@@ -161,7 +162,7 @@ class PRVRDataModule(LightningDataModule):
         if split not in self._tables:
             table = self.read_annotations(split)
             if table.queries.empty:
-                raise UserError(f"{self.collection} has no captions for the split {split!r}")
+                raise UserError(f"{self.collection} has no captions for the split {quote(split)}")
             self._tables[split] = table
         return self._tables[split]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_modules.layout import SplitSize
+from dreamprvr.core.text import quote, shorten
 
 SHOWN = 5  # ids that a line names
 
@@ -137,7 +138,7 @@ def plural(count: int, noun: str) -> str:
 
 def some(ids: Sequence[str], noun: str) -> str:
     """`7 videos (a, b, c, d, e, ...)`: the count, and at most five ids, fit for a terminal."""
-    names = [name if name.isprintable() and name else repr(name) for name in ids[:SHOWN]]
+    names = [shorten(name) if name.isprintable() and name else quote(name) for name in ids[:SHOWN]]
     return f"{plural(len(ids), noun)} ({', '.join(names)}{', ...' if len(ids) > SHOWN else ''})"
 
 

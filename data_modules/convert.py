@@ -11,6 +11,7 @@ from tqdm import tqdm
 from data_modules.bigfile import BigFile
 from data_modules.hdf5 import H5_ERRORS, follow, holds, link_name, open_hdf5
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, reserve, sync
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 BLOCK_ROWS = 4096  # rows in memory at a time
@@ -44,7 +45,9 @@ def convert_big_file(
     target = Path(target) if target is not None else source.folder / "feature.hdf5"
     for video in source.videos:
         if link_name(video) is None:
-            raise UserError(f"{source.folder}: {video!r} cannot be the name of an HDF5 dataset")
+            raise UserError(
+                f"{source.folder}: {quote(video)} cannot be the name of an HDF5 dataset"
+            )
     if target.exists():
         _check_target(target, source)
         print(f"{target} already holds all {len(source.videos):,} videos: nothing to do")
@@ -150,7 +153,8 @@ def _check_target(target: Path, source: BigFile) -> None:
     if wrong:
         raise UserError(
             f"{target} exists but differs from the big file in {len(wrong):,} of "
-            f"{len(source.videos):,} videos (first: {wrong[0]!r}): move it away to convert anew"
+            f"{len(source.videos):,} videos (first: {quote(wrong[0])}): move it away to "
+            "convert anew"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from data_modules.bigfile import BigFile
 from data_modules.feature_store import FeatureStore
 from data_modules.hdf5 import H5_ERRORS, GroupedHdf5Features, Hdf5Features, follow, open_hdf5
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 __all__ = [
@@ -63,12 +64,14 @@ def open_features(path: str | Path, name: str | None = None) -> FeatureStore:
         if not (path / "feature.bin").exists():
             raise UserError(f"{path} holds neither feature.hdf5 nor feature.bin: no features here")
         if name is not None:
-            raise UserError(f"{path} is a big file, which has no {name!r}: leave the name out")
+            raise UserError(f"{path} is a big file, which has no {quote(name)}: leave the name out")
         return BigFileFeatures(path)
     inner = _inner_names(path)
     if inner is None:
         if name is not None:
-            raise UserError(f"{path} has no groups that could hold {name!r}: leave the name out")
+            raise UserError(
+                f"{path} has no groups that could hold {quote(name)}: leave the name out"
+            )
         return Hdf5Features(path)
     if name is None and len(inner) != 1:
         raise UserError(f"{path} holds several features per id: choose a name of {inner}")

@@ -4,9 +4,11 @@ import math
 import re
 from typing import Any
 
+from dreamprvr.core.text import number, quote
 from dreamprvr.errors import UserError
 
 TOLERANCE = 0.5  # seconds past the end that rounding explains
+LONGEST = 100_000_000  # seconds of a video: three years; more is a mistake
 
 
 def fit(moment: tuple[float, float], duration: float) -> tuple[tuple[float, float], set[str]]:
@@ -60,31 +62,23 @@ def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
         (count("break"), f"{count('break'):,} sentences hold a line break: made a space"),
         (unknown, f"{unknown:,} videos have no known duration: their moments are not clipped"),
     )
-    return [sentence for number, sentence in sentences if number]
+    return [sentence for found, sentence in sentences if found]
 
 
 def read_duration(where: str, value: Any) -> float:
     """A duration in seconds out of a file, or a UserError that says where it stands."""
-    seconds = _number(value)
-    if seconds is None or seconds <= 0:
-        raise UserError(f"{where}: duration {value!r} is not a positive number of seconds")
+    seconds = number(value)
+    if seconds is None or not 0 < seconds <= LONGEST:
+        raise UserError(
+            f"{where}: duration {quote(value)} is not a positive number of seconds up to "
+            f"{LONGEST:,}"
+        )
     return seconds
 
 
 def read_moment(where: str, value: Any) -> tuple[float, float]:
     """A moment out of a file as it stands there, or a UserError that says where."""
-    ends = [_number(v) for v in value] if isinstance(value, list) else []
-    if len(ends) != 2 or ends[0] is None or ends[1] is None:
-        raise UserError(f"{where}: moment {value!r} is not [start, end] in seconds")
+    ends = [number(v) for v in value] if isinstance(value, list) and len(value) == 2 else []
+    if not ends or ends[0] is None or ends[1] is None:
+        raise UserError(f"{where}: moment {quote(value)} is not [start, end] in seconds")
     return ends[0], ends[1]
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, also of its decimal text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

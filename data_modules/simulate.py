@@ -37,6 +37,7 @@ from data_modules.simulated_video import (
 from data_modules.splits import with_test
 from data_modules.tables import write_tables
 from dreamprvr.core.files import plain_errors
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 RECORD = "simulate.json"
@@ -118,12 +119,14 @@ def _check(annotations: Annotations) -> None:
     for row in annotations.videos.itertuples():
         if not (math.isfinite(row.duration) and row.duration > 0):
             raise UserError(
-                f"video {row.video_id!r} has duration {row.duration}; seconds are needed"
+                f"video {quote(row.video_id)} has duration {row.duration}; seconds are needed"
             )
     known = set(annotations.videos["video_id"])
     for query in annotations.queries.itertuples():
         if missing := set(query.video_ids) - known:
-            raise UserError(f"caption {query.query_id!r} names unknown video {missing.pop()!r}")
+            raise UserError(
+                f"caption {quote(query.query_id)} names unknown video {quote(missing.pop())}"
+            )
 
 
 def _record(

@@ -6,6 +6,7 @@ import pandas as pd
 
 from data_modules.generated import generator
 from data_modules.schema import Annotations
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 
@@ -49,7 +50,9 @@ def hold_out(annotations: Annotations, fraction: float = 0.2, seed: int = 0) -> 
     splits = []
     for query_id, names in zip(queries["query_id"], queries["video_ids"], strict=True):
         if len({name in held for name in names}) != 1:
-            raise UserError(f"caption {query_id!r} has videos in both train and val; drop some")
+            raise UserError(
+                f"caption {quote(query_id)} has videos in both train and val; drop some"
+            )
         splits.append("val" if names[0] in held else "train")
     queries["split"] = splits
     return Annotations(videos, queries)

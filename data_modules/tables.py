@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from data_modules.repairs import LONGEST
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from dreamprvr.core.text import load_json_lines, read_csv
+from dreamprvr.core.text import load_json_lines, normal_id, number, quote, read_csv
 from dreamprvr.errors import UserError
 
 _Row = tuple[str, Mapping[str, Any]]  # where it stands, and its values by column
@@ -69,38 +70,39 @@ def read_tables(folder: str | Path, collection: str) -> Annotations:
 
 def _paths(folder: str | Path, collection: str) -> tuple[Path, Path]:
     if not re.fullmatch(r"\w[\w.-]*", collection):
-        raise UserError(f"collection {collection!r} is no plain name: use letters, digits, _ - .")
+        raise UserError(
+            f"collection {quote(collection)} is no plain name: use letters, digits, _ - ."
+        )
     return Path(folder) / f"{collection}_videos.csv", Path(folder) / f"{collection}_queries.jsonl"
 
 
 def _rows(table: pd.DataFrame, path: Path) -> Iterator[_Row]:
-    for number, values in enumerate(table.itertuples(index=False, name=None)):
-        yield f"{path}, row {number}", dict(zip(table.columns, values, strict=True))
+    for place, values in enumerate(table.itertuples(index=False, name=None)):
+        yield f"{path}, row {place}", dict(zip(table.columns, values, strict=True))
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:
     columns, rows = read_csv(path)
     if columns != VIDEO_COLUMNS:
         raise UserError(f"{path}, line 1: expected the columns {','.join(VIDEO_COLUMNS)}")
-    for number, row in rows:
-        yield f"{path}, line {number}", row
+    for line, row in rows:
+        yield f"{path}, line {line}", row
 
 
 def _videos(rows: Iterator[_Row]) -> Iterator[tuple[str, float, str, str]]:
     seen: dict[tuple[str, str], str] = {}
     for where, row in rows:
-        video, split = _text(where, row, "video_id"), _text(where, row, "split")
+        video, split = normal_id(_text(where, row, "video_id")), _text(where, row, "split")
         if not video:
             raise UserError(f"{where}: the video id is empty")
         _first(seen, where, "video", video, split)
-        try:
-            duration = float(row["duration"] if row["duration"] != "" else math.nan)
-        except (TypeError, ValueError):
-            duration = -1.0
-        if duration <= 0 or math.isinf(duration):
+        value = row["duration"]
+        unknown = value == "" or (isinstance(value, float) and math.isnan(value))
+        duration = math.nan if unknown else number(value)
+        if duration is None or not (unknown or 0 < duration <= LONGEST):
             raise UserError(
-                f"{where}: duration {row['duration']!r} of video {video!r} is not a positive "
-                "number of seconds (leave it empty if unknown)"
+                f"{where}: duration {quote(value)} of video {quote(video)} is not a positive "
+                f"number of seconds up to {LONGEST:,} (leave it empty if unknown)"
             )
         yield video, duration, split, _text(where, row, "path")
 
@@ -111,60 +113,64 @@ def _queries(
     seen: dict[tuple[str, str], str] = {}
     for where, row in rows:
         if set(row) != set(QUERY_COLUMNS):
-            raise UserError(f"{where}: has {sorted(row)}, not {sorted(QUERY_COLUMNS)}")
-        query, split = _text(where, row, "query_id"), _text(where, row, "split")
+            raise UserError(f"{where}: has {quote(sorted(row))}, not {sorted(QUERY_COLUMNS)}")
+        query, split = normal_id(_text(where, row, "query_id")), _text(where, row, "split")
         if not query:
             raise UserError(f"{where}: the query id is empty")
         _first(seen, where, "query", query, split)
         videos = row["video_ids"]
         if not isinstance(videos, list | tuple) or not videos:
-            raise UserError(f"{where}: video_ids of query {query!r} is no list of video ids")
+            raise UserError(f"{where}: video_ids of query {quote(query)} is no list of video ids")
+        videos = [normal_id(v) if isinstance(v, str) else v for v in videos]
         for video in videos:
             if not isinstance(video, str) or (video, split) not in known:
                 raise UserError(
-                    f"{where}: query {query!r} names video {video!r}, which split {split!r} of "
-                    "the videos file does not have"
+                    f"{where}: query {quote(query)} names video {quote(video)}, which split "
+                    f"{quote(split)} of the videos file does not have"
                 )
         if len(set(videos)) != len(videos):
-            raise UserError(f"{where}: query {query!r} names a video twice")
+            raise UserError(f"{where}: query {quote(query)} names a video twice")
         moments = _moments(where, query, row["moments"])
         yield query, tuple(videos), _text(where, row, "text"), moments, split
 
 
 def _moments(where: str, query: str, value: Any) -> tuple[tuple[float, float], ...]:
     if not isinstance(value, list | tuple):
-        raise UserError(f"{where}: moments of query {query!r} are no list of [start, end]")
+        raise UserError(f"{where}: moments of query {quote(query)} are no list of [start, end]")
     moments = []
     for moment in value:
         pair = isinstance(moment, list | tuple) and len(moment) == 2
         if not pair or not all(_is_time(number) for number in moment):
             raise UserError(
-                f"{where}: moment {moment!r} of query {query!r} is not [start, end] in seconds"
+                f"{where}: moment {quote(moment)} of query {quote(query)} is not [start, end] "
+                "in seconds"
             )
         start, end = moment
         if end < start:
             raise UserError(
-                f"{where}: moment [{start}, {end}] of query {query!r} ends before it starts"
+                f"{where}: moment [{start}, {end}] of query {quote(query)} ends before it starts"
             )
         moments.append((float(start), float(end)))
     return tuple(moments)
 
 
 def _is_time(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= value < math.inf  # NaN is neither
+    seconds = None if isinstance(value, str) else number(value)
+    return seconds is not None and 0 <= seconds <= LONGEST
 
 
 def _text(where: str, row: Mapping[str, Any], column: str) -> str:
     if not isinstance(row[column], str):
-        raise UserError(f"{where}: {column} {row[column]!r} is no string")
+        raise UserError(f"{where}: {column} {quote(row[column])} is no string")
     return row[column]
 
 
 def _first(seen: dict[tuple[str, str], str], where: str, kind: str, name: str, split: str) -> None:
     first = seen.setdefault((name, split), where)
     if first is not where:
-        raise UserError(f"{where}: {kind} {name!r} is already in split {split!r} ({first})")
+        raise UserError(
+            f"{where}: {kind} {quote(name)} is already in split {quote(split)} ({first})"
+        )
 
 
 def _write(path: Path, text: str) -> None:

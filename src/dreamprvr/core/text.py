@@ -12,6 +12,7 @@ characters and upper or lower case are kept as they are.
 import csv
 import io
 import json
+import math
 import os
 import re
 import reprlib
@@ -203,6 +204,17 @@ def _csv_cells(shown: str, reader: Any) -> Iterator[list[str]]:
         yield from reader
     except csv.Error as error:
         raise UserError(f"{shown}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def number(value: object) -> float | None:
+    """Read a finite number, also from its decimal text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):  # 1e999 is infinite; whole numbers may be too large
+        return None
+    return found if math.isfinite(found) and not (isinstance(value, str) and "_" in value) else None
 
 
 def normal_id(name: str) -> str:

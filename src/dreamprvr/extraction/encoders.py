@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 
@@ -39,7 +40,7 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
     """
     encoder = _factory(name)(pick_device(device))
     if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder {name!r} is broken: it lacks what an Encoder must have")
+        raise UserError(f"encoder {quote(name)} is broken: it lacks what an Encoder must have")
     return encoder
 
 
@@ -73,7 +74,8 @@ def _factory(name: str) -> Factory:
     if name not in installed:
         known = ", ".join(encoder_names()) or "none"
         raise UserError(
-            f"no encoder {name!r}; there are: {known}; or {TRANSFORMERS}FOLDER for a saved model"
+            f"no encoder {quote(name)}; there are: {known}; or {TRANSFORMERS}FOLDER for a saved "
+            "model"
         )
     return _load(installed[name])
 

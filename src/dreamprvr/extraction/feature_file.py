@@ -17,6 +17,7 @@ import numpy as np
 
 from data_modules.hdf5 import H5_ERRORS, Hdf5Features
 from dreamprvr.core.files import atomic_path
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
@@ -107,7 +108,7 @@ class FeatureFile(Hdf5Features):
             UserError: it is not in the file, or its attributes are missing or damaged.
         """
         if not self._has(video_id):
-            raise UserError(f"{self.path} has no video {video_id!r}")
+            raise UserError(f"{self.path} has no video {quote(video_id)}")
         try:
             found = self._dataset(video_id).attrs
             record = VideoRecord(
@@ -119,7 +120,7 @@ class FeatureFile(Hdf5Features):
             raise self._damaged(video_id, error) from None
         if not (np.isfinite([record.start, record.duration]).all() and record.start >= 0):
             raise UserError(
-                f"{self.path}: {video_id!r} starts at {record.start} and ends at "
+                f"{self.path}: {quote(video_id)} starts at {record.start} and ends at "
                 f"{record.duration} seconds; {NO_FEATURE_FILE}"
             )
         return record
@@ -180,10 +181,10 @@ def write_feature_file(
 
 def _write_video(file: h5py.File, video: VideoFeatures, dim: int) -> None:
     if video.video_id in file:
-        raise UserError(f"two videos have the id {video.video_id!r}: rename one of them")
+        raise UserError(f"two videos have the id {quote(video.video_id)}: rename one of them")
     if video.rows.ndim != 2 or video.rows.shape[1] != dim or not len(video.rows):
         raise UserError(
-            f"{video.video_id!r} has rows of shape {video.rows.shape}, not (rows, {dim})"
+            f"{quote(video.video_id)} has rows of shape {video.rows.shape}, not (rows, {dim})"
         )
     data = file.create_dataset(video.video_id, data=np.asarray(video.rows, dtype=np.float32))
     data.attrs.update({

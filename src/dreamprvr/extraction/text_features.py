@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from data_modules.captions import read_captions
 from data_modules.hdf5 import link_name
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder, encode_sentences
 from dreamprvr.extraction.printable import one_line
@@ -32,11 +33,12 @@ def read_caption_files(paths: Sequence[Path]) -> dict[str, str]:
         for caption_id, text in zip(table["query_id"], table["text"], strict=True):
             if link_name(caption_id) is None:
                 raise UserError(
-                    f"{path}: caption id {caption_id!r} names no dataset: take slashes out"
+                    f"{path}: caption id {quote(caption_id)} names no dataset: take slashes out"
                 )
             if texts.setdefault(caption_id, text) != text:
                 raise UserError(
-                    f"{path}: caption {caption_id!r} has another text in another file: rename one"
+                    f"{path}: caption {quote(caption_id)} has another text in another file: "
+                    "rename one"
                 )
     return texts
 

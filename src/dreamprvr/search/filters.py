@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.search.layout import FACETS, facet, values
 
@@ -18,7 +19,7 @@ def parse_where(words: Iterable[str]) -> dict[str, list[str]]:
     for word in words:
         column, equals, value = word.partition("=")
         if not equals or not column.strip():
-            raise UserError(f"--where {word!r}: write COLUMN=VALUE, say --where tags=cooking")
+            raise UserError(f"--where {quote(word)}: write COLUMN=VALUE, say --where tags=cooking")
         where.setdefault(column.strip(), []).append(value.strip())
     return where
 
@@ -33,7 +34,7 @@ def check_columns(where: Mapping[str, Any], columns: Mapping[str, Sequence[str]]
     for column in where:
         if column not in columns:
             known = ", ".join(columns) or "none; add some with --metadata CSV"
-            raise UserError(f"no metadata column {column!r}; there are: {known}")
+            raise UserError(f"no metadata column {quote(column)}; there are: {known}")
 
 
 def matches(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> bool:

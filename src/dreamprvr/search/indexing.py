@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import (
@@ -116,7 +117,7 @@ class Indexer:
         _check_id(video_id)
         rows = features[video_id]
         if not np.isfinite(rows).all():
-            raise UserError(f"{features.path}: {video_id!r} holds numbers that are not finite")
+            raise UserError(f"{features.path}: {quote(video_id)} holds numbers that are not finite")
         payload = make_payload(features.record(video_id), rows, {})
         replaces = renames.replaced_by(payload, video_id not in self.known)
         metadata = self._metadata([video_id, *replaces])
@@ -185,4 +186,4 @@ def _check_id(video_id: str) -> None:
     try:
         video_id.encode()
     except UnicodeEncodeError:
-        raise UserError(f"video id {video_id!r} is no Unicode text: rename the file") from None
+        raise UserError(f"video id {quote(video_id)} is no Unicode text: rename the file") from None

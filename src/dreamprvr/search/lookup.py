@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.search.engine import Engine, Record
 from dreamprvr.search.rows import RowStore, Sizes, sizes
@@ -41,7 +42,7 @@ def _fetched(engine: Engine, model: Model, video_ids: Sequence[str]) -> Iterator
         found = Sizes(len(record.clips), len(record.frames), len(record.registers))
         if found != sizes(record.payload, model) or record.frames.shape[1] != model.dim:
             raise UserError(
-                f"the engine's files are damaged: video {record.video_id!r} has other vectors "
+                f"the engine's files are damaged: video {quote(record.video_id)} has other vectors "
                 "than were indexed; index into a new folder"
             )
         yield record

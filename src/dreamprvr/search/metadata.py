@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dreamprvr.core.text import one_line, quote, read_csv, shorten
+from dreamprvr.core.text import normal_id, one_line, quote, read_csv, shorten
 from dreamprvr.errors import UserError
 
 KEYS = ("video_id", "path")
@@ -52,24 +52,31 @@ def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
         UserError: the file cannot be read, has no column `video_id` or `path` or one with "=" in
             its name, or names a video twice.
     """
-    by_path = {str(place): video_id for video_id, place in videos.items()}
+    by_path = {normal_id(str(place)): video_id for video_id, place in videos.items()}
+    by_id = {normal_id(video_id): video_id for video_id in videos}
     found: dict[str, Mapping[str, Any]] = {}
     unknown, astray = [], []
     for number, row in _rows(path):
-        name, place = ((row.get(key) or "").strip() for key in KEYS)
+        cell, place = (row.get(key, "") for key in KEYS)
+        name, place = cell.strip(), place.strip()
         if not name and not place:
             raise UserError(f"{path}, line {number}: neither video_id nor path is given")
         places = _spellings(path.parent, place)
         if name:
-            video_id = name if name in videos else None
-            if video_id is not None and places and str(videos[video_id]) not in places:
+            # an id may begin or end with a space, and most spaces around a cell mean nothing
+            forms = (cell, name, normal_id(cell), normal_id(name))
+            video_id = next(
+                (known for known in (*forms[:2], *map(by_id.get, forms[2:])) if known in videos),
+                None,
+            )
+            if video_id is not None and places and normal_id(str(videos[video_id])) not in places:
                 astray.append(video_id)
         else:
             video_id = next((by_path[at] for at in places if at in by_path), None)
         if video_id is None:
             unknown.append(name or place)
         elif video_id in found:
-            raise UserError(f"{path}, line {number}: video {name or place!r} comes twice")
+            raise UserError(f"{path}, line {number}: video {quote(name or place)} comes twice")
         else:
             found[video_id] = _values(row)
     return MetadataTable(found, tuple(unknown), tuple(astray))
@@ -77,15 +84,18 @@ def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
 
 def _spellings(folder: Path, place: str) -> list[str]:
     """The paths that a cell may mean, relative to the CSV's folder: with links, and without."""
-    if not place or "\0" in place:
-        return [place] if place else []
+    if not place:
+        return []
     path = folder / place
-    return [str(path.absolute()), str(path.resolve())]
+    try:
+        return [normal_id(str(path.absolute())), normal_id(str(path.resolve()))]
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or no path at all
+        return [place]
 
 
 def _some(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > SHOWN else ""
-    return ", ".join(map(one_line, names[:SHOWN])) + more
+    return ", ".join(one_line(shorten(name)) for name in names[:SHOWN]) + more
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

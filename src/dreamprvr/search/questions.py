@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.search.layout import values
 
@@ -13,7 +14,7 @@ MOST = 1_000_000  # videos or moments of one answer, as on the command line
 def check_text(text: object) -> None:
     """Raise unless a query is a sentence."""
     if not isinstance(text, str):
-        raise UserError(f"the query is {text!r}, and must be a sentence")
+        raise UserError(f"the query is {quote(text)}, and must be a sentence")
     if not text.strip():
         raise UserError("the query is empty: say what happens in the video")
     _check_unicode(text, "the query")
@@ -22,12 +23,12 @@ def check_text(text: object) -> None:
 def check_numbers(k: object, moments: object, threshold: object, candidates: object) -> None:
     """Raise unless the numbers of `Library.search` are such numbers."""
     if isinstance(candidates, str) and candidates != "all":
-        raise UserError(f"candidates is {candidates!r}; a number, or 'all'")
+        raise UserError(f"candidates is {quote(candidates)}; a number, or 'all'")
     for name, value in (("k", k), ("moments", moments), ("candidates", candidates)):
         if name == "candidates" and (value is None or value == "all"):
             continue
         if not isinstance(value, Integral) or isinstance(value, bool):
-            raise UserError(f"{name} is {value!r}; it must be a whole number")
+            raise UserError(f"{name} is {quote(value)}; it must be a whole number")
         if int(value) < 1:
             raise UserError(f"{name} is {value}; at least 1")
         if int(value) > MOST:
@@ -35,7 +36,7 @@ def check_numbers(k: object, moments: object, threshold: object, candidates: obj
     if threshold is not None and (
         not isinstance(threshold, Real) or isinstance(threshold, bool) or math.isnan(threshold)
     ):
-        raise UserError(f"threshold is {threshold!r}; it must be a number")
+        raise UserError(f"threshold is {quote(threshold)}; it must be a number")
 
 
 def check_where(where: object) -> None:
@@ -44,7 +45,7 @@ def check_where(where: object) -> None:
         return
     if not isinstance(where, Mapping) or not all(isinstance(column, str) for column in where):
         raise UserError(
-            f"where is {where!r}; it must give columns and values, say {{'tags': 'cooking'}}"
+            f"where is {quote(where)}; it must give columns and values, say {{'tags': 'cooking'}}"
         )
     for column, allowed in where.items():
         for word in (column, *map(str, values(allowed))):
@@ -57,7 +58,7 @@ def check_ids(video_ids: object) -> list[str]:
     if isinstance(video_ids, Iterable) and not isinstance(video_ids, (str, bytes)):
         ids = list(video_ids)
     if ids is None or not all(isinstance(name, str) for name in ids):
-        raise UserError(f"video ids are {video_ids!r}; they must be a list, say ['a', 'b']")
+        raise UserError(f"video ids are {quote(video_ids)}; they must be a list, say ['a', 'b']")
     return ids
 
 
@@ -65,4 +66,4 @@ def _check_unicode(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{what} is no Unicode text: {text[:60]!r}") from None
+        raise UserError(f"{what} is no Unicode text: {quote(text)}") from None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
@@ -192,8 +193,8 @@ def _refuse_too_long(record: Record) -> None:
     tokens = point_vectors(record)[TOKENS]
     if tokens.size >= LARGEST:
         raise UserError(
-            f"video {record.video_id!r} has {len(tokens):,} tokens, and a Qdrant server takes at "
-            f"most {(LARGEST - 1) // tokens.shape[1]:,} of this size: extract with a longer "
+            f"video {quote(record.video_id)} has {len(tokens):,} tokens, and a Qdrant server takes "
+            f"at most {(LARGEST - 1) // tokens.shape[1]:,} of this size: extract with a longer "
             "--stride, cut the video, or use the embedded engine, which has no such limit"
         )
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from data_modules.dataset import VideoItem, collate_videos
 from data_modules.pooling import clips, frames, normalise
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.model.layers import full
@@ -98,7 +99,7 @@ class TrainedModel:
         """The network's embedding of the encoder's words."""
         found = encoder.encode_query(text).words.detach().cpu().numpy()
         if not len(found):
-            raise UserError(f"encoder {encoder.name} finds no word in {text[:60]!r}: say more")
+            raise UserError(f"encoder {encoder.name} finds no word in {quote(text)}: say more")
         words = torch.from_numpy(normalise(found[: self.network.config.max_words]))
         words = rearrange(words, "l e -> 1 l e").to(self.device)
         mask = torch.ones(words.shape[:2], device=self.device)
