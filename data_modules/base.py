@@ -93,6 +93,7 @@ class PRVRDataModule(LightningDataModule):
                 "float32 or --data.packed float16"
             )
         self.root = Path(root)
+        self.features = features
         self.feature_set = self.feature_sets[features]
         self.video_dim = self.feature_set.video_dim
         self.text_dim = self.feature_set.text_dim

@@ -1,5 +1,6 @@
 """The inner schema that every benchmark is brought to (times in seconds, ids always strings)."""
 
+import hashlib
 from dataclasses import dataclass
 
 import pandas as pd
@@ -31,6 +32,21 @@ class Annotations:
                 raise UserError(
                     f"annotation table has columns {list(table.columns)}, not {columns}"
                 )
+
+    def labels(self) -> str:
+        """Return a name for what counts as true: equal for equal videos, captions and true videos.
+
+        It starts with `multi` where a caption has several true videos, else with `single`.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        for name in self.videos["video_id"]:
+            digest.update(f"{name}\n".encode("utf-8", "surrogatepass"))
+        true = self.queries["video_ids"]
+        for query, videos in zip(self.queries["query_id"], true, strict=True):
+            line = "\t".join((query, *videos))
+            digest.update(f"{line}\n".encode("utf-8", "surrogatepass"))
+        kind = "multi" if (true.map(len) > 1).any() else "single"
+        return f"{kind}-{digest.hexdigest()}"
 
     def split(self, name: str) -> "Annotations":
         """The rows of one split, numbered from 0."""

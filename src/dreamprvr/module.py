@@ -15,7 +15,7 @@ from dreamprvr.compilation import compile_step
 from dreamprvr.distributed import gather_encoded
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery, GalleryDtype
-from dreamprvr.metrics.retrieval import RetrievalRecall
+from dreamprvr.metrics.retrieval import Coverage, RetrievalRecall
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
@@ -23,6 +23,7 @@ from dreamprvr.optim.bert_adam import BertAdam
 from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear_schedule
 from dreamprvr.prediction import QueryHits, top_hits
+from dreamprvr.record import Origin, origin, set_seed
 from dreamprvr.search.provenance import trained_on
 from dreamprvr.training import encode_batch
 
@@ -64,6 +65,8 @@ class PRVRModule(LightningModule):
         super().__init__()
         if not 0 <= warmup <= 1:
             raise UserError(f"model.warmup is {warmup}; it is a share of all steps, from 0 to 1")
+        if top_k < 1:
+            raise UserError(f"top_k is {top_k}; at least 1 video a query")
         # a checkpoint gives dictionaries: it holds tensors and builtins only
         network = NetworkConfig(**network) if isinstance(network, dict) else network
         objective = ObjectiveConfig(**objective) if isinstance(objective, dict) else objective
@@ -85,8 +88,10 @@ class PRVRModule(LightningModule):
         self.compiled: bool = compile
         self.fused_attention = fused_attention
         self.recall = RetrievalRecall()
+        self.coverage: Coverage | None = None  # of the last evaluation
         self._gallery: Gallery | None = None
         self.trained_on: dict[str, Any] = {}
+        self.origin = Origin(None, None, None)  # of the weights
 
     # Training
 
@@ -100,6 +105,8 @@ class PRVRModule(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, PRVRDataModule):
             self.trained_on = trained_on(data)
+        if (seed := set_seed()) is not None:
+            self.trained_on["seed"] = seed
         if self.compiled:
             half = "16" in str(self.trainer.precision)
             compile_step(self.network, self.objective, half=half, fused=self.fused_attention)
@@ -144,7 +151,7 @@ class PRVRModule(LightningModule):
             return
         for block in gallery.blocks(batch):
             positives = gallery.positions(block.positives)
-            scores, rows, known = gallery.scores(block), block.row, positives[:, 0] >= 0
+            scores, rows, known = gallery.scores(block), block.row, (positives >= 0).any(dim=1)
             if not known.all():  # a gallery cut short lacks some true videos
                 scores, positives, rows = scores[known], positives[known], rows[known]
             self.recall.update(scores, positives, rows)
@@ -154,20 +161,35 @@ class PRVRModule(LightningModule):
             self._gallery = Gallery(self.network, self.gallery_dtype, 1e9 * self.score_memory)
         return self._gallery
 
-    def _evaluation_end(self, name: str) -> None:
+    def _evaluation_end(self, split: str) -> None:
+        """Log the recalls, under a name that nothing monitors unless the whole split was seen."""
+        videos = len(self._open_gallery().rows)
         self._gallery = None
         if not self.trainer.sanity_checking:
-            result = {f"{name}/{key}": value for key, value in self.recall.compute().items()}
-            self.log_dict(result, prog_bar=False)
-            self.log(f"{name}_SumR", result[f"{name}/SumR"], prog_bar=True, logger=False)
+            found = self.recall.compute()
+            all_videos, all_captions = self._size(split)
+            self.coverage = Coverage(videos, all_videos, self.recall.counted, all_captions)
+            name = split if self.coverage.whole else f"{split}_partial"
+            self.log_dict({f"{name}/{key}": value for key, value in found.items()})
+            self.log(f"{name}_SumR", found["SumR"], prog_bar=True, logger=False)
         self.recall.reset()
+
+    def _size(self, split: str) -> tuple[int, int]:
+        """Videos and captions of a split, whatever samplers and limits leave out of it."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, PRVRDataModule):
+            table = data.annotations(split)
+            return len(table.videos), len(table.queries)
+        val, test = self.trainer.val_dataloaders, self.trainer.test_dataloaders
+        videos, captions = (len(loader.dataset) for loader in (val if split == "val" else test))
+        return videos, captions
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Encode a batch of the gallery, or rank it for a batch of queries."""
         self._evaluation_step(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log R@1, R@5, R@10, R@100 and SumR as `val/...`."""
+        """Log R@1, R@5, R@10, R@100 and SumR as `val/...`; `val_partial/...` of a part."""
         self._evaluation_end("val")
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -175,7 +197,7 @@ class PRVRModule(LightningModule):
         self._evaluation_step(batch)
 
     def on_test_epoch_end(self) -> None:
-        """Log R@1, R@5, R@10, R@100 and SumR as `test/...`."""
+        """Log R@1, R@5, R@10, R@100 and SumR as `test/...`; `test_partial/...` of a part."""
         self._evaluation_end("test")
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> QueryHits | None:
@@ -197,9 +219,10 @@ class PRVRModule(LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which features it was trained on, so that search can refuse others."""
+        """Say which features it was trained on, so that search can refuse others, and the seed."""
         checkpoint["hyper_parameters"].update(self.trained_on)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other sizes in one line."""
+        """Refuse a checkpoint of other sizes in one line; note the training it comes from."""
         refuse_other_shapes(self.state_dict(), checkpoint["state_dict"])
+        self.origin = origin(checkpoint)

@@ -9,6 +9,7 @@ import pytest
 from cli.running import Result, Tiny, launch, run, write_config
 
 from data_modules.testing import write_tiny
+from dreamprvr.table import COLUMNS
 
 DDP = (
     "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu",
@@ -47,6 +48,6 @@ def test_ddp_trains_and_evaluates_as_one_process_does(tmp_path: Path) -> None:
 
 def results(result: Result, folder: Path) -> dict[str, float]:
     assert result.code == 0, result
-    found = json.loads((folder / "metrics.json").read_text())
+    (found,) = json.loads((folder / "metrics.json").read_text())["results"]
     (folder / "metrics.json").unlink()  # the next command writes its own
-    return found
+    return {name: found[name] for name in COLUMNS}

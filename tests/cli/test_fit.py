@@ -15,7 +15,7 @@ def test_fit_fills_the_run_folder(trained: Path, fit_output: Result) -> None:
     assert names == {"config.yaml", "hparams.yaml", "metrics.csv"} | kept
     header, row, where = fit_output.out.strip().splitlines()[-3:]
     assert header.split() == list(COLUMNS)
-    assert row.startswith("validation, epoch ")
+    assert row.startswith("tiny val, epoch ")
     assert where.startswith("best checkpoint: ")
     assert where.endswith("best.ckpt")
     table = pd.read_csv(trained / "metrics.csv")

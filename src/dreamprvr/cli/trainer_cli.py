@@ -130,6 +130,13 @@ class PRVRCLI(LightningCLI):
             refuse_other_shapes(self.model.state_dict(), weights)
             self.model.load_state_dict(weights)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; settings that the trainer refuses only then are a mistake of the user's too."""
+        try:
+            super()._run_subcommand(subcommand)
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {error}") from error
+
     # Instantiation
 
     def before_instantiate_classes(self) -> None:

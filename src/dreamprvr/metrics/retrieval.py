@@ -1,5 +1,7 @@
 """R@K and SumR over a whole gallery (protocol.md)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -8,6 +10,44 @@ from torchmetrics.utilities import dim_zero_cat
 from dreamprvr.errors import UserError
 
 CUTOFFS = (1, 5, 10, 100)
+
+
+class Coverage(NamedTuple):
+    """How much of a split an evaluation saw: `videos` of `all_videos`, and so the captions."""
+
+    videos: int
+    all_videos: int
+    captions: int
+    all_captions: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every caption was ranked against every video."""
+        return self.videos == self.all_videos and self.captions == self.all_captions
+
+    def __str__(self) -> str:
+        return (
+            f"{self.videos} of {self.all_videos} videos, "
+            f"{self.captions} of {self.all_captions} captions"
+        )
+
+
+def refuse_nan(scores: Tensor, query: Tensor) -> None:
+    """Refuse scores that are no numbers.
+
+    Args:
+        scores: (Q, V).
+        query: (Q,) the row of each query in its table.
+
+    Raises:
+        UserError: a score is NaN.
+    """
+    broken = scores.isnan().any(dim=1)
+    if broken.any():
+        raise UserError(
+            f"query row {int(query[broken][0])} has NaN scores: the features hold NaN (run "
+            "`lightning data check`) or the training diverged (lower the learning rate)"
+        )
 
 
 def ranks(scores: Tensor, positives: Tensor) -> Tensor:
@@ -43,6 +83,9 @@ class RetrievalRecall(Metric):
 
     Keeps one rank a query, never the scores. Updated with blocks of queries, each against the
     whole gallery; a query seen twice (distributed samplers pad with duplicates) counts once.
+
+    Attributes:
+        counted: number of queries that the last `compute` ranked, on all processes together.
     """
 
     full_state_update = False
@@ -50,6 +93,7 @@ class RetrievalRecall(Metric):
 
     def __init__(self) -> None:
         super().__init__()
+        self.counted = 0
         self.rank: list[Tensor] | Tensor
         self.query: list[Tensor] | Tensor
         self.add_state("rank", default=[], dist_reduce_fx="cat")
@@ -66,12 +110,7 @@ class RetrievalRecall(Metric):
         Raises:
             UserError: a score is NaN.
         """
-        broken = scores.isnan().any(dim=1)
-        if broken.any():
-            raise UserError(
-                f"query row {int(query[broken][0])} has NaN scores: the features hold NaN (run "
-                "`lightning data check`) or the training diverged (lower the learning rate)"
-            )
+        refuse_nan(scores, query)
         assert isinstance(self.rank, list)
         assert isinstance(self.query, list)
         self.rank.append(ranks(scores, positives))
@@ -84,4 +123,5 @@ class RetrievalRecall(Metric):
         query, rank = query[order], rank[order]
         first = torch.ones_like(query, dtype=torch.bool)
         first[1:] = query[1:] != query[:-1]
+        self.counted = int(first.sum())
         return recalls(rank[first])
