@@ -8,11 +8,11 @@ import pytest
 from extraction.clock_encoder import ClockEncoder
 from shared import DATA, needs_data
 
-from dreamprvr.extraction.decoding import VideoReader
 from dreamprvr.extraction.extractor import extract, settings_of
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.find_videos import find_videos
 from dreamprvr.extraction.windows import cut
+from dreamprvr.video.reader import VideoReader
 
 # seconds of the pictures, as ffprobe's list of packets has them
 LENGTHS = {

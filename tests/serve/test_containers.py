@@ -1,19 +1,17 @@
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from serve.films import film, turned
+from serve.films import film
 
-from dreamprvr.errors import UserError
 from dreamprvr.search.results import LibraryVideo
-from dreamprvr.serve.containers import Probe, open_video, probe, shape_of, source_file
+from dreamprvr.serve.containers import Probe, fitted, probe, source_file
 from dreamprvr.serve.replies import Refusal
 
 
 def video(path: Path | None) -> LibraryVideo:
-    return LibraryVideo("v", path, 6.0, {})
+    return LibraryVideo("v", path, 1.0, {})
 
 
 @pytest.mark.parametrize(
@@ -68,8 +66,8 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         frame.sample_rate = 44_100
         writer.mux(stream.encode(frame))
         writer.mux(stream.encode(None))
-    with pytest.raises(UserError, match=r"tone\.mp4: only sound"), open_video(path):
-        pass
+    with pytest.raises(Refusal, match=r"tone\.mp4: only sound"):
+        probe(source_file(video(path)))
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -80,23 +78,25 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         assert str(tmp_path) not in caught.value.line
 
 
-def test_frames_stand_upright(tmp_path: Path) -> None:
-    path = turned(film(tmp_path / "a.mp4", 1.0), tmp_path / "turned.mp4")
-    with open_video(path) as (container, _):
-        frame = next(container.decode(video=0))
-        shape = shape_of(frame, None, 100)
-        image = shape.upright(frame).to_ndarray(format="rgb24")
-    assert (shape.width, shape.height) == (56, 100)
-    assert image.shape == (100, 56, 3)
-    white = image.min(2) > 200
-    assert white[:20, -15:].mean() > 0.9  # was top left, before the quarter turn
-    assert not white[:20, :15].any()
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [((160, 90), 1000, (160, 90)), ((160, 90), 100, (100, 56)), ((1000, 1), 50, (50, 2)),
+     ((33.3, 21.0), 100, (34, 20))],
+)  # fmt: skip
+def test_sizes_are_even_and_never_larger(
+    size: tuple[float, float], longest: int, expected: tuple[int, int]
+) -> None:
+    class Picture:
+        pass
+
+    picture = Picture()
+    picture.size = size  # type: ignore[attr-defined]
+    assert fitted(picture, longest) == expected  # type: ignore[arg-type]
 
 
-def test_pixels_that_are_not_square(tmp_path: Path) -> None:
-    with open_video(film(tmp_path / "a.mp4", 1.0, size=(96, 96))) as (container, _):
-        frame = next(container.decode(video=0))
-    assert shape_of(frame, Fraction(4, 3), 1000).width == 128
-    assert shape_of(frame, Fraction(0), 1000).width == 96
-    small = shape_of(frame, Fraction(1000), 50)
-    assert (small.width, small.height) == (50, 2)
+def test_a_header_that_is_too_short_is_not_played(tmp_path: Path) -> None:
+    """Recordings joined in one file: browsers would play only the first."""
+    path = film(tmp_path / "a.webm", 3.0, "libvpx")
+    whole = LibraryVideo("v", path, 6.0, {})
+    assert probe(source_file(whole)).mime is None
+    assert probe(source_file(LibraryVideo("v", path, 3.1, {}))).mime == "video/webm"

@@ -5,12 +5,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dreamprvr.extraction.decoding import VideoReader
 from dreamprvr.extraction.find_videos import FoundVideo
-from dreamprvr.extraction.probe import VideoError, check_file
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.extraction.windows import Window, cut
+from dreamprvr.video.reader import VideoReader
+from dreamprvr.video.source import VideoError, check_file
 
+MAX_LOST_SHARE = 0.6  # of its seconds, above which a video is a failure
 AHEAD_BYTES = 192 * 2**20  # of pictures that wait for the encoder
 
 
@@ -127,6 +128,11 @@ class ReadAhead:
         after = check_file(video.path)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise VideoError("changed while it was read: run again when it is complete")
+        if reader.lost > MAX_LOST_SHARE * reader.length:
+            raise VideoError(
+                f"{reader.lost:.1f} of {reader.length:.1f} s have no pictures, which is too much: "
+                + "; ".join(reader.warnings)
+            )
         return Done(
             video, start or 0.0, max(end, reader.end), before.st_size, before.st_mtime_ns,
             "; ".join(reader.warnings),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from dreamprvr.extraction.decoding import ROUNDING, Shown
+from dreamprvr.video.reader import ROUNDING, Shown
 
 SHORTEST = 1e-3  # seconds that are worth a window of their own at the end of a video
 

@@ -1,28 +1,26 @@
-"""Opens video files, and says what a browser makes of them."""
+"""Says what a browser makes of a video file."""
 
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dreamprvr.errors import UserError
-from dreamprvr.extraction import probe as extraction
-from dreamprvr.extraction.probe import VideoError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.replies import Refusal
+from dreamprvr.video.reader import Shown, VideoReader
+from dreamprvr.video.source import VideoError, open_video
 
 # Seconds. A browser plays an mp4 that begins late by its time stamps, but takes its length for its
 # end, so that much at the end cannot be reached.
 _LATE = 0.5
+_SHORT = 1.0  # seconds by which a header may fall short of the pictures
 _MP4_VIDEO = {"h264", "vp9", "av1"}
 _MP4_AUDIO = {"aac", "mp3", "opus", "flac"}
 _WEBM_VIDEO = {"vp8", "vp9", "av1"}
@@ -32,11 +30,19 @@ _EIGHT_BITS = {"yuv420p", "yuvj420p"}  # of h264 browsers show nothing else
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A video file as it is now; what is made from it is kept under all three."""
+    """A video file as it is now; what is made from it is kept under path, size and mtime_ns.
+
+    Args:
+        path: of the file.
+        size: in bytes.
+        mtime_ns: time of its last change.
+        seconds: its length when its features were made.
+    """
 
     path: Path
     size: int
     mtime_ns: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,50 +75,34 @@ def source_file(video: LibraryVideo) -> SourceFile:
     if video.path is None or status is None or not stat.S_ISREG(status.st_mode):
         name = video.path.name if video.path else video.video_id
         raise Refusal(404, f"the video file {name} is not where it was when it was extracted")
-    return SourceFile(video.path, status.st_size, status.st_mtime_ns)
+    return SourceFile(video.path, status.st_size, status.st_mtime_ns, video.duration)
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and its pictures, the same that its features were made of.
+def readable(path: Path) -> Iterator[None]:
+    """Name the file where it cannot be read as a video.
 
     Raises:
-        UserError: PyAV cannot read it, here or inside the block.
+        UserError: PyAV cannot read it.
     """
     try:
-        with extraction.open_video(path) as opened:
-            yield opened
+        yield
     except VideoError as error:
         raise UserError(f"{path.name}: {error}") from None
     except av.FFmpegError as error:
         raise UserError(f"{path.name} cannot be decoded: {error.strerror}") from None
 
 
-def seek_before(container: InputContainer, stream: VideoStream, stamp: float) -> None:
-    """Go to where decoding soon yields the picture that is shown at a time stamp.
-
-    In a format without an index (mpegts, mpeg, flv) a seek may end behind the keyframe that is
-    needed, so what it leads to is looked at, and if need be it begins further ahead.
+def fitted(shown: Shown, longest: int) -> tuple[int, int]:
+    """Give a picture's width and height, both even, made smaller if need be but never larger.
 
     Args:
-        container: of the stream.
-        stream: the pictures.
-        stamp: seconds; before the first picture, decoding begins with that.
+        shown: the picture.
+        longest: pixels of the longer side, at most.
     """
-    ahead = stamp - (container.start_time or 0) / av.time_base
-    reached = None
-    for back in (0.0, 1.0, 5.0, 30.0, ahead, ahead + 10.0):
-        target = int((stamp - back) * av.time_base)
-        try:
-            container.seek(target, backward=True)
-        except av.FFmpegError:  # before the beginning
-            continue
-        reached = target
-        first = next((f for f in container.decode(stream) if f.time is not None), None)
-        if first is not None and first.time <= stamp:
-            break
-    if reached is not None:
-        container.seek(reached, backward=True)
+    scale = min(1.0, longest / max(shown.size))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in shown.size)
+    return width, height
 
 
 @lru_cache(maxsize=1024)
@@ -123,13 +113,19 @@ def probe(source: SourceFile) -> Probe:
         Refusal: 415, it is no video.
     """
     try:
-        with open_video(source.path) as (container, stream):
-            return _probe(container, stream, source.path.suffix.lower())
+        with readable(source.path), open_video(source.path) as (container, stream):
+            found = _probe(container, stream, source)
+        if found.mime is None and not found.copies:
+            return found
+        with readable(source.path):
+            # browsers show both fields of a picture at once
+            interlaced = next(VideoReader(source.path).read()).interlaced
+        return Probe(None, False, found.seconds) if interlaced else found
     except UserError as error:
         raise Refusal(415, str(error)) from None
 
 
-def _probe(container: InputContainer, stream: VideoStream, suffix: str) -> Probe:
+def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -> Probe:
     video = stream.codec_context
     # of the format, not of the library that decodes it
     picture = video.codec.canonical_name
@@ -139,51 +135,17 @@ def _probe(container: InputContainer, stream: VideoStream, suffix: str) -> Probe
     plain = picture != "h264" or video.pix_fmt in _EIGHT_BITS
     for_mp4 = picture in _MP4_VIDEO and plain and (sound is None or sound in _MP4_AUDIO)
     for_webm = picture in _WEBM_VIDEO and (sound is None or sound in _WEBM_AUDIO)
-    in_time = (container.start_time or 0) / av.time_base <= _LATE
-    mime = None
-    if "mp4" in formats and for_mp4 and in_time:
-        mime = "video/mp4"
-    elif "webm" in formats and for_webm and in_time and suffix == ".webm":
-        mime = "video/webm"
     seconds = float((container.duration or 0) / av.time_base)
-    copies = "matroska" in formats and for_mp4 and in_time
+    # else a browser shows other pictures than the features were made of
+    as_is = (
+        (container.start_time or 0) / av.time_base <= _LATE
+        and source.seconds - seconds <= max(_SHORT, 0.02 * source.seconds)
+        and len(container.streams.video) == 1
+    )
+    mime = None
+    if "mp4" in formats and for_mp4 and as_is:
+        mime = "video/mp4"
+    elif "webm" in formats and for_webm and as_is and source.path.suffix.lower() == ".webm":
+        mime = "video/webm"
+    copies = "matroska" in formats and for_mp4 and as_is
     return Probe(mime, copies, seconds)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How frames of a file are to be shown.
-
-    Args:
-        width: even, in pixels, after turning.
-        height: even.
-        turns: quarter turns counterclockwise that make a frame upright.
-    """
-
-    width: int
-    height: int
-    turns: int
-
-    def upright(self, frame: VideoFrame) -> VideoFrame:
-        """A frame as it is meant to be seen, yuv420p."""
-        if self.turns:
-            pixels = np.rot90(frame.to_ndarray(format="rgb24"), self.turns)
-            upright = np.ascontiguousarray(pixels, dtype=np.uint8)
-            frame = VideoFrame.from_ndarray(upright, "rgb24")
-        return frame.reformat(self.width, self.height, "yuv420p")
-
-
-def shape_of(frame: VideoFrame, aspect: Fraction | None, longest: int) -> Shape:
-    """Turned upright, with square pixels, made smaller but never larger.
-
-    Args:
-        frame: as decoded; PyAV reads its rotation and does not turn it.
-        aspect: width of a pixel over its height; None or 0 if unknown.
-        longest: pixels of the longer side, at most.
-    """
-    width, height = frame.width * float(aspect or 1), float(frame.height)
-    turns = round((frame.rotation or 0) / 90) % 4
-    if turns % 2:
-        width, height = height, width
-    scale = min(1.0, longest / max(width, height))
-    return Shape(max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2), turns)

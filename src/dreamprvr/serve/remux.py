@@ -6,8 +6,9 @@ from typing import Any
 
 import av
 
-from dreamprvr.serve.containers import open_video
+from dreamprvr.serve.containers import readable
 from dreamprvr.serve.transcode import FRONT, Report
+from dreamprvr.video.source import open_video
 
 
 def copy_streams(source: Path, target: Path, report: Report) -> None:
@@ -17,6 +18,7 @@ def copy_streams(source: Path, target: Path, report: Report) -> None:
         UserError: the source cannot be read.
     """
     with (
+        readable(source),
         open_video(source) as (reader, picture),
         av.open(target, "w", format="mp4", container_options=FRONT) as writer,
     ):

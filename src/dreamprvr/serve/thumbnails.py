@@ -3,15 +3,15 @@
 import io
 from pathlib import Path
 
+from PIL import Image
+
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.probe import read_header
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile, open_video, seek_before, shape_of
+from dreamprvr.serve.containers import SourceFile, fitted, readable
 from dreamprvr.serve.replies import Refusal
+from dreamprvr.video.reader import VideoReader
 
 _LONGEST = 480  # pixels
-_NEAR = 0.5  # seconds; a keyframe this close will do
-_FRAMES = 300  # decoded at most after the keyframe
 
 
 def thumbnail(cache: CacheFolder, source: SourceFile, second: float) -> Path:
@@ -35,20 +35,9 @@ def thumbnail(cache: CacheFolder, source: SourceFile, second: float) -> Path:
 
 
 def _write(source: Path, second: float, target: Path) -> None:
-    with open_video(source) as (container, stream):
-        stream.thread_type = "AUTO"
-        wanted = second + read_header(container, stream).zero
-        seek_before(container, stream, wanted)
-        best = None
-        for count, frame in enumerate(container.decode(stream)):
-            if frame.time is not None and frame.time > wanted and best is not None:
-                break  # the one before is still on the screen
-            best = frame
-            if count >= _FRAMES or (frame.time is not None and frame.time > wanted - _NEAR):
-                break
-        if best is None:
-            raise UserError(f"{source.name} has no picture at {second:.1f} s")
-        shape = shape_of(best, stream.sample_aspect_ratio, _LONGEST)
-        data = io.BytesIO()
-        shape.upright(best).to_image().save(data, "JPEG", quality=82)
+    with readable(source):
+        shown = next(VideoReader(source).read(second))
+        pixels = shown.scaled(*fitted(shown, _LONGEST))
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "JPEG", quality=82)
     target.write_bytes(data.getvalue())

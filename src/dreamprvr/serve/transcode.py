@@ -10,14 +10,13 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
-from av.container import InputContainer, OutputContainer
-from av.packet import Packet
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.probe import read_header
-from dreamprvr.serve.containers import Shape, open_video, seek_before, shape_of
+from dreamprvr.serve.containers import fitted, readable
+from dreamprvr.video.reader import Shown, VideoReader
 
 RATE = 48_000  # audio samples a second
 _TICKS = 90_000  # of the video's clock, a second
@@ -47,92 +46,79 @@ def transcode(
     Raises:
         UserError: the source cannot be decoded, or has no picture in the span.
     """
-    shape = _first_shape(source, longest)
+    last = float("inf") if end is None else end
+    reader = VideoReader(source)
     with (
-        open_video(source) as (reader, picture),
+        readable(source),
         av.open(target, "w", format="mp4", container_options=FRONT) as writer,
     ):
-        _Span(reader, picture, writer, shape, start, end, report).run()
-
-
-def _first_shape(source: Path, longest: int) -> Shape:
-    with open_video(source) as (reader, picture):
-        for packet in reader.demux(picture):
-            for frame in _frames(packet):
-                return shape_of(frame, picture.sample_aspect_ratio, longest)
-    raise UserError(f"{source.name} has no picture")
+        span = _Span(writer, reader, start, last, longest, report)
+        for shown in reader.read(start, span.hear):
+            if shown.end <= start:
+                raise UserError(f"{source.name} ends before second {start:.1f}")
+            if shown.begin < last:
+                span.show(shown)
+            elif span.heard >= last or shown.begin > last + _SLACK or not reader.has_sound:
+                break
+        span.finish()
 
 
 class _Span:
     """The state of one `transcode`."""
 
     def __init__(
-        self, reader: InputContainer, picture: VideoStream, writer: OutputContainer, shape: Shape,
-        start: float, end: float | None, report: Report,
+        self, writer: OutputContainer, reader: VideoReader, start: float, end: float,
+        longest: int, report: Report,
     ) -> None:  # fmt: skip
-        self.reader, self.writer, self.shape, self.report = reader, writer, shape, report
-        self.start, self.end = start, float("inf") if end is None else end
-        header = read_header(reader, picture)
-        self.zero, self.frame_seconds = header.zero, header.frame_seconds
-        whole = self.end if header.end is None else header.end
-        if start >= whole:
-            raise UserError(f"{Path(reader.name).name} ends before second {start:.1f}")
-        self.length = max(min(self.end, whole) - start, 1e-3)
-        self.picture = picture
-        self.picture.thread_type = "AUTO"
-        self.sound = next(iter(reader.streams.audio), None)
-        self.video: Any = writer.add_stream("libx264", rate=self.picture.average_rate or 30)
-        self.video.width, self.video.height = shape.width, shape.height
-        self.video.pix_fmt, self.video.options = "yuv420p", _QUALITY
-        self.video.codec_context.time_base = Fraction(1, _TICKS)
-        self.video.codec_context.flags |= Flags.frame_duration  # that of the last one counts
-        self.audio: Any = None
-        if self.sound is not None:
-            self.audio = writer.add_stream("aac", rate=RATE, layout="stereo")
-            self.resampler = AudioResampler("fltp", "stereo", RATE)
+        self.writer, self.reader, self.longest, self.report = writer, reader, longest, report
+        self.start, self.end = start, end
+        self.heard = 0.0  # second to which the sound was read
         self.samples = 0  # of sound, written so far
-        self.shown: VideoFrame | None = None  # encoded once it is known for how long
+        self.shown: Shown | None = None  # encoded once it is known for how long
         self.since = 0  # tick from which it is shown
 
-    def run(self) -> None:
-        if self.start > 0:
-            seek_before(self.reader, self.picture, self.start + self.zero)
-        streams = [stream for stream in (self.picture, self.sound) if stream is not None]
-        open_streams = {stream.index for stream in streams}
-        for packet in self.reader.demux(streams):
-            for frame in _frames(packet):
-                time = float(frame.time) - self.zero
-                if time >= self.end:
-                    open_streams.discard(packet.stream.index)
-                    if time > self.end + _SLACK:
-                        open_streams.clear()
-                elif isinstance(frame, VideoFrame):
-                    self._show(frame, time)
-                else:
-                    self._sound(frame, time)
-            if not open_streams:
-                break
-        self._finish()
+    def _begin(self, first: Shown) -> None:
+        whole = min(self.end, self.reader.expected_end or float("inf"))
+        self.length = max(whole - self.start, 1e-3)
+        self.size = fitted(first, self.longest)
+        self.video: Any = self.writer.add_stream("libx264", rate=self.reader.rate or 30)
+        self.video.width, self.video.height = self.size
+        self.video.pix_fmt, self.video.options = "yuv420p", _QUALITY
+        context = self.video.codec_context
+        context.time_base = Fraction(1, _TICKS)
+        context.flags |= Flags.frame_duration  # that of the last one counts
+        context.color_range = ColorRange.MPEG
+        context.colorspace = Colorspace.ITU709
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self.audio: Any = None
+        if self.reader.has_sound:
+            self.audio = self.writer.add_stream("aac", rate=RATE, layout="stereo")
+            self.resampler = AudioResampler("fltp", "stereo", RATE)
 
-    def _show(self, frame: VideoFrame, time: float) -> None:
-        tick = 0 if self.shown is None else max(round((time - self.start) * _TICKS), 0)
-        if tick < self.since:  # a broken time stamp
-            return
+    def show(self, shown: Shown) -> None:
+        """Take the next picture."""
+        if self.shown is None:
+            self._begin(shown)
+        tick = 0 if self.shown is None else max(round((shown.begin - self.start) * _TICKS), 0)
         self._encode_until(tick)
-        self.shown, self.since = frame, tick
-        self.report(0.99 * min(max(time - self.start, 0.0) / self.length, 1.0))
+        self.shown, self.since = shown, tick
+        self.report(0.99 * min(max(shown.begin - self.start, 0.0) / self.length, 1.0))
 
     def _encode_until(self, tick: int) -> None:
         """Encode the picture that is shown, unless another takes its place at once."""
-        if self.shown is None or tick == self.since:
+        if self.shown is None or tick <= self.since:
             return
-        picture = self.shape.upright(self.shown)
+        pixels = VideoFrame.from_ndarray(self.shown.scaled(*self.size), "rgb24")
+        picture = pixels.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         picture.pts, picture.time_base = self.since, Fraction(1, _TICKS)
         picture.duration = tick - self.since
-        picture.pict_type = 0  # the encoder chooses its own keyframes
         self.writer.mux(self.video.encode(picture))
 
-    def _sound(self, frame: AudioFrame, time: float) -> None:
+    def hear(self, time: float, frame: AudioFrame) -> None:
+        """Take the next piece of sound."""
+        self.heard = max(self.heard, time)
+        if time >= self.end:
+            return
         at = round((time - self.start) * RATE)
         frame.pts = None  # gaps are filled below
         pieces = [piece.to_ndarray() for piece in self.resampler.resample(frame)]
@@ -155,22 +141,13 @@ class _Span:
             self.samples += piece.shape[1]
             self.writer.mux(self.audio.encode(frame))
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Encode what is left."""
         if self.shown is None:
-            raise UserError(f"{Path(self.reader.name).name} has no picture in that span")
-        last = self.since + max(round(self.frame_seconds * _TICKS), 1)
-        if self.end != float("inf"):
-            last = max(round((self.end - self.start) * _TICKS), self.since + 1)
-        self._encode_until(last)
+            raise UserError(f"{self.reader.path.name} has no picture in that span")
+        end = self.shown.end if self.end == float("inf") else self.end
+        self._encode_until(max(round((end - self.start) * _TICKS), self.since + 1))
         for stream in (self.video, self.audio):
             if stream is not None:
                 self.writer.mux(stream.encode(None))
         self.report(1.0)
-
-
-def _frames(packet: Packet) -> list[Any]:
-    """The frames of a packet that have a time; a broken packet has none."""
-    try:
-        return [frame for frame in packet.decode() if frame.time is not None]
-    except av.InvalidDataError:
-        return []

@@ -7,9 +7,9 @@ import pytest
 from av.video.stream import VideoStream
 from extraction.movies import SIZE, constant, seconds_of, write_movie
 
-from dreamprvr.extraction import decoding
-from dreamprvr.extraction.decoding import VideoReader
-from dreamprvr.extraction.probe import VideoError
+from dreamprvr.video import reader as module
+from dreamprvr.video.reader import VideoReader
+from dreamprvr.video.source import VideoError
 
 
 def shown(reader: VideoReader) -> list[tuple[float, float, float]]:
@@ -174,7 +174,7 @@ def test_playlists_are_not_followed(tmp_path: Path) -> None:
 
 def test_large_pictures_are_shrunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_movie(tmp_path / "a.mp4", constant(0.5, 10), size=(256, 128))
-    monkeypatch.setattr(decoding, "MAX_SHORT_SIDE", 64)
+    monkeypatch.setattr(module, "MAX_SHORT_SIDE", 64)
     pictures = [picture.pixels() for picture in VideoReader(path)]
     assert {picture.shape for picture in pictures} == {(64, 128, 3)}
     assert [seconds_of(p) for p in pictures] == [0, 0.1, 0.2, 0.3, 0.4]

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ FORMATS = (
 )
 # Browsers play these by their own time stamps, even if the first is not 0.
 PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
+STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # of covers
+TRIED_BYTES = 16 * 2**20  # of the streams among which one is chosen
 LONGEST_FRAME = 60.0  # seconds; a header that gives less than a picture a minute is wrong
 
 
@@ -45,27 +47,66 @@ class Header:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and its first video stream that is not a still cover.
+    """Open a file and choose the video stream that a player shows.
+
+    Covers and other still pictures are passed over where there is a film. Of several films it is
+    the first whose pictures can be decoded, one that is marked as the default before others.
 
     Raises:
         VideoError: it is missing, empty, no video, or has only sound.
     """
     check_file(path)
+    with _open(path) as container:
+        films = [
+            stream for stream in container.streams.video
+            if not stream.disposition & Disposition.attached_pic
+        ]  # fmt: skip
+        usable = [stream for stream in films if stream.codec_context is not None]
+        sound = bool(container.streams.audio)
+        if not films:
+            raise VideoError("only sound" if sound else "no pictures in it")
+        if not usable:
+            raise VideoError("its pictures are in a format that cannot be decoded")
+        still = usable[0].codec_context.name in STILL_CODECS
+        if len(usable) == 1 and not (still and sound):
+            yield container, usable[0]
+            return
+        found = _try_out(path, [stream.index for stream in usable])
+        best = max(usable, key=lambda stream: (
+            found[stream.index], stream.disposition & Disposition.default, -stream.index
+        ))  # fmt: skip
+        if sound and found[best.index] < 2 and best.codec_context.name in STILL_CODECS:
+            raise VideoError("only sound, with a still picture")
+        yield container, best
+
+
+def _open(path: Path) -> InputContainer:
     try:
-        container = av.open(
+        return av.open(
             str(path), metadata_errors="replace",
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
         )  # fmt: skip
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"not a video that can be read ({_reason(error)})") from None
-    with container:
+
+
+def _try_out(path: Path, indices: list[int]) -> dict[int, int]:
+    """Decode the beginning of some streams: 0, 1 or 2 (for more) pictures that each has given."""
+    found = dict.fromkeys(indices, 0)
+    read = 0
+    with _open(path) as container:
         for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                if stream.codec_context is None:
-                    raise VideoError("its pictures are in a format that cannot be decoded")
-                yield container, stream
-                return
-        raise VideoError("only sound" if container.streams.audio else "no pictures in it")
+            stream.thread_type = "SLICE"  # a picture a packet, if it can be decoded
+        try:
+            for packet in container.demux([container.streams[index] for index in indices]):
+                with suppress(av.FFmpegError, ValueError):
+                    found[packet.stream_index] += len(packet.decode())
+                read += packet.size
+                if min(found.values()) > 1 or read > TRIED_BYTES:
+                    break
+        except (av.FFmpegError, ValueError):
+            pass  # what was found until then counts
+    return {index: min(count, 2) for index, count in found.items()}
 
 
 def check_file(path: Path) -> os.stat_result:

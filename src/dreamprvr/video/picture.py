@@ -1,0 +1,199 @@
+"""Decoded frames -> upright sRGB pictures."""
+
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc
+
+# Matrix coefficients as H.273 numbers them.
+_BT709, _UNSPECIFIED, _BT601, _BT2020 = 1, 2, 6, 9
+_UNIT = Fraction(1, 25)  # of the time stamps within the deinterlacer
+_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+_WHITE_NITS = 203.0  # of a white page in HDR pictures (BT.2408); it becomes 255
+_HLG_PEAK_NITS, _HLG_GAMMA = 1000.0, 1.2  # of the display for which HLG pictures are made
+# Linear RGB -> linear RGB of sRGB.
+_TO_SRGB = {
+    ColorPrimaries.BT2020: (
+        (1.660491, -0.587641, -0.072850),
+        (-0.124550, 1.132900, -0.008349),
+        (-0.018151, -0.100579, 1.118730),
+    ),
+    ColorPrimaries.SMPTE432: (
+        (1.224940, -0.224940, 0.0),
+        (-0.042057, 1.042057, 0.0),
+        (-0.019638, -0.078636, 1.098274),
+    ),
+}
+
+
+def upright_size(frame: VideoFrame, aspect: float) -> tuple[float, float]:
+    """Give the width and height of a frame in square pixels, after it has been turned.
+
+    Args:
+        frame: as decoded.
+        aspect: width of a stored pixel by its height.
+    """
+    width, height = frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
+    return (height, width) if _orientation(frame)[0] else (width, height)
+
+
+def upright_rgb(
+    frame: VideoFrame,
+    size: tuple[int, int],
+    before: VideoFrame | None = None,
+    after: VideoFrame | None = None,
+) -> np.ndarray:
+    """Convert a frame to what a player shows.
+
+    Interlaced frames are deinterlaced, HDR is mapped to sRGB with 203 nits as white, transparent
+    parts lie over black, and the frame is turned and mirrored as its display matrix says. Frames
+    without a tag for their matrix are read as BT.709 from 1280 pixels of width or 720 of height
+    on, else as BT.601.
+
+    Args:
+        frame: as decoded.
+        size: width and height of the result, in pixels.
+        before: the frame before this one, if this one is interlaced.
+        after: the frame after this one, likewise.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    swap, flips = _orientation(frame)
+    stored = size[::-1] if swap else size
+    frame.colorspace = _matrix(frame)
+    if frame.interlaced_frame:
+        frame = _deinterlaced(frame, before, after)
+    if is_hdr(frame) or frame.color_primaries in _TO_SRGB:
+        pixels = _wide_to_srgb(frame, stored)
+    else:
+        pixels = _reformatted(_over_black(frame), "rgb24", stored)
+    if swap:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(np.flip(pixels, flips))
+
+
+def is_hdr(frame: VideoFrame) -> bool:
+    """Check whether a frame has the transfer curve of HDR10 or HLG."""
+    return frame.color_trc in _HDR
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
+    """Whether rows and columns change places, and the axes that are then flipped."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, ()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    swap = abs(b) + abs(c) > abs(a) + abs(d)
+    down, right = (b, c) if swap else (d, a)
+    return swap, (0,) * (down < 0) + (1,) * (right < 0)
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """The matrix coefficients of a frame, those most likely if it does not say."""
+    if frame.colorspace != _UNSPECIFIED:
+        return frame.colorspace
+    by_primaries = {
+        ColorPrimaries.BT709: _BT709, ColorPrimaries.BT470BG: _BT601,
+        ColorPrimaries.SMPTE170M: _BT601, ColorPrimaries.BT2020: _BT2020,
+    }  # fmt: skip
+    by_size = _BT709 if frame.width >= 1280 or frame.height >= 720 else _BT601
+    return by_primaries.get(ColorPrimaries(frame.color_primaries), by_size)
+
+
+def _reformatted(frame: VideoFrame, format: str, size: tuple[int, int]) -> np.ndarray:
+    shrinks = size[0] < frame.width or size[1] < frame.height
+    return frame.to_ndarray(
+        format=format, width=size[0], height=size[1],
+        interpolation="AREA" if shrinks else "BICUBIC",
+    )  # fmt: skip
+
+
+def _over_black(frame: VideoFrame) -> VideoFrame:
+    """The frame itself, or, if it can be transparent, what is seen of it over black."""
+    kind = frame.format
+    if not kind.has_palette and not any(part.is_alpha for part in kind.components):
+        return frame
+    rgba = frame.to_ndarray(format="rgba").astype(np.uint16)
+    if rgba[..., 3].min() == 255:
+        return frame
+    seen = (rgba[..., :3] * rgba[..., 3:] + 127) // 255
+    return VideoFrame.from_ndarray(seen.astype(np.uint8), "rgb24")
+
+
+def _deinterlaced(
+    frame: VideoFrame, before: VideoFrame | None, after: VideoFrame | None
+) -> VideoFrame:
+    """The earlier field of a frame, its missing lines made up from those around it."""
+    near = [before, frame, after]
+    alike = [
+        item if item is not None and _kind(item) == _kind(frame) else None for item in near
+    ]  # fmt: skip
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=_UNIT
+    )
+    deinterlacer = graph.add("yadif", "mode=send_frame:parity=auto:deint=all")
+    graph.link_nodes(source, deinterlacer, graph.add("buffersink")).configure()
+    stamps = [(item.pts, item.time_base) for item in near if item is not None]
+    place = 0
+    for item in alike:
+        if item is not None:
+            item.pts, item.time_base = place, _UNIT
+            graph.vpush(item)
+            place += 1
+    graph.vpush(None)
+    wanted = int(alike[0] is not None)
+    for _ in range(wanted + 1):
+        result = graph.vpull()
+    for item, (pts, unit) in zip([i for i in near if i is not None], stamps, strict=True):
+        item.pts = pts
+        if unit is not None:
+            item.time_base = unit
+    result.colorspace, result.color_range = frame.colorspace, frame.color_range
+    return result
+
+
+def _kind(frame: VideoFrame) -> tuple[object, ...]:
+    return frame.width, frame.height, frame.format.name
+
+
+def _wide_to_srgb(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
+    """Pixels of a wide gamut, or of HDR, as sRGB; what is brighter than white becomes white."""
+    coded = _reformatted(frame, "rgb48le", size)
+    linear = _linear(frame.color_trc)[coded]
+    if frame.color_trc == ColorTrc.ARIB_STD_B67:
+        light = linear @ np.array([0.2627, 0.6780, 0.0593], np.float32)
+        scale = _HLG_PEAK_NITS / _WHITE_NITS * np.maximum(light, 1e-6) ** (_HLG_GAMMA - 1)
+        linear = linear * scale[..., None]
+    if frame.color_primaries in _TO_SRGB:
+        matrix = np.array(_TO_SRGB[ColorPrimaries(frame.color_primaries)], np.float32)
+        linear = linear @ matrix.T
+    return _srgb()[np.rint(np.clip(linear, 0, 1) * 65535).astype(np.uint16)]
+
+
+@cache
+def _linear(transfer: int) -> np.ndarray:
+    """(65536,) float32: light of a coded value; 1 is white, but for HLG the peak of the scene."""
+    x = np.linspace(0, 1, 65536)
+    if transfer == ColorTrc.SMPTE2084:
+        m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
+        power = x ** (1 / m2)
+        light = (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1) * 10_000 / _WHITE_NITS
+    elif transfer == ColorTrc.ARIB_STD_B67:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        light = np.where(x <= 0.5, x**2 / 3, (np.exp((x - c) / a) + b) / 12)
+    else:  # as sRGB, so that greys stay what they are
+        light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    return light.astype(np.float32)
+
+
+@cache
+def _srgb() -> np.ndarray:
+    """(65536,) uint8: sRGB value of linear light from 0 to 1."""
+    x = np.linspace(0, 1, 65536)
+    coded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    return np.rint(coded * 255).astype(np.uint8)

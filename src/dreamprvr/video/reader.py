@@ -1,0 +1,417 @@
+"""Video files -> pictures with the seconds for which a player shows them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from heapq import heapify, heappop, heappush
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from dreamprvr.video.clock import BROKEN_JUMP, REAL_GAP
+from dreamprvr.video.picture import is_hdr, upright_rgb, upright_size
+from dreamprvr.video.seeking import (
+    Place,
+    is_broadcast,
+    is_numbered,
+    new_clock,
+    packets_from,
+    places,
+)
+from dreamprvr.video.source import Header, VideoError, open_video, read_header
+
+MAX_SHORT_SIDE = (
+    720  # larger pictures are shrunk: encoders read a few hundred pixels, memory is dear
+)
+ROUNDING = 1e-4  # seconds: time stamps are whole numbers of some unit, beside round numbers
+_WARM_UP = 0.5  # seconds of sound that are decoded before those that are wanted
+LONGEST_LAST = 3600.0  # seconds for which the last picture is shown, at most
+MISSING_SHARE, MISSING_SECONDS = 0.02, 1.0  # how much earlier than its header a whole file may end
+STANDSTILL = 10.0  # seconds without a new picture that are worth a line
+# Formats of which only the first of several files in one is read, and how a file begins.
+_SIGNATURES = {
+    "flv": b"FLV\x01", "mov": b"ftyp", "matroska": b"\x1aE\xdf\xa3", "avi": b"AVI LIST",
+    "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "gif": b"GIF8",
+}  # fmt: skip
+_BEHIND_BYTES = 2**24  # in which the next file is looked for
+LOST_SECONDS = 0.25  # lost pictures that are worth a line
+Hear = Callable[[float, AudioFrame], None]
+
+
+@dataclass(eq=False)
+class Shown:
+    """A picture and the span for which it is on the screen; its pixels are made on demand.
+
+    Args:
+        begin: second, as a player counts.
+        end: second at which the next one takes its place.
+    """
+
+    begin: float
+    end: float
+    _frame: VideoFrame
+    _aspect: float
+    _before: VideoFrame | None = None
+    _after: VideoFrame | None = None
+    _pixels: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height when it stands upright and its pixels are square."""
+        return upright_size(self._frame, self._aspect)
+
+    @property
+    def interlaced(self) -> bool:
+        """Its lines are of two instants, until its pixels are made."""
+        return self._frame.interlaced_frame
+
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB, upright, square pixels, the short side at most `MAX_SHORT_SIDE`."""
+        if self._pixels is None:
+            width, height = self.size
+            shrink = min(1.0, MAX_SHORT_SIDE / min(width, height))
+            self._pixels = self.scaled(
+                max(1, round(width * shrink)), max(1, round(height * shrink))
+            )
+        return self._pixels
+
+    def scaled(self, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 sRGB, upright."""
+        return upright_rgb(self._frame, (width, height), self._before, self._after)
+
+
+class VideoReader:
+    """Reads a video from its first picture to its last, or from a second on.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        warnings: what was odd, in words; complete after the last picture of the whole.
+        end: second at which the last picture ends; known after it.
+        expected_end: second at which the header says that the video ends; None if it does not.
+        rate: pictures a second, on average; None if the header does not say. Known, as the next
+            one and `expected_end`, from the first picture on.
+        has_sound: there is sound.
+        lost: seconds that should have pictures and have none; complete as `warnings` is.
+        length: seconds that the video would have if nothing was lost; the same.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self.end = self.lost = self.length = 0.0
+        self.expected_end: float | None = None
+        self.rate: Fraction | None = None
+        self.has_sound = False
+
+    def __iter__(self) -> Iterator[Shown]:
+        """Pictures in the order in which they are shown; each takes over where one ends.
+
+        Raises:
+            VideoError: the file gives no picture.
+        """
+        return self.read()
+
+    def read(self, start: float = 0.0, hear: Hear | None = None) -> Iterator[Shown]:
+        """Read from the picture on that is on the screen at a second.
+
+        Args:
+            start: second. Before the first picture it is that one, after the end the last one.
+            hear: called with each piece of sound and its second, in their order in the file.
+
+        Raises:
+            VideoError: the file gives no picture.
+        """
+        for place in places(self.path, start):
+            with open_video(self.path) as (container, stream):
+                header = read_header(container, stream)
+                self.expected_end = header.end or header.file_end
+                self.rate, self.has_sound = stream.average_rate, bool(container.streams.audio)
+                reading = _Reading(container, stream, header, place)
+                if hear is not None:
+                    reading.listen_from(start)
+                pictures = reading.pictures()
+                first = next(pictures, None)
+                if place is not None and (first is None or first.begin > start + ROUNDING):
+                    continue  # it led to a place that is too late
+                if first is None:
+                    raise VideoError("no picture could be decoded")
+                last = first
+                for shown in chain([first], pictures):
+                    last = shown
+                    if shown.end > start + ROUNDING:
+                        yield shown
+                        reading.pass_on(hear)
+                if last.end <= start + ROUNDING:
+                    yield last
+                self.end = last.end
+                if start <= 0:
+                    self.lost, self.length, self.warnings = reading.report(last)
+                return
+
+
+class _Reading:
+    """One pass over the packets of a file, from a place on.
+
+    Args:
+        container: just opened.
+        stream: the pictures.
+        header: of the file.
+        place: see `places`.
+    """
+
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, header: Header, place: Place
+    ) -> None:  # fmt: skip
+        stream.thread_type = "AUTO"
+        self._container, self._stream, self._header, self._place = container, stream, header, place
+        self._clock = new_clock(container, stream, header, place)
+        self._sound: AudioStream | None = None
+        self._listens_from = 0.0
+        self._heard: list[tuple[float, AudioFrame]] = []
+        self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
+        self._numbered = is_numbered(container)
+        self._turns: list[float] = []  # seconds of the pictures that the decoder still holds
+        self._last_packet = 0.0
+        self._read_to = 0  # byte of the file
+        self._damaged = 0
+        self._losses = _Losses(header.frame_seconds, is_broadcast(container))
+        self._hdr = False
+
+    def listen_from(self, second: float) -> None:
+        """Decode the sound too, from a little before a second on."""
+        self._sound = next(iter(self._container.streams.audio), None)
+        self._listens_from = second - _WARM_UP
+
+    def pass_on(self, hear: Hear | None) -> None:
+        """Hand over the sound that was decoded until now."""
+        heard, self._heard = self._heard, []
+        for second, piece in heard:
+            if hear is not None:
+                hear(second, piece)
+
+    def pictures(self) -> Iterator[Shown]:
+        """Pictures in the order in which they are shown."""
+        shown: Shown | None = None
+        own = self._stream.codec_context.sample_aspect_ratio
+        for seconds, frame in self._timed():
+            if shown is not None:
+                if not shown.begin < seconds < shown.begin + self._gap + 1:
+                    self._losses.astray(seconds, shown.begin)
+                    continue
+                shown.end = seconds
+                if shown._frame.interlaced_frame:
+                    shown._after = frame
+                yield shown
+            self._losses.seen(seconds, None if shown is None else shown.begin)
+            self._hdr |= is_hdr(frame)
+            aspect = self._stream.sample_aspect_ratio
+            now = self._stream.codec_context.sample_aspect_ratio
+            if now and now != own:
+                aspect = now  # it changed after the header was written
+            before = shown._frame if shown is not None and frame.interlaced_frame else None
+            shown = Shown(
+                seconds, seconds + self._length(frame), frame, float(aspect or 1) or 1.0, before
+            )
+        if shown is not None:
+            self._losses.ended(shown.end)
+            yield shown
+
+    def _timed(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Frames with their seconds; one without a time stamp follows the one before it."""
+        step = self._header.frame_seconds
+        seconds = -step
+        for frame in self._frames():
+            unit = frame.time_base or self._stream.time_base  # the last ones come without a unit
+            if self._numbered and self._turns:
+                seconds = heappop(self._turns)
+            elif frame.pts is None or unit is None:
+                seconds += step
+            else:
+                seconds = float(frame.pts * unit) - self._header.zero
+            if seconds > -ROUNDING:  # a player leaves out what is before 0
+                yield max(seconds, 0.0), frame
+
+    def _frames(self) -> Iterator[VideoFrame]:
+        for packet in self._packets():
+            if packet is not None and packet.pos is not None:
+                self._read_to = max(self._read_to, packet.pos + packet.size)
+            second = None if packet is None else self._second(packet)
+            if packet is None or packet.stream_index == self._stream.index:
+                if packet is not None and second is not None:
+                    self._expect(packet, second)
+                try:
+                    yield from self._stream.decode(packet)
+                except (av.FFmpegError, ValueError):
+                    self._damaged += 1
+                    if self._numbered and second in self._turns:
+                        self._turns.remove(second)
+                        heapify(self._turns)
+            elif self._is_heard(packet, second):
+                self._listen(packet)
+
+    def _second(self, packet: Packet) -> float | None:
+        """Second of a packet; in passing, the end of the file is moved."""
+        stamp = packet.dts if self._numbered else packet.pts
+        if stamp is None or not packet.time_base:
+            return None
+        second = float(stamp * packet.time_base) - self._header.zero
+        length = float((packet.duration or 0) * packet.time_base)
+        self._last_packet = max(self._last_packet, second + length)
+        return second
+
+    def _expect(self, packet: Packet, second: float) -> None:
+        """Note that a packet is to give a picture."""
+        if self._numbered:
+            heappush(self._turns, second)
+            packet.pts = None
+        elif not packet.is_discard and second > -ROUNDING:
+            self._losses.expect(second)
+
+    def _is_heard(self, packet: Packet, second: float | None) -> bool:
+        if self._sound is None or packet.stream_index != self._sound.index:
+            return False
+        return second is None or second >= self._listens_from
+
+    def _listen(self, packet: Packet) -> None:
+        try:
+            pieces = packet.decode()
+        except (av.FFmpegError, ValueError):
+            return
+        for piece in pieces:
+            if isinstance(piece, AudioFrame) and piece.time is not None:
+                self._heard.append((float(piece.time) - self._header.zero, piece))
+
+    def _packets(self) -> Iterator[Packet | None]:
+        """Packets of all streams, and None at the end: it brings out what the decoder holds."""
+        found = packets_from(self._container, self._stream, self._header, self._place)
+        try:
+            yield from (packet for packet in self._clock.joined(found) if packet.size)
+        except (av.FFmpegError, ValueError):
+            self._damaged += 1  # nothing can be read behind it
+        yield None
+
+    def _length(self, frame: VideoFrame) -> float:
+        """Seconds for which a picture is shown if it is the last one."""
+        unit = frame.time_base or self._stream.time_base
+        if frame.duration and unit is not None:
+            length = float(frame.duration * unit)
+            if 0 < length < LONGEST_LAST:
+                return length
+        return self._header.frame_seconds
+
+    def _behind(self) -> float:
+        """Share of the file that another one takes up, put behind the one that was read."""
+        size = self._container.size
+        signature = _SIGNATURES.get(self._container.format.name.split(",")[0])
+        if signature is None or size - self._read_to < size * MISSING_SHARE:
+            return 0.0
+        with open(self._container.name, "rb") as file:
+            file.seek(self._read_to)
+            found = file.read(_BEHIND_BYTES).find(signature)
+        return 0.0 if found < 0 else (size - self._read_to - found) / size
+
+    def report(self, last: Shown) -> tuple[float, float, list[str]]:
+        """Seconds lost, seconds in all, and what was odd; after a pass over the whole file."""
+        lines, beyond = [], self._losses.beyond
+        expected, reached = self._header.end, last.end
+        if expected is None:  # the header counts the sound too
+            expected, reached = self._header.file_end, max(last.end, self._last_packet)
+        joins = [second - self._header.zero for second in self._clock.joins]
+        if joins:
+            where = ", ".join(f"{second:.1f}" for second in joins[:3])
+            more = f" and {len(joins) - 3} more places" if len(joins) > 3 else ""
+            lines.append(f"its clock jumps at {where} s{more}: the next picture follows the last")
+        elif expected and expected - reached > max(MISSING_SECONDS, MISSING_SHARE * expected):
+            lines.append(
+                f"truncated: ends at {last.end:.1f} s, and its header says {expected:.1f} s"
+            )
+            beyond += expected - reached
+        lost = self._losses.within + self._losses.beyond
+        if self._damaged:
+            lines.append(
+                f"damaged: {self._damaged} pieces could not be read, {lost:.1f} s have no pictures"
+            )
+        elif lost > LOST_SECONDS:
+            lines.append(f"incomplete: {lost:.1f} s have no pictures")
+        for begin, length in self._losses.still[:3]:
+            lines.append(f"no new picture for {length:.1f} s, from {begin:.1f} s on")
+        behind = self._behind()
+        if behind:
+            lines.append(
+                f"{behind:.0%} of the file lie behind its end, and are not read: it seems to be "
+                "several files in one"
+            )
+            beyond += last.end * behind / (1 - behind)
+        if self._hdr:
+            lines.append("HDR: its colours were mapped to those of an ordinary screen (sRGB)")
+        return self._losses.within + beyond, last.end + beyond, lines
+
+
+class _Losses:
+    """Counts the seconds for which there should be pictures and are none.
+
+    Args:
+        frame_seconds: for which a picture is shown on average.
+        broadcast: the format holds no pauses, so a second without a packet is lost.
+
+    Attributes:
+        within: seconds lost before the end of the last picture.
+        beyond: seconds lost behind it, or that have no place among the others.
+        still: begins and lengths of pauses in which there was nothing to show.
+    """
+
+    def __init__(self, frame_seconds: float, broadcast: bool) -> None:
+        self.within = self.beyond = 0.0
+        self.still: list[tuple[float, float]] = []
+        self._usual, self._shortest, self._broadcast = frame_seconds, float("inf"), broadcast
+        self._expected: list[float] = []
+        self._last = 0.0  # packet that was expected
+
+    def expect(self, second: float) -> None:
+        """Note a packet of pictures for a second."""
+        heappush(self._expected, second)
+
+    def astray(self, second: float, before: float) -> None:
+        """Note a picture that cannot come after the one at `before`."""
+        if second != before:
+            self.beyond += self._usual
+
+    def seen(self, second: float, before: float | None) -> None:
+        """Note a picture, and the second of the one before it."""
+        gap = second if before is None else second - before
+        if before is not None:
+            self._shortest = min(self._shortest, gap)
+        missed = self._missed(second, before)
+        if missed is not None:
+            self.within += second - missed
+        elif before is not None and self._broadcast and gap > max(1.0, 3 * self._usual):
+            self.within += gap - self._usual
+        elif before is not None and gap > STANDSTILL:
+            self.still.append((before, gap))
+
+    def ended(self, end: float) -> None:
+        """Note the end of the last picture."""
+        missed = self._missed(float("inf"), end)
+        if missed is not None:
+            self.beyond += max(self._last - missed + self._usual, 0.0)
+
+    def _missed(self, second: float, before: float | None) -> float | None:
+        """The first packet between two pictures, and clearly apart from both."""
+        usual = max(self._usual, 0.0 if self._shortest == float("inf") else self._shortest)
+        missed = None
+        while self._expected and self._expected[0] <= second + ROUNDING:
+            self._last = packet = heappop(self._expected)
+            late = before is None or packet > before + 0.75 * usual
+            if missed is None and late and packet < second - 0.75 * usual:
+                missed = packet
+        return missed
