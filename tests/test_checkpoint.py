@@ -328,7 +328,7 @@ def test_objects_are_refused_and_not_built(path: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "a.ckpt").endswith("a.ckpt: no such file")
-    assert refusal(tmp_path).endswith(": it is a folder, not a file")
+    assert refusal(tmp_path).endswith(": no such file (it is a folder)")
     os.mkfifo(tmp_path / "pipe")
     assert "it is a device or a pipe" in refusal(tmp_path / "pipe")
     assert "it is a device or a pipe" in refusal(Path("/dev/zero"))

@@ -1,5 +1,7 @@
 """The authors' format, read from the sample."""
 
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,12 @@ from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.module import PRVRModule
-from dreamprvr.published_checkpoint import FeatureSizes, import_checkpoint, read_published
+from dreamprvr.published_checkpoint import (
+    FeatureSizes,
+    _load,
+    import_checkpoint,
+    read_published,
+)
 
 
 @needs_reference
@@ -112,3 +119,34 @@ def test_objective_is_the_default_if_not_given(tmp_path: Path) -> None:
     content = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert "objective" not in content["hyper_parameters"]
     PRVRModule.load_from_checkpoint(tmp_path / "a.ckpt", map_location="cpu")
+
+
+@needs_reference
+def test_what_the_file_does_not_tell_is_said(tmp_path: Path) -> None:
+    path = variant(tmp_path / "a.ckpt", lambda content: content["config"].pop("n_heads"))
+    found = read_published(path, network_config())
+    assert found.remarks == ["the file does not tell num_heads: 4, as configured"]
+
+
+@needs_reference
+@pytest.mark.parametrize("old_format", [True, False])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_other_ways_to_save_the_same_weights(tmp_path: Path, old_format: bool, prefix: str) -> None:
+    """With DataParallel, and in the file format of torch before version 1.6."""
+    content = _load(SAMPLE)
+    # as the sample has it, an object of a class that nobody here has
+    schedule = type("Schedule", (), {"__module__": "Opts.optimization"})
+    package, module = types.ModuleType("Opts"), types.ModuleType("Opts.optimization")
+    module.Schedule = schedule  # type: ignore[attr-defined]
+    content["optimizer"] = [schedule()]
+    content["state_dict"] = {prefix + name: w for name, w in content["state_dict"].items()}
+    path = tmp_path / "a.ckpt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "Opts", package)
+        patch.setitem(sys.modules, "Opts.optimization", module)
+        schedule.__qualname__ = "Schedule"
+        torch.save(content, path, _use_new_zipfile_serialization=not old_format)
+    found = read_published(path, NetworkConfig()).state_dict
+    golden = group("after")
+    assert found.keys() == golden.keys()
+    assert all(torch.equal(found[name], value) for name, value in golden.items())

@@ -125,3 +125,46 @@ def test_a_checkpoint_of_ours_is_sent_back(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this framework already"):
         import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt")
     assert not (tmp_path / "again.ckpt").exists()
+
+
+def _config(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["config"].update(values)
+
+
+@needs_reference
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_config(n_heads="4"), "num_heads is '4'; it must be a whole number"),
+        (_config(n_heads=4.0), "num_heads is 4.0; it must be a whole number"),
+        (_config(n_heads=-4), "num_heads is -4; at least 1"),
+        (_config(n_heads=10**400), "num_heads is 10+.*; at most 1,000,000"),
+        (_config(n_heads=True), "num_heads is True"),
+        (_config(drop="0.1"), "dropout is '0.1'; it must be a number"),
+        (_config(drop=float("nan")), "dropout is nan; from 0 to below 1"),
+        (_config(input_drop=-1), "input_dropout is -1.0; from 0 to below 1"),
+        (_config(sft_factor=10**300), "softmax_temperature is 10+.*; at most 1,000,000"),
+        (_config(sft_factor=float("inf")), "softmax_temperature is inf; at most"),
+        (_config(sft_factor=0), "softmax_temperature 0.0 must be > 0"),
+        (_config(clip_scale_w=None), "clip_weight is None; it must be a number"),
+        (_config(frame_scale_w=[0.4]), r"frame_weight is \[0.4\]; it must be a number"),
+        (lambda content: content.update(config=[1]), "its configuration is no dictionary"),
+        (
+            lambda content: content["state_dict"]["frame_encoder.layer1.bias"].fill_(torch.nan),
+            "1 weights are not finite: frame_encoder.layer1.bias",
+        ),
+        (
+            lambda content: content["state_dict"].update({"frame_encoder.layer1.bias": 3}),
+            "1 weights are no plain tensors: frame_encoder.layer1.bias",
+        ),
+    ],
+)
+def test_odd_values_are_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    path = variant(tmp_path / "a.ckpt", change)
+    with pytest.raises(UserError, match=message) as caught:
+        import_checkpoint(path, tmp_path / "out.ckpt")
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.ckpt").exists()

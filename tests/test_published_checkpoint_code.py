@@ -49,6 +49,27 @@ def test_code_in_a_file_is_named_and_does_not_run(
     assert evil.exists()
 
 
+def test_code_in_torchs_old_file_format_is_named_and_does_not_run(tmp_path: Path) -> None:
+    evil, path = tmp_path / "evil", tmp_path / "a.ckpt"
+    content = {"state_dict": {}, "x": Marker(evil, os.system)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match=r"names \S*system, .*not opened"):
+        import_checkpoint(path, tmp_path / "out.ckpt")
+    assert not evil.exists()
+    torch.load(path, weights_only=False)  # what the refusal prevents
+    assert evil.exists()
+
+
+@pytest.mark.parametrize("kept", [100, 300, -1, -30])
+def test_torchs_old_file_format_cut_short(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "a.ckpt"
+    content = {"state_dict": {"x": torch.ones(9)}}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match="damaged or not a checkpoint"):
+        import_checkpoint(path, tmp_path / "out.ckpt")
+
+
 def test_code_in_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
     evil, path = tmp_path / "evil", tmp_path / "a.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": {}, "x": Marker(evil, os.system)}))

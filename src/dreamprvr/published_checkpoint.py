@@ -6,7 +6,7 @@ are replaced by an empty stand-in, and any other class is refused.
 """
 
 import io
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +14,15 @@ import lightning
 import torch
 from torch import Tensor
 
-from dreamprvr.checkpoint import differences
+from dreamprvr.checkpoint import check_weights, disagreements
 from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
 from dreamprvr.published_names import to_ours
+from dreamprvr.torch_file import read_torch_file
 
 AUTHORS_PACKAGE = "Opts."
+PARALLEL = "module."  # of every name, where the weights were saved with DataParallel
 
 # our setting -> a published parameter and the axis that has its size
 _SIZES = {
@@ -43,14 +44,6 @@ _SETTINGS = {
 }
 
 
-class _StandIn:
-    """Takes the place of the authors' schedule objects; holds and does nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None: ...
-
-
 class FeatureSizes(NamedTuple):
     """Sizes of the features that a network reads."""
 
@@ -66,7 +59,8 @@ class PublishedCheckpoint:
         sizes: feature sizes, inferred from the weights.
         network: the configured network with every size and setting that the file tells.
         state_dict: weights by our names.
-        remarks: a line for each value in which the file and the configuration disagree.
+        remarks: a line for each value in which the file and the configuration disagree, or which
+            the file does not tell.
     """
 
     sizes: FeatureSizes
@@ -86,19 +80,20 @@ def read_published(
         configured_sizes: feature sizes of the data it is meant for, to compare with.
 
     Raises:
-        UserError: the file is no released checkpoint, names foreign classes, or its parameters
-            are not exactly those of the network; says which are missing, extra or resized.
+        UserError: the file is no released checkpoint, is damaged, names foreign classes, has
+            weights that are not finite or settings that no network has, or its parameters are not
+            exactly those of the network; says which are missing, extra or resized.
     """
-    content = _load(Path(path))
-    published = {k: v for k, v in content["state_dict"].items() if isinstance(v, Tensor)}
-    network = _infer(published, content.get("config"), configured)
+    path = Path(path)
+    content = _load(path)
+    published = _weights(content["state_dict"], path)
+    network, untold = _infer(published, content.get("config"), configured, path)
     sizes = FeatureSizes(
         _size(published, "clip_input_proj.net.1.weight", 1, "video"),
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
     )
     state = {to_ours(name): value for name, value in published.items()}
-    found = differences(_expected(sizes, network), state)
-    if found:
+    if found := disagreements(*sizes, network, state):
         raise UserError(f"{path} is not a DreamPRVR checkpoint: {'; '.join(found)}")
     before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
     after = asdict(network) | (sizes._asdict() if configured_sizes else {})
@@ -107,6 +102,7 @@ def read_published(
         for name in after
         if after[name] != before[name]
     ]
+    remarks += [f"the file does not tell {name}: {after[name]}, as configured" for name in untold]
     return PublishedCheckpoint(sizes, network, state, remarks)
 
 
@@ -127,7 +123,7 @@ def import_checkpoint(
         objective: settings of the objective to keep with the weights.
 
     Returns:
-        A line for each value in which file and configuration disagree; the file's is used.
+        See `PublishedCheckpoint.remarks`; where both tell a value, the file's is used.
     """
     found = read_published(source, configured or NetworkConfig(), configured_sizes)
     checkpoint = {
@@ -151,22 +147,7 @@ def import_checkpoint(
 
 def _load(path: Path) -> dict[str, Any]:
     """The file's content, without running any code from it."""
-    if not path.is_file():
-        raise UserError(f"checkpoint {path}: no such file")
-    try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        strangers = [name for name in foreign if not name.startswith(AUTHORS_PACKAGE)]
-        if strangers:
-            raise UserError(
-                f"{path} names {', '.join(strangers)}, which no released checkpoint does; "
-                "it is not opened"
-            )
-        with torch.serialization.safe_globals([(_StandIn, name) for name in foreign]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception:  # the unpickler raises anything when it reads a damaged file
-        raise UserError(f"{path} is damaged or not a checkpoint that torch wrote") from None
+    content = read_torch_file(path, foreign=AUTHORS_PACKAGE)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise UserError(f"{path} has no state_dict: it is not a released checkpoint")
     if "hyper_parameters" in content:
@@ -174,8 +155,26 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _infer(state: dict[str, Tensor], config: Any, base: NetworkConfig) -> NetworkConfig:
-    """The configured network with what shapes and the file's own configuration tell."""
+def _weights(state: dict[Any, Any], path: Path) -> dict[str, Tensor]:
+    """The weights by the authors' names, checked; DataParallel's prefix is taken off."""
+    names = {str(name): weight for name, weight in state.items()}
+    check_weights(names, str(path), path.stat().st_size)
+    if all(name.startswith(PARALLEL) for name in names):
+        return {name.removeprefix(PARALLEL): weight for name, weight in names.items()}
+    return names
+
+
+def _infer(
+    state: dict[str, Tensor], config: Any, base: NetworkConfig, path: Path
+) -> tuple[NetworkConfig, list[str]]:
+    """The configured network with what shapes and the file's own configuration tell.
+
+    Returns:
+        The network, and the settings that a configuration in the file should tell and does not.
+
+    Raises:
+        UserError: the file's configuration is none, or has a value that no network has.
+    """
     found: dict[str, Any] = {
         name: state[key].shape[axis]
         for name, (key, axis) in _SIZES.items()
@@ -189,12 +188,16 @@ def _infer(state: dict[str, Tensor], config: Any, base: NetworkConfig) -> Networ
         found["gaussian_widths"] = widths[: branches - 1]
     if blocks := _count(state, "diffusion_mlp.layers."):
         found["denoiser_blocks"] = blocks
-    types = {field.name: field.type for field in fields(NetworkConfig)}
-    for name, theirs in _SETTINGS.items():
-        value = config.get(theirs) if isinstance(config, dict) else None
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[name] = int(value) if types[name] is int else float(value)
-    return replace(base, **found)
+    if config is not None and not isinstance(config, dict):
+        raise UserError(f"{path}: its configuration is no dictionary")
+    told = {name: config[key] for name, key in _SETTINGS.items() if key in config} if config else {}
+    for name, value in told.items():
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
+        found[name] = float(value) if is_whole and name != "num_heads" else value
+    try:
+        return replace(base, **found), [name for name in _SETTINGS if name not in told]
+    except UserError as error:
+        raise UserError(f"{path}: its configuration makes no network ({error})") from None
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
@@ -205,9 +208,3 @@ def _size(state: dict[str, Tensor], key: str, axis: int, what: str) -> int:
     if key not in state or state[key].dim() <= axis:
         raise UserError(f"the file has no {key}, which tells the {what} feature size")
     return state[key].shape[axis]
-
-
-def _expected(sizes: FeatureSizes, network: NetworkConfig) -> dict[str, Tensor]:
-    """Names and shapes of the network's parameters; nothing is allocated."""
-    with torch.device("meta"):
-        return DreamPRVR(*sizes, network).state_dict()

@@ -63,9 +63,9 @@ def check_regular(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise UserError(f"checkpoint {path}: it is a folder, not a file")
+            raise UserError(f"checkpoint {path}: no such file (it is a folder)")
         if not stat.S_ISREG(mode):
-            raise UserError(f"checkpoint {path}: it is a device or a pipe, not a file")
+            raise UserError(f"checkpoint {path}: no such file (it is a device or a pipe)")
         with open(path, "rb"):
             pass
     except (FileNotFoundError, NotADirectoryError):
