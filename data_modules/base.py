@@ -13,7 +13,7 @@ from data_modules.captions import find_captions, read_captions
 from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
 from data_modules.features import FeatureStore, open_features
 from data_modules.layout import FeatureSet, Split, SplitSize, refuse_missing
-from data_modules.loaders import SplitLoaders
+from data_modules.loaders import Share, SplitLoaders
 from data_modules.packed.features import PackedFeatures
 from data_modules.packed.settings import Precision
 from data_modules.schema import Annotations
@@ -211,8 +211,14 @@ class PRVRDataModule(LightningDataModule):
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """The gallery, then the queries, of the test split."""
-        return self._evaluation_loaders("test")
+        """The gallery, then the queries, of the test split; of several processes each a share."""
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1:
+            return self._evaluation_loaders("test")
+        # the trainer's own sampler for predictions gives some processes fewer batches, and those
+        # would not take part when the others gather
+        share = Share(trainer.world_size, trainer.global_rank)
+        return self._evaluation_loaders("test", share)
 
     def teardown(self, stage: str) -> None:
         """Let the device's memory go."""
@@ -227,9 +233,14 @@ class PRVRDataModule(LightningDataModule):
             QueryDataset(table, text_store, self.sizes),
         )
 
-    def _evaluation_loaders(self, split: Split) -> list[DataLoader[Any]]:
+    def _evaluation_loaders(
+        self, split: Split, share: Share | None = None
+    ) -> list[DataLoader[Any]]:
         loaders = self._loaders(split)
-        return [loaders.gallery(self.eval_batch_size), loaders.captions(self.query_batch_size)]
+        return [
+            loaders.gallery(self.eval_batch_size, share),
+            loaders.captions(self.query_batch_size, share),
+        ]
 
     def _loaders(self, split: Split) -> SplitLoaders:
         data = self._datasets(split)

@@ -62,7 +62,7 @@ class QueryDataset(Dataset[QueryItem]):
         row_of = {video: row for row, video in enumerate(table.videos["video_id"])}
         self.ids = list(table.queries["query_id"])
         self.positives = [
-            torch.tensor([row_of[video] for video in videos])
+            torch.tensor([row_of[video] for video in videos], dtype=torch.int64)
             for videos in table.queries["video_ids"]
         ]
         self.store = store

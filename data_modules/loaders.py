@@ -1,10 +1,10 @@
 """The loaders of one split, from features read item by item or from packed ones."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from data_modules.dataset import (
     QueryDataset,
@@ -17,6 +17,13 @@ from data_modules.dataset import (
 from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
 from data_modules.packed.gather import FieldSource
+
+
+class Share(NamedTuple):
+    """A process's share of a split: all have as many items, some perhaps twice."""
+
+    processes: int
+    rank: int
 
 
 class SplitLoaders:
@@ -56,18 +63,24 @@ class SplitLoaders:
         collate = partial(collate_train, max_frames=self.videos.sizes.max_frames)
         return self._loader(items, batch_size, collate, **options)
 
-    def gallery(self, batch_size: int) -> DataLoader[Any]:
-        """All videos in order (`Videos`)."""
+    def gallery(self, batch_size: int, share: Share | None = None) -> DataLoader[Any]:
+        """All videos in order, or a process's share of them (`Videos`)."""
         if self.packed is not None:
-            return self._loader(self.packed[0], batch_size, as_is)
+            return self._in_order(self.packed[0], batch_size, as_is, share)
         collate = partial(collate_videos, max_frames=self.videos.sizes.max_frames)
-        return self._loader(self.videos, batch_size, collate)
+        return self._in_order(self.videos, batch_size, collate, share)
 
-    def captions(self, batch_size: int) -> DataLoader[Any]:
-        """All captions in order (`Queries`)."""
+    def captions(self, batch_size: int, share: Share | None = None) -> DataLoader[Any]:
+        """All captions in order, or a process's share of them (`Queries`)."""
         if self.packed is not None:
-            return self._loader(self.packed[1], batch_size, as_is)
-        return self._loader(self.queries, batch_size, collate_queries)
+            return self._in_order(self.packed[1], batch_size, as_is, share)
+        return self._in_order(self.queries, batch_size, collate_queries, share)
+
+    def _in_order(
+        self, data: Dataset[Any], batch_size: int, collate: Any, share: Share | None
+    ) -> DataLoader[Any]:
+        sampler = None if share is None else DistributedSampler(data, *share, shuffle=False)
+        return self._loader(data, batch_size, collate, sampler=sampler)
 
     def _loader(
         self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any

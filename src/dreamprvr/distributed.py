@@ -1,12 +1,13 @@
 """Several processes: gather what every rank encoded, with gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dreamprvr.errors import UserError
 from dreamprvr.model.scoring import VideoTokens
 from dreamprvr.objective.objective import Encoded
 
@@ -83,6 +84,30 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None for _ in _ranks()]
     dist.all_gather_object(values, value)
     return values
+
+
+def on_first_rank(work: Callable[[], None]) -> None:
+    """Do something on rank 0 alone; every rank must call this.
+
+    No rank is left waiting for one that failed: they all raise.
+
+    Args:
+        work: what is to be done; nothing in it may wait for other ranks.
+
+    Raises:
+        UserError: on the other ranks, whatever rank 0 raised.
+    """
+    failed: Exception | None = None
+    if not is_distributed() or dist.get_rank() == 0:
+        try:
+            work()
+        except Exception as error:
+            failed = error
+    said = gather_objects(None if failed is None else str(failed))[0]
+    if failed is not None:
+        raise failed
+    if said is not None:
+        raise UserError(said)
 
 
 def _ranks() -> Sequence[int]:

@@ -89,6 +89,7 @@ class PRVRModule(LightningModule):
         self.fused_attention = fused_attention
         self.recall = RetrievalRecall()
         self.coverage: Coverage | None = None  # of the last evaluation
+        self.searched = 0  # videos, by the last prediction
         self._gallery: Gallery | None = None
         self.trained_on: dict[str, Any] = {}
         self.origin = Origin(None, None, None)  # of the weights
@@ -207,9 +208,13 @@ class PRVRModule(LightningModule):
             gallery.add(batch)
             return None
         found = [
-            top_hits(gallery.ask(block), gallery.rows, block.row, self.top_k)
+            top_hits(
+                gallery.ask(block), gallery.rows, block.row, gallery.positions(block.positives),
+                self.top_k,
+            )
             for block in gallery.blocks(batch)
-        ]
+        ]  # fmt: skip
+        self.searched = len(gallery.rows)
         return QueryHits(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def on_predict_epoch_end(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cli.outcomes import read_lines
 from cli.running import Result, Tiny, launch, run, write_config
 
 from data_modules.testing import write_tiny
@@ -44,6 +45,34 @@ def test_ddp_trains_and_evaluates_as_one_process_does(tmp_path: Path) -> None:
 
     # val and test are the same files
     assert results(launch("test", *config, *DDP, *checkpoint), folder) == whole
+
+
+@pytest.mark.slow
+def test_ddp_predicts_each_query_once_in_order(tmp_path: Path) -> None:
+    """Odd numbers of videos and queries, in batches that do not fit either."""
+    write_tiny(Tiny, tmp_path / "data", train=7, val=33)
+    config = ("--config", write_config(tmp_path, epochs=1))
+    assert run("fit", *config).code == 0
+    checkpoint = ("--ckpt_path", tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt")
+    found = launch("predict", *config, *DDP, *checkpoint, "--output", "two.jsonl", "--top_k", "5")
+    assert found.code == 0, found
+    assert found.out.count("written to") == 1
+    alone = run("predict", *config, *checkpoint, "--output", "one.jsonl", "--top_k", "5")
+    assert alone.code == 0, alone
+    one, two = read_lines(Path("one.jsonl")), read_lines(Path("two.jsonl"))
+    assert len(one) == len(two) == len(Tiny(tmp_path / "data").annotations("test").queries)
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours["query_id"] == theirs["query_id"]
+        assert ours["rank"] == theirs["rank"]
+        for hit, other in zip(ours["hits"], theirs["hits"], strict=True):
+            assert hit["video_id"] == other["video_id"]
+            assert hit["score"] == pytest.approx(other["score"], abs=1e-5)
+
+    Path("folder.jsonl").mkdir()
+    failed = launch("predict", *config, *DDP, *checkpoint, "--output", "folder.jsonl")
+    assert failed.code != 0
+    assert "folder.jsonl is a folder" in failed.err
+    assert "Traceback" not in failed.err
 
 
 def results(result: Result, folder: Path) -> dict[str, float]:

@@ -18,8 +18,13 @@ def test_predict_lines(trained: Path) -> None:
     module = PRVRModule.load_from_checkpoint(best(trained), map_location="cpu")
     scores, queries, videos = answers(tiny(), module.network)
     assert [line["query_id"] for line in lines] == queries
+    assert len({line["rank"] for line in lines}) > 1
     for line, row in zip(lines, scores, strict=True):
         hits = line["hits"]
+        (true,) = line["video_ids"]
+        assert line["query_id"].startswith(f"{true}#enc#")
+        others = row[[place for place in range(len(videos)) if videos[place] != true]]
+        assert line["rank"] == 1 + int((others >= row[videos.index(true)]).sum())
         values = [hit["score"] for hit in hits]
         assert values == sorted(values, reverse=True)
         assert hits[0]["video_id"] == videos[int(row.argmax())]
@@ -43,7 +48,10 @@ def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) ->
     assert run(*shared, "hits.jsonl").code == 0
     lines = read_lines(Path("hits.jsonl"))
     table = pd.read_parquet("hits.parquet")
-    assert list(table) == ["query_id", "hits"]
+    assert list(table) == ["query_id", "video_ids", "rank", "hits"]
+    assert table["rank"].tolist() == [line["rank"] for line in lines]
+    assert max(table["rank"]) > 2  # beyond the hits
+    assert [list(true) for true in table["video_ids"]] == [line["video_ids"] for line in lines]
     assert table["query_id"].tolist() == [line["query_id"] for line in lines]
     for hits, line in zip(table["hits"], lines, strict=True):
         assert len(hits) == len(line["hits"]) == 2
@@ -55,6 +63,29 @@ def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) ->
                 assert (ours["start"], ours["end"]) == (theirs["start"], theirs["end"])
             else:
                 assert ours["start"] is None or math.isnan(ours["start"])
+
+
+@pytest.mark.parametrize("top_k", ["0", "-1"])
+def test_predict_refuses_to_give_no_videos(trained: Path, top_k: str) -> None:
+    line = refused("predict", *CONFIG, "--ckpt_path", best(trained), "--top_k", top_k)
+    assert line == f"top_k is {top_k}; at least 1 video a query"
+    assert not Path("predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("limit_predict_batches=1", "only 3 of 4 videos would be searched"),
+        ("fast_dev_run=true", "only 3 of 4 videos would be searched"),
+        ("limit_predict_batches=0", "trainer.limit_predict_batches is 0"),
+    ],
+)
+def test_predict_refuses_a_part_of_the_split(trained: Path, option: str, said: str) -> None:
+    Path("predictions.jsonl").write_text("of an earlier run")
+    line = refused("predict", *CONFIG, "--ckpt_path", best(trained), f"--trainer.{option}")
+    assert said in line
+    assert Path("predictions.jsonl").read_text() == "of an earlier run"
+    assert not list(Path().glob(".*.partial"))
 
 
 def test_predict_refuses_another_suffix(trained: Path) -> None:

@@ -1,41 +1,46 @@
-"""Writes `predict`'s answers, a line a query."""
+"""Writes `predict`'s answers, one line a query."""
 
 import importlib.util
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.schema import Annotations
+from dreamprvr.core.files import atomic_path, plain_errors
+from dreamprvr.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
 from dreamprvr.errors import UserError
 from dreamprvr.prediction import QueryHits, clip_seconds
 
 SUFFIXES = (".jsonl", ".parquet")
+LIMITS = "leave out trainer.limit_predict_batches, trainer.fast_dev_run and samplers of your own"
 Record = dict[str, Any]
-Writer = tuple[Callable[[list[Record]], None], Callable[[], None]]  # writes a batch; closes
+Write = Callable[[list[Record]], None]
 
 
 class PredictionWriter(Callback):
     """Streams hits to a file; it appears under its name only once it is complete.
 
     Whatever ends the command before that, a file of an earlier run stays as it was and nothing
-    else is left behind.
+    else is left behind. Of several processes the first writes what all have found: each query
+    once, in the order of the table.
 
-    A line holds `query_id` and `hits`, the best videos first, each with `video_id`, `score`,
-    `clip` and `frame` (indices of the best clip and frame) and, where the video's duration is
-    known, `start` and `end` of that clip in seconds.
+    A line holds `query_id`, `video_ids` (the true videos), `rank` (of the best of them among all
+    videos, from 1, also beyond the hits) and `hits`, the best videos first, each with `video_id`,
+    `score`, `clip` and `frame` (indices of the best clip and frame) and, where the video's duration
+    is known, `start` and `end` of that clip in seconds. `video_ids` and `rank` are null where no
+    true video is known.
 
     Args:
         output: path ending in .jsonl or .parquet.
 
     Raises:
         UserError: the name ends otherwise, pyarrow is missing, or (later) the file cannot be
-            written: no room, no permission.
+            written (no room, no permission), or a part of the split was left out.
     """
 
     def __init__(self, output: Path) -> None:
@@ -44,20 +49,32 @@ class PredictionWriter(Callback):
         if output.suffix == ".parquet":
             _require_pyarrow()
         self.output = output
-        self.partial = output.with_name(output.name + ".partial")
-        self._writer: Writer | None = None
+        self._open = ExitStack()
+        self._write: Write | None = None
+        self._next = 0  # the row that is written next
+        self._waiting: dict[int, Record] = {}  # by row, those that came before their turn
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to predict nothing."""
+        if stage == "predict" and trainer.limit_predict_batches == 0:
+            raise UserError("trainer.limit_predict_batches is 0: predict has nothing to do")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
-        if trainer.world_size > 1:
-            raise UserError("predict writes one file: run it on one device (--trainer.devices 1)")
+        batches = gather_objects(trainer.num_predict_batches)
+        if any(numbers != batches[0] for numbers in batches):
+            raise UserError(
+                f"the processes have {batches} batches to predict: their loaders must give as many "
+                "each; run predict on one device (--trainer.devices 1)"
+            )
         self.table: Annotations = trainer.datamodule.annotations("test")  # type: ignore[attr-defined]
+        self._next, self._waiting = 0, {}
+        on_first_rank(self._begin)
+
+    def _begin(self) -> None:
         if self.output.is_dir():
             raise UserError(f"--output {self.output} is a folder: name a file in it")
-        opener = _open_jsonl if self.output.suffix == ".jsonl" else _open_parquet
-        with self._one_line():
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = opener(self.partial)
+        self._write = self._open.enter_context(_file(self.output))
 
     def on_predict_batch_end(
         self,
@@ -67,57 +84,75 @@ class PredictionWriter(Callback):
         *_: Any,
         **__: Any,
     ) -> None:
-        """Write the hits of a batch of queries."""
-        if outputs is not None and self._writer:
-            found = records(outputs, self.table, pl_module.hparams["network"]["num_clips"])
-            with self._one_line():
-                self._writer[0](found)
+        """Write the hits of a batch of queries of all processes."""
+        if outputs is None:  # of a batch of the gallery
+            return
+        hits = QueryHits(*map(gather_rows, outputs)) if is_distributed() else outputs
+        on_first_rank(lambda: self._add(hits, pl_module))
+
+    def _add(self, hits: QueryHits, pl_module: Any) -> None:
+        """Write the records whose turn it is; the others wait."""
+        videos = len(self.table.videos)
+        if pl_module.searched < videos:
+            raise UserError(
+                f"only {pl_module.searched} of {videos} videos would be searched, so nothing is "
+                f"written: {LIMITS}"
+            )
+        found = records(hits, self.table, pl_module.hparams["network"]["num_clips"])
+        for row, record in zip(hits.query.tolist(), found, strict=True):
+            if row >= self._next:  # samplers of several processes give some queries twice
+                self._waiting[row] = record
+        ready = []
+        while self._next in self._waiting:
+            ready.append(self._waiting.pop(self._next))
+            self._next += 1
+        with plain_errors(self.output, "or give another --output"):
+            if self._write is not None:
+                self._write(ready)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the file its name."""
-        if self._writer:
-            with self._one_line():
-                self._writer[1]()
-                os.replace(self.partial, self.output)
-            self._writer = None
-            print(f"written to {self.output}")
+        on_first_rank(self._end)
+
+    def _end(self) -> None:
+        queries = len(self.table.queries)
+        if self._next < queries:
+            answered = self._next + len(self._waiting)
+            raise UserError(
+                f"only {answered} of {queries} captions were answered, so nothing is written: "
+                f"{LIMITS}"
+            )
+        self._open.close()
+        self._write = None
+        print(f"written to {self.output}")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Remove the unfinished file."""
-        if self._writer:
-            # closing writes what is buffered, so a full disk fails again; or it is closed already
-            with suppress(OSError, ValueError):
-                self._writer[1]()
-            with suppress(OSError):
-                self.partial.unlink()
-            self._writer = None
+        self._write = None
+        # closing writes what is buffered, so a full disk fails again; or it is closed already
+        with suppress(OSError, ValueError, UserError):
+            self._open.__exit__(_Abandoned, _Abandoned(), None)
 
-    @contextmanager
-    def _one_line(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise UserError(
-                f"cannot write {self.output}: {reason}; make room there, or give another --output"
-            ) from None
+
+class _Abandoned(Exception):
+    """The file is not to be kept."""
 
 
 def records(hits: QueryHits, table: Annotations, num_clips: int) -> list[Record]:
-    """Hits as dictionaries of builtins, one a query.
+    """Give hits as dictionaries of builtins, one a query.
 
     Args:
         hits: of Q queries.
         table: of the split that was searched.
         num_clips: M_c.
     """
-    query_ids, video_ids = table.queries["query_id"], table.videos["video_id"]
-    durations = table.videos["duration"]
+    query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
+    video_ids, durations = table.videos["video_id"], table.videos["duration"]
     rows = zip(*(part.tolist() for part in hits), strict=True)
     result = []
-    for query, videos, scores, clips, frames in rows:
+    for query, rank, videos, scores, clips, frames in rows:
         found = []
         for video, score, clip, frame in zip(videos, scores, clips, frames, strict=True):
             hit = {"video_id": video_ids[video], "score": score, "clip": clip, "frame": frame}
@@ -125,20 +160,29 @@ def records(hits: QueryHits, table: Annotations, num_clips: int) -> list[Record]
                 start, end = clip_seconds(clip, num_clips, float(durations[video]))
                 hit |= {"start": start, "end": end}
             found.append(hit)
-        result.append({"query_id": query_ids[query], "hits": found})
+        true = {"video_ids": list(true_ids[query]) or None, "rank": rank or None}
+        result.append({"query_id": query_ids[query], **true, "hits": found})
     return result
 
 
-def _open_jsonl(path: Path) -> Writer:
-    file = path.open("w", encoding="utf-8")
+@contextmanager
+def _file(path: Path) -> Iterator[Write]:
+    """Give what writes records; the file takes its name at the end, unless an error comes first."""
+    writer = _jsonl if path.suffix == ".jsonl" else _parquet
+    with atomic_path(path) as partial, writer(partial) as write:
+        yield write
 
-    def write(batch: list[Record]) -> None:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in batch)
 
-    return write, file.close
+@contextmanager
+def _jsonl(path: Path) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda batch: file.writelines(
+            json.dumps(record, ensure_ascii=False) + "\n" for record in batch
+        )
 
 
-def _open_parquet(path: Path) -> Writer:
+@contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,18 +192,14 @@ def _open_parquet(path: Path) -> Writer:
             "frame": pa.int32(), "start": pa.float64(), "end": pa.float64(),
         }
     )  # fmt: skip
-    schema = pa.schema([("query_id", pa.string()), ("hits", pa.list_(hit))])
-    file = path.open("wb")
-    writer = pq.ParquetWriter(file, schema)
-
-    def write(batch: list[Record]) -> None:
-        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-
-    def close() -> None:
-        with file:
-            writer.close()
-
-    return write, close
+    schema = pa.schema(
+        {
+            "query_id": pa.string(), "video_ids": pa.list_(pa.string()), "rank": pa.int64(),
+            "hits": pa.list_(hit),
+        }
+    )  # fmt: skip
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+        yield lambda batch: writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _require_pyarrow() -> None:
