@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -19,6 +20,7 @@ from data_modules.packed.settings import Precision
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
 from dreamprvr.core.text import quote
+from dreamprvr.distributed import gather_objects
 from dreamprvr.errors import UserError
 
 
@@ -197,10 +199,14 @@ class PRVRDataModule(LightningDataModule):
         return stages.get(stage, ("test",))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of videos with all their captions (`TrainBatch`), shuffled."""
-        distributed = self.trainer is not None and self.trainer.world_size > 1
-        # several processes must take the same number of steps with full batches
-        return self._loaders("train").train(self.batch_size, drop_last=distributed)
+        """Batches of videos with all their captions (`TrainBatch`), shuffled.
+
+        Raises:
+            UserError: the videos are too few for a batch on each process.
+        """
+        processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        seed = gather_objects(torch.initial_seed())[0]  # the first process's: the others differ
+        return self._loaders("train").train(self.batch_size, seed, *processes)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The gallery (`Videos`), then the queries (`Queries`), of the validation split."""

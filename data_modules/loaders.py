@@ -14,9 +14,12 @@ from data_modules.dataset import (
     collate_train,
     collate_videos,
 )
+from data_modules.order import EpochOrder, ResumableAheadLoader, ResumableLoader
 from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
 from data_modules.packed.gather import FieldSource
+from dreamprvr.errors import UserError
+from dreamprvr.stopping import keep_loading
 
 
 class Share(NamedTuple):
@@ -54,14 +57,32 @@ class SplitLoaders:
             gallery = PackedVideos(packed[0], videos.sizes.max_frames)
             self.packed = gallery, PackedQueries(packed[1], queries)
 
-    def train(self, batch_size: int, drop_last: bool) -> DataLoader[Any]:
-        """Batches of videos with all their captions (`TrainBatch`), shuffled."""
+    def train(self, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> DataLoader[Any]:
+        """Batches of videos with all their captions (`TrainBatch`), shuffled.
+
+        Args:
+            batch_size: videos of a batch, on each process.
+            seed: of the order.
+            rank: number of this process.
+            ranks: number of processes. Of several, all take as many steps with full batches.
+
+        Raises:
+            UserError: a process has fewer videos than a batch takes.
+        """
         items = TrainDataset(self.videos, self.queries)
-        options = {"shuffle": True, "drop_last": drop_last}
+        if ranks > 1 and len(items) // ranks < batch_size:
+            raise UserError(
+                f"data.batch_size is {batch_size} on each of {ranks} processes, but there are only "
+                f"{len(items)} training videos, {len(items) // ranks} for each: give --data."
+                f"batch_size {len(items) // ranks or 1} or less, or fewer processes"
+            )
+        data: Dataset[Any] = items
+        collate: Any = partial(collate_train, max_frames=self.videos.sizes.max_frames)
         if self.packed is not None:
-            return self._loader(PackedTrain(*self.packed, items), batch_size, as_is, **options)
-        collate = partial(collate_train, max_frames=self.videos.sizes.max_frames)
-        return self._loader(items, batch_size, collate, **options)
+            data, collate = PackedTrain(*self.packed, items), as_is
+        order = EpochOrder(data, seed, rank, ranks)
+        kinds = (ResumableLoader, ResumableAheadLoader)
+        return self._loader(data, batch_size, collate, kinds, sampler=order, drop_last=ranks > 1)
 
     def gallery(self, batch_size: int, share: Share | None = None) -> DataLoader[Any]:
         """All videos in order, or a process's share of them (`Videos`)."""
@@ -83,12 +104,20 @@ class SplitLoaders:
         return self._loader(data, batch_size, collate, sampler=sampler)
 
     def _loader(
-        self, data: Dataset[Any], batch_size: int, collate: Any, **options: Any
+        self,
+        data: Dataset[Any],
+        batch_size: int,
+        collate: Any,
+        kinds: tuple[type[DataLoader[Any]], type[DataLoader[Any]]] = (DataLoader, AheadLoader),
+        **options: Any,
     ) -> DataLoader[Any]:
+        """A loader of the first of `kinds`, or of the second, which gathers ahead by a thread."""
         options |= {"dataset": data, "batch_size": batch_size, "collate_fn": collate}
         # from pinned memory a batch is copied while the device computes; a resident one is there
         options["pin_memory"] = torch.cuda.is_available() and not self.resident
+        # without one, each pass draws from the generator that dropout draws from
+        options["generator"] = torch.Generator()
         if self.packed is None:
             options |= {"num_workers": self.workers, "persistent_workers": self.workers > 0}
-            return DataLoader(**options)
-        return (AheadLoader if self.workers else DataLoader)(**options)
+            options["worker_init_fn"] = keep_loading
+        return kinds[self.packed is not None and self.workers > 0](**options)

@@ -20,13 +20,11 @@ class AheadLoader(DataLoader[T]):
     """
 
     def __iter__(self) -> Any:
-        """Batches in the order, and from the random numbers, of a loader without a thread."""
+        """Batches in the order of a loader without a thread."""
         return _gather_ahead(super().__iter__())
 
 
 def _gather_ahead(batches: Iterator[T]) -> Iterator[T]:
-    # the order is drawn from torch's generator with the first batch, before the training step
-    # draws from it too: not in a thread
     first: Any = next(batches, _END)
     if first is _END:
         return

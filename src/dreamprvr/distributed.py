@@ -110,5 +110,19 @@ def on_first_rank(work: Callable[[], None]) -> None:
         raise UserError(said)
 
 
+def largest_of_ranks(value: int, device: torch.device) -> int:
+    """The largest of all processes' values; the host waits for the answer.
+
+    Args:
+        value: of this process.
+        device: where the processes exchange tensors.
+    """
+    if not is_distributed():
+        return value
+    largest = torch.tensor([value], device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest.item())
+
+
 def _ranks() -> Sequence[int]:
     return range(dist.get_world_size())

@@ -96,9 +96,9 @@ class PRVRModule(LightningModule):
 
     # Training
 
-    def on_train_start(self) -> None:
-        """Every rank starts with the same generator; their dropout masks must differ."""
-        if self.trainer.world_size > 1:
+    def setup(self, stage: str) -> None:
+        """Give each process its own dropout masks, before a checkpoint restores the generators."""
+        if stage == "fit" and self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def on_fit_start(self) -> None:

@@ -20,6 +20,25 @@ def state(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["state_dict"]
 
 
+TRAINING = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "random_state")
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """Places in which two checkpoints do not hold the same state of a training, bit for bit."""
+    ours, theirs = (torch.load(path, weights_only=True) for path in (first, second))
+    return [place for key in TRAINING for place in _different(ours[key], theirs[key], key)]
+
+
+def _different(first: Any, second: Any, place: str) -> list[str]:
+    if isinstance(first, torch.Tensor):
+        return [] if torch.equal(first, second) else [place]
+    if isinstance(first, list | tuple) and len(first) == len(second):
+        first, second = dict(enumerate(first)), dict(enumerate(second))
+    if isinstance(first, dict) and first.keys() == second.keys():
+        return [d for key in first for d in _different(first[key], second[key], f"{place}.{key}")]
+    return [] if first == second else [place]
+
+
 def best(run_folder: Path) -> Path:
     return run_folder / "checkpoints" / "best.ckpt"
 

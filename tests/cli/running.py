@@ -47,6 +47,37 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
+class SendSignal(Callback):
+    """Sends this process a signal when a moment comes.
+
+    Args:
+        number: of the signal.
+        moment: name of a hook of Lightning's callbacks.
+        count: how often the moment comes before, on this rank.
+        rank: the process that is sent the signal.
+    """
+
+    def __init__(self, number: int, moment: str, count: int = 0, rank: int = 0) -> None:
+        self.number = number
+        self.left = count
+        self.rank = rank
+        setattr(self, moment, self._moment)
+
+    def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if self.left == -1 and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.number)
+
+
+class SendTwice(SendSignal):
+    """Sends the signal a second time, too."""
+
+    def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        super()._moment(trainer)
+        self.left = 0
+        super()._moment(trainer)
+
+
 class Result(NamedTuple):
     """What a command gave."""
 
@@ -83,6 +114,14 @@ def launch(*arguments: str | Path, **environment: str) -> Result:
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def with_callback(name: str, **arguments: Any) -> tuple[str, str]:
+    """Options that add a callback of this module to a run."""
+    entry = {"class_path": f"cli.running.{name}", "init_args": arguments}
+    path = Path(f"{name}.yaml")
+    path.write_text(yaml.safe_dump({"trainer": {"callbacks": [entry]}}))
+    return "--config", str(path)
 
 
 def refused(*arguments: str | Path) -> str:

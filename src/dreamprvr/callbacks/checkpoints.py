@@ -1,10 +1,15 @@
 """The two checkpoints of every run: `best.ckpt` and `last.ckpt`."""
 
 import os
+import shlex
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from dreamprvr.distributed import largest_of_ranks
+from dreamprvr.stopping import Stopped, await_signals, received_signal
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -75,3 +80,68 @@ class RunCheckpoint(ModelCheckpoint):
         if known and not self._should_skip_saving_checkpoint(trainer):
             self._validated = False
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+class LastCheckpoint(RunCheckpoint):
+    """Keeps `last.ckpt`, from which a training goes on as if it had not been interrupted.
+
+    When one of the processes receives a signal, all of them finish the step, save together and
+    raise `Stopped`. A validation that is cut short begins again when the training is resumed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("last")
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint; the trainer has told the folder."""
+        return Path(self.dirpath or ".") / f"{self.filename}{self.FILE_EXTENSION}"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on, a signal is looked for after each step."""
+        super().on_train_start(trainer, pl_module)
+        await_signals(True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Stop if told so and a step is finished: it may take several batches."""
+        if not trainer.fit_loop._should_accumulate():
+            self._stop_if_told(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Stop if told so."""
+        if not trainer.sanity_checking:
+            self._stop_if_told(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if told so while the epoch before ended."""
+        self._stop_if_told(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, wherever the training ended; from now on, a signal ends the process at once."""
+        super().on_train_end(trainer, pl_module)
+        await_signals(False)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Say how to go on. One process alone may come here, so it asks no other."""
+        await_signals(False)
+        if isinstance(exception, Stopped) and not exception.advice:
+            path = self.path if self.dirpath and self.path.exists() else trainer.ckpt_path
+            exception.advice = (
+                f"resume with --ckpt_path {shlex.quote(str(path))}"
+                if path
+                else "no step was finished, nothing was saved: start it again as before"
+            )
+
+    def _stop_if_told(self, trainer: Trainer) -> None:
+        number = largest_of_ranks(received_signal(), trainer.strategy.root_device)
+        if not number:
+            return
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_checkpoint(trainer, str(self.path))
+        raise Stopped(number)

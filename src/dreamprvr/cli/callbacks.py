@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 
-from dreamprvr.callbacks.checkpoints import RunCheckpoint
-from dreamprvr.callbacks.random_state import RandomState
+from dreamprvr.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
 from dreamprvr.callbacks.results import Results
+from dreamprvr.callbacks.resuming import Resuming
 
 LOG_EVERY = 10  # steps
 
@@ -38,10 +38,10 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
     callbacks += [Results()]
     if verb != "fit":
         return callbacks
-    callbacks += [RandomState()]
+    callbacks += [Resuming()]
     if trainer.enable_checkpointing is not False:
         # the trainer names its first as the best; the last one holds the state of all others
-        best, last = RunCheckpoint("best", monitor="val/SumR"), RunCheckpoint("last")
+        best, last = RunCheckpoint("best", monitor="val/SumR"), LastCheckpoint()
         callbacks = [best, *callbacks, last]
     if (has_logger or trainer.logger) and not _any(callbacks, LearningRateMonitor):
         callbacks += [LearningRateMonitor(logging_interval="step")]

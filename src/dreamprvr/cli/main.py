@@ -8,6 +8,7 @@ import warnings
 from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.printable import one_line
+from dreamprvr.stopping import Stopped, listening
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
 CLOSED = 141  # what a shell gives for a program that SIGPIPE ended
@@ -38,6 +39,8 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
 def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2, Ctrl-C in 130.
 
+    A training that a signal ends saves first. Other signals end in 128 and their number too.
+
     If what reads the output goes away, as `head` does, it ends with 141 and says nothing.
     """
     _quieten()
@@ -46,6 +49,8 @@ def main() -> None:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:
         code = _say("interrupted", 130)
+    except Stopped as stop:
+        code = _say(str(stop), stop.code)
     except BrokenPipeError:
         if not reader_is_gone():  # it was some other pipe
             raise
@@ -116,11 +121,12 @@ def _quieten() -> None:
 
 
 def _trainer_verb() -> None:
-    from data_modules.plugins import import_plugins
-    from dreamprvr.cli.trainer_cli import run
+    with listening():
+        from data_modules.plugins import import_plugins
+        from dreamprvr.cli.trainer_cli import run
 
-    import_plugins()
-    run()
+        import_plugins()
+        run()
 
 
 def _say(line: str, code: int) -> int:

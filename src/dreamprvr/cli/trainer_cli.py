@@ -8,6 +8,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
@@ -23,6 +24,16 @@ from dreamprvr.module import PRVRModule
 
 DEFAULT_ROOT = "runs"
 HALF_WEIGHTS = ("bf16-true", "16-true")
+
+
+class NoSignals(_SignalConnector):
+    """Leaves signals to `dreamprvr.stopping`.
+
+    Lightning's own handlers ask other processes while they may be anywhere, and end with code 0.
+    """
+
+    def register_signal_handlers(self) -> None:
+        """Register nothing."""
 
 
 class PRVRCLI(LightningCLI):
@@ -174,6 +185,7 @@ class PRVRCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:  # say, there is no GPU
             raise UserError(f"trainer: {error}") from error
+        trainer._signal_connector = NoSignals(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         return trainer
