@@ -9,7 +9,8 @@ import pytest
 
 from dreamprvr.errors import UserError
 from dreamprvr.search import lock as lock_module
-from dreamprvr.search.lock import HOLDERS, WANTED, LibraryLock, holders, is_wanted
+from dreamprvr.search.lock import LibraryLock, holders, is_wanted
+from dreamprvr.search.manifest import HOLDERS, WANTED
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dreamprvr.search import progress
-from dreamprvr.search.progress import NAME, ProgressFile
+from dreamprvr.search.manifest import PROGRESS as NAME
+from dreamprvr.search.progress import ProgressFile
 
 
 def test_the_file_tells_how_far_it_is_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,8 @@ from dreamprvr.errors import UserError
 from dreamprvr.search import writer_lock
 from dreamprvr.search.library import Library
 from dreamprvr.search.lock import LibraryLock
-from dreamprvr.search.writer_lock import WRITER, WriterLock
+from dreamprvr.search.manifest import WRITER
+from dreamprvr.search.writer_lock import WriterLock
 
 
 def test_the_second_is_told_at_once_who_writes(tmp_path: Path) -> None:

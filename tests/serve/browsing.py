@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from serve.fake import FakeLibrary, keeper_of
 
-from dreamprvr.search.lock import WANTED
+from dreamprvr.search.manifest import WANTED
 from dreamprvr.serve.app import create_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

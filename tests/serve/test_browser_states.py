@@ -12,7 +12,7 @@ from serve.browsing import Server, until
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
-from dreamprvr.search.lock import WANTED
+from dreamprvr.search.manifest import WANTED
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper

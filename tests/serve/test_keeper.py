@@ -8,7 +8,7 @@ import pytest
 from serve.fake import FakeLibrary, keeper_of
 
 from dreamprvr.errors import UserError
-from dreamprvr.search.lock import WANTED
+from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import keeper as keeper_module
 from dreamprvr.serve.keeper import Keeper, Progress

@@ -2,25 +2,22 @@
 
 from pathlib import Path
 
+from dreamprvr.core.files import reason
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.engines import create_engine, new_collection
-from dreamprvr.search.lock import HOLDERS, LOCK, WANTED, LibraryLock
-from dreamprvr.search.manifest import EDGE, NAME, Manifest
+from dreamprvr.search.lock import LibraryLock
+from dreamprvr.search.manifest import EDGE, NAME, OURS, Manifest, refuse_links_in
 from dreamprvr.search.model_file import ModelFile, read_model
 from dreamprvr.search.models import (
-    MODEL,
     check_encoder,
     check_model,
     find_encoder,
     forget,
     keep_model,
 )
-from dreamprvr.search.rows import FOLDER as ROWS
-from dreamprvr.search.writer_lock import WRITER, WriterLock
-
-OURS = {LOCK, HOLDERS, WANTED, WRITER, MODEL, "engine", ROWS}
+from dreamprvr.search.writer_lock import WriterLock
 
 
 def create_library(
@@ -43,11 +40,12 @@ def create_library(
     dim = settings.video_dim if model is None else model.network.config.hidden_size
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [entry for entry in folder.iterdir() if entry.name not in {NAME, *OURS}]
+        foreign = [entry for entry in folder.iterdir() if entry.name not in (NAME, *OURS)]
     except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}") from None
+        raise UserError(f"{folder} cannot be made: {reason(error)}") from None
     if foreign:  # asked before the lock, which leaves files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
+    refuse_links_in(folder)
     writer = WriterLock(folder)
     try:
         lock = LibraryLock(folder, write=True)

@@ -4,11 +4,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from dreamprvr.search.engine import Engine
-from dreamprvr.search.manifest import EDGE, Manifest
+from dreamprvr.search.manifest import EDGE, ENGINE, Manifest
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.vectors import Model
-
-FOLDER = "engine"
 
 
 def new_collection(engine: str) -> str:
@@ -29,7 +27,7 @@ def create_engine(folder: Path, manifest: Manifest) -> Engine:
     if manifest.engine == EDGE:
         from dreamprvr.search.edge_engine import EdgeEngine
 
-        return EdgeEngine.create(folder / FOLDER, manifest.dim)
+        return EdgeEngine.create(folder / ENGINE, manifest.dim)
     from dreamprvr.search.remote_engine import RemoteEngine, connect
 
     return RemoteEngine.create(connect(manifest.engine), manifest.collection, manifest.dim)
@@ -40,7 +38,7 @@ def open_engine(folder: Path, manifest: Manifest) -> Engine:
     if manifest.engine == EDGE:
         from dreamprvr.search.edge_engine import EdgeEngine
 
-        return EdgeEngine(folder / FOLDER, manifest.dim)
+        return EdgeEngine(folder / ENGINE, manifest.dim)
     from dreamprvr.search.remote_engine import RemoteEngine, connect
 
     return RemoteEngine(connect(manifest.engine), manifest.collection)
@@ -56,7 +54,7 @@ def repair_engine(folder: Path, manifest: Manifest) -> None:
     if is_interrupted(folder, manifest):
         from dreamprvr.search.edge_engine import EdgeEngine
 
-        engine = EdgeEngine(folder / FOLDER, manifest.dim)
+        engine = EdgeEngine(folder / ENGINE, manifest.dim)
         engine.repair()
         engine.close()
 
@@ -67,4 +65,4 @@ def is_interrupted(folder: Path, manifest: Manifest) -> bool:
         return False
     from dreamprvr.search.edge_engine import EdgeEngine
 
-    return EdgeEngine.is_interrupted(folder / FOLDER)
+    return EdgeEngine.is_interrupted(folder / ENGINE)

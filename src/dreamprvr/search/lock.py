@@ -14,8 +14,8 @@ from pathlib import Path
 from dreamprvr.core.files import inside, is_running, read_regular, write_note
 from dreamprvr.core.locks import command, open_lock, take
 from dreamprvr.errors import UserError
+from dreamprvr.search.manifest import HOLDERS, LOCK, WANTED
 
-LOCK, HOLDERS, WANTED = ".lock", ".holders", ".wanted"
 BRIEF = 5.0  # seconds that a writer waits for anybody
 PATIENCE = 30.0  # seconds that it waits while nobody but those who give way are in the way
 _GIVES_WAY = "-gives-way"  # ends the name of a reader's note

@@ -5,13 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamprvr.core.files import atomic_path
+from dreamprvr.core.files import atomic_path, inside, refuse_links
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
 NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"
+# names of all else in the folder of a library
+MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
+LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
+OURS = (MODEL, ENGINE, ROWS, PROGRESS, LOCK, HOLDERS, WANTED, WRITER)
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,33 @@ class Manifest:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def refuse_links_in(folder: Path) -> None:
+    """Refuse a library in which a link leads elsewhere, before anything in it is opened.
+
+    Files beside ours are not looked at. The engine changes its files in place, so these may have
+    no second name either. A link among the files of `rows` is refused or passed over when it is
+    met, since there may be very many.
+
+    Args:
+        folder: of a library, or where one is to be made; it may be a link itself.
+
+    Raises:
+        UserError: names the first link.
+    """
+    folders = (ENGINE, ROWS, HOLDERS)
+    for name in (NAME, *OURS):
+        inside(folder, name, kind="folder" if name in folders else "file")
+    refuse_links(folder, ENGINE, hard=True)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a library.
 
     Raises:
-        UserError: there is no library, a newer program made it, or the file is damaged.
+        UserError: there is no library, a newer program made it, the file is damaged, or a link
+            stands in the folder.
     """
+    refuse_links_in(folder)
     path = folder / NAME
     if not path.is_file():
         raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")

@@ -9,14 +9,11 @@ from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder, no_text
 from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
 from dreamprvr.extraction.settings import ExtractionSettings
-from dreamprvr.search.manifest import Manifest
+from dreamprvr.search.manifest import ENGINE, MODEL, ROWS, Manifest
 from dreamprvr.search.model_file import ModelFile, read_model, write_model
-from dreamprvr.search.rows import FOLDER as ROWS
 from dreamprvr.search.trained import TrainedModel
 from dreamprvr.search.untrained import UntrainedModel
 from dreamprvr.search.vectors import Model
-
-MODEL = "model.ckpt"
 
 
 def check_model(
@@ -154,5 +151,5 @@ def keep_model(checkpoint: Path, folder: Path) -> None:
 def forget(folder: Path) -> None:
     """Remove what a creation that was interrupted has left."""
     (folder / MODEL).unlink(missing_ok=True)
-    for name in ("engine", ROWS):
+    for name in (ENGINE, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)

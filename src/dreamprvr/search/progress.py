@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dreamprvr.core.files import atomic_path
+from dreamprvr.core.files import write_text
+from dreamprvr.search.manifest import PROGRESS
 
-NAME = "progress.json"
 PAUSE = 0.2  # seconds between two notes
 
 Report = Callable[[int, int, str], None]
@@ -25,7 +25,7 @@ class ProgressFile:
     """
 
     def __init__(self, folder: Path, also: Report | None = None) -> None:
-        self.path = folder / NAME
+        self.path = folder / PROGRESS
         self.also = also
         self._next = 0.0
 
@@ -42,6 +42,5 @@ class ProgressFile:
             self.also(done, total, video)
         if time.monotonic() >= self._next:
             note = {"done": done, "total": total, "video": video, "pid": os.getpid()}
-            with atomic_path(self.path) as partial:
-                partial.write_text(json.dumps(note), encoding="utf-8")
+            write_text(self.path, json.dumps(note))
             self._next = time.monotonic() + PAUSE

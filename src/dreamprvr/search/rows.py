@@ -8,6 +8,7 @@ hears of the video; so there is nothing to keep in step: a file that is missing 
 and one that no video names is removed by the next writer.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dreamprvr.core.files import atomic_path, check_room, remove_files, sync
+from dreamprvr.core.files import atomic_path, check_room, open_regular, remove_files, sync
+from dreamprvr.errors import UserError
 from dreamprvr.search.catalogue import SOURCE
 from dreamprvr.search.engine import Record
+from dreamprvr.search.manifest import ROWS
 from dreamprvr.search.timeline import sections
 from dreamprvr.search.vectors import Model
 
-FOLDER, ENDING = "rows", ".f16"
+ENDING = ".f16"
 LONG = 2**16  # numbers of a video from which it has a file: 128 rows of 512
 _TYPE = np.dtype("<f2")
 _DIGEST = re.compile("[0-9a-f]{32}")
@@ -52,7 +55,7 @@ class RowStore:
     """
 
     def __init__(self, folder: Path, model: Model) -> None:
-        self.folder, self.model = folder / FOLDER, model
+        self.folder, self.model = folder / ROWS, model
 
     def write(self, records: Iterable[Record]) -> None:
         """Write the files of those videos that are long, so that they outlive a crash.
@@ -74,14 +77,14 @@ class RowStore:
     def read(self, video_id: str, payload: Mapping[str, Any]) -> Record | None:
         """A video without its segments; None if it has no file of its own."""
         path, count, dim = self._path(payload), sizes(payload, self.model), self.model.dim
-        if path is None or sum(count) * dim <= LONG or path.is_symlink():
+        if path is None or sum(count) * dim <= LONG:
             return None
         try:
-            with path.open("rb") as file:
-                if path.stat().st_size != _TYPE.itemsize * sum(count) * dim:
+            with os.fdopen(open_regular(path), "rb") as file:
+                if os.fstat(file.fileno()).st_size != _TYPE.itemsize * sum(count) * dim:
                     return None
                 tokens = np.fromfile(file, _TYPE).reshape(-1, dim).astype(np.float32)
-        except (OSError, ValueError):
+        except (OSError, UserError, ValueError):
             return None
         clips, frames, registers = np.split(tokens, np.cumsum(count)[:2])
         return Record(video_id, clips, frames, tokens[:0], registers, payload)

@@ -42,8 +42,9 @@ class CacheFolder:
     def find(self, path: Path) -> Path | None:
         """The path if the file is there; it then counts as used now."""
         try:
-            if not stat.S_ISREG(path.lstat().st_mode):
-                return None
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                return None  # not ours, so it is made anew
             os.utime(path)
         except OSError:
             return None
