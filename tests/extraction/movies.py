@@ -46,6 +46,8 @@ def write_movie(
     turn: int = 0,
     size: tuple[int, int] = SIZE,
     keyframes: int = 250,
+    shift: float = 0.0,
+    reordered: int = 0,
     **options: str,
 ) -> Path:
     """Write a video whose frames are shown from `times` on, each showing its time.
@@ -59,6 +61,8 @@ def write_movie(
             they stand upright.
         size: upright width and height.
         keyframes: a picture of so many can be decoded by itself.
+        shift: seconds that the time stamps lie after what the pictures show.
+        reordered: pictures in a row that are decoded after the one that is shown behind them.
         options: of the container.
     """
     with av.open(str(path), "w", options=options) as container:
@@ -73,16 +77,18 @@ def write_movie(
             stream = container.add_stream(codec, rate=25)
             stream.width, stream.height = upright
             stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = Fraction(1, TICKS)
+            ticks = 25 if codec == "mpeg2video" else TICKS  # its rates are few
+            stream.codec_context.time_base = Fraction(1, ticks)
+            stream.codec_context.max_b_frames = reordered
             stream.codec_context.gop_size = keyframes
             if codec == "libx264":
-                stream.options = {"preset": "ultrafast", "crf": "18"}
+                stream.options = {"preset": "ultrafast", "crf": "18", "bf": str(reordered)}
             if turn:
                 stream.set_display_rotation(turn)
             for seconds in times:
                 stored = np.rot90(picture(seconds, size), -turn // 90)
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), "rgb24")
-                frame.pts, frame.time_base = round(seconds * TICKS), Fraction(1, TICKS)
+                frame.pts, frame.time_base = round((seconds + shift) * ticks), Fraction(1, ticks)
                 packets += stream.encode(frame)
             packets += stream.encode()
         if sound is not None and audio is not None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from av.packet import Packet
-from av.stream import Stream
 
 BROKEN_JUMP = 10.0  # seconds: in a broadcast the clock was set; players go on at once
 REAL_GAP = 24 * 3600.0  # seconds: in a file with an index a pause as long as this is believed
@@ -19,6 +18,7 @@ class _Track:
     """The clock of one stream; all in seconds.
 
     Args:
+        unit: of the stamps; 0 for what is neither picture nor sound.
         offset: added to the file's stamps.
         last: stamp by which packets are ordered, of the last one, as the file has it.
         decoding: `last` is a decoding time; Matroska's first packets have none.
@@ -29,6 +29,7 @@ class _Track:
         seen: jumps of the pictures that it has followed.
     """
 
+    unit: float = 0.0
     offset: float = 0.0
     last: float | None = None
     decoding: bool = False
@@ -37,6 +38,14 @@ class _Track:
     end: float | None = None
     ahead: float | None = None
     seen: int = 0
+
+    def seconds(self, count: int | None) -> float | None:
+        """Convert a stamp of the file."""
+        return None if count is None else count * self.unit
+
+    def stamp(self, packet: Packet) -> float | None:
+        """Second by which the packets of the stream are ordered."""
+        return self.seconds(packet.pts if packet.dts is None else packet.dts)
 
 
 @dataclass
@@ -85,23 +94,32 @@ class Clock:
             yield from map(self._placed, held)
 
     def _placed(self, packet: Packet) -> Packet:
-        if packet.size and packet.stream.type in ("video", "audio"):
-            if packet.stream_index != self.pictures and self._jumps(packet):
-                self._follow(packet)
-            self._move(self._track(packet), packet)
+        if packet.size:
+            track = self._track(packet)
+            if track.unit:
+                if packet.stream_index != self.pictures and self._jumps(packet):
+                    self._follow(packet)
+                self._move(track, packet)
         return packet
 
     def _track(self, packet: Packet) -> _Track:
-        pictures = self._tracks.get(self.pictures)
-        new = _Track(pictures.offset, seen=pictures.seen) if pictures else _Track(self.offset)
-        return self._tracks.setdefault(packet.stream_index, new)
+        found = self._tracks.get(packet.stream_index)
+        if found is None:
+            found = self._tracks[packet.stream_index] = _Track()
+            if packet.stream.type in ("video", "audio"):
+                found.unit = float(packet.stream.time_base or 0)
+            pictures = self._tracks.get(self.pictures, found)
+            found.seen, found.offset = pictures.seen, pictures.offset
+            if pictures is found:
+                found.offset = self.offset
+        return found
 
     def _jumps(self, packet: Packet) -> bool:
-        track, stamp = self._tracks.get(packet.stream_index), _stamp(packet)
-        decoding = packet.dts is not None
-        if not packet.size or track is None or track.last is None or stamp is None:
+        track = self._tracks.get(packet.stream_index)
+        if not packet.size or track is None or track.last is None:
             return False
-        if decoding != track.decoding:
+        stamp, decoding = track.stamp(packet), packet.dts is not None
+        if stamp is None or decoding != track.decoding:
             return False
         limit = BROKEN_JUMP if self.broadcast else REAL_GAP
         if stamp - track.last - track.length > limit:
@@ -110,10 +128,11 @@ class Clock:
             return True
         if packet.is_keyframe and packet.stream_index == self.pictures and not self.numbered:
             # all pictures that are decoded before a keyframe are shown before it
-            begin = _seconds(packet.pts, packet.stream)
+            begin = track.seconds(packet.pts)
             if begin is not None and track.newest is not None:
                 ahead = begin + track.offset - track.newest
-                return ahead < (_SAME if self.broadcast else -_SAME)
+                again = self.broadcast and stamp <= track.last + _SAME
+                return ahead < (_SAME if again else -_SAME)
         return False
 
     def _in_time(self, track: _Track, packet: Packet) -> bool:
@@ -121,7 +140,7 @@ class Clock:
         pictures = self._tracks.get(self.pictures)
         if pictures is None or pictures.end is None:
             return True
-        return abs((_stamp(packet) or 0.0) + track.offset - pictures.end) < _APART
+        return abs((track.stamp(packet) or 0.0) + track.offset - pictures.end) < _APART
 
     def _until_complete(self, first: Packet, source: Iterator[Packet]) -> list[Packet]:
         """Packets that follow a jump at a keyframe, until its first picture is among them."""
@@ -139,13 +158,13 @@ class Clock:
     def _join(self, held: list[Packet]) -> None:
         """Set the clock of the pictures so that they go on after those before the jump."""
         track = self._tracks[self.pictures]
-        first, stamp = held[0], _stamp(held[0]) or 0.0
+        first, stamp = held[0], track.stamp(held[0]) or 0.0
         before = (track.last or 0.0) + track.offset + (track.length or self.frame_seconds)
         track.offset = before - stamp
         mine = [packet for packet in held if packet.stream_index == first.stream_index]
         begins = [packet.pts for packet in mine if packet.pts is not None]
         if first.is_keyframe and begins and track.end is not None:
-            track.offset = track.end - float(min(begins) * first.stream.time_base)
+            track.offset = track.end - min(begins) * track.unit
         track.last = None
         track.seen += 1
         self.joins.append(before if track.end is None else track.end)
@@ -163,34 +182,23 @@ class Clock:
             track.offset, track.seen = pictures.offset, pictures.seen
         else:
             end = track.end if track.end is not None else 0.0
-            track.offset = end - (_stamp(packet) or 0.0)
+            track.offset = end - (track.stamp(packet) or 0.0)
             track.ahead = end
 
     def _move(self, track: _Track, packet: Packet) -> None:
-        stream = packet.stream
-        stamp = _stamp(packet)
+        stamp = track.stamp(packet)
         if stamp is not None:
             track.last, track.decoding = stamp, packet.dts is not None
-        track.length = _seconds(packet.duration, stream) or (
-            self.frame_seconds if packet.stream_index == self.pictures else 0.0
-        )
-        begin = _seconds(packet.pts, stream)
-        begin = stamp if begin is None else begin
+        track.length = (packet.duration or 0) * track.unit
+        if not track.length and packet.stream_index == self.pictures:
+            track.length = self.frame_seconds
+        begin = stamp if packet.pts is None else packet.pts * track.unit
         if begin is not None:
             begin += track.offset
             track.newest = begin if track.newest is None else max(track.newest, begin)
             end = begin + track.length
             track.end = end if track.end is None else max(track.end, end)
-        if track.offset and stream.time_base:
-            ticks = round(track.offset / stream.time_base)
+        if track.offset:
+            ticks = round(track.offset / track.unit)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
-
-
-def _stamp(packet: Packet) -> float | None:
-    """Second by which the packets of a stream are ordered."""
-    return _seconds(packet.pts if packet.dts is None else packet.dts, packet.stream)
-
-
-def _seconds(count: int | None, stream: Stream) -> float | None:
-    return None if count is None or not stream.time_base else float(count * stream.time_base)

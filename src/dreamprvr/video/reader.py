@@ -26,7 +26,7 @@ from dreamprvr.video.seeking import (
     packets_from,
     places,
 )
-from dreamprvr.video.source import Header, VideoError, open_video, read_header
+from dreamprvr.video.source import Header, VideoError, decoder_of, open_video, read_header
 
 MAX_SHORT_SIDE = (
     720  # larger pictures are shrunk: encoders read a few hundred pixels, memory is dear
@@ -172,7 +172,7 @@ class _Reading:
     def __init__(
         self, container: InputContainer, stream: VideoStream, header: Header, place: Place
     ) -> None:  # fmt: skip
-        stream.thread_type = "AUTO"
+        self._decoder = decoder_of(stream)
         self._container, self._stream, self._header, self._place = container, stream, header, place
         self._clock = new_clock(container, stream, header, place)
         self._sound: AudioStream | None = None
@@ -181,6 +181,7 @@ class _Reading:
         self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
         self._numbered = is_numbered(container)
         self._turns: list[float] = []  # seconds of the pictures that the decoder still holds
+        self._units: dict[int, float] = {}  # of the streams' stamps, in seconds
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file
         self._damaged = 0
@@ -202,7 +203,9 @@ class _Reading:
     def pictures(self) -> Iterator[Shown]:
         """Pictures in the order in which they are shown."""
         shown: Shown | None = None
-        own = self._stream.codec_context.sample_aspect_ratio
+        context = self._decoder
+        own = context.sample_aspect_ratio
+        given = float(self._stream.sample_aspect_ratio or 1) or 1.0
         for seconds, frame in self._timed():
             if shown is not None:
                 if not shown.begin < seconds < shown.begin + self._gap + 1:
@@ -214,14 +217,10 @@ class _Reading:
                 yield shown
             self._losses.seen(seconds, None if shown is None else shown.begin)
             self._hdr |= is_hdr(frame)
-            aspect = self._stream.sample_aspect_ratio
-            now = self._stream.codec_context.sample_aspect_ratio
-            if now and now != own:
-                aspect = now  # it changed after the header was written
+            now = context.sample_aspect_ratio
+            aspect = float(now) if now and now != own else given  # the header may be outdated
             before = shown._frame if shown is not None and frame.interlaced_frame else None
-            shown = Shown(
-                seconds, seconds + self._length(frame), frame, float(aspect or 1) or 1.0, before
-            )
+            shown = Shown(seconds, seconds + self._length(frame), frame, aspect, before)
         if shown is not None:
             self._losses.ended(shown.end)
             yield shown
@@ -250,7 +249,7 @@ class _Reading:
                 if packet is not None and second is not None:
                     self._expect(packet, second)
                 try:
-                    yield from self._stream.decode(packet)
+                    yield from self._decoder.decode(packet)
                 except (av.FFmpegError, ValueError):
                     self._damaged += 1
                     if self._numbered and second in self._turns:
@@ -262,10 +261,13 @@ class _Reading:
     def _second(self, packet: Packet) -> float | None:
         """Second of a packet; in passing, the end of the file is moved."""
         stamp = packet.dts if self._numbered else packet.pts
-        if stamp is None or not packet.time_base:
+        if stamp is None:
             return None
-        second = float(stamp * packet.time_base) - self._header.zero
-        length = float((packet.duration or 0) * packet.time_base)
+        unit = self._units.get(packet.stream_index)
+        if unit is None:
+            unit = self._units[packet.stream_index] = float(packet.time_base or 0)
+        second = stamp * unit - self._header.zero
+        length = (packet.duration or 0) * unit
         self._last_packet = max(self._last_packet, second + length)
         return second
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 # Formats that hold their own pictures. Others (playlists, lists of files) make libav open whatever
@@ -20,6 +21,7 @@ FORMATS = (
 # Browsers play these by their own time stamps, even if the first is not 0.
 PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
 STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # of covers
+_TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # other decoders leave out what is below
 TRIED_BYTES = 16 * 2**20  # of the streams among which one is chosen
 LONGEST_FRAME = 60.0  # seconds; a header that gives less than a picture a minute is wrong
 
@@ -100,13 +102,23 @@ def _try_out(path: Path, indices: list[int]) -> dict[int, int]:
         try:
             for packet in container.demux([container.streams[index] for index in indices]):
                 with suppress(av.FFmpegError, ValueError):
-                    found[packet.stream_index] += len(packet.decode())
+                    found[packet.stream.index] += len(packet.decode())
                 read += packet.size
                 if min(found.values()) > 1 or read > TRIED_BYTES:
                     break
         except (av.FFmpegError, ValueError):
             pass  # what was found until then counts
     return {index: min(count, 2) for index, count in found.items()}
+
+
+def decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """Give the decoder of a stream: libvpx where VP8 or VP9 are transparent in parts."""
+    name = _TRANSPARENT.get(stream.codec_context.codec.canonical_name)
+    if name is not None and stream.metadata.get("alpha_mode") == "1":
+        with suppress(av.FFmpegError, ValueError):
+            return VideoCodecContext.create(name, "r")
+    stream.thread_type = "AUTO"
+    return stream.codec_context
 
 
 def check_file(path: Path) -> os.stat_result:
