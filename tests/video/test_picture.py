@@ -121,7 +121,8 @@ def test_a_wide_gamut_without_hdr(tmp_path: Path) -> None:
     ("name", "codec", "pix_fmt"),
     [
         ("a.mov", "qtrle", "argb"), ("a.mov", "png", "rgba"),
-        ("a.mov", "prores_ks", "yuva444p10le"), ("a.mkv", "ffv1", "yuva420p"), ("a.webm", "libvpx-vp9", "yuva420p"),
+        ("a.mov", "prores_ks", "yuva444p10le"), ("a.mkv", "ffv1", "yuva420p"),
+        ("a.webm", "libvpx-vp9", "yuva420p"),
     ],
 )  # fmt: skip
 def test_transparent_parts_lie_over_black(

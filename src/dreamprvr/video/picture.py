@@ -86,7 +86,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, ()
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     swap = abs(b) + abs(c) > abs(a) + abs(d)
     down, right = (b, c) if swap else (d, a)
     return swap, (0,) * (down < 0) + (1,) * (right < 0)

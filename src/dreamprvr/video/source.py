@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -116,7 +117,7 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
     name = _TRANSPARENT.get(stream.codec_context.codec.canonical_name)
     if name is not None and stream.metadata.get("alpha_mode") == "1":
         with suppress(av.FFmpegError, ValueError):
-            return VideoCodecContext.create(name, "r")
+            return cast(VideoCodecContext, VideoCodecContext.create(name, "r"))
     stream.thread_type = "AUTO"
     return stream.codec_context
 
