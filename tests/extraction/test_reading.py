@@ -98,3 +98,29 @@ def test_an_error_that_nobody_foresaw_is_one_files(
     with ReadAhead(videos[:2], SETTINGS, 0) as events:
         reasons = [event.reason for event in events if isinstance(event, Failed)]
     assert reasons == ["cannot be read (RuntimeError: boom)"] * 2
+
+
+@pytest.mark.parametrize(("copies", "fails"), [(2, False), (3, True)])
+def test_a_video_of_which_most_is_lost_has_failed(tmp_path: Path, copies: int, fails: bool) -> None:
+    path = write_movie(tmp_path / "a.mp4", constant(4, 25))
+    path.write_bytes(path.read_bytes() * copies)
+    with ReadAhead([FoundVideo("a", path)], SETTINGS, 0) as events:
+        last = list(events)[-1]
+    if fails:
+        assert isinstance(last, Failed)
+        assert last.reason.startswith("8.0 of 12.0 s have no pictures, which is too much: 67% of")
+    else:
+        assert isinstance(last, Done)
+        assert last.warning.startswith("50% of the file")
+
+
+def test_joined_recordings_are_said_and_whole(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "a.ts", constant(3, 25))
+    path.write_bytes(path.read_bytes() * 3)
+    with ReadAhead([FoundVideo("a", path)], SETTINGS, 0) as events:
+        found = list(events)
+    done = found[-1]
+    assert isinstance(done, Done)
+    assert len(found) == 10
+    assert done.duration == pytest.approx(9.0, abs=1e-6)
+    assert done.warning == "its clock jumps at 3.0, 6.0 s: the next picture follows the last"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from av.video.stream import VideoStream
@@ -178,3 +179,58 @@ def test_large_pictures_are_shrunk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     pictures = [picture.pixels() for picture in VideoReader(path)]
     assert {picture.shape for picture in pictures} == {(64, 128, 3)}
     assert [seconds_of(p) for p in pictures] == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+def test_seconds_without_pictures_are_counted(tmp_path: Path) -> None:
+    """Packets that give no picture are lost; the header is not asked."""
+    times = constant(20, 25)
+    path = write_movie(tmp_path / "a.mkv", times, keyframes=25)
+    data = bytearray(path.read_bytes())
+    with av.open(path) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        for packet in packets[100:200]:  # seconds 4 to 8
+            begin = data.index(bytes(packet), packet.pos)
+            data[begin : begin + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    found = shown(reader)
+    assert reader.lost == pytest.approx(4.0, abs=0.2)
+    assert reader.length == pytest.approx(20.0, abs=0.05)
+    assert found[0][:1] + found[-1][2:] == (0.0, 19.96)
+    assert len(reader.warnings) == 1
+    assert reader.warnings[0].endswith(f"{reader.lost:.1f} s have no pictures")
+
+
+def test_pictures_that_are_rare_are_not_lost(tmp_path: Path) -> None:
+    for name in ("a.mkv", "a.mp4", "a.ts"):
+        reader = VideoReader(write_movie(tmp_path / name, [0, 3, 6, 9, 12, 15]))
+        assert len(shown(reader)) == 6
+        assert (reader.lost, reader.warnings) == (0, [])
+
+
+@pytest.mark.parametrize("ending", ["mp4", "flv"])
+def test_a_second_file_behind_the_first_is_not_passed_over(tmp_path: Path, ending: str) -> None:
+    """Players show only the first, and so do we; but half of the file is more than a detail."""
+    path = write_movie(tmp_path / f"a.{ending}", constant(4, 25))
+    path.write_bytes(path.read_bytes() * 2)
+    reader = VideoReader(path)
+    assert len(shown(reader)) == 100
+    assert reader.warnings == [
+        "50% of the file lie behind its end, and are not read: it seems to be several files in one"
+    ]
+    assert reader.lost == pytest.approx(4.0, abs=0.1)
+    assert reader.length == pytest.approx(8.0, abs=0.1)
+
+
+def test_a_recording_that_begins_between_keyframes(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "a.ts", constant(8, 25), keyframes=75)
+    data = path.read_bytes()
+    with av.open(path) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    cut = packets[50].pos  # second 2; the next keyframe is at 3
+    path.write_bytes(data[: 188 * 3] + data[cut:])  # tables of the streams come first
+    reader = VideoReader(path)
+    found = shown(reader)
+    assert found[-1][2] == 7.96
+    assert found[-1][0] == pytest.approx(5.96, abs=0.05)
+    assert reader.lost == pytest.approx(1.0 if found[0][2] == 3.0 else 0.0, abs=0.1)

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 from av.filter import Graph
@@ -83,7 +84,7 @@ def is_hdr(frame: VideoFrame) -> bool:
 
 def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
     """Whether rows and columns change places, and the axes that are then flipped."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, ()
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
