@@ -110,6 +110,7 @@ class PRVRDataModule(LightningDataModule):
         self.packed_folder = packed_folder
         self.device_resident = device_resident
         self._tables: dict[str, Annotations] = {}
+        self._complete: set[str] = set()  # splits whose ids all have features
 
     # Where things lie
 
@@ -182,14 +183,14 @@ class PRVRDataModule(LightningDataModule):
         return stores
 
     def prepare_data(self) -> None:
-        """Refuse at once, in one message, if a file is missing; then pack what is to be packed."""
+        """Refuse at once, in one message, if a file or an id's features are missing; then pack."""
         needed = {
             path: what for split in self._splits() for what, path in self.files(split).items()
         }
         refuse_missing(self.collection, needed, self.source)
-        if self.packed is not None:
-            for split in self._splits():
-                self._packed.stores(self._datasets(split), self.trainer)
+        for data in [self._datasets(split) for split in self._splits()]:
+            if self.packed is not None:
+                self._packed.stores(data, self.trainer)
 
     def _splits(self) -> tuple[Split, ...]:
         """What the trainer's stage needs."""
@@ -234,6 +235,13 @@ class PRVRDataModule(LightningDataModule):
     def _datasets(self, split: str) -> tuple[VideoDataset, QueryDataset]:
         video_store, text_store = self.stores()
         table = self.annotations(split)
+        if split not in self._complete:
+            videos = table.videos["video_id"]
+            if split == "train" and self.packed is None:  # the others are not read
+                videos = videos[videos.isin(table.queries["video_ids"].explode())]
+            video_store.refuse_missing(videos, "video")
+            text_store.refuse_missing(table.queries["query_id"], "caption")
+            self._complete.add(split)
         return (
             VideoDataset(table, video_store, self.sizes),
             QueryDataset(table, text_store, self.sizes),

@@ -1,11 +1,13 @@
 """What all stores of features have in common: an interface, and what is checked on reading."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from data_modules.captions import split_caption_id
+from data_modules.check_report import some
 from dreamprvr.core.text import normal_id, quote
 from dreamprvr.errors import UserError
 
@@ -73,6 +75,20 @@ class FeatureStore(ABC):
         """How many rows an id has (perhaps 0), without reading them."""
         name = self._name(key)
         return self._count(name, self._shape(name))
+
+    def refuse_missing(self, ids: Iterable[str], noun: str) -> None:
+        """Refuse features that lack an id which is needed.
+
+        Args:
+            ids: all that are needed.
+            noun: what an id stands for: "video" or "caption".
+
+        Raises:
+            UserError: says how many are missing, and names some.
+        """
+        missing = [key for key in ids if key not in self]
+        if missing:
+            raise UserError(f"{self.path} has no features of {some(missing, noun)}. {_CHECK}")
 
     def _count(self, name: str, shape: tuple[int, ...]) -> int:
         if len(shape) not in (1, 2) or shape[-1] != self.dim:

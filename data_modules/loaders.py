@@ -100,7 +100,9 @@ class SplitLoaders:
     def _in_order(
         self, data: Dataset[Any], batch_size: int, collate: Any, share: Share | None
     ) -> DataLoader[Any]:
-        sampler = None if share is None else DistributedSampler(data, *share, shuffle=False)
+        if share is None:
+            return self._loader(data, batch_size, collate)
+        sampler = DistributedSampler[Any](data, *share, shuffle=False)
         return self._loader(data, batch_size, collate, sampler=sampler)
 
     def _loader(

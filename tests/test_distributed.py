@@ -12,7 +12,14 @@ from model.tiny import batch, network
 from torch import Tensor, multiprocessing
 
 from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.distributed import gather_encoded, gather_objects, gather_rows, is_distributed
+from dreamprvr.distributed import (
+    gather_encoded,
+    gather_objects,
+    gather_rows,
+    is_distributed,
+    on_first_rank,
+)
+from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery
 from dreamprvr.metrics.retrieval import RetrievalRecall
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
@@ -144,6 +151,22 @@ def test_gallery_is_that_of_one_process(tmp_path: Path) -> None:
 def test_objects_come_in_rank_order(tmp_path: Path) -> None:
     found = on_two(lambda rank: (is_distributed(), gather_objects({"rank": rank})), tmp_path)
     assert found == [(True, [{"rank": 0}, {"rank": 1}])] * 2
+
+
+def test_the_first_rank_works_and_its_failure_is_everybodys(tmp_path: Path) -> None:
+    def work(rank: int) -> list[str]:
+        done: list[str] = []
+        on_first_rank(lambda: done.append("done"))
+        try:
+            on_first_rank(lambda: done.append({}["no"]))
+        except (UserError, KeyError) as error:
+            done.append(f"{type(error).__name__}: {error}")
+        return done
+
+    assert on_two(work, tmp_path) == [
+        ["done", "KeyError: 'no'"],
+        ["UserError: 'no'"],
+    ]
 
 
 def test_alone_nothing_is_gathered() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import pandas as pd
 import pytest
 import torch
@@ -101,6 +102,48 @@ def test_only_what_a_stage_needs_is_asked_for(root: Path, stage: str, splits: st
             data.prepare_data()
         file.write_text(kept)
     data.prepare_data()
+
+
+def without(path: Path, *names: str) -> None:
+    """Take some ids out of a feature file."""
+    with h5py.File(path, "r+") as file:
+        for name in names:
+            del file[name]
+
+
+@pytest.mark.parametrize("packed", [None, "float32"])
+@pytest.mark.parametrize(
+    ("stage", "prefix"), [("fit", "train"), ("fit", "val"), ("validate", "val"), ("test", "val")]
+)
+def test_missing_features_are_found_before_anything_is_made(
+    root: Path, stage: str, prefix: str, packed: Any
+):
+    data = Kitchen(root, packed=packed, num_workers=0)
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        state=SimpleNamespace(fn=SimpleNamespace(value=stage)), local_rank=0, world_size=1
+    )
+    folder = root / "kitchen"
+    without(folder / "TextData/t.hdf5", f"{prefix}-1#enc#0", f"{prefix}-2#enc#0")
+    line = rf"t\.hdf5 has no features of 2 captions \({prefix}-1#enc#0, {prefix}-2#enc#0\)"
+    with pytest.raises(UserError, match=line):
+        data.prepare_data()
+    without(folder / "FeatureData/v/feature.hdf5", f"{prefix}-3")
+    with pytest.raises(UserError, match=rf"has no features of 1 video \({prefix}-3\)"):
+        data.prepare_data()
+    assert not (folder / "packed").exists()
+
+
+def test_a_video_that_is_not_trained_needs_no_features(root: Path):
+    class Larger(Kitchen):
+        def read_annotations(self, split: str) -> Annotations:
+            table = super().read_annotations(split)
+            more = pd.DataFrame([("more", 1.0, split, "")], columns=VIDEO_COLUMNS)
+            videos = pd.concat([table.videos, more]) if split == "train" else table.videos
+            return Annotations(videos.reset_index(drop=True), table.queries)
+
+    Larger(root, num_workers=0).prepare_data()
+    with pytest.raises(UserError, match=r"has no features of 1 video \(more\)"):
+        Larger(root, num_workers=0, packed="float32").prepare_data()
 
 
 def test_wrong_width(root: Path):

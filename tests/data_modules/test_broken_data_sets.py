@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -145,11 +146,11 @@ def test_the_report_of_data_check_is_shown(tmp_path: Path):
     class Contract(DataModuleContract):
         def make(self, root: Path) -> PRVRDataModule:
             folder = write_tiny(Small, root)
-            with (folder / "TextData" / "smallval.caption.txt").open("a") as file:
-                file.write("val-0#enc#99 no features\n")
+            with h5py.File(folder / Small.feature_sets["standard"].text, "r+") as file:
+                file["val-0#enc#0"][...] = np.nan
             return Small(root, num_workers=0)
 
-    with pytest.raises(AssertionError, match=r"no features: 1 caption \(val-0#enc#99\)"):
+    with pytest.raises(AssertionError, match=r"infinite values: 1 caption \(val-0#enc#0\)"):
         Contract().test_data_check_is_content(tmp_path)
 
 

@@ -7,7 +7,7 @@ from shared import needs_reference
 from torch import Tensor
 
 from dreamprvr.errors import UserError
-from dreamprvr.metrics.retrieval import RetrievalRecall, ranks, recalls
+from dreamprvr.metrics.retrieval import Coverage, RetrievalRecall, ranks, recalls
 
 
 def slow_rank(scores: list[float], positives: list[int]) -> int:
@@ -129,3 +129,19 @@ def test_nan_is_refused_with_the_query(column: int) -> None:
     scores[1, column] = torch.nan
     with pytest.raises(UserError, match="query row 17 has NaN scores"):
         RetrievalRecall().update(scores, torch.zeros(3, 1).long(), torch.tensor([16, 17, 18]))
+
+
+def test_a_metric_says_how_many_queries_it_ranked() -> None:
+    scores, positives = torch.eye(3), torch.tensor([[0], [1], [0]])
+    metric = RetrievalRecall()
+    metric.update(scores, positives, torch.tensor([4, 2, 9]))
+    metric.update(scores[:2], positives[:2], torch.tensor([4, 2]))
+    metric.compute()
+    assert metric.counted == 3
+
+
+@pytest.mark.parametrize("seen", [(4, 4, 9, 9), (3, 4, 9, 9), (4, 4, 8, 9)])
+def test_only_all_of_a_split_is_whole(seen: tuple[int, int, int, int]) -> None:
+    coverage = Coverage(*seen)
+    assert coverage.whole == (seen == (4, 4, 9, 9))
+    assert str(coverage) == f"{seen[0]} of 4 videos, {seen[2]} of 9 captions"
