@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
@@ -18,7 +19,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     Lightning's own writes to the system's temporary folder. If that lies on another disk, it then
     copies over the earlier checkpoint, and a full disk leaves neither; and it says nothing where
     writing is not permitted.
+
+    Args:
+        weights_alone: read the weights and the settings, nothing of the training, which an
+            evaluation does not need and which the model file of a library lacks.
     """
+
+    def __init__(self, weights_alone: bool = False) -> None:
+        super().__init__()
+        self.weights_alone = weights_alone
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -49,4 +58,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 builtins.
         """
         content: dict[str, Any] = read_torch_file(Path(path), mapped=False)
-        return content
+        if not self.weights_alone:
+            return content
+        start = {"epoch": 0, "global_step": 0, "callbacks": {}}
+        kept = {name: content[name] for name in ("state_dict", "hyper_parameters")}
+        return {**start, **kept, "pytorch-lightning_version": lightning.__version__}

@@ -21,6 +21,7 @@ from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.runs import make_loggers
 from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
+from dreamprvr.training_state import check_training_state
 
 DEFAULT_ROOT = "runs"
 HALF_WEIGHTS = ("bf16-true", "16-true")
@@ -134,9 +135,12 @@ class PRVRCLI(LightningCLI):
         self.config = self.parser.parse_object({name: {"model": {"network": network}}}, self.config)
 
     def before_fit(self) -> None:
-        """Fine-tuning: take the weights of another checkpoint."""
-        path = self.config_init.fit.init_from
-        if path:
+        """Check the training that is resumed; or take the weights of another checkpoint."""
+        options = self.config_init.fit
+        if options.ckpt_path:
+            found = read_checkpoint(options.ckpt_path)
+            check_training_state(found, options.ckpt_path, self.trainer, self.model)
+        elif path := options.init_from:
             weights = read_checkpoint(path)["state_dict"]
             refuse_other_shapes(self.model.state_dict(), weights)
             self.model.load_state_dict(weights)
@@ -187,7 +191,7 @@ class PRVRCLI(LightningCLI):
             raise UserError(f"trainer: {error}") from error
         trainer._signal_connector = NoSignals(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO(self.subcommand != "fit")
         return trainer
 
 
