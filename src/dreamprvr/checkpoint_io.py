@@ -60,6 +60,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         content: dict[str, Any] = read_torch_file(Path(path), mapped=False)
         if not self.weights_alone:
             return content
-        start = {"epoch": 0, "global_step": 0, "callbacks": {}}
-        kept = {name: content[name] for name in ("state_dict", "hyper_parameters")}
-        return {**start, **kept, "pytorch-lightning_version": lightning.__version__}
+        found = {name: content[name] for name in ("state_dict", "hyper_parameters")}
+        for name in ("epoch", "global_step"):
+            found[name] = content[name] if isinstance(content.get(name), int) else 0
+        return {**found, "callbacks": {}, "pytorch-lightning_version": lightning.__version__}

@@ -27,7 +27,7 @@ def test_a_damaged_checkpoint(trained: Path, share: float) -> None:
     content = best(trained).read_bytes()
     Path("half.ckpt").write_bytes(content[: int(share * len(content))])
     line = refused("test", *CONFIG, "--ckpt_path", "half.ckpt")
-    assert line == "checkpoint half.ckpt is damaged or not a checkpoint"
+    assert line.startswith("checkpoint half.ckpt is damaged or not a checkpoint: ")
 
 
 def test_a_text_file_is_no_checkpoint(trained: Path) -> None:

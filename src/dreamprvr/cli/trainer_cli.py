@@ -137,13 +137,15 @@ class PRVRCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check the training that is resumed; or take the weights of another checkpoint."""
         options = self.config_init.fit
+        path = options.ckpt_path or options.init_from
+        if not path:
+            return
+        found = read_checkpoint(path)
+        refuse_other_shapes(self.model.state_dict(), found["state_dict"])
         if options.ckpt_path:
-            found = read_checkpoint(options.ckpt_path)
-            check_training_state(found, options.ckpt_path, self.trainer, self.model)
-        elif path := options.init_from:
-            weights = read_checkpoint(path)["state_dict"]
-            refuse_other_shapes(self.model.state_dict(), weights)
-            self.model.load_state_dict(weights)
+            check_training_state(found, path, self.trainer, self.model)
+        else:
+            self.model.load_state_dict(found["state_dict"])
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it; settings that the trainer refuses only then are a mistake of the user's too."""
