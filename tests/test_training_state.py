@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from recorder import QUIET, module, trainer
 
 from data_modules.testing import write_tiny
-from dreamprvr.callbacks.random_state import RandomState
 from dreamprvr.callbacks.results import Results
+from dreamprvr.callbacks.resuming import Resuming
 from dreamprvr.checkpoint import read_checkpoint
 from dreamprvr.errors import UserError
 from dreamprvr.training_state import check_training_state
@@ -30,7 +30,7 @@ def callbacks(folder: Path) -> list[Callback]:
     return [
         EarlyStopping("val_SumR", mode="max", patience=9, check_on_train_epoch_end=False),
         ModelCheckpoint(folder, "best", "val_SumR", mode="max"),
-        Results(), RandomState(),
+        Results(), Resuming(),
     ]  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def test_a_whole_state_is_taken(saved: tuple[Path, Content]) -> None:
 def test_what_an_earlier_release_did_not_keep_may_be_missing(saved: tuple[Path, Content]) -> None:
     content = copy.deepcopy(saved[1])
     del content["random_state"]
-    content["callbacks"]["Results"] = {"best": {}}
+    del content["should_stop"]
+    del content["callbacks"]["Results"]
     content["callbacks"]["Gone"] = {"x": 1}
     check(saved, content)
 
@@ -106,6 +107,15 @@ CASES: list[tuple[str, Any, str]] = [
     (f"{KEEPING}/best_model_path", 3, "callbacks.ModelCheckpoint.best_model_path is 3"),
     ("callbacks/Results/best", {"SumR": "x"}, "callbacks.Results.best holds 'x'"),
     ("callbacks/Results/best_epoch", "x", "callbacks.Results.best_epoch is 'x'"),
+    ("should_stop", 1, "should_stop is 1"),
+    ("loops/fit_loop/state_dict/combined_loader", 3, "combined_loader is no list"),
+    ("loops/fit_loop/state_dict/combined_loader/0/epoch", "x", "combined_loader.epoch is 'x'"),
+    ("random_state/0/gradients", 3, "gradients is no dictionary"),
+    (
+        "random_state/0/gradients",
+        {"network.clip_projection.linear.weight": torch.ones(1)},
+        "gradients.network.clip_projection.linear.weight is no tensor of",
+    ),
     ("random_state", 3, "random_state is no list"),
     ("random_state/0", {}, "random_state.cpu is missing"),
     ("random_state/0/cpu", torch.zeros(3), "random_state.cpu is no tensor of"),

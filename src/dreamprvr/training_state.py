@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dreamprvr.callbacks.random_state import KEY as RANDOM_STATE
+from dreamprvr.callbacks.resuming import KEY as RANDOM_STATE
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
@@ -46,7 +46,7 @@ def check_training_state(
         loops = checkpoint.get("loops")
         _check_form({"fit_loop": trainer.fit_loop.state_dict()}, loops, "loops")
         _check_callbacks(checkpoint.get("callbacks"), trainer)
-        _check_random_state(checkpoint.get(RANDOM_STATE, []))
+        _check_resuming(checkpoint, module)
         _check_optimizer(checkpoint, module)
     except UserError as error:
         raise UserError(
@@ -71,27 +71,34 @@ def _check_callbacks(found: Any, trainer: Trainer) -> None:
     _check_form({}, found, "callbacks")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state, key = callback.state_dict(), callback.state_key
-        if not state or key not in found:
+        # a user's own may take up what an earlier one of it kept
+        known = type(callback).__module__.startswith(("lightning.", "dreamprvr."))
+        if not state or key not in found or not known:
             continue
         name = f"callbacks.{type(callback).__name__}"
-        _check_form({}, found[key], name)
-        # our own may have kept less in an earlier release
-        ours = not type(callback).__module__.startswith("lightning.")
-        _check_form(
-            {k: v for k, v in state.items() if not ours or k in found[key]}, found[key], name
-        )
-        for entry, kind in ENTRIES.items():
-            for value in (
-                found[key][entry].values() if entry in state and entry in found[key] else ()
-            ):
-                if not isinstance(value, kind):
+        _check_form(state, found[key], name)
+        for entry in state.keys() & ENTRIES.keys():
+            for value in found[key][entry].values():
+                if not isinstance(value, ENTRIES[entry]):
                     raise UserError(f"{name}.{entry} holds {quote(value)}")
 
 
-def _check_random_state(found: Any) -> None:
-    _check_form([], found, RANDOM_STATE)
-    for state in found:
+def _check_resuming(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
+    """Check what `callbacks.resuming` keeps; earlier releases kept less of it."""
+    _check_form(False, checkpoint.get("should_stop", False), "should_stop")
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+    states = checkpoint.get(RANDOM_STATE, [])
+    _check_form([], states, RANDOM_STATE)
+    for state in states:
         _check_form({"cpu": torch.get_rng_state()}, state, RANDOM_STATE)
+        gradients = state.get("gradients", {})
+        _check_form({}, gradients, "gradients")
+        fresh = {name: parameters[name] for name in gradients if name in parameters}
+        _check_form(fresh, gradients, "gradients")
+    places = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
+    _check_form([], places, "combined_loader")
+    for place in places:
+        _check_form({"seed": 0, "epoch": 0, "batches": 0}, place, "combined_loader")
 
 
 def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
