@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -9,7 +10,16 @@ import numpy as np
 from tqdm import tqdm
 
 from data_modules.bigfile import BigFile
-from data_modules.hdf5 import H5_ERRORS, follow, holds, link_name, open_hdf5
+from data_modules.hdf5 import (
+    H5_ERRORS,
+    ROWS_SUM,
+    UnavailableError,
+    checksum,
+    follow,
+    holds,
+    link_name,
+    open_hdf5,
+)
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, reserve, sync
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
@@ -65,7 +75,7 @@ def convert_big_file(
 
 def _copy(partial: Path, source: BigFile, done: set[str], progress: bool) -> None:
     """Write the videos that are not done, and leave the file complete and on disk."""
-    with h5py.File(partial, "r+" if done else "w") as file:
+    with open_hdf5(partial, "r+") if done else h5py.File(partial, "w") as file:
         config = file.id.get_mdc_config()
         # HDF5's tables reach the disk at checkpoints only, so that a kill finds them consistent.
         config.evictions_enabled = False
@@ -94,9 +104,15 @@ def _write_video(file: h5py.File, partial: Path, source: BigFile, video: str) ->
     if video in file:
         del file[video]  # an interruption left it half written
     dataset = file.create_dataset(video, (rows, source.shape[1]), np.float32, track_times=False)
-    for start in range(0, rows, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, rows)
-        dataset[start:stop] = source.read(video, start, stop)
+
+    def written() -> Iterator[np.ndarray]:
+        for start in range(0, rows, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, rows)
+            block = source.read(video, start, stop)
+            dataset[start:stop] = block
+            yield block
+
+    dataset.attrs[ROWS_SUM] = checksum(video, written())
 
 
 def _checkpoint(file: h5py.File, partial: Path, videos: int) -> None:
@@ -113,7 +129,7 @@ def _finished(partial: Path, source: BigFile) -> set[str]:
     if not partial.exists():
         return set()
     try:
-        with h5py.File(partial, "r") as file:
+        with open_hdf5(partial) as file:
             if file.attrs["source"] != _fingerprint(source):
                 return set()
             trusted = int(file.attrs.get("videos", 0))
@@ -122,7 +138,7 @@ def _finished(partial: Path, source: BigFile) -> set[str]:
                 for number, video in enumerate(source.videos)
                 if _same(file, source, video, sample=number < trusted)
             }
-    except BlockingIOError:
+    except UnavailableError:
         raise
     except (*H5_ERRORS, UserError):
         return set()

@@ -7,7 +7,14 @@ import numpy as np
 
 from data_modules.bigfile import BigFile
 from data_modules.feature_store import FeatureStore
-from data_modules.hdf5 import H5_ERRORS, GroupedHdf5Features, Hdf5Features, follow, open_hdf5
+from data_modules.hdf5 import (
+    H5_ERRORS,
+    GroupedHdf5Features,
+    Hdf5Features,
+    follow,
+    open_hdf5,
+    reason_of,
+)
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
@@ -86,5 +93,7 @@ def _inner_names(path: Path) -> list[str] | None:
             if first is None or not isinstance(group := follow(file, first), h5py.Group):
                 return None
             return sorted(group)
-        except H5_ERRORS:
-            raise UserError(f"{path} is damaged: copy or download it again") from None
+        except H5_ERRORS as error:
+            raise UserError(
+                f"{path} is damaged ({reason_of(error)}): copy or download it again"
+            ) from None

@@ -4,18 +4,41 @@ The files are other people's: nothing in them may lead to another file, and an i
 link name, never a path.
 """
 
+import errno
+import math
 import os
-from collections.abc import Iterator
+import re
+import shlex
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
 from data_modules.feature_store import FeatureStore
+from data_modules.hdf5_check import Fault, check_structure
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
+# Attributes of what we write ourselves; compared wherever they are there.
+ROWS_SUM, ATTRIBUTES_SUM = "rows_crc32", "attributes_crc32"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PACKED = (
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+)
 # What h5py raises on files that are truncated, damaged or hostile.
-H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError)
+H5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
+
+
+class UnavailableError(UserError):
+    """A file that may be whole, but cannot be opened now or by this user."""
 
 
 class Hdf5Features(FeatureStore):
@@ -39,7 +62,7 @@ class Hdf5Features(FeatureStore):
             raise UserError(f"{self.path} holds no features{self._wanted()}")
         shape = self._shape(first)
         if len(shape) not in (1, 2) or not shape[-1]:
-            raise UserError(f"{self.path}: {first!r} has shape {shape}, not (rows, size)")
+            raise UserError(f"{self.path}: {quote(first)} has shape {shape}, not (rows, size)")
         self.dim = int(shape[-1])
 
     def __getstate__(self) -> dict[str, object]:
@@ -52,7 +75,7 @@ class Hdf5Features(FeatureStore):
             found = self._file().attrs.get("fingerprint", "")
         except H5_ERRORS:  # a damaged attribute says nothing
             return ""
-        found = found.decode(errors="replace") if isinstance(found, bytes) else found
+        found = plain_text(found)
         return found if isinstance(found, str) else ""
 
     def keys(self) -> list[str]:
@@ -63,8 +86,9 @@ class Hdf5Features(FeatureStore):
         return ": expected a dataset per id"
 
     def _names(self) -> Iterator[str]:
-        for name in self._file():  # h5py leaves names that are not UTF-8 as bytes
-            yield name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+        with self._reading("its list of names"):
+            for name in self._file():  # h5py leaves names that are not UTF-8 as bytes
+                yield name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
 
     def _parts(self, name: str) -> tuple[str, ...]:
         """The link names from the root to the dataset."""
@@ -75,14 +99,21 @@ class Hdf5Features(FeatureStore):
             self._handle = (os.getpid(), open_hdf5(self.path))
         return self._handle[1]
 
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        if self._handle is not None:
+            self._handle[1].close()
+            self._handle = None
+
     def _has(self, name: str) -> bool:
-        node: object = self._file()
         *groups, last = self._parts(name)
-        for part in groups:
-            if not isinstance(node, h5py.Group) or not holds(node, part):
-                return False
-            node = follow(node, part)
-        return isinstance(node, h5py.Group) and holds(node, last)
+        with self._reading(quote(name)):
+            node: object = self._file()
+            for part in groups:
+                if not isinstance(node, h5py.Group) or not holds(node, part):
+                    return False
+                node = follow(node, part)
+            return isinstance(node, h5py.Group) and holds(node, last)
 
     def _dataset(self, name: str) -> h5py.Dataset:
         node: object = self._file()
@@ -90,30 +121,54 @@ class Hdf5Features(FeatureStore):
             if isinstance(node, h5py.Group):
                 node = follow(node, part)
         if not isinstance(node, h5py.Dataset):
-            raise UserError(f"{self.path}: {name!r} is no dataset{self._wanted()}")
+            raise UserError(f"{self.path}: {quote(name)} is no dataset{self._wanted()}")
         if node.is_virtual or node.external:
-            raise UserError(f"{self.path}: {name!r} keeps its data in another file: not read")
+            raise UserError(f"{self.path}: {quote(name)} keeps its data in another file: not read")
         if node.dtype.kind != "f":
-            raise UserError(f"{self.path}: {name!r} holds {node.dtype}, not floating-point numbers")
+            raise UserError(
+                f"{self.path}: {quote(name)} holds {node.dtype}, not floating-point numbers"
+            )
         return node
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        try:
+        with self._reading(quote(name)):
             return self._dataset(name).shape or ()
-        except H5_ERRORS as error:
-            raise self._damaged(name, error) from None
 
     def _read(self, name: str) -> np.ndarray:
-        try:
-            return self._dataset(name).astype(np.float32)[()]
-        except H5_ERRORS as error:
-            raise self._damaged(name, error) from None
+        with self._reading(quote(name)):
+            dataset = self._dataset(name)
+            if not _is_stored(dataset):
+                raise ValueError("rows that were never written")
+            stored = dataset[()]
+            if ROWS_SUM in (held := dataset.attrs) and held[ROWS_SUM] != checksum(name, [stored]):
+                raise ValueError("its values changed since they were written")
+            with np.errstate(over="ignore"):  # infinite values are refused by whoever reads them
+                return np.asarray(stored, np.float32)
 
-    def _damaged(self, name: str, error: BaseException) -> UserError:
-        reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
-        return UserError(
-            f"{self.path}: cannot read {name!r} ({reason}): copy or download the file again"
-        )
+    def _attributes(self, name: str) -> dict[str, Any]:
+        """All attributes of a dataset, or with "" of the file, checked if they have a checksum.
+
+        Raises:
+            UserError: they cannot be read, or differ from what was written.
+        """
+        with self._reading(quote(name) if name else "its attributes"):
+            held = self._dataset(name).attrs if name else self._file().attrs
+            found = {key: plain_text(value) for key, value in held.items()}
+            wanted = found.pop(ATTRIBUTES_SUM, None)
+            if wanted is not None and wanted != attributes_checksum(name, found):
+                raise ValueError("its attributes changed since they were written")
+            return found
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Say in one line that `what` cannot be read."""
+        try:
+            yield
+        except H5_ERRORS as error:
+            raise UserError(
+                f"{self.path}: cannot read {what} ({reason_of(error)}): copy or download the file "
+                "again"
+            ) from None
 
 
 class GroupedHdf5Features(Hdf5Features):
@@ -129,7 +184,7 @@ class GroupedHdf5Features(Hdf5Features):
         super().__init__(path)
 
     def _wanted(self) -> str:
-        return f": expected a group per id that holds {self.name!r}"
+        return f": expected a group per id that holds {quote(self.name)}"
 
     def _names(self) -> Iterator[str]:
         yield from (name for name in super()._names() if self._has(name))
@@ -138,20 +193,164 @@ class GroupedHdf5Features(Hdf5Features):
         return (name, self.name)
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, or say in one line why that is impossible."""
-    if not path.is_file():
+def open_hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
+    """Open an HDF5 file that is there, or say in one line why that is impossible.
+
+    Its structure is checked by another process when this state of it is seen first, so that no
+    damage to it ends or hangs this one (`data_modules.hdf5_check`).
+
+    Args:
+        path: the file.
+        mode: "r" to read, "r+" to read and write.
+
+    Raises:
+        UnavailableError: it is locked or unreadable.
+        UserError: it is missing, no HDF5 file, left open or damaged.
+    """
+    _check_kind(path)
+    fault = check_structure(path)
+    if fault is None:
+        try:
+            return h5py.File(path, mode)
+        except H5_ERRORS as error:
+            fault = Fault(getattr(error, "errno", None), str(error))
+    kind = UserError if fault.errno is None else UnavailableError
+    raise kind(f"{path} {_cause(path, fault)}")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what cannot be an HDF5 file, by what it is instead."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name an HDF5 file in it")
+    if not path.exists():
         raise UserError(f"{path} is missing: expected an HDF5 file, or a folder with features")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file: expected an HDF5 file")
     try:
-        return h5py.File(path, "r")
+        with path.open("rb") as file:
+            head = file.read(512)
+            size = path.stat().st_size
+            # its signature may follow a block of the user's, of 512 bytes or a doubling of that
+            place = 512
+            found = head.startswith(SIGNATURE)
+            while not found and place < size:
+                file.seek(place)
+                found = file.read(len(SIGNATURE)) == SIGNATURE
+                place *= 2
     except PermissionError:
-        raise UserError(f"{path} may not be read: check its permissions") from None
-    except BlockingIOError:
-        raise UserError(f"{path} is being written by another program: wait for it") from None
-    except H5_ERRORS:
-        raise UserError(
-            f"{path} is truncated or not an HDF5 file: copy or download it again"
-        ) from None
+        raise UnavailableError(f"{path} may not be read: check its permissions") from None
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        raise UserError(f"{path} {_other_kind(head)}")
+
+
+def _other_kind(head: bytes) -> str:
+    """Say what a file that starts with `head` is, and what to do."""
+    if not head:
+        return "is empty: copy or download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "is a web page, not an HDF5 file: the download needs a login or another address"
+    for start, form, tool in PACKED:
+        if head.startswith(start):
+            return f"is packed as {form}, not an HDF5 file: unpack it first ({tool})"
+    if head[257:262] == b"ustar":
+        return "is a tar archive, not an HDF5 file: unpack it first (tar -xf)"
+    if head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"RIFF", b"OggS")):
+        return "is a video, not an HDF5 file of features: `lightning extract` makes one of videos"
+    if not head.strip(b"\0"):
+        return "starts with zeros only, as a download that broke off: download it again"
+    text = head[:40].decode("utf-8", "replace").splitlines()[0]
+    if text.isprintable() and "\ufffd" not in text[:-1]:
+        return f"is no HDF5 file; it starts with the text {quote(text)}: check which file it is"
+    return "is no HDF5 file, or its beginning is lost: copy or download it again"
+
+
+def _cause(path: Path, fault: Fault) -> str:
+    """Say why HDF5 cannot open a file, and what to do."""
+    if "unable to lock file" in fault.message and fault.errno is not None:
+        if fault.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
+            return "is being written by another program: wait for it"
+        return (
+            f"cannot be locked ({os.strerror(fault.errno)}), as its disk has no file locks: set "
+            "HDF5_USE_FILE_LOCKING=FALSE in the environment, and let nothing write it meanwhile"
+        )
+    if "already open for" in fault.message:
+        return (
+            "was not closed by its writer: wait if a program still writes it; if that was killed, "
+            f"`h5clear -s {shlex.quote(str(path))}` frees what it wrote"
+        )
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"may not be opened ({os.strerror(fault.errno)}): check its permissions"
+    if fault.errno is not None:
+        return f"cannot be read: {os.strerror(fault.errno)}"
+    if found := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", fault.message):
+        there, whole = (int(number) for number in found.groups())
+        return f"is truncated, {there:,} of {whole:,} bytes: copy or download it again"
+    return f"is damaged ({reason_of(fault.message)}): copy or download it again"
+
+
+def reason_of(error: object) -> str:
+    """The first line of what h5py says, without its quotes."""
+    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+
+
+def checksum(name: str, blocks: Iterable[np.ndarray]) -> int:
+    """The CRC-32 of a dataset's name and of its rows, as they are stored.
+
+    Args:
+        name: of the dataset, so that rows under another name are noticed.
+        blocks: arrays that are the rows when put one after the other.
+    """
+    found = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+    for block in blocks:
+        if block.size:  # an empty array has no bytes to cast to
+            found = zlib.crc32(np.ascontiguousarray(block).data.cast("B"), found)
+    return found
+
+
+def attributes_checksum(name: str, attributes: Mapping[str, Any]) -> int:
+    """The CRC-32 of the attributes of a dataset, or with "" of the file.
+
+    Args:
+        name: of the dataset.
+        attributes: text, bytes, and numbers of Python or NumPy, without this checksum.
+    """
+    plain = [
+        (key, value.tolist() if isinstance(value, np.ndarray | np.generic) else value)
+        for key, value in sorted(attributes.items())
+    ]
+    return zlib.crc32(repr((name, plain)).encode("utf-8", "surrogatepass"))
+
+
+def write_rows(file: h5py.File, name: str, rows: np.ndarray) -> h5py.Dataset:
+    """Write rows (N, F) as a new dataset with their checksum, which reading compares."""
+    dataset = file.create_dataset(name, data=rows)
+    dataset.attrs[ROWS_SUM] = checksum(name, [rows])
+    return dataset
+
+
+def write_attributes(node: h5py.HLObject, name: str, attributes: Mapping[str, Any]) -> None:
+    """Write the attributes of a dataset, or with "" of the file, and the checksum of all."""
+    node.attrs.update(attributes)
+    plain = {key: plain_text(value) for key, value in node.attrs.items()}
+    plain.pop(ATTRIBUTES_SUM, None)
+    node.attrs[ATTRIBUTES_SUM] = attributes_checksum(name, plain)
+
+
+def plain_text(value: object) -> Any:
+    """An attribute's text, whether it was stored as bytes or as characters."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _is_stored(dataset: h5py.Dataset) -> bool:
+    """Whether all rows lie in the file; HDF5 reads zeros where they do not."""
+    if dataset.chunks is None:
+        return bool(dataset.id.get_storage_size() == dataset.nbytes)
+    chunks = zip(dataset.shape, dataset.chunks, strict=True)
+    return bool(dataset.id.get_num_chunks() == math.prod(-(-size // part) for size, part in chunks))
 
 
 def link_name(name: str) -> bytes | None:
@@ -174,5 +373,7 @@ def follow(group: h5py.Group, name: str) -> object:
     """The object behind a link of a group, unless the link leads out of the group's file."""
     link = link_name(name)
     if link is None or group.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
-        raise UserError(f"{group.file.filename}: {name!r} is a link to somewhere else: not read")
+        raise UserError(
+            f"{group.file.filename}: {quote(name)} is a link to somewhere else: not read"
+        )
     return group[link]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_modules.generated import is_current
+from data_modules.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
+from dreamprvr.errors import UserError
 
 # HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
 SPARE_BYTES = 4 * 2**20
@@ -59,14 +62,9 @@ def write_datasets(
         UserError: the disk is full (what is done is kept), or another process writes the file.
     """
     note = path.with_name(path.name + ".done")
-    done = int(note.read_text()) if note.exists() else 0
-    if note.exists() and done == len(names):
+    file, done = _open(path, note, names, what)
+    if file is None:
         return
-    note.unlink(missing_ok=True)
-    if done:
-        print(f"{done:,} of {len(names):,} {what} are there already")
-    with plain_errors(path, AGAIN):
-        file = h5py.File(path, "r+" if done else "w")
     try:
         with tqdm(total=len(names), initial=done, desc=what, disable=None) as bar:
             for start in range(done, len(names), chunk):
@@ -83,9 +81,39 @@ def write_datasets(
         write_text(note, str(done))
 
 
+def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py.File | None, int]:
+    """Open the file to be gone on with, and count its datasets; None where all are there.
+
+    What cannot be gone on with, as it is damaged, is begun anew.
+    """
+    try:
+        done = int(note.read_text())
+    except (OSError, ValueError):
+        done = 0
+    if 0 < done <= len(names) and path.exists():
+        try:
+            file = open_hdf5(path, "r+")
+            with suppress(*H5_ERRORS):
+                if all(holds(file, name) for name in names[:done]):
+                    if done == len(names):
+                        file.close()
+                        return None, done
+                    note.unlink()
+                    print(f"{done:,} of {len(names):,} {what} are there already")
+                    return file, done
+            file.close()
+        except UnavailableError:
+            raise
+        except UserError as error:
+            print(f"{error}: it is made anew")
+    with plain_errors(path, AGAIN):
+        note.unlink(missing_ok=True)
+        return h5py.File(path, "w"), 0
+
+
 def _write(file: h5py.File, names: Sequence[str], arrays: Sequence[np.ndarray]) -> None:
     for name, array in zip(names, arrays, strict=True):
         if name in file:
             del file[name]  # an interruption left it half written
-        file[name] = array
+        write_rows(file, name, array)
     file.flush()

@@ -24,6 +24,7 @@ import pandas as pd
 
 from data_modules.captions import write_captions
 from data_modules.generated import building, is_current
+from data_modules.npz import read_npz
 from data_modules.resumable import AGAIN, work_folder, write_datasets
 from data_modules.schema import Annotations
 from data_modules.simulated_video import (
@@ -157,15 +158,34 @@ def _write_tokens(
     def make(start: int, stop: int) -> list[np.ndarray]:
         encoded = encoder.encode(texts[start:stop], progress=False)
         with plain_errors(work, AGAIN):
-            means = [states.mean(axis=0) for states in encoded]
-            np.save(work / f"meanings-{start}.npy", np.stack(means).astype(np.float32))
+            means: Any = [states.mean(axis=0) for states in encoded]
+            means = np.stack(means).astype(np.float32)
+            np.savez(work / f"meanings-{start}.npz", means=means)
         kept = (states[: settings.max_tokens] for states in encoded)
         tokens = kept if matrix is None else (states @ matrix for states in kept)
         return [states.astype(settings.dtype) for states in tokens]
 
-    write_datasets(work / "text.hdf5", ids, make, CHUNK, "sentences")
-    starts = range(0, len(ids), CHUNK)
-    return unit(np.concatenate([np.load(work / f"meanings-{start}.npy") for start in starts]))
+    text = work / "text.hdf5"
+    write_datasets(text, ids, make, CHUNK, "sentences")
+    try:
+        return _meanings(work, len(ids), encoder.dim)
+    except UserError as error:
+        print(error)
+        text.unlink()
+    write_datasets(text, ids, make, CHUNK, "sentences")
+    return _meanings(work, len(ids), encoder.dim)
+
+
+def _meanings(work: Path, count: int, dim: int) -> np.ndarray:
+    """Read the meanings of `count` sentences, and make them of unit length."""
+    parts, remedy = [], "the sentences are encoded anew"
+    for start in range(0, count, CHUNK):
+        path = work / f"meanings-{start}.npz"
+        part = read_npz(path, remedy).get("means")
+        if part is None or part.shape != (min(CHUNK, count - start), dim):
+            raise UserError(f"{path} is damaged: {remedy}")
+        parts.append(part)
+    return unit(np.concatenate(parts))
 
 
 def _write_videos(

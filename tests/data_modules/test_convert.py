@@ -90,7 +90,7 @@ def test_other_target_is_not_overwritten(folder: Path):
     with pytest.raises(UserError, match=r"differs from the big file in 11 of 12 .*move it away"):
         convert_big_file(folder, progress=False)
     (folder / "feature.hdf5").write_bytes(b"x")
-    with pytest.raises(UserError, match="truncated or not an HDF5"):
+    with pytest.raises(UserError, match="is no HDF5 file; it starts with the text 'x'"):
         convert_big_file(folder, progress=False)
 
 
@@ -163,7 +163,7 @@ def test_second_conversion_at_the_same_time_is_refused(folder: Path):
     with partial.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = partial.read_bytes()
-        with pytest.raises(UserError, match="being written by another run"):
+        with pytest.raises(UserError, match="being written by another program: wait for it"):
             convert_big_file(folder, progress=False)
         assert partial.read_bytes() == before
 

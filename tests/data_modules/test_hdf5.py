@@ -1,6 +1,11 @@
+import errno
 import multiprocessing
 import os
 import pickle
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -8,7 +13,13 @@ import numpy as np
 import pytest
 from shared import DATA, needs_data
 
-from data_modules.hdf5 import GroupedHdf5Features, Hdf5Features, link_name
+from data_modules.hdf5 import (
+    GroupedHdf5Features,
+    Hdf5Features,
+    UnavailableError,
+    link_name,
+    open_hdf5,
+)
 from dreamprvr.errors import UserError
 
 ODD = ["v é", "-a_b.c", "v..x", "..v", "v'#enc#0", "\u4e2d", "a\\b", " ", "%2F"]
@@ -115,11 +126,109 @@ def test_bad_dataset_is_named(tmp_path: Path, rows: np.ndarray, message: str):
         store["bad"]
 
 
-@pytest.mark.parametrize("content", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n"])
-def test_not_hdf5(tmp_path: Path, content: bytes):
-    (tmp_path / "f.hdf5").write_bytes(content)
-    with pytest.raises(UserError, match=r"f\.hdf5 is truncated or not an HDF5 file"):
-        Hdf5Features(tmp_path / "f.hdf5")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: copy or download it again"),
+        (b"not hdf5", "starts with the text 'not hdf5': check which file it is"),
+        (b"\x89HDF\r\n\x1a\n", "is damaged .*: copy or download it again"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not an HDF5 file: the download needs a login"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "pointer of Git LFS.*git lfs pull"),
+        (b"\x1f\x8b\x08\0", "is packed as gzip, not an HDF5 file: unpack it first"),
+        (b"PK\x03\x04", "is packed as zip"),
+        (b"x" * 257 + b"ustar", "is a tar archive"),
+        (b"\0\0\0\x20ftypisom", "is a video, not .*`lightning extract`"),
+        (bytes(5000), "starts with zeros only, as a download that broke off"),
+        (bytes(range(1, 200)), "is no HDF5 file, or its beginning is lost"),
+    ],
+)
+def test_the_real_cause_for_what_is_no_hdf5(tmp_path: Path, content: bytes, said: str):
+    path = tmp_path / "f.hdf5"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"f\.hdf5 {said}|f\.hdf5 is .*{said}"):
+        Hdf5Features(path)
+    assert path.read_bytes() == content
+
+
+def test_folders_pipes_and_forbidden_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in {"": "is a folder", "no": "is missing", "pipe": "is no regular file"}.items():
+        with pytest.raises(UserError, match=said):
+            open_hdf5(tmp_path / name)
+    path = write(tmp_path / "f.hdf5", v=np.ones((1, 2)))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "x")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    with pytest.raises(UnavailableError, match="may not be read: check its permissions"):
+        open_hdf5(path)
+
+
+def test_a_user_block_before_the_signature(tmp_path: Path):
+    with h5py.File(tmp_path / "f.mat", "w", userblock_size=2048) as file:
+        file["v"] = np.ones((3, 2))
+    assert Hdf5Features(tmp_path / "f.mat")["v"].shape == (3, 2)
+
+
+WRITER = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "w", libver="latest")
+file["v"] = [[1.0, 2.0]]
+file.flush()
+if sys.argv[2] == "swmr":
+    file.swmr_mode = True
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_files_that_another_process_writes_or_left_open(tmp_path: Path):
+    for mode, said in {
+        "locked": "is being written by another program: wait for it",
+        "swmr": r"was not closed by its writer: .*`h5clear -s \S+/swmr\.h5`",
+    }.items():
+        path = tmp_path / f"{mode}.h5"
+        command = [sys.executable, "-c", WRITER, str(path), mode]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout.readline() == b"ready\n"  # type: ignore[union-attr]
+            with pytest.raises(UserError, match=said):
+                Hdf5Features(path)
+            writer.kill()
+    with pytest.raises(UserError, match=said):
+        Hdf5Features(path)
+    with pytest.raises(UserError, match=r"was not closed by its writer: .*`h5clear -s \S+`"):
+        Hdf5Features(tmp_path / "locked.h5")
+
+
+NO_LOCKS = """
+#include <errno.h>
+int flock(int file, int operation) { errno = %d; return -1; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOLCK, r"cannot be locked \(No locks available\).*HDF5_USE_FILE_LOCKING=FALSE"),
+        (errno.EACCES, r"cannot be locked \(Permission denied\).*HDF5_USE_FILE_LOCKING=FALSE"),
+        (errno.EAGAIN, "is being written by another program: wait for it"),
+    ],
+)
+def test_a_disk_without_locks(tmp_path: Path, number: int, said: str):
+    path = write(tmp_path / "f.hdf5", v=np.ones((3, 2)))
+    (tmp_path / "flock.c").write_text(NO_LOCKS % number)
+    shim = tmp_path / "flock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, "flock.c"], check=True)
+    code = "import sys; from data_modules.hdf5 import Hdf5Features as H; H(sys.argv[1])['v']"
+    command = [sys.executable, "-c", code, str(path)]
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("HDF5_USE_FILE_LOCKING", None)
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert re.search(said, refused.stderr.splitlines()[-1])
+    environment["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    subprocess.run(command, env=environment, check=True)
 
 
 def test_truncated_and_damaged_files(tmp_path: Path):

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from data_modules.hdf5 import write_rows
 from data_modules.resumable import work_folder, write_datasets
 from dreamprvr.errors import UserError
 
@@ -65,15 +66,15 @@ def test_what_was_half_written_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.hdf5"
-    put = h5py.File.__setitem__
+    put = write_rows
 
-    def cut(file: h5py.File, name: str, value: Any) -> None:
-        put(file, name, np.zeros_like(value) if name == "v3" else value)
+    def cut(file: h5py.File, name: str, rows: Any) -> None:
+        put(file, name, np.zeros_like(rows) if name == "v3" else rows)
         if name == "v3":
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr(h5py.File, "__setitem__", cut)
+        patch.setattr("data_modules.resumable.write_rows", cut)
         write(path)
     assert write(path) == [2, 4]
     check(path)
@@ -122,3 +123,30 @@ def test_work_folder(tmp_path: Path) -> None:
     assert (work / "a.hdf5").exists()
     assert work_folder(folder, "made.json", settings | {"seed": 2}) == work
     assert [path.name for path in work.iterdir()] == ["made.json"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "other names", "note", "none"])
+@pytest.mark.parametrize("stop_at", [2, None])
+def test_what_was_damaged_meanwhile_is_made_anew(
+    tmp_path: Path, damage: str, stop_at: int | None
+) -> None:
+    path = tmp_path / "a.hdf5"
+    if stop_at is None:
+        write(path)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            write(path, stop_at)
+    whole = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(whole[:-100])
+    elif damage == "zeros":
+        path.write_bytes(whole[:96] + bytes(400) + whole[496:])
+    elif damage == "other names":
+        with h5py.File(path, "w") as file:
+            file["w"] = ARRAYS[0]
+    elif damage == "note":
+        path.with_name("a.hdf5.done").write_text("77" if stop_at else "two")
+    else:
+        path.unlink()
+    assert write(path) == [0, 2, 4]
+    check(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_modules.features import open_features
+from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import (
     ExtractionSettings,
@@ -88,7 +89,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is missing"):
         FeatureFile.open(path)
     path.write_bytes(b"text")
-    with pytest.raises(UserError, match="truncated or not an HDF5 file"):
+    with pytest.raises(UserError, match="is no HDF5 file; it starts with the text 'text'"):
         FeatureFile.open(path)
     with h5py.File(path, "w") as file:
         file["a"] = np.zeros((2, 3), "f4")
@@ -111,6 +112,7 @@ def test_broken_root_attributes(tmp_path: Path, name: str, value: object, messag
     path = write(tmp_path / "f.hdf5", video("a"))
     with h5py.File(path, "r+") as file:
         file.attrs.pop(name)
+        file.attrs.pop(ATTRIBUTES_SUM)
         if value is not None:
             file.attrs[name] = value
     with pytest.raises(UserError, match=message):
@@ -133,6 +135,7 @@ def test_broken_attributes_of_a_video(
     path = write(tmp_path / "f.hdf5", video("a"))
     with h5py.File(path, "r+") as file:
         file["a"].attrs.pop(name)
+        file["a"].attrs.pop(ATTRIBUTES_SUM)
         if value is not None:
             file["a"].attrs[name] = value
     with FeatureFile.open(path) as file, pytest.raises(UserError, match=message):
@@ -146,3 +149,33 @@ def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
         file["z"] = h5py.ExternalLink("other.hdf5", "secret")
     with FeatureFile.open(path) as file, pytest.raises(UserError, match="link to somewhere else"):
         file.read("z")
+
+
+def test_what_changed_since_it_was_written_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.hdf5", *(video(name) for name in "abcd"))
+    with h5py.File(path, "r+") as file:
+        file["a"][1, 1] = 7
+        file["b"].attrs["start"] = 1.5
+        file.move("c", "other")
+    with FeatureFile.open(path) as file:
+        for name in ("a", "b", "other"):
+            with pytest.raises(UserError, match=rf"'{name}' \(its \w+ changed since they were"):
+                file.read(name)
+        assert file.read("d").rows.shape == (2, 3)
+    for name in ("a", "other"):
+        with pytest.raises(UserError, match="its values changed since they were written"):
+            open_features(path)[name]
+    with h5py.File(path, "r+") as file:
+        file.attrs["window"] = 2.0
+    with pytest.raises(UserError, match="its attributes changed since they were written"):
+        FeatureFile.open(path)
+
+
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.hdf5", video("a"))
+    with h5py.File(path, "r+") as file:
+        for held in (file.attrs, file["a"].attrs):
+            for name in {ATTRIBUTES_SUM, ROWS_SUM} & set(held):
+                del held[name]
+    with FeatureFile.open(path) as file:
+        assert file.read("a").start == 0.5

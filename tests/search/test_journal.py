@@ -1,13 +1,20 @@
 import pickle
+import re
+import warnings
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from search.engine_cases import record
+from search.engine_cases import DIM, record
 
 from dreamprvr.errors import UserError
 from dreamprvr.search.engine import Record
 from dreamprvr.search.journal import Journal
+
+DAMAGED = r"interrupted\.npz is damaged: index into a new folder$"
 
 
 def same(first: Record, second: Record) -> bool:
@@ -23,12 +30,12 @@ def test_what_is_written_down_is_read_again(tmp_path: Path) -> None:
     records = [record(1), record(2, version=1)]
     journal.open(["video 1", "video 2", "ü"], records)
     assert Journal(tmp_path).is_open()
-    videos, held = Journal(tmp_path).read()
+    videos, held = Journal(tmp_path).read(DIM)
     assert videos == ["video 1", "video 2", "ü"]
     assert len(held) == 2
     assert all(map(same, held, records))
     journal.open([])
-    assert journal.read() == ([], [])
+    assert journal.read(DIM) == ([], [])
     journal.close()
     assert not journal.is_open()
     assert list(tmp_path.iterdir()) == []
@@ -38,13 +45,67 @@ def test_what_is_written_down_is_read_again(tmp_path: Path) -> None:
 def test_damaged(tmp_path: Path, content: bytes) -> None:
     journal = Journal(tmp_path)
     journal.path.write_bytes(content)
-    with pytest.raises(UserError, match=r"interrupted\.npz is damaged: index into a new folder"):
-        journal.read()
+    with pytest.raises(UserError, match=DAMAGED):
+        journal.read(DIM)
 
 
 @pytest.mark.parametrize("note", ["3", '{"records": []}', '{"video_ids": [], "records": [{}]}'])
 def test_another_note(tmp_path: Path, note: str) -> None:
     journal = Journal(tmp_path)
     np.savez(journal.path, note=np.frombuffer(note.encode(), np.uint8))
-    with pytest.raises(UserError, match="is damaged"):
-        journal.read()
+    with pytest.raises(UserError, match=DAMAGED):
+        journal.read(DIM)
+
+
+def test_no_flipped_bit_and_no_cut_gives_other_videos(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    kept = replace(record(1), frames=record(1).frames[:1], clips=record(1).clips[:1])
+    journal.open(["video 1", "video 2"], [kept])
+    whole = journal.path.read_bytes()
+    broken = [whole[:size] for size in range(0, len(whole), 31)]
+    for place in range(0, len(whole), 5):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        broken.append(bytes(flipped))
+    refused = 0
+    for content in broken:
+        journal.path.write_bytes(content)
+        try:
+            videos, records = journal.read(DIM)
+        except UserError as error:
+            refused += bool(re.search(DAMAGED, str(error)))
+            continue
+        assert videos == ["video 1", "video 2"]
+        assert len(records) == 1
+        assert same(records[0], kept)
+    assert refused > len(broken) / 2
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.ones((2, DIM + 1), np.float32),
+        np.ones(DIM, np.float32),
+        np.ones((2, DIM)),
+        np.full((2, DIM), np.nan, np.float32),
+        np.full((2, DIM), None),
+    ],
+)
+def test_rows_that_are_not_of_this_library(tmp_path: Path, frames: np.ndarray) -> None:
+    journal = Journal(tmp_path)
+    with warnings.catch_warnings(), suppress(ValueError):
+        journal.open(["video 1"], [replace(record(1), frames=frames)])
+    with pytest.raises(UserError, match=DAMAGED):
+        journal.read(DIM)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_packed_file_is_not_unpacked(tmp_path: Path, compression: int) -> None:
+    journal = Journal(tmp_path)
+    journal.open([])
+    with zipfile.ZipFile(journal.path) as archive:
+        note = archive.read("note.npy")
+    with zipfile.ZipFile(journal.path, "w", compression) as archive:
+        archive.writestr("note.npy", note)
+    with pytest.raises(UserError, match=DAMAGED):
+        journal.read(DIM)

@@ -9,6 +9,7 @@ import h5py
 import pytest
 from search.libraries import SETTINGS, features, library, video
 
+from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.errors import UserError
 from dreamprvr.search import lock
 from dreamprvr.search.edge_engine import EdgeEngine
@@ -194,6 +195,7 @@ def test_a_video_of_another_id_than_unicode(tmp_path: Path) -> None:
     path = features(tmp_path / "odd.hdf5", [video("b")])
     with h5py.File(path, "r+") as file:
         file[b"caf\xe9"] = file["b"]
+        del file["b"].attrs[ATTRIBUTES_SUM], file["b"].attrs[ROWS_SUM]
     with library(tmp_path, video("b")) as made:
         with pytest.raises(UserError, match="is no Unicode text: rename the file"):
             made.update(path)

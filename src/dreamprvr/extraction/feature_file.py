@@ -10,12 +10,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from data_modules.hdf5 import H5_ERRORS, Hdf5Features
+from data_modules.hdf5 import H5_ERRORS, Hdf5Features, reason_of, write_attributes, write_rows
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
@@ -91,12 +90,6 @@ class FeatureFile(Hdf5Features):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
-        if self._handle is not None:
-            self._handle[1].close()
-            self._handle = None
-
     def video_ids(self) -> list[str]:
         """All ids, sorted."""
         return sorted(self.keys())
@@ -109,15 +102,13 @@ class FeatureFile(Hdf5Features):
         """
         if not self._has(video_id):
             raise UserError(f"{self.path} has no video {quote(video_id)}")
-        try:
-            found = self._dataset(video_id).attrs
+        found = self._attributes(video_id)
+        with self._reading(quote(video_id)):
             record = VideoRecord(
                 video_id, float(found["start"]), float(found["duration"]),
-                Path(os.fsdecode(_plain(found["path"]))), int(found["size"]),
-                int(found["mtime_ns"]), str(_plain(found["warning"])),
+                Path(os.fsdecode(found["path"])), int(found["size"]),
+                int(found["mtime_ns"]), str(found["warning"]),
             )  # fmt: skip
-        except H5_ERRORS as error:
-            raise self._damaged(video_id, error) from None
         if not (np.isfinite([record.start, record.duration]).all() and record.start >= 0):
             raise UserError(
                 f"{self.path}: {quote(video_id)} starts at {record.start} and ends at "
@@ -136,8 +127,8 @@ class FeatureFile(Hdf5Features):
 
     def _settings(self) -> ExtractionSettings:
         try:
-            found: Any = self._file().attrs
-            if _plain(found.get("format", "")) != FORMAT:
+            found = self._attributes("")
+            if found.get("format", "") != FORMAT:
                 raise UserError(f"{self.path}: {NO_FEATURE_FILE}")
             if int(found["version"]) != VERSION:
                 raise UserError(
@@ -145,13 +136,12 @@ class FeatureFile(Hdf5Features):
                     f"version {VERSION}: update it, or extract the videos again"
                 )
             return ExtractionSettings(
-                str(_plain(found["encoder"])), str(_plain(found["fingerprint"])),
+                str(found["encoder"]), str(found["fingerprint"]),
                 int(found["video_dim"]), float(found["fps"]), float(found["window"]),
                 float(found["stride"]),
             )  # fmt: skip
         except H5_ERRORS as error:
-            reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{self.path} ({reason}): {NO_FEATURE_FILE}") from None
+            raise UserError(f"{self.path} ({reason_of(error)}): {NO_FEATURE_FILE}") from None
 
 
 def write_feature_file(
@@ -172,7 +162,7 @@ def write_feature_file(
     """
     count = 0
     with atomic_path(Path(path)) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(settings)})
+        write_attributes(file, "", {"format": FORMAT, "version": VERSION, **asdict(settings)})
         for video in videos:
             _write_video(file, video, settings.video_dim)
             count += 1
@@ -186,15 +176,10 @@ def _write_video(file: h5py.File, video: VideoFeatures, dim: int) -> None:
         raise UserError(
             f"{quote(video.video_id)} has rows of shape {video.rows.shape}, not (rows, {dim})"
         )
-    data = file.create_dataset(video.video_id, data=np.asarray(video.rows, dtype=np.float32))
-    data.attrs.update({
+    data = write_rows(file, video.video_id, np.asarray(video.rows, dtype=np.float32))
+    write_attributes(data, video.video_id, {
         "start": float(video.start), "duration": float(video.duration),
         # bytes: a path need not be Unicode
         "path": os.fsencode(video.path), "size": int(video.size),
         "mtime_ns": int(video.mtime_ns), "warning": video.warning,
     })  # fmt: skip
-
-
-def _plain(value: object) -> Any:
-    """An attribute's text, whether it was stored as bytes or as characters."""
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

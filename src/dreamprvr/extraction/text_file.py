@@ -8,13 +8,14 @@ changed is known.
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from data_modules.hdf5 import H5_ERRORS, Hdf5Features
+from data_modules.hdf5 import Hdf5Features, write_attributes, write_rows
 from dreamprvr.core.files import atomic_path
+from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
 FORMAT, VERSION = "dreamprvr-text-features", 1
@@ -55,33 +56,28 @@ class TextFile(Hdf5Features):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        try:
-            found: Any = self._file().attrs
-            if _plain(found.get("format", "")) != FORMAT or int(found["version"]) != VERSION:
+        found = self._attributes("")
+        with self._reading("its encoder"):
+            if found.get("format", "") != FORMAT or int(found["version"]) != VERSION:
                 raise UserError(
                     f"{path} holds no word features of this version of `lightning extract-text`: "
                     "give another -o"
                 )
             self.settings = TextSettings(
-                _plain(found["encoder"]), _plain(found["fingerprint"]), int(found["text_dim"])
+                str(found["encoder"]), str(found["fingerprint"]), int(found["text_dim"])
             )
-        except H5_ERRORS as error:
-            raise self._damaged("its encoder", error) from None
 
     def __enter__(self) -> "TextFile":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._handle is not None:
-            self._handle[1].close()
-            self._handle = None
+        self.close()
 
     def text(self, caption_id: str) -> str:
         """What a caption said when it was encoded."""
-        try:
-            return _plain(self._dataset(caption_id).attrs["text"])
-        except H5_ERRORS as error:
-            raise self._damaged(caption_id, error) from None
+        found = self._attributes(caption_id)
+        with self._reading(quote(caption_id)):
+            return str(found["text"])
 
 
 def write_text_file(path: Path, settings: TextSettings, captions: Iterable[CaptionWords]) -> None:
@@ -96,11 +92,6 @@ def write_text_file(path: Path, settings: TextSettings, captions: Iterable[Capti
         UserError: no room, or no permission.
     """
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(settings)})
+        write_attributes(file, "", {"format": FORMAT, "version": VERSION, **asdict(settings)})
         for caption_id, text, rows in captions:
-            file.create_dataset(caption_id, data=rows).attrs["text"] = text
-
-
-def _plain(value: object) -> str:
-    """An attribute's text, whether it was stored as bytes or as characters."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            write_attributes(write_rows(file, caption_id, rows), caption_id, {"text": text})

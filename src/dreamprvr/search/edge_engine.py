@@ -85,7 +85,7 @@ class EdgeEngine:
         """Mend what a killed writer may have left: half written videos, a stale index of facets."""
         if not self._journal.is_open():
             return
-        videos, records = self._journal.read()
+        videos, records = self._journal.read(self.dim)
         check_room(self.folder, written_bytes(records), "completing what was interrupted")
         with self._plain_errors():
             if videos:

@@ -6,18 +6,19 @@ acknowledged, so taking the half written one out would lose it.
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_modules.npz import read_npz
 from dreamprvr.core.files import atomic_path, sync
 from dreamprvr.errors import UserError
 from dreamprvr.search.engine import Record
 
 NAME = "interrupted.npz"
+REMEDY = "index into a new folder"
 _VECTORS = ("clips", "frames", "segments", "registers")
 
 
@@ -59,24 +60,43 @@ class Journal:
                 np.savez(file, **arrays)
             sync(partial)
 
-    def read(self) -> Interrupted:
+    def read(self, dim: int) -> Interrupted:
         """What was written down.
 
+        Args:
+            dim: D, numbers in each row of the library.
+
         Raises:
-            UserError: the file is damaged.
+            UserError: the file is damaged, or of another library.
         """
+        arrays = read_npz(self.path, REMEDY)
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                note = json.loads(arrays["note"].tobytes())
-                records = []
-                for number, held in enumerate(note["records"]):
-                    vectors = {name: arrays[f"{name}_{number}"] for name in _VECTORS}
-                    payload = dict(held["payload"])
-                    records.append(Record(str(held["video_id"]), payload=payload, **vectors))
-                return Interrupted([str(name) for name in note["video_ids"]], records)
-        except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile):
-            raise UserError(f"{self.path} is damaged: index into a new folder") from None
+            note = json.loads(arrays["note"].tobytes())
+            records = [
+                Record(
+                    _text(held["video_id"]), payload=dict(held["payload"]),
+                    **{name: _rows(arrays[f"{name}_{number}"], dim) for name in _VECTORS},
+                )
+                for number, held in enumerate(note["records"])
+            ]  # fmt: skip
+            return Interrupted([_text(name) for name in note["video_ids"]], records)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise UserError(f"{self.path} is damaged: {REMEDY}") from None
 
     def close(self) -> None:
         """All of it is on the disk."""
         self.path.unlink()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _rows(values: np.ndarray, dim: int) -> np.ndarray:
+    if values.ndim != 2 or values.shape[1] != dim or values.dtype != np.float32:
+        raise ValueError
+    if not np.isfinite(values).all():
+        raise ValueError
+    return values
