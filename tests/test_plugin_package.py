@@ -59,10 +59,10 @@ def test_it_trains(site: Path, root: Path, tmp_path: Path, name: str):
     done = dreamprvr(
         site, "fit", f"--data={name}", "--data.root", str(root), "--data.num_workers", "0",
         "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
-        "--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(tmp_path / "runs"),
+        "--trainer.accelerator", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    run = tmp_path / "runs" / "version_0"
+    run = tmp_path / "runs" / "kitchen" / "version_0"
     assert list(run.glob("checkpoints/last*.ckpt"))
     assert "val/SumR" in (run / "metrics.csv").read_text().splitlines()[0]
     assert "prvr_kitchen.Kitchen" in (run / "config.yaml").read_text()

@@ -21,6 +21,7 @@ from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
 from dreamprvr.optim.bert_adam import BertAdam
 from dreamprvr.optim.groups import parameter_groups
+from dreamprvr.optim.restoring import set_again
 from dreamprvr.optim.schedule import warmup_linear_schedule
 from dreamprvr.prediction import QueryHits, top_hits
 from dreamprvr.record import Origin, origin, set_seed
@@ -93,6 +94,7 @@ class PRVRModule(LightningModule):
         self._gallery: Gallery | None = None
         self.trained_on: dict[str, Any] = {}
         self.origin = Origin(None, None, None)  # of the weights
+        self.given_to_optimizer: frozenset[str] = frozenset()  # wins over a checkpoint's
 
     # Training
 
@@ -231,3 +233,6 @@ class PRVRModule(LightningModule):
         """Refuse a checkpoint of other sizes in one line; note the training it comes from."""
         refuse_other_shapes(self.state_dict(), checkpoint["state_dict"])
         self.origin = origin(checkpoint)
+        if self.given_to_optimizer:
+            optimizer = self.make_optimizer(parameter_groups(self.network))
+            set_again(optimizer, checkpoint, self.given_to_optimizer)

@@ -157,7 +157,7 @@ def write_config(
         },
         "trainer": {
             "accelerator": "cpu", "max_epochs": epochs, "enable_progress_bar": False,
-            "log_every_n_steps": 1, "enable_model_summary": False,
+            "log_every_n_steps": 1, "enable_model_summary": False, "default_root_dir": "runs",
         },
     }  # fmt: skip
     path = folder / "tiny.yaml"

@@ -21,10 +21,10 @@ def names(verb: str, has_logger: bool = False, **changes: Any) -> list[str]:
 
 
 def test_of_a_training() -> None:
-    ours = ["RunCheckpoint", "bar", "Results", "Resuming", "LastCheckpoint"]
+    ours = ["RunCheckpoint", "bar", "Results", "Finite", "Resuming", "LastCheckpoint"]
     assert names("fit", True) == [*ours, "LearningRateMonitor"]
     assert names("fit") == ours
-    assert names("fit", enable_checkpointing=False) == ["bar", "Results", "Resuming"]
+    assert names("fit", enable_checkpointing=False) == ["bar", "Results", "Finite", "Resuming"]
     best, *_, last = all_callbacks("fit", settings(), False)
     assert (best.filename, best.monitor, best.mode) == ("best", "val/SumR", "max")  # type: ignore[attr-defined]
     assert (last.filename, last.monitor) == ("last", None)  # type: ignore[attr-defined]

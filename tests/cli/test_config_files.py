@@ -1,11 +1,15 @@
+import errno
+import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cli.running import refused, run
+from cli.running import refused, run, write_config
+from shared import DATA, needs_data
 
-from dreamprvr.cli.config_files import find_config, shipped_configs
+from dreamprvr.cli.config_files import configs_first, find_config, given_keys, shipped_configs
 from dreamprvr.errors import UserError
 
 # model.md, section 7
@@ -98,3 +102,123 @@ def test_what_is_no_configuration(content: str, said: str) -> None:
     Path("more.yaml").write_text(content)
     line = refused("fit", "--config", "tvr.yaml", "--config", "more.yaml")
     assert line == f"--config more.yaml{said}"
+
+
+STOPPING = "{class_path: lightning.pytorch.callbacks.EarlyStopping, init_args: "
+
+
+def callbacks(*words: str | Path) -> list[tuple[str, dict[str, Any]]]:
+    """Class names and settings of the callbacks that a command line leads to."""
+    result = run("fit", *words, "--print_config")
+    assert result.code == 0, result
+    found = yaml.safe_load(result.out)["trainer"]["callbacks"] or []
+    return [(one["class_path"].rpartition(".")[2], one.get("init_args", {})) for one in found]
+
+
+def test_options_win_in_any_order(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    for words in (
+        ("--trainer.max_epochs=7", "-c", config, "--data.batch_size", "5"),
+        ("--trainer.max_epochs", "7", "--data.batch_size=5", f"--config={config}"),
+    ):
+        result = run("fit", *words, "--print_config")
+        found = yaml.safe_load(result.out)
+        assert found["trainer"]["max_epochs"] == 7
+        assert found["data"]["init_args"]["batch_size"] == 5
+
+
+def test_files_come_first_in_their_order() -> None:
+    words = ["fit", "--a", "1", "-c", "x", "--b=2", "--config=y", "--config", "z"]
+    first = ["-c", "x", "--config=y", "--config", "z"]
+    assert configs_first(words) == ["fit", *first, "--a", "1", "--b=2"]
+    assert configs_first(words[1:]) == [*first, "--a", "1", "--b=2"]
+    assert configs_first(["fit", "--config"]) == ["fit", "--config"]
+
+
+def test_the_keys_that_options_give(tmp_path: Path) -> None:
+    Path("network.yaml").write_text("num_heads: 2")
+    words = [
+        "fit", "--config", "network.yaml", "--model.network.dropout", "0.1",
+        "--model.optimizer={init_args: {lr: 1}}", "--model.network", "network.yaml",
+    ]  # fmt: skip
+    assert given_keys(words) == {
+        "config", "model.network.dropout", "model.optimizer", "model.optimizer.init_args",
+        "model.optimizer.lr", "model.network", "model.network.num_heads",
+    }  # fmt: skip
+
+
+def test_callbacks_of_a_fragment_are_added(tmp_path: Path) -> None:
+    bar = "{class_path: lightning.pytorch.callbacks.TQDMProgressBar}"
+    Path("bar.yaml").write_text(f"trainer: {{callbacks: [{bar}]}}")
+    Path("one.yaml").write_text(f"trainer: {{callbacks: {bar}}}")
+    Path("stop.yaml").write_text(
+        f"trainer: {{callbacks: [{STOPPING}{{monitor: val/SumR, mode: max, patience: 3}}}}]}}"
+    )
+    Path("loss.yaml").write_text(f"trainer: {{callbacks: [{STOPPING}{{monitor: loss}}}}]}}")
+    Path("none.yaml").write_text("trainer: {callbacks: null}")
+    Path("other.yaml").write_text("trainer: {max_epochs: 3}")
+
+    def names(*fragments: str) -> list[str]:
+        words = [word for name in fragments for word in ("--config", name)]
+        return [name for name, _ in callbacks("--config", "tvr.yaml", *words)]
+
+    both = ["EarlyStopping", "TQDMProgressBar"]
+    assert names("bar.yaml") == names("one.yaml") == names("bar.yaml", "bar.yaml") == both
+    assert names("bar.yaml", "other.yaml") == both
+    assert names("loss.yaml") == ["EarlyStopping", "EarlyStopping"]
+    assert names("none.yaml") == []
+    assert names("bar.yaml", "none.yaml") == []
+    ((name, settings),) = callbacks("--config", "tvr.yaml", "--config", "stop.yaml")
+    assert (name, settings["patience"]) == ("EarlyStopping", 3)
+
+
+def test_a_callback_given_as_an_option_is_added(tmp_path: Path) -> None:
+    config = ("--config", "tvr.yaml")
+    given = ("--trainer.callbacks", "LearningRateMonitor")
+    setting = ("--trainer.callbacks.logging_interval", "epoch")
+    for words in ((*config, *given, *setting), (*given, *setting, *config)):
+        found = callbacks(*words)
+        assert [name for name, _ in found] == ["EarlyStopping", "LearningRateMonitor"]
+        assert found[1][1]["logging_interval"] == "epoch"
+    assert callbacks(*config, "--trainer.callbacks=null") == []
+    more = callbacks(*config, *given, "--trainer.callbacks=RichProgressBar")
+    assert [name for name, _ in more] == ["EarlyStopping", "LearningRateMonitor", "RichProgressBar"]
+
+
+@needs_data
+def test_a_section_that_stands_twice() -> None:
+    line = refused("fit", "--config", DATA / "hard_inputs" / "dupkey.yaml")
+    assert line.endswith(
+        "line 40: data stands twice (first in line 4), and only one could count: join the two"
+    )
+
+
+def test_a_key_that_stands_twice_is_refused_at_any_depth(tmp_path: Path) -> None:
+    Path("more.yaml").write_text("trainer:\n  max_epochs: 3\n  max_epochs: 4\n")
+    line = refused("fit", "--config", write_config(tmp_path), "--config", "more.yaml")
+    assert line.startswith("--config more.yaml, line 3: max_epochs stands twice")
+
+
+@pytest.mark.parametrize("option", ["--config", "--trainer.callbacks", "--model.network"])
+def test_yaml_that_explodes_is_refused_quickly(tmp_path: Path, option: str) -> None:
+    lines = ["a: &a [1,1,1,1,1,1,1,1,1,1]"]
+    lines += [f"{b}: &{b} [{','.join(['*' + a] * 10)}]" for a, b in pairwise("abcdefghi")]
+    Path("bomb.yaml").write_text("\n".join(lines))
+    line = refused("fit", "--config", write_config(tmp_path), option, "bomb.yaml")
+    assert "its aliases stand for more than 100,000 values" in line
+
+
+def test_a_configuration_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, opening = write_config(tmp_path), os.open
+
+    def refusing(path: Any, *rest: Any, **options: Any) -> int:
+        if str(path).endswith("tiny.yaml"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opening(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+    line = refused("fit", "--config", config)
+    assert line == f"{config} may not be read: check its permissions"
+    assert "is a folder" in refused("fit", "--config", tmp_path)

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 from cli.outcomes import CONFIG, PUBLISHED, best
-from cli.running import Golden, refused, write_config
+from cli.running import Golden, refused, run, write_config
 from shared import needs_reference
+
+from dreamprvr.module import PRVRModule
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])
@@ -72,3 +74,61 @@ def test_what_the_trainer_refuses(tmp_path: Path, option: str, value: str, said:
 def test_without_a_gpu(tmp_path: Path) -> None:
     line = refused("fit", "--config", write_config(tmp_path), "--config", "multi_gpu.yaml")
     assert line == "trainer: No supported gpu backend found!"
+
+
+# Options against a checkpoint's settings
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "saved"),
+    [
+        ("frame_weight", "0.0", "0.4"), ("dropout", "0.0", "0.31"),
+        ("text_perturbation", "0.0", "0.1"), ("softmax_temperature", "0.5", "0.6"),
+    ],
+)  # fmt: skip
+def test_an_option_wins_over_the_checkpoint(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, saved: str
+) -> None:
+    used: list[object] = []
+    monkeypatch.setattr(
+        PRVRModule, "on_test_start", lambda self: used.append(getattr(self.network.config, option))
+    )
+    words = ("test", *CONFIG, "--ckpt_path", best(trained))
+    result = run(*words, f"--model.network.{option}", value)
+    assert result.code == 0, result
+    assert f"network.{option} is {value}, as you say ({saved} in the checkpoint)" in result.out
+    assert [str(found) for found in used] == [value]
+
+
+def test_a_file_loses_to_the_checkpoint(trained: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, dropout=0.5, hidden_size=16)
+    result = run("validate", "--config", config, "--ckpt_path", best(trained))
+    assert result.code == 0, result
+    assert "network.dropout is 0.31, as in the checkpoint (0.5 is configured)" in result.out
+    assert "network.hidden_size is 8, as in the checkpoint (16 is configured)" in result.out
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(("option", "saved"), [("hidden_size", 8), ("diffusion_steps", 2)])
+def test_an_option_that_reshapes_weights_is_refused(
+    trained: Path, verb: str, option: str, saved: int
+) -> None:
+    words = (verb, *CONFIG, "--ckpt_path", best(trained), f"--model.network.{option}=16")
+    assert refused(*words) == (
+        f"--model.network.{option} 16: the checkpoint's weights were made for {saved}; leave the "
+        "option out, or train anew"
+    )
+
+
+def test_options_of_the_optimiser_win_when_a_run_is_resumed(trained: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    before = torch.load(last, weights_only=True)
+    words = ("--model.optimizer.lr", "0", "--model.optimizer.weight_decay", "0.5")
+    more = ("--trainer.max_epochs", "3", "--model.optimizer", "BertAdam")
+    assert run("fit", *CONFIG, "--ckpt_path", last, *more, *words).code == 0
+    after = torch.load(last, weights_only=True)
+    assert after["epoch"] == before["epoch"] + 1
+    same = (torch.equal(v, after["state_dict"][k]) for k, v in before["state_dict"].items())
+    assert all(same)
+    groups = after["optimizer_states"][0]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from dreamprvr.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
+from dreamprvr.callbacks.finite import Finite
 from dreamprvr.callbacks.results import Results
 from dreamprvr.callbacks.resuming import Resuming
 
@@ -38,7 +39,7 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
     callbacks += [Results()]
     if verb != "fit":
         return callbacks
-    callbacks += [Resuming()]
+    callbacks += [Finite(), Resuming()]
     if trainer.enable_checkpointing is not False:
         # the trainer names its first as the best; the last one holds the state of all others
         best, last = RunCheckpoint("best", monitor="val/SumR"), LastCheckpoint()

@@ -1,61 +1,271 @@
 """Run folders: where a training writes, and how it goes on after an interruption."""
 
+import csv
 import os
+import re
+import tempfile
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import yaml
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from dreamprvr.core.files import atomic_path, open_regular, plain_errors, reason, write_text
 from dreamprvr.errors import UserError
 
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+NAME = re.compile(r"version_([0-9]+)")
 
-def resumed_version(ckpt_path: str | None, root: Path) -> int | None:
-    """Number of the run in `root` that a checkpoint belongs to, None if it is from elsewhere."""
+
+class RunFolder(Callback):
+    """The folder of one training, `<root>/version_N/`, from its start to its end.
+
+    A new run takes the next number by making the folder, so that two that start together get two
+    folders; it goes again if not one step is trained. Nothing of an earlier run is touched before
+    the checkpoint that it goes on from is loaded.
+
+    Args:
+        root: holds the runs.
+        ckpt_path: checkpoint that is resumed; a run of `root` goes on in its own folder.
+
+    Attributes:
+        path: the run's folder. On other ranks than the first it is known once the trainer starts.
+        config: settings to write to `config.yaml`, as YAML.
+    """
+
+    def __init__(self, root: Path, ckpt_path: str | None) -> None:
+        self.root = root
+        resumed = resumed_run(ckpt_path, root)
+        self.is_new = resumed is None
+        self.path = resumed or root / "version_of_the_first_rank"
+        self.config = ""
+        self._logger: RunLogger | None = None
+        self._made: list[Path] = []
+        self._trained = False
+
+    def open(self) -> None:
+        """Take a folder for a new run; of an earlier run, see that its folder can be written to.
+
+        Raises:
+            UserError: nothing can be written there.
+        """
+        try:
+            if self.is_new:
+                self._claim()
+            else:
+                for folder in (self.path, self.path / "checkpoints"):
+                    if folder.is_dir():
+                        tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            self.abandon()
+            raise UserError(
+                f"cannot write to {self.root if self.is_new else self.path}: {reason(error)}; or "
+                "give another --trainer.default_root_dir"
+            ) from None
+
+    def _claim(self) -> None:
+        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._made = missing
+        taken = (NAME.fullmatch(path.name) for path in self.root.iterdir())
+        first = max((int(found[1]) for found in taken if found), default=-1) + 1
+        for number in count(first):
+            path = self.root / f"version_{number}"
+            with suppress(FileExistsError):  # another run was faster
+                path.mkdir()
+                self.path = path
+                self._made = [path, *missing]
+                return
+
+    def abandon(self) -> None:
+        """Remove a new run's folder if no step was trained, and if it holds nothing of others."""
+        if self._trained or not self._made:
+            return
+        with suppress(OSError):
+            if self.path in self._made and os.listdir(self.path) == ["config.yaml"]:
+                (self.path / "config.yaml").unlink()
+            for folder in self._made:
+                folder.rmdir()
+
+    def loggers(self, wandb: bool, tensorboard: bool) -> list[Logger]:
+        """Make the loggers: CSV always, wandb and TensorBoard on request.
+
+        Args:
+            wandb: log to Weights & Biases; offline if this machine has no account.
+            tensorboard: write TensorBoard files into the run's folder.
+        """
+        # the CSV logger comes first: its folder is the run's folder
+        self._logger = RunLogger(self.path)
+        loggers: list[Logger] = [self._logger]
+        if wandb:
+            loggers.append(_wandb_logger(self.path))
+        if tensorboard:
+            loggers.append(_tensorboard_logger(self.path))
+        return loggers
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tell all ranks the folder, and all checkpoints that name no place of their own."""
+        self.path = Path(trainer.strategy.broadcast(str(self.path)))
+        if self._logger is not None:
+            self._logger._version = self.path.name
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(self.path / "checkpoints")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `config.yaml`: weights and optimiser are loaded by now."""
+        if trainer.is_global_zero:
+            write_config(self.path, self.config)
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Note that the run has begun."""
+        self._trained = True
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write the metrics first: a run that is resumed does not log them again."""
+        if self._logger is not None:
+            self._logger.save()
+
+
+def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
+    """Find the run in `root` that a checkpoint belongs to; None if it is from elsewhere."""
     if not ckpt_path:
         return None
     run = Path(ckpt_path).resolve().parent.parent
-    if run.parent != root.resolve() or not run.name.startswith("version_"):
+    if run.parent != root.resolve() or not NAME.fullmatch(run.name):
         return None
-    number = run.name.removeprefix("version_")
-    return int(number) if number.isdigit() else None
+    return root / run.name
 
 
-def keep_earlier_metrics(run: Path) -> None:
-    """Rename a resumed run's metrics.csv, which its new logger would delete."""
-    metrics = run / "metrics.csv"
-    if metrics.exists():
-        count = sum(1 for _ in run.glob("metrics-*.csv"))
-        metrics.rename(run / f"metrics-{count + 1}.csv")
-
-
-def make_loggers(root: Path, ckpt_path: str | None, wandb: bool, tensorboard: bool) -> list[Logger]:
-    """Loggers of a training: CSV always, wandb and TensorBoard on request.
+def write_config(run: Path, text: str) -> None:
+    """Write `config.yaml`; an earlier one that differs is kept as `config-1.yaml` and so on.
 
     Args:
-        root: holds the runs, `version_0` and on.
-        ckpt_path: checkpoint that is resumed; a run of `root` goes on in its own folder.
-        wandb: log to Weights & Biases; offline if this machine has no account.
-        tensorboard: write TensorBoard files into the run's folder.
+        run: the run's folder.
+        text: settings as YAML. If they differ in the checkpoint to resume only, the earlier file
+            stays.
     """
-    version = resumed_version(ckpt_path, root)
-    # the CSV logger comes first: its folder is the run's folder
-    csv = CSVLogger(str(root), name="", version=version)
-    run = Path(csv.log_dir)
-    if version is not None:
-        keep_earlier_metrics(run)
-    loggers: list[Logger] = [csv]
-    if wandb:
-        loggers.append(_wandb_logger(run))
-    if tensorboard:
-        loggers.append(_tensorboard_logger(run))
-    return loggers
+    path = run / "config.yaml"
+    with plain_errors(path):
+        if path.exists():
+            earlier = path.read_text(encoding="utf-8", errors="replace")
+            if _without_checkpoint(earlier) == _without_checkpoint(text):
+                return
+            kept = next(p for i in count(1) if not (p := run / f"config-{i}.yaml").exists())
+            os.link(path, kept, follow_symlinks=False)  # the name is never without a file
+        write_text(path, text)
+
+
+def _without_checkpoint(text: str) -> Any:
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if not isinstance(settings, dict):
+        return text
+    return {key: value for key, value in settings.items() if key != "ckpt_path"}
+
+
+class RunLogger(CSVLogger):
+    """Writes a run's metrics; a run that is resumed goes on in its file.
+
+    Args:
+        run: the run's folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(os.fspath(run.parent), name="", version=run.name)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The file."""
+        if self._experiment is None:
+            self._experiment = MetricsFile(Path(self.log_dir) / "metrics.csv")  # type: ignore[assignment]
+        return self._experiment
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Write nothing: `config.yaml` holds all settings."""
+
+
+class MetricsFile:
+    """A CSV file of metrics that only grows: rows are appended, columns are added.
+
+    A step that was trained twice, before and after an interruption, has two rows.
+
+    Args:
+        path: of the file; it may exist already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics: list[dict[str, Any]] = []  # not written yet
+        self._columns: list[str] | None = None
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Add a row, which `save` writes.
+
+        Args:
+            metrics: numbers, or tensors of one number, by name.
+            step: that they are of.
+        """
+        row = {k: v.item() if hasattr(v, "item") else v for k, v in metrics.items()}
+        self.metrics.append(row | {"step": len(self.metrics) if step is None else step})
+
+    def save(self) -> None:
+        """Write the rows that are not written yet.
+
+        Raises:
+            UserError: the file cannot be written (no room, no permission).
+        """
+        if not self.metrics:
+            return
+        columns, self._columns = self._columns, None  # if this fails, the last row may lack its end
+        with plain_errors(self.path, "then go on with --ckpt_path and the run's last.ckpt"):
+            self._columns = self._write(columns)
+        self.metrics = []
+
+    def _write(self, columns: list[str] | None) -> list[str]:
+        """Append the rows, and return all columns.
+
+        Args:
+            columns: those of the file, None if it is not known.
+        """
+        added = sorted(set().union(*self.metrics) - set(columns or []))
+        if columns is None or added:
+            columns = self._rewrite(added)
+        with open(open_regular(self.path, os.O_WRONLY | os.O_APPEND), "a", **TEXT) as file:
+            csv.DictWriter(file, columns, lineterminator="\n").writerows(self.metrics)
+        return columns
+
+    def _rewrite(self, names: list[str]) -> list[str]:
+        """Write what there is once more, with further columns, and return all columns.
+
+        A last line without an end was being written when a process died; it goes.
+        """
+        text = ""
+        if self.path.exists():
+            with open(open_regular(self.path), **TEXT) as file:
+                text = file.read()
+        header, *rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
+        columns = [*header, *(name for name in names if name not in header)]
+        with atomic_path(self.path) as partial, partial.open("w", **TEXT) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([columns, *(row + [""] * (len(columns) - len(row)) for row in rows)])
+        return columns
 
 
 def _wandb_logger(run: Path) -> Logger:
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    run.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"project": "dreamprvr", "save_dir": str(run)}
     # Lightning's offline=True sets WANDB_MODE, which comes too late: api_key made wandb read it
     if wandb.api.api_key is None and "WANDB_MODE" not in os.environ:

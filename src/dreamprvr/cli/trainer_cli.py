@@ -1,5 +1,6 @@
 """fit, validate, test and predict."""
 
+import sys
 import warnings
 from argparse import SUPPRESS
 from pathlib import Path
@@ -13,17 +14,29 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.callbacks.predictions import PredictionWriter
-from dreamprvr.checkpoint import read_checkpoint, refuse_other_shapes
+from dreamprvr.checkpoint import (
+    disagreements,
+    read_checkpoint,
+    refuse_other_shapes,
+    trained_network,
+)
 from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
-from dreamprvr.cli.config_files import FindConfigFile
+from dreamprvr.cli.config_files import (
+    FindConfigFile,
+    as_list,
+    configs_first,
+    given_keys,
+    merged_callbacks,
+)
 from dreamprvr.cli.parser import OneLineParser, namespace_items
-from dreamprvr.cli.runs import make_loggers
+from dreamprvr.cli.runs import RunFolder
 from dreamprvr.errors import UserError
+from dreamprvr.model.config import NetworkConfig
 from dreamprvr.module import PRVRModule
 from dreamprvr.training_state import check_training_state
 
-DEFAULT_ROOT = "runs"
+DEFAULT_ROOT = Path("runs")
 HALF_WEIGHTS = ("bf16-true", "16-true")
 
 
@@ -51,8 +64,7 @@ class PRVRCLI(LightningCLI):
             datamodule_class=PRVRDataModule,
             subclass_mode_data=True,
             parser_class=OneLineParser,
-            # a resumed run writes its configuration again
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,  # RunFolder writes it once the checkpoint is loaded
             seed_everything_default=0,
             # a gallery cut short by a sanity check holds few of the true videos
             trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": LOG_EVERY},
@@ -66,7 +78,16 @@ class PRVRCLI(LightningCLI):
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse `args`, or those of the process."""
-        self.config = parser.parse_args(args)
+        words = configs_first(sys.argv[1:] if args is None else args)
+        self.given = given_keys(words)
+        self.config = parser.parse_args(words)
+        trainer = (
+            self.config[self.config.get("subcommand")].trainer
+            if "subcommand" in self.config
+            else self.config.trainer
+        )
+        if trainer.callbacks is not None:
+            trainer.callbacks = merged_callbacks(as_list(trainer.callbacks))
 
     def init_parser(self, **kwargs: Any) -> OneLineParser:
         """A parser whose --config looks among the shipped files too."""
@@ -110,42 +131,69 @@ class PRVRCLI(LightningCLI):
         return parser
 
     def _parse_ckpt_path(self) -> None:
-        """Take the network's settings from the checkpoint; refuse to go on without one."""
+        """Join the network's settings with the checkpoint's; refuse to go on without one.
+
+        The weights belong to the checkpoint's settings, so they win over files and defaults. An
+        option of the command line wins over them, unless it changes the shape of a weight.
+        """
         if not self.config.get("subcommand"):
             return
         name = self.config.subcommand
-        path = self.config[name].get("ckpt_path")
-        if name == "fit":
-            path = path or self.config[name].get("init_from")
+        options = self.config[name]
+        path = options.get("ckpt_path") or (options.get("init_from") if name == "fit" else None)
         if not path:
             if name != "fit":
                 raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
             return
         checkpoint = read_checkpoint(path)
-        if name == "fit" and self.config[name].ckpt_path and "optimizer_states" not in checkpoint:
+        if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
-        network = checkpoint["hyper_parameters"]["network"]
-        configured = namespace_items(self.config[name].model.network)
-        for key, value in network.items():
+        trained, saved = (
+            trained_network(checkpoint, path),
+            checkpoint["hyper_parameters"]["network"],
+        )
+        configured = namespace_items(options.model.network)
+        for key, value in saved.items():
             ours = configured.get(key)
-            if (list(ours) if isinstance(ours, (list, tuple)) else ours) != (
-                list(value) if isinstance(value, (list, tuple)) else value
-            ):
+            if _plain(ours) == _plain(value):
+                continue
+            if f"model.network.{key}" in self.given:
+                changed = NetworkConfig(**(saved | {key: ours}))
+                if disagreements(trained.video_dim, trained.text_dim, changed, trained.weights):
+                    raise UserError(
+                        f"--model.network.{key} {ours}: the checkpoint's weights were made for "
+                        f"{value}; leave the option out, or train anew"
+                    )
+                print(f"network.{key} is {ours}, as you say ({value} in the checkpoint)")
+                saved = saved | {key: ours}
+            else:
                 print(f"network.{key} is {value}, as in the checkpoint ({ours} is configured)")
-        self.config = self.parser.parse_object({name: {"model": {"network": network}}}, self.config)
+        self.config = self.parser.parse_object({name: {"model": {"network": saved}}}, self.config)
 
     def before_fit(self) -> None:
-        """Check the training that is resumed; or take the weights of another checkpoint."""
+        """Check the training that is resumed, or take other weights; then take the run's folder."""
         options = self.config_init.fit
         path = options.ckpt_path or options.init_from
-        if not path:
-            return
-        found = read_checkpoint(path)
-        refuse_other_shapes(self.model.state_dict(), found["state_dict"])
+        if path:
+            found = read_checkpoint(path)
+            refuse_other_shapes(self.model.state_dict(), found["state_dict"])
         if options.ckpt_path:
             check_training_state(found, path, self.trainer, self.model)
-        else:
+            given = (key.removeprefix("model.optimizer.") for key in self.given)
+            self.model.given_to_optimizer = frozenset(given)
+        elif path:
             self.model.load_state_dict(found["state_dict"])
+        if self.run_folder is not None:
+            self._open_run(self.run_folder)
+
+    def _open_run(self, run: RunFolder) -> None:
+        options = self.config_init.fit
+        if self.trainer.is_global_zero:
+            run.open()
+        run.config = self._parser("fit").dump(self.config.fit, skip_none=False)
+        if options.trainer.logger is not False:
+            ours = run.loggers(options.wandb, options.tensorboard)
+            self.trainer.loggers = [*ours, *self.trainer.loggers]
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it; settings that the trainer refuses only then are a mistake of the user's too."""
@@ -153,14 +201,15 @@ class PRVRCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
+        finally:
+            if self.run_folder is not None:
+                self.run_folder.abandon()
 
     # Instantiation
 
     def before_instantiate_classes(self) -> None:
-        """Fill in the run's folder, and what every run has: loggers are made with the trainer."""
+        """Refuse what cannot train, and hand the network what its verb needs."""
         config = self.config[self.subcommand] if self.subcommand else self.config
-        if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = DEFAULT_ROOT
         if str(config.trainer.precision) in HALF_WEIGHTS:
             raise UserError(
                 f"trainer.precision {config.trainer.precision} keeps the weights themselves in "
@@ -170,31 +219,38 @@ class PRVRCLI(LightningCLI):
             config.model.top_k = config.top_k
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with our loggers and callbacks."""
+        """Make the trainer with our loggers and callbacks."""
         config = self._get(self.config_init, "trainer")
-        if self.subcommand == "fit":
-            if config.logger in (None, True) and not config.fast_dev_run:
-                options = self.config_init[self.subcommand]
-                kwargs["logger"] = make_loggers(
-                    Path(config.default_root_dir), options.ckpt_path, options.wandb,
-                    options.tensorboard,
-                )  # fmt: skip
-        else:
-            kwargs["logger"] = False
-            self.save_config_callback = None
+        if config.default_root_dir is None:
+            config.default_root_dir = str(DEFAULT_ROOT / self.datamodule.collection)
+            self._get(self.config, "trainer").default_root_dir = config.default_root_dir
+        self.run_folder: RunFolder | None = None
+        trains = self.subcommand == "fit" and not config.fast_dev_run
+        has_logger = trains and config.logger is not False
+        if config.logger in (None, True) or self.subcommand != "fit":
+            kwargs["logger"] = False  # `before_fit` makes ours
+        config.callbacks = all_callbacks(self.subcommand, config, has_logger)
+        if trains:
+            ckpt_path = self.config_init.fit.ckpt_path
+            self.run_folder = RunFolder(Path(config.default_root_dir), ckpt_path)
+            config.callbacks += [self.run_folder]
+        elif self.subcommand != "fit":
             # of the callback that kept the best checkpoint, which evaluation does not use
             warnings.filterwarnings("ignore", message="The dirpath has changed")
-        config.callbacks = all_callbacks(self.subcommand, config, bool(kwargs.get("logger")))
         if self.subcommand == "predict":
             config.callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:  # say, there is no GPU
+        except (ValueError, RuntimeError, MisconfigurationException) as error:  # say, no GPU
             raise UserError(f"trainer: {error}") from error
         trainer._signal_connector = NoSignals(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO(self.subcommand != "fit")
         return trainer
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def run() -> None:
