@@ -12,6 +12,7 @@ from cli.running import Tiny
 from lightning import Trainer
 from recorder import NETWORK, QUIET, Recorder, module, trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from data_modules.testing import write_tiny
 from dreamprvr.checkpoint import read_checkpoint
@@ -107,6 +108,47 @@ def test_recall_equals_the_slow_reference(data: Tiny, verb: str) -> None:
     for key, value in expected.items():
         assert found[f"{name}/{key}"] == pytest.approx(value, rel=1e-5)
     assert expected["R@1"] < expected["R@5"] < expected["R@10"] < expected["R@100"] == 100
+
+
+class Sampled(Tiny):
+    """A data set whose loaders leave out a video, or a caption."""
+
+    left_out = 0
+
+    def _evaluation_loaders(self, split: Any, share: Any = None) -> list[DataLoader[Any]]:
+        loaders = super()._evaluation_loaders(split, share)
+        whole = loaders[self.left_out]
+        loaders[self.left_out] = DataLoader(
+            dataset=whole.dataset, sampler=range(1, len(whole.dataset)), batch_size=3,  # type: ignore[arg-type]
+            collate_fn=whole.collate_fn,
+        )  # fmt: skip
+        return loaders
+
+
+@pytest.mark.parametrize("left_out", [0, 1])
+@pytest.mark.parametrize(("verb", "split"), [("validate", "val"), ("test", "test")])
+def test_a_sampler_of_a_data_set_makes_a_part(
+    data: Tiny, tmp_path: Path, verb: str, split: str, left_out: int
+) -> None:
+    sampled = Sampled(tmp_path, num_workers=0, max_frames=8, num_clips=4)
+    sampled.left_out = left_out
+    captions = len(data.annotations(split).queries)
+    model = module()
+    found = getattr(trainer(), verb)(model, sampled, verbose=False)[0]
+    assert f"{split}_partial/SumR" in found
+    assert f"{split}/SumR" not in found
+    assert model.coverage is not None
+    assert (model.coverage.videos, model.coverage.all_videos) == (14 - (left_out == 0), 14)
+    assert model.coverage.all_captions == captions
+    assert model.coverage.captions < captions
+
+
+def test_loaders_without_a_data_module_are_counted_too(data: Tiny) -> None:
+    loaders = data.test_dataloader()
+    assert "test/SumR" in trainer().test(module(), loaders, verbose=False)[0]
+    cut = trainer(limit_test_batches=2).test(module(), data.test_dataloader(), verbose=False)[0]
+    assert "test_partial/SumR" in cut
+    assert "test/SumR" not in cut
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 14, 100])

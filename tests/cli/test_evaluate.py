@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ def test_a_part_is_marked_and_leaves_the_record(
     assert f"tiny {split}, PARTIAL (3 of 4 videos, 4 of " in found.out
     assert "not recorded" in found.out
     assert (trained / "metrics.json").read_text() == before
+
+
+@pytest.mark.parametrize("verb", ["test", "validate"])
+def test_an_interrupted_evaluation_leaves_the_record(trained: Path, verb: str) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    Path("interrupt.yaml").write_text(
+        "trainer: {callbacks: [{class_path: cli.running.InterruptEvaluation}]}\n"
+    )
+    found = run(verb, *CONFIG, "--config", "interrupt.yaml", "--ckpt_path", best(trained))
+    signal.signal(signal.SIGINT, handler)
+    assert found.code not in (0, 2), found
+    assert "SumR" not in found.out
+    assert not (trained / "metrics.json").exists()
 
 
 def test_a_limit_that_cuts_nothing(trained: Path) -> None:

@@ -95,13 +95,13 @@ class Results(Callback):
             checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
             if checkpoint:
                 print(f"best checkpoint: {checkpoint}")
-        elif self.partial:
+        if self.partial:
             print("\n" + results_table(self.partial))
-            print("no best checkpoint: it is chosen by validations of the whole split only")
-        else:
-            limit = "trainer.limit_val_batches is 0"
-            reason = f" ({limit})" if trainer.limit_val_batches == 0 else ""
-            print(f"\nnothing was validated{reason}: no best checkpoint")
+            print("no best checkpoint is chosen by validations of a part of the split")
+        elif trainer.limit_val_batches == 0:
+            print("\nnothing was validated (trainer.limit_val_batches is 0): no best checkpoint")
+        elif not self.best:
+            print("\nnothing was validated: no best checkpoint")
 
     @rank_zero_only
     def on_exception(
@@ -118,10 +118,8 @@ class Results(Callback):
         """Print the table, then add it to the record; where that fails, the table still stands."""
         name = _name(trainer, split)
         if not (found := _recalls(trainer, split)):
-            print(
-                "\n"
-                + results_table({_marked(name, pl_module): _recalls(trainer, f"{split}_partial")})
-            )
+            part = {_marked(name, pl_module): _recalls(trainer, f"{split}_partial")}
+            print("\n" + results_table(part))
             print("not recorded: it is of a part of the split, no result of the whole")
             return
         print("\n" + results_table({name: found}))
