@@ -21,7 +21,10 @@ from data_modules.schema import Annotations
 from data_modules.tables import read_tables
 from dreamprvr.core.text import quote
 from dreamprvr.distributed import gather_objects
-from dreamprvr.errors import UserError
+from dreamprvr.errors import UserError, check_range
+
+LARGEST = 2**20  # videos or captions of a batch, or rows of one
+MOST_WORKERS = 1024  # processes
 
 
 class PRVRDataModule(LightningDataModule):
@@ -86,9 +89,13 @@ class PRVRDataModule(LightningDataModule):
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
             "query_batch_size": query_batch_size,
+            "num_clips": num_clips,
+            "max_frames": max_frames,
+            "max_words": max_words,
         }.items():
-            if value < 1:
-                raise UserError(f"data.{name} is {value}; at least 1")
+            check_range(f"data.{name}", value, 1, LARGEST, whole=True)
+        if num_workers is not None:
+            check_range("data.num_workers", num_workers, 0, MOST_WORKERS, whole=True)
         if device_resident and packed is None:
             raise UserError(
                 "data.device_resident keeps packed features on the device: add --data.packed "

@@ -14,6 +14,8 @@ import numpy as np
 
 from dreamprvr.errors import UserError
 
+LARGEST_SEED = 2**63 - 1
+
 
 def generator(seed: int, *names: str) -> np.random.Generator:
     """A random generator that depends on `seed` and `names` alone.

@@ -1,12 +1,12 @@
 """Feature rows made from sentences: the video side of `data_modules.simulate`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from data_modules.generated import generator
-from dreamprvr.errors import UserError
+from data_modules.generated import LARGEST_SEED, generator
+from dreamprvr.errors import UserError, check_range
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ class Simulation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("video_dim", "text_dim", "max_rows", "max_tokens", "rows_per_second"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"Simulation.{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("video_dim", "text_dim", "max_rows", "max_tokens"):
+            check_range(f"Simulation.{name}", getattr(self, name), 1, 2**20, whole=True)
+        check_range("Simulation.rows_per_second", self.rows_per_second, 1e-6, 1000)
+        check_range("Simulation.seed", self.seed, 0, LARGEST_SEED, whole=True)
+        for name, value in asdict(self.mixture).items():
+            check_range(f"Simulation.mixture.{name}", value, 0, 2**20)
         if self.dtype not in ("float16", "float32"):
             raise UserError(f"Simulation.dtype is {self.dtype!r}; it must be float16 or float32")
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from data_modules.generated import generator
+from data_modules.generated import LARGEST_SEED, generator
 from data_modules.schema import Annotations
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
+from dreamprvr.errors import UserError, check_range
 
 
 def join(parts: Iterable[Annotations]) -> Annotations:
@@ -39,6 +39,8 @@ def hold_out(annotations: Annotations, fraction: float = 0.2, seed: int = 0) -> 
     Raises:
         UserError: one of the two would be empty, or a caption has videos in both.
     """
+    check_range("hold_out", fraction, 0, 1)
+    check_range("seed", seed, 0, LARGEST_SEED, whole=True)
     ids = annotations.videos["video_id"].tolist()
     count = round(fraction * len(ids))
     if not 0 < count < len(ids):

@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 
 from data_modules.captions import write_captions
-from data_modules.generated import building, generator, is_current
+from data_modules.generated import LARGEST_SEED, building, generator, is_current
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.tables import write_tables
 from data_modules.world_grammar import LEXICON, WORDS, caption, tokens
 from data_modules.world_video import LATENT, Looks, Plan, Renderer, concept_vectors, plan_video
-from dreamprvr.errors import UserError
+from dreamprvr.errors import UserError, check_range
 
 RECORD = "world.json"
 VERSION = 1  # raise it when the same settings give other data
@@ -63,14 +63,15 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test", "captions", "video_dim", "text_dim"):
-            if getattr(self, name) < 1:
-                raise UserError(f"WorldConfig.{name} is {getattr(self, name)}; at least 1")
+            check_range(f"WorldConfig.{name}", getattr(self, name), 1, 2**20, whole=True)
+        for name in ("partial", "scenic"):
+            check_range(f"WorldConfig.{name}", getattr(self, name), 0, 1)
+        check_range("WorldConfig.word_noise", self.word_noise, 0, 2**20)
         if not 0 < self.held_out < 1:
             raise UserError(f"WorldConfig.held_out is {self.held_out}; it must be between 0 and 1")
-        if min(self.partial, self.scenic) < 0 or self.partial + self.scenic > 1:
+        if self.partial + self.scenic > 1:
             raise UserError("WorldConfig.partial and .scenic must be shares that sum to at most 1")
-        if self.seed < 0:
-            raise UserError(f"WorldConfig.seed is {self.seed}; it must be 0 or more")
+        check_range("WorldConfig.seed", self.seed, 0, LARGEST_SEED, whole=True)
 
 
 def generate_world(

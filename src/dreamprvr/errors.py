@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and the check that most settings need."""
 
 
 class UserError(Exception):
@@ -6,3 +6,23 @@ class UserError(Exception):
 
     The command line prints the message alone (no traceback) and exits with code 2.
     """
+
+
+def check_range(name: str, value: object, least: float, most: float, whole: bool = False) -> None:
+    """Raise unless a setting is a number within its limits.
+
+    Args:
+        name: of the setting, as the user writes it.
+        value: its value.
+        least: smallest value that is allowed.
+        most: largest value that is allowed.
+        whole: whether it must be a whole number.
+
+    Raises:
+        UserError: the value is no number, not finite, or out of the limits.
+    """
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "too large"
+        kind = "a whole number" if whole else "a number"
+        raise UserError(f"{name} is {shown}; it must be {kind} from {least:,} to {most:,}")

@@ -103,7 +103,7 @@ def test_other_settings_are_refused() -> None:
         (["extract", "v"], "lightning extract: the following arguments are required: -o/--output"),
         (["extract", "gone", "-o", "f"], "there is nothing to extract: "),
         (["extract", "clip", "-o", "f"], "no videos in clip: name files, or folders in which"),
-        ([*EXTRACT, "--fps", "0"], "fps is 0.0; it must be above 0"),
+        ([*EXTRACT, "--fps", "0"], "fps is 0.0; it must be a number from 1e-05 to 1,000"),
         ([*EXTRACT, "--fsp", "1"], "lightning extract: unknown option --fsp (did you mean --fps?)"),
         ([*EXTRACT, "--device", "quantum"], "--device quantum: "),
         ([*EXTRACT[:4], "--encoder", "gone"], "no encoder 'gone'; there are: clip-b32, "),

@@ -46,9 +46,16 @@ def test_sizes_are_those_of_the_feature_set():
     ("options", "message"),
     [
         ({"features": "clip"}, "Kitchen has no features named 'clip'; it has standard, wide"),
-        ({"batch_size": 0}, r"data\.batch_size is 0; at least 1"),
+        (
+            {"batch_size": 0},
+            r"data\.batch_size is 0; .* whole number from 1 to 1,048,576",
+        ),
         ({"eval_batch_size": -1}, r"data\.eval_batch_size is -1"),
         ({"query_batch_size": 0}, r"data\.query_batch_size is 0"),
+        ({"num_workers": -1}, r"data\.num_workers is -1; .* from 0 to 1,024"),
+        ({"num_workers": 10**6}, r"data\.num_workers is 1000000; .* from 0 to 1,024"),
+        ({"batch_size": 10**400}, r"data\.batch_size is too large"),
+        ({"max_words": 0}, r"data\.max_words is 0"),
         ({"device_resident": True}, r"data\.device_resident .*: add --data\.packed float32 or"),
     ],
 )

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -116,3 +117,14 @@ def test_videos_do_not_depend_on_each_other() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="Simulation"):
         Simulation(**wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rows_per_second": value} for value in (0, -1, math.nan, math.inf, 1e-300, 1e300)
+    ] + [{"seed": -1}, {"max_rows": 0}, {"max_tokens": 1.5}, {"mixture": Mixture(noise=math.nan)}],
+)  # fmt: skip
+def test_settings_have_limits(options: dict) -> None:
+    with pytest.raises(UserError, match=r"^Simulation\..*; it must be a"):
+        Simulation(**options)

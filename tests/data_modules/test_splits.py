@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 
@@ -63,3 +65,9 @@ def test_test_is_val_unless_it_has_rows() -> None:
     assert test.videos.drop(columns="split").equals(val.videos.drop(columns="split"))
     whole = join([*parts, annotations(1, "test", 5)])
     assert with_test(whole) is whole
+
+
+@pytest.mark.parametrize("options", [{"fraction": math.nan}, {"fraction": -1}, {"seed": -1}])
+def test_numbers_that_make_no_split(options: dict) -> None:
+    with pytest.raises(UserError, match="it must be a"):
+        hold_out(annotations(5), **options)

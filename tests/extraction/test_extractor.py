@@ -243,7 +243,7 @@ def test_settings() -> None:
     assert settings_of(encoder, stride=0.5).window == 1.0
     with pytest.raises(UserError, match="give --fps 4 or more, or a longer --window"):
         settings_of(encoder, window=0.25)
-    with pytest.raises(UserError, match=r"^stride is 0.0; it must be above 0"):
+    with pytest.raises(UserError, match=r"^stride is 0.0; it must be a number from 0.001"):
         settings_of(encoder, stride=0.0)
     with pytest.raises(UserError, match=r"^--batch_size is 0"):
         run(batch_size=0)

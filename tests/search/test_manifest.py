@@ -6,7 +6,7 @@ import pytest
 from search.libraries import SETTINGS
 
 from dreamprvr.errors import UserError
-from dreamprvr.search.manifest import NAME, Manifest, read_manifest
+from dreamprvr.search.manifest import NAME, Manifest, check_engine, read_manifest
 
 MANIFEST = Manifest(SETTINGS, 6, "edge", "", "")
 
@@ -31,7 +31,7 @@ def test_no_library(tmp_path: Path):
         ({"dim": "6"}, "is damaged"),
         ({"dim": True}, "is damaged"),
         ({"dim": 0}, "is damaged"),
-        ({"engine": "file:///etc"}, "is damaged"),
+        ({"engine": "file:///etc"}, "'file:///etc' is neither edge nor the address"),
         ({"engine": "http://x", "collection": ""}, "is damaged"),
         ({"settings": None}, "is damaged"),
         ({"settings": {"encoder": "x"}}, "is damaged"),
@@ -51,3 +51,37 @@ def test_a_file_that_is_no_json(tmp_path: Path):
     (tmp_path / NAME).write_text("{")
     with pytest.raises(UserError):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "edge", "http://localhost:6333", "https://vectors.example", "http://127.0.0.1:1/path/",
+        "http://[::1]:6333", "https://a-b.example:65535",
+    ],
+)  # fmt: skip
+def test_addresses_of_servers(engine: str):
+    check_engine(engine, "--engine")
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "", "other", "http://", "http:///x", "http://a b", " http://a", "http://a:0", "http://a:",
+        "http://a:99999", "http://a:-1", "http://a:x", "http://a..b", "http://" + "a" * 64,
+        "http://" + "a." * 10**6, "http://[::1", "http://::1", "http://a?x=1", "http://a#b", "HTTP",
+        "http://a\n", "http://a\x00", "http://ex\u00e4mple", "http://a:\u0661", "ftp://x", "file:///x",
+        "http://a/../b c",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_in_one_line(engine: str):
+    with pytest.raises(UserError, match="is neither edge nor the address") as caught:
+        check_engine(engine, "--engine")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_password_in_an_address_is_not_printed():
+    with pytest.raises(UserError, match="QDRANT_API_KEY") as caught:
+        check_engine("http://me:secret@a:1", "--engine")
+    assert "secret" not in str(caught.value)

@@ -1,4 +1,6 @@
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -85,3 +87,28 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("QDRANT_API_KEY", "key")
     connect("https://search.example.org")
     assert given["api_key"] == "key"
+
+
+def test_a_server_of_another_kind_is_told() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"<html")
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = connect(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(UserError, match=r"^what answers at the engine's address is no Qdrant"):
+            RemoteEngine(client, "videos")
+        client.close()
+        server.shutdown()
+
+
+def test_what_the_client_cannot_parse_is_refused() -> None:
+    with pytest.raises(UserError, match="is no address of a Qdrant server"):
+        connect("http://a b")

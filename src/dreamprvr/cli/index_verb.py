@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.core.text import one_line
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.printable import one_line
 
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dreamprvr.cli.values import text
 from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.core.text import one_line
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.printable import one_line
 
 
 def manage_library(arguments: list[str]) -> int:

@@ -6,11 +6,12 @@ import sys
 import warnings
 
 from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
+from dreamprvr.core.text import one_line, shorten
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.printable import one_line
 from dreamprvr.stopping import Stopped, listening
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
+LONGEST = 2000  # characters of a message, whatever it quotes
 CLOSED = 141  # what a shell gives for a program that SIGPIPE ended
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = """\
@@ -61,7 +62,7 @@ def main() -> None:
         mistake = _mistake(error)
         if mistake is None:
             raise
-        code = _say(f"error: {one_line(' '.join(mistake.split()))}", 2)
+        code = _say(f"error: {shorten(one_line(' '.join(mistake.split())), LONGEST)}", 2)
     if code:
         sys.exit(code)
 

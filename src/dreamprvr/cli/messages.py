@@ -4,7 +4,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 
+from dreamprvr.core.text import shorten
+
 DATASETS = "`lightning datasets` lists those that are installed"
+LONGEST = 700  # characters: a message may quote a whole value
 NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
 
 _KEY = r"['\"]?([\w.]+)['\"]?"
@@ -85,7 +88,10 @@ def clear(message: str, known_keys: Iterable[str]) -> str:
         message: of jsonargparse.
         known_keys: all keys there are, to name the nearest to one that there is not.
     """
-    line = " ".join(message.split())
+    return shorten(_clear(" ".join(message.split()), known_keys), LONGEST)
+
+
+def _clear(line: str, known_keys: Iterable[str]) -> str:
     for pattern in _UNKNOWN_KEYS:
         if found := re.search(pattern, line):
             return _unknown(found[1], sorted(set(known_keys)))

@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
-from dreamprvr.extraction.printable import one_line
+from dreamprvr.core.text import one_line
 
 STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
 LARGEST = 1_000_000  # videos or moments that can be asked for

@@ -5,6 +5,7 @@ import difflib
 import re
 from typing import NoReturn
 
+from dreamprvr.core.text import shorten
 from dreamprvr.errors import UserError
 
 _OPTION = re.compile(r"-(?!\d|$)")  # neither a negative number nor a lone dash
@@ -28,7 +29,7 @@ class VerbParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as one line."""
-        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+        raise UserError(f"{self.prog}: {shorten(message, 300)}; see {self.prog} --help")
 
     def split(self, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         """The verb's own options, parsed, and the words that are left for `fit`'s parser.
@@ -65,7 +66,7 @@ class VerbParser(argparse.ArgumentParser):
     def refuse(self, rest: list[str]) -> None:
         """Raise if words are left that nobody parses."""
         if rest:
-            raise UserError(f"{self.prog}: unknown option {rest[0]}")
+            raise UserError(f"{self.prog}: unknown option {shorten(rest[0])}")
 
     def _is_own(self, word: str) -> bool:
         # -oFILE is short for -o FILE
@@ -77,4 +78,6 @@ class VerbParser(argparse.ArgumentParser):
         near = [name for name in known if name.startswith(option)]
         near += difflib.get_close_matches(option, known, n=1, cutoff=0.8)
         if near:
-            raise UserError(f"{self.prog}: unknown option {option} (did you mean {near[0]}?)")
+            raise UserError(
+                f"{self.prog}: unknown option {shorten(option)} (did you mean {near[0]}?)"
+            )

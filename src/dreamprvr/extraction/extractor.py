@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamprvr.errors import UserError
+from dreamprvr.errors import UserError, check_range
 from dreamprvr.extraction.batching import Batcher
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
@@ -13,6 +13,7 @@ from dreamprvr.extraction.find_videos import Found
 from dreamprvr.extraction.plan import Plan, make_plan
 from dreamprvr.extraction.progress import Progress
 from dreamprvr.extraction.reading import Cut, Done, ReadAhead
+from dreamprvr.extraction.settings import LARGEST_BATCH
 from dreamprvr.extraction.store import FeatureStore
 from dreamprvr.extraction.summary import Summary
 
@@ -69,8 +70,7 @@ def extract(
     Raises:
         UserError: see `FeatureStore`; the disk is full; the encoder is broken.
     """
-    if batch_size < 1:
-        raise UserError(f"--batch_size is {batch_size}; it must be 1 or more")
+    check_range("--batch_size", batch_size, 1, LARGEST_BATCH, whole=True)
     began = time.monotonic()
     with FeatureStore(output, settings) as store:
         unseen = [path for path, _ in found.unseen]

@@ -1,13 +1,12 @@
 """Arguments of a command line -> video files, and what could not be looked at."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dreamprvr.core.text import one_line, read_text
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.printable import one_line
 from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
 
 __all__ = ["SUFFIXES", "Found", "FoundVideo", "find_videos"]
@@ -88,7 +87,7 @@ class _Search:
 
     def expand(self, argument: Path) -> Iterator[_Named]:
         path = Path(os.path.abspath(argument))
-        if path.suffix.lower() == ".txt" and os.path.isfile(path):
+        if path.suffix.lower() == ".txt" and os.path.exists(path) and not path.is_dir():
             yield from self._listed(path)
         else:
             yield from self._entry(path, path.parent)
@@ -106,16 +105,11 @@ class _Search:
 
     def _listed(self, path: Path) -> Iterator[_Named]:
         """What the lines of a list name."""
-        try:
-            text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-        except OSError as error:
-            raise UserError(f"the list {path} cannot be read: {error.strerror}") from None
-        for line in re.split(r"\r\n?|\n", text):  # splitlines knows more, that names may hold
-            name = line.strip()
+        # not splitlines, which knows more line ends, that names may hold
+        for line in read_text(path, errors="surrogateescape").split("\n"):
+            name = line.strip(" \t")  # other white space may belong to a name
             if not name or name.startswith("#"):
                 continue
-            if "\0" in name:
-                raise UserError(f"{path} is no list of files: it has null characters")
             entry = Path(os.path.abspath(path.parent / name))
             inside = entry.is_relative_to(path.parent)
             yield from self._entry(entry, path.parent if inside else entry.parent)

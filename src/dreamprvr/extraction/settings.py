@@ -1,9 +1,13 @@
 """What decides the rows of a feature file."""
 
-import math
 from dataclasses import asdict, dataclass
 
-from dreamprvr.errors import UserError
+from dreamprvr.errors import check_range
+
+LARGEST_DIM = 2**20  # numbers a row
+LARGEST_BATCH = 2**20  # windows or captions that are encoded at once
+LEAST_FPS, MOST_FPS = 0.00001, 1000  # once a day; no recording shows more pictures a second
+SHORTEST, LONGEST = 0.001, 86_400  # seconds of a window or stride: a millisecond, a day
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class ExtractionSettings:
         stride: seconds from the start of a row to that of the next.
 
     Raises:
-        UserError: a number is not above 0.
+        UserError: a number is out of its limits.
     """
 
     encoder: str
@@ -30,10 +34,10 @@ class ExtractionSettings:
     stride: float
 
     def __post_init__(self) -> None:
-        for name in ("video_dim", "fps", "window", "stride"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise UserError(f"{name} is {value}; it must be above 0")
+        check_range("video_dim", self.video_dim, 1, LARGEST_DIM, whole=True)
+        check_range("fps", self.fps, LEAST_FPS, MOST_FPS)
+        for name in ("window", "stride"):
+            check_range(name, getattr(self, name), SHORTEST, LONGEST)
 
     def differences(self, other: "ExtractionSettings") -> str:
         """What makes rows of `other` unlike rows of these: "fps 2.0, not 1.0"; "" if nothing does.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dreamprvr.extraction.printable import one_line
+from dreamprvr.core.text import one_line
 
 
 @dataclass

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from data_modules.captions import read_captions
 from data_modules.hdf5 import link_name
-from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
+from dreamprvr.core.text import one_line, quote
+from dreamprvr.errors import UserError, check_range
 from dreamprvr.extraction.encoder import Encoder, encode_sentences
-from dreamprvr.extraction.printable import one_line
+from dreamprvr.extraction.settings import LARGEST_BATCH
 from dreamprvr.extraction.summary import length
 from dreamprvr.extraction.text_file import CaptionWords, TextSettings
 from dreamprvr.extraction.text_store import TextStore
@@ -95,8 +95,7 @@ def _check(encoder: Encoder, batch_size: int) -> None:
             f"encoder {encoder.name} reads no text: take the words of one that does (clip-b32, "
             "clip-l14, siglip2-base), whatever encoder the videos have"
         )
-    if batch_size < 1:
-        raise UserError(f"--batch_size is {batch_size}; it must be 1 or more")
+    check_range("--batch_size", batch_size, 1, LARGEST_BATCH, whole=True)
 
 
 class _Run:

@@ -8,7 +8,7 @@ from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.engines import create_engine, new_collection
 from dreamprvr.search.lock import LibraryLock
-from dreamprvr.search.manifest import EDGE, NAME, OURS, Manifest, refuse_links_in
+from dreamprvr.search.manifest import NAME, OURS, Manifest, check_engine, refuse_links_in
 from dreamprvr.search.model_file import ModelFile, read_model
 from dreamprvr.search.models import (
     check_encoder,
@@ -29,8 +29,7 @@ def create_library(
     trust_features: bool,
 ) -> None:
     """See `Library.create`. The manifest comes last: without it, there is no library."""
-    if engine != EDGE and not engine.startswith(("http://", "https://")):
-        raise UserError(f"--engine {engine}: edge, or the http(s) address of a Qdrant server")
+    check_engine(engine, "--engine")
     with FeatureFile.open(features) as file:
         settings = file.settings
     model = None if checkpoint is None else read_model(checkpoint)

@@ -1,6 +1,7 @@
 """`library.json`: what a library is made of; checked, since it may be somebody else's."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ EDGE = "edge"
 MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
 LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
 OURS = (MODEL, ENGINE, ROWS, PROGRESS, LOCK, HOLDERS, WANTED, WRITER)
+_ADDRESS = re.compile(
+    r"https?://(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?"
+    r"(?:/[\w.~/-]*)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,10 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(settings=ExtractionSettings(**settings), **rest)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
+    check_engine(manifest.engine, str(path))
     named = manifest.engine == EDGE or manifest.collection.strip()
-    if manifest.dim < 1 or not _is_engine(manifest.engine) or not named:
-        raise UserError(f"{path} is damaged (dim, engine or collection); index into a new folder")
+    if manifest.dim < 1 or not named:
+        raise UserError(f"{path} is damaged (dim or collection); index into a new folder")
     return manifest
 
 
@@ -105,5 +112,26 @@ def _checked(found: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in wanted}
 
 
-def _is_engine(name: str) -> bool:
-    return name == EDGE or name.startswith(("http://", "https://"))
+def check_engine(engine: str, where: str) -> None:
+    """Raise unless an engine is "edge" or the plain address of a Qdrant server.
+
+    Args:
+        engine: what the user, or a library, names.
+        where: begins the message: "--engine", or the file that names it.
+
+    Raises:
+        UserError: it is something else. A name or password in it is not printed.
+    """
+    if engine == EDGE:
+        return
+    if "@" in engine:
+        raise UserError(
+            f"{where}: the engine's address has a name or password: leave it out, and put the "
+            "server's key into QDRANT_API_KEY"
+        )
+    found = _ADDRESS.fullmatch(engine)
+    if found is None or len(engine) > 300 or not 1 <= int(found["port"] or 1) <= 65535:
+        raise UserError(
+            f"{where}: engine {quote(engine)} is neither edge nor the address of a Qdrant server, "
+            "say http://localhost:6333"
+        )

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from dreamprvr.extraction.printable import one_line
+from dreamprvr.core.text import one_line
 from dreamprvr.search.results import Hit, LibraryVideo, Moment, SearchResult, clock
 
 

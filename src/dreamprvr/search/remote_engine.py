@@ -171,11 +171,15 @@ class RemoteEngine:
 
 def connect(url: str) -> QdrantClient:
     """A client of the server at a URL; the key, if it wants one, is in `QDRANT_API_KEY`."""
-    return QdrantClient(
-        url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT,
-        # it asks in a thread of its own, and warns of a silent server before we say what is wrong
-        check_compatibility=False,
-    )  # fmt: skip
+    try:
+        return QdrantClient(
+            url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT,
+            # it asks in a thread of its own, and warns of a silent server before we say what is
+            # wrong
+            check_compatibility=False,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(f"{quote(url)} is no address of a Qdrant server: {error}") from None
 
 
 def _vectors_config(dim: int) -> dict[str, models.VectorParams]:
@@ -213,3 +217,5 @@ def _plain_errors() -> Iterator[None]:
     except UnexpectedResponse as error:
         reason = " ".join(error.content.decode(errors="replace").split())[:200]
         raise UserError(f"the Qdrant server refused ({error.status_code}): {reason}") from None
+    except ValueError:  # an answer that is no JSON, or other JSON
+        raise UserError("what answers at the engine's address is no Qdrant server") from None
