@@ -14,6 +14,7 @@ from dreamprvr.extraction.windows import cut
 from dreamprvr.video.reader import VideoReader
 
 RATE = 25
+UNSPECIFIED = 2  # matrix, as H.273 numbers them
 
 
 def rows_of(path: Path) -> tuple[list[tuple[float, float, int]], VideoReader]:
@@ -73,7 +74,7 @@ def painted(
         codec: of the pictures.
         pix_fmt: the same.
         count: of the pictures.
-        matrix: by which RGB becomes YCbCr: 1 is BT.709, 5 is BT.601.
+        matrix: by which RGB becomes YCbCr: 1 is BT.709, 6 is BT.601, 9 is BT.2020.
         options: of the encoder.
         tags: attributes of the encoder, as `colorspace`.
     """
@@ -88,8 +89,11 @@ def painted(
             if pixels.dtype == np.uint16:
                 kind = "rgb48le"
             frame = av.VideoFrame.from_ndarray(pixels, kind)
-            frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix)
+            if matrix is not None:
+                frame.colorspace = matrix
+            frame = frame.reformat(format=pix_fmt)
             frame.pts, frame.time_base = i, Fraction(1, RATE)
+            frame.colorspace = UNSPECIFIED
             for name in ("color_primaries", "color_trc", "colorspace", "color_range"):
                 if name in tags:
                     setattr(frame, name, tags[name])

@@ -30,14 +30,14 @@ def assert_colour(path: Path, colour: tuple[int, ...], within: int = 4) -> None:
 
 # size, matrix of the pixels, tags
 YUV = {
-    "sd": ((64, 48), 5, {}),
-    "hd": ((1280, 720), 1, {}),
-    "wide": ((1280, 536), 1, {}),
-    "portrait": ((720, 1280), 1, {}),
-    "sd_tagged_709": ((64, 48), 1, {"colorspace": BT709}),
-    "hd_tagged_601": ((1280, 720), 5, {"colorspace": SMPTE170M}),
-    "sd_primaries_709": ((64, 48), 1, {"color_primaries": BT709}),
-    "full": ((64, 48), 5, {"color_range": FULL, "pix_fmt": "yuvj420p"}),
+    "sd": ((64, 48), SMPTE170M, {}),
+    "hd": ((1280, 720), BT709, {}),
+    "wide": ((1280, 536), BT709, {}),
+    "portrait": ((720, 1280), BT709, {}),
+    "sd_tagged_709": ((64, 48), BT709, {"colorspace": BT709}),
+    "hd_tagged_601": ((1280, 720), SMPTE170M, {"colorspace": SMPTE170M}),
+    "sd_primaries_709": ((64, 48), BT709, {"color_primaries": BT709}),
+    "full": ((64, 48), SMPTE170M, {"color_range": FULL, "pix_fmt": "yuvj420p"}),
 }
 
 

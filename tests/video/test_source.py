@@ -37,7 +37,7 @@ def streams(path: Path, kinds: list[str], default: int | None = None, sound: boo
             stream.pix_fmt = "yuvj444p" if jpeg else "yuv420p"
             stream.codec_context.gop_size = RATE
             if path.suffix != ".ts":
-                stream.disposition = Disposition.default if place == default else Disposition(0)
+                stream.disposition = Disposition.default.value if place == default else 0
             added.append(stream)
         audio: Any = writer.add_stream("aac", rate=48_000, layout="mono") if sound else None
         for i in range(4 * RATE):

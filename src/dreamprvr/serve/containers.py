@@ -17,6 +17,7 @@ from dreamprvr.serve.replies import Refusal
 from dreamprvr.video.reader import Shown, VideoReader
 from dreamprvr.video.source import VideoError, open_video
 
+MADE = 2  # way in which files are made of videos; those in the cache of another are not used
 # Seconds. A browser plays an mp4 that begins late by its time stamps, but takes its length for its
 # end, so that much at the end cannot be reached.
 _LATE = 0.5

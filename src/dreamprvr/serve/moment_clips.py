@@ -7,7 +7,7 @@ from pathlib import Path
 from dreamprvr.errors import UserError
 from dreamprvr.search.results import LibraryVideo, clock
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile
+from dreamprvr.serve.containers import MADE, SourceFile
 from dreamprvr.serve.replies import Refusal
 from dreamprvr.serve.transcode import Report, transcode
 
@@ -64,7 +64,7 @@ def moment_clip(
     Raises:
         Refusal: 415, the video cannot be decoded or has nothing there.
     """
-    parts = ("clip", source.path, source.size, source.mtime_ns, f"{start:.3f}", f"{end:.3f}")
+    parts = ("clip", source.path, source.size, source.mtime_ns, MADE, f"{start:.3f}", f"{end:.3f}")
 
     def write(partial: Path) -> None:
         transcode(source.path, partial, start, end, _LONGEST, report)

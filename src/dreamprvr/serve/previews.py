@@ -7,7 +7,7 @@ from typing import Any
 
 from dreamprvr.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile, probe
+from dreamprvr.serve.containers import MADE, SourceFile, probe
 from dreamprvr.serve.jobs import Jobs
 from dreamprvr.serve.remux import copy_streams
 from dreamprvr.serve.transcode import transcode
@@ -32,7 +32,7 @@ class Previews:
 
     def path(self, source: SourceFile, force: bool = False) -> Path:
         """Where a video's preview lies, or would lie."""
-        parts = ("preview", source.path, source.size, source.mtime_ns, _LONGEST, force)
+        parts = ("preview", source.path, source.size, source.mtime_ns, MADE, _LONGEST, force)
         return self.cache.path(parts, "mp4")
 
     def find(self, source: SourceFile, force: bool = False) -> Path | None:

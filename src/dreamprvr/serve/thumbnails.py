@@ -7,7 +7,7 @@ from PIL import Image
 
 from dreamprvr.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile, fitted, readable
+from dreamprvr.serve.containers import MADE, SourceFile, fitted, readable
 from dreamprvr.serve.replies import Refusal
 from dreamprvr.video.reader import VideoReader
 
@@ -26,7 +26,7 @@ def thumbnail(cache: CacheFolder, source: SourceFile, second: float) -> Path:
         Refusal: 415, the video cannot be decoded.
     """
     tenth = round(second * 10)
-    parts = ("thumbnail", source.path, source.size, source.mtime_ns, tenth, _LONGEST)
+    parts = ("thumbnail", source.path, source.size, source.mtime_ns, MADE, tenth, _LONGEST)
     path = cache.path(parts, "jpg")
     try:
         return cache.make(path, lambda partial: _write(source.path, tenth / 10, partial))

@@ -11,6 +11,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 
 # Matrix coefficients as H.273 numbers them.
 _BT709, _UNSPECIFIED, _BT601, _BT2020 = 1, 2, 6, 9
+_YADIF_SIDE = 3  # pixels: the deinterlacer takes no smaller frames
 _UNIT = Fraction(1, 25)  # of the time stamps within the deinterlacer
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 _WHITE_NITS = 203.0  # of a white page in HDR pictures (BT.2408); it becomes 255
@@ -66,7 +67,7 @@ def upright_rgb(
     swap, flips = _orientation(frame)
     stored = size[::-1] if swap else size
     frame.colorspace = _matrix(frame)
-    if frame.interlaced_frame:
+    if frame.interlaced_frame and min(frame.width, frame.height) >= _YADIF_SIDE:
         frame = _deinterlaced(frame, before, after)
     if is_hdr(frame) or frame.color_primaries in _TO_SRGB:
         pixels = _wide_to_srgb(frame, stored)

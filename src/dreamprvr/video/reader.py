@@ -155,7 +155,7 @@ class VideoReader:
                     yield last
                 self.end = last.end
                 if start <= 0:
-                    self.lost, self.length, self.warnings = reading.report(last)
+                    self.lost, self.length, self.warnings = reading.report(last, self.path)
                 return
 
 
@@ -185,7 +185,8 @@ class _Reading:
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file
         self._damaged = 0
-        self._losses = _Losses(header.frame_seconds, is_broadcast(container))
+        steady = container.format.name in ("mpegts", "mpeg")  # they hold no pauses
+        self._losses = _Losses(header.frame_seconds, steady)
         self._hdr = False
 
     def listen_from(self, second: float) -> None:
@@ -311,18 +312,18 @@ class _Reading:
                 return length
         return self._header.frame_seconds
 
-    def _behind(self) -> float:
+    def _behind(self, path: Path) -> float:
         """Share of the file that another one takes up, put behind the one that was read."""
         size = self._container.size
         signature = _SIGNATURES.get(self._container.format.name.split(",")[0])
         if signature is None or size - self._read_to < size * MISSING_SHARE:
             return 0.0
-        with open(self._container.name, "rb") as file:
+        with path.open("rb") as file:
             file.seek(self._read_to)
             found = file.read(_BEHIND_BYTES).find(signature)
         return 0.0 if found < 0 else (size - self._read_to - found) / size
 
-    def report(self, last: Shown) -> tuple[float, float, list[str]]:
+    def report(self, last: Shown, path: Path) -> tuple[float, float, list[str]]:
         """Seconds lost, seconds in all, and what was odd; after a pass over the whole file."""
         lines, beyond = [], self._losses.beyond
         expected, reached = self._header.end, last.end
@@ -347,7 +348,7 @@ class _Reading:
             lines.append(f"incomplete: {lost:.1f} s have no pictures")
         for begin, length in self._losses.still[:3]:
             lines.append(f"no new picture for {length:.1f} s, from {begin:.1f} s on")
-        behind = self._behind()
+        behind = self._behind(path)
         if behind:
             lines.append(
                 f"{behind:.0%} of the file lie behind its end, and are not read: it seems to be "
@@ -364,7 +365,7 @@ class _Losses:
 
     Args:
         frame_seconds: for which a picture is shown on average.
-        broadcast: the format holds no pauses, so a second without a packet is lost.
+        steady: a second without a packet is lost, as the format holds no pauses.
 
     Attributes:
         within: seconds lost before the end of the last picture.
@@ -372,10 +373,10 @@ class _Losses:
         still: begins and lengths of pauses in which there was nothing to show.
     """
 
-    def __init__(self, frame_seconds: float, broadcast: bool) -> None:
+    def __init__(self, frame_seconds: float, steady: bool) -> None:
         self.within = self.beyond = 0.0
         self.still: list[tuple[float, float]] = []
-        self._usual, self._shortest, self._broadcast = frame_seconds, float("inf"), broadcast
+        self._usual, self._shortest, self._steady = frame_seconds, float("inf"), steady
         self._expected: list[float] = []
         self._last = 0.0  # packet that was expected
 
@@ -396,7 +397,7 @@ class _Losses:
         missed = self._missed(second, before)
         if missed is not None:
             self.within += second - missed
-        elif before is not None and self._broadcast and gap > max(1.0, 3 * self._usual):
+        elif before is not None and self._steady and gap > max(1.0, 3 * self._usual):
             self.within += gap - self._usual
         elif before is not None and gap > STANDSTILL:
             self.still.append((before, gap))

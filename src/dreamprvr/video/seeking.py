@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -16,7 +18,6 @@ from dreamprvr.video.source import Header, check_file, open_video, read_header
 
 # Formats that say where the picture of a second lies. In others a file is read through once.
 _INDEXED = {"mov", "matroska", "avi", "asf"}
-_BROADCAST = {"mpegts", "mpeg", "ogg", "nut", "flv"}  # a writer may set the clock at any time
 _BACK = (0.0, 1.0, 5.0, 30.0)  # seconds by which a seek begins ahead, until it is far enough
 _SOUGHT = 500  # packets behind a seek among which the keyframe must be
 
@@ -43,7 +44,7 @@ Place = float | Keyframe | None
 
 def is_broadcast(container: InputContainer) -> bool:
     """Check whether the clock of a file's format may be set anew in the middle."""
-    return container.format.name.split(",")[0] in _BROADCAST
+    return bool(container.format.flags & cast(int, Flags.ts_discont.value))
 
 
 def is_numbered(container: InputContainer) -> bool:

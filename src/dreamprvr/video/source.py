@@ -76,7 +76,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             return
         found = _try_out(path, [stream.index for stream in usable])
         best = max(usable, key=lambda stream: (
-            found[stream.index], stream.disposition & Disposition.default, -stream.index
+            found[stream.index], bool(stream.disposition & Disposition.default), -stream.index
         ))  # fmt: skip
         if sound and found[best.index] < 2 and best.codec_context.name in STILL_CODECS:
             raise VideoError("only sound, with a still picture")
