@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dreamprvr.core.text import one_line, read_text
+from dreamprvr.core.text import one_line, read_text, shorten
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
 
@@ -72,10 +72,11 @@ def _nothing(arguments: Sequence[str | Path], unseen: list[tuple[Path, str]]) ->
     if unseen:
         path, reason = unseen[0]
         more = f" (and {len(unseen) - 1} more)" if len(unseen) > 1 else ""
-        return f"there is nothing to extract: {one_line(path)}: {reason}{more}"
+        return f"there is nothing to extract: {shorten(one_line(path), 300)}: {reason}{more}"
+    names = shorten(one_line(", ".join(map(str, arguments))), 300)
     return (
-        f"no videos in {', '.join(map(str, arguments))}: name files, or folders in which there "
-        "are .mp4, .mkv, .webm or other video files"
+        f"no videos in {names}: name files, or folders in which there are "
+        ".mp4, .mkv, .webm or other video files"
     )
 
 

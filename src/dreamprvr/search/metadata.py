@@ -101,7 +101,7 @@ def _some(names: Sequence[str]) -> str:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     header, rows = read_csv(path)
     if not set(KEYS) & set(header):
-        names = shorten(", ".join(header))
+        names = one_line(shorten(", ".join(header)))
         raise UserError(f"{path} needs a column video_id or path; it has {names}")
     if wrong := [name for name in header if "=" in name]:
         raise UserError(
