@@ -16,6 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
+from dreamprvr.core.kinds import BIG_FILE, FOLDER, refuse_other_kinds
 from dreamprvr.core.text import open_file, quote, read_bytes
 from dreamprvr.errors import UserError
 
@@ -64,6 +65,7 @@ class BigFile:
         self.folder = folder
         for name in FILES:
             if not (folder / name).is_file():
+                refuse_other_kinds(folder, "a folder with a big file", FOLDER, BIG_FILE)
                 raise UserError(f"{folder} has no {name}: a big file is {', '.join(FILES)}")
         self._matrix: np.memmap | None = None
         self.shape = self._read_shape()

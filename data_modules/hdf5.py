@@ -20,6 +20,17 @@ import numpy as np
 
 from data_modules.feature_store import FeatureStore
 from data_modules.hdf5_check import Fault, check_structure
+from dreamprvr.core.kinds import (
+    CAPTIONS,
+    CHECKPOINT,
+    FOLDER,
+    IMAGE,
+    SOUND,
+    SUBTITLES,
+    VIDEO,
+    described,
+    kind_of,
+)
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 
@@ -221,6 +232,8 @@ def open_hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
 def _check_kind(path: Path) -> None:
     """Refuse what cannot be an HDF5 file, by what it is instead."""
     if path.is_dir():
+        if kind_of(path) != FOLDER:
+            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
         raise UserError(f"{path} is a folder: name an HDF5 file in it")
     if not path.exists():
         raise UserError(f"{path} is missing: expected an HDF5 file, or a folder with features")
@@ -242,6 +255,8 @@ def _check_kind(path: Path) -> None:
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
     if not found:
+        if kind_of(path) in (VIDEO, SOUND, IMAGE, CHECKPOINT, CAPTIONS, SUBTITLES):
+            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
         raise UserError(f"{path} {_other_kind(head)}")
 
 
@@ -258,8 +273,6 @@ def _other_kind(head: bytes) -> str:
             return f"is packed as {form}, not an HDF5 file: unpack it first ({tool})"
     if head[257:262] == b"ustar":
         return "is a tar archive, not an HDF5 file: unpack it first (tar -xf)"
-    if head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"RIFF", b"OggS")):
-        return "is a video, not an HDF5 file of features: `lightning extract` makes one of videos"
     if not head.strip(b"\0"):
         return "starts with zeros only, as a download that broke off: download it again"
     text = head[:40].decode("utf-8", "replace").splitlines()[0]

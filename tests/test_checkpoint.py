@@ -249,7 +249,7 @@ def zip_of_text(path: Path) -> None:
 DAMAGED = r"is damaged or not a checkpoint: "
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "empty": (bytes_of(b""), DAMAGED + "cut short, or no zip archive"),
-    "text": (bytes_of(b"hello\n"), DAMAGED + "cut short"),
+    "text": (bytes_of(b"hello\n"), DAMAGED + "it is a text file"),
     "all bytes": (bytes_of(bytes(range(256))), DAMAGED + "cut short"),
     "a pickle": (bytes_of(pickle.dumps({"a": 1})), DAMAGED + "cut short"),
     "another zip": (zip_of_text, DAMAGED + "a zip archive, but not one that torch wrote"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dreamprvr.core.kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
 from dreamprvr.core.text import quote, shorten
 from dreamprvr.errors import UserError
 
@@ -75,6 +76,8 @@ def check_regular(path: Path) -> None:
 
 
 def _damaged(path: Path, reason: str) -> UserError:
+    if kind_of(path) not in (CHECKPOINT, PICKLE, ZIP, UNKNOWN, EMPTY):
+        reason = f"it is {described(path)}"
     return UserError(f"checkpoint {path} is damaged or not a checkpoint: {reason}")
 
 

@@ -102,7 +102,10 @@ def test_other_settings_are_refused() -> None:
         (["extract", "-o", "f"], "lightning extract: the following arguments are required: VIDEOS"),
         (["extract", "v"], "lightning extract: the following arguments are required: -o/--output"),
         (["extract", "gone", "-o", "f"], "there is nothing to extract: "),
-        (["extract", "clip", "-o", "f"], "no videos in clip: name files, or folders in which"),
+        (
+            ["extract", "clip", "-o", "f"],
+            "no videos in clip (5 files are not videos: .json 4, .safetensors 1): name files",
+        ),
         ([*EXTRACT, "--fps", "0"], "fps is 0.0; it must be a number from 1e-05 to 1,000"),
         ([*EXTRACT, "--fsp", "1"], "lightning extract: unknown option --fsp (did you mean --fps?)"),
         ([*EXTRACT, "--device", "quantum"], "--device quantum: "),

@@ -137,7 +137,7 @@ def test_bad_dataset_is_named(tmp_path: Path, rows: np.ndarray, message: str):
         (b"\x1f\x8b\x08\0", "is packed as gzip, not an HDF5 file: unpack it first"),
         (b"PK\x03\x04", "is packed as zip"),
         (b"x" * 257 + b"ustar", "is a tar archive"),
-        (b"\0\0\0\x20ftypisom", "is a video, not .*`lightning extract`"),
+        (b"\0\0\0\x20ftypisom", "is a video, not .*: lightning extract"),
         (bytes(5000), "starts with zeros only, as a download that broke off"),
         (bytes(range(1, 200)), "is no HDF5 file, or its beginning is lost"),
     ],

@@ -144,10 +144,62 @@ def test_refusals() -> None:
         find_videos(["v", "gone"])
     with pytest.raises(UserError, match=r"gone: .* \(and 1 more\)$"):
         find_videos(["gone", "gone2"])
-    with pytest.raises(UserError, match=r"^no videos in v: name files"):
+    with pytest.raises(
+        UserError, match=r"^no videos in v \(1 file is no video: \.md 1\): name files"
+    ):
         find_videos(["v"])
     with pytest.raises(UserError, match="NUL character"):
         find_videos(["null.txt"])
     os.mkfifo("pipe.txt")
     with pytest.raises(UserError, match=r"pipe\.txt is a pipe"):
         find_videos(["pipe.txt"])
+
+
+TRANSPORT = (b"\x47" + bytes(187)) * 4
+
+
+def write(name: str, content: bytes) -> None:
+    touch(name)
+    Path(name).write_bytes(content)
+
+
+def test_unusual_endings_are_videos() -> None:
+    endings = "3gpp m2t h264 265 qt mp4v vob mxf ogv f4v dv m2v rm mpe m1v divx 3gp2 trp mod tod ts"
+    touch(*(f"v/{number:02d}.{ending}" for number, ending in enumerate(endings.split())))
+    assert len(ids("v")) == len(endings.split())
+    assert find_videos(["v"]).left_out == {}
+
+
+def test_first_bytes_tell_files_of_unknown_endings() -> None:
+    for name in ("v/a.mod", "v/b.rec", "v/c", "v/d.dat"):
+        write(name, TRANSPORT)
+    write("v/e.ts", b"export const answer = 42\n")  # a program, not a stream
+    write("v/f.mod", b"MODULE main;\n")
+    write("v/g.unknown", bytes(range(256)))
+    write("v/h.xyz", b"\x1a\x45\xdf\xa3")
+    touch("v/i.jpg", "v/j.TXT", "v/k.txt", "v/l", "v/m.srt", "v/n.wav")
+    found = find_videos(["v"])
+    assert [video.video_id for video in found.videos] == ["a", "b", "c", "d", "h"]
+    assert found.left_out_text() == (
+        "9 files are not videos: .txt 2, no ending 1, .jpg 1, .mod 1, .srt 1, .ts 1, ..."
+    )
+
+
+def test_one_file_left_out() -> None:
+    touch("v/a.mp4", "v/b.txt", "v/.hidden.txt")
+    assert find_videos(["v"]).left_out_text() == "1 file is no video: .txt 1"
+
+
+def test_invisible_characters_stay_in_ids() -> None:
+    family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
+    touch(f"v/{family}.mp4", "v/a\xa0b\u200c.mp4", "v/x\u202ey.mp4")
+    assert sorted(ids("v")) == sorted([family, "a\xa0b\u200c", "x\\u202ey"])
+
+
+def test_other_things_are_named() -> None:
+    Path("captions.txt").write_text("a#enc#0 a man runs\n")
+    with pytest.raises(UserError, match=r"captions\.txt is a caption file, not a list of videos; "):
+        find_videos(["captions.txt"])
+    touch("library/library.json", "library/rows/a.f16")
+    with pytest.raises(UserError, match=r"library is a library, not a video; it can be searched"):
+        find_videos(["library"])

@@ -1,4 +1,6 @@
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from dreamprvr.extraction.feature_file import VideoRecord
@@ -143,3 +145,33 @@ def test_a_missing_file_keeps_what_was_extracted() -> None:
     before = stored(a)
     a.path.unlink()
     assert ids(make_plan([a], before, prune=False)) == (["a"], ["a"])
+
+
+def test_a_renamed_file_is_not_extracted_again() -> None:
+    a, b = found("a"), found("b")
+    before = stored(a, b)
+    new = Path("new.mp4").absolute()
+    a.path.rename(new)
+    plan = make_plan([found("new", "new.mp4"), b], before, prune=False)
+    assert ids(plan) == ([], ["b", "new"])
+    assert plan.kept["new"] == Stored(OUTPUT, replace(before["a"].record, path=new))
+    assert (plan.renamed, plan.unchanged, plan.unnamed, plan.changed) == (1, 1, 0, True)
+
+
+def test_a_copy_is_extracted() -> None:
+    a = found("a")
+    before = stored(a)
+    shutil.copy2(a.path, "copy.mp4")
+    assert ids(make_plan([found("copy")], before, prune=False)) == (["copy"], ["a"])
+    a.path.unlink()  # two of that size and time: which one it was is unknown
+    shutil.copy2("copy.mp4", "third.mp4")
+    plan = make_plan([found("copy"), found("third")], before, prune=False)
+    assert ids(plan) == (["copy", "third"], ["a"])
+
+
+def test_a_file_where_nothing_can_be_looked_at_is_not_renamed() -> None:
+    a = found("a", "disk/a.mp4")
+    before = stored(a)
+    a.path.rename(Path("new.mp4").absolute())
+    unseen = [Path("disk").absolute()]
+    assert ids(make_plan([found("new")], before, prune=False, unseen=unseen)) == (["new"], ["a"])

@@ -22,6 +22,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dreamprvr.core.kinds import (
+    CAPTIONS,
+    EMPTY,
+    HEAD,
+    JSON,
+    SUBTITLES,
+    TEXT,
+    UNKNOWN,
+    described,
+    kind_of_bytes,
+)
 from dreamprvr.errors import UserError
 
 TEXT_BYTES = 2**28
@@ -116,6 +127,9 @@ def read_text(path: str | Path, limit: int = TEXT_BYTES, errors: str = "strict")
     """
     shown = shorten(str(path), 300)
     content = read_bytes(path, limit)
+    kind = kind_of_bytes(content[:HEAD])
+    if kind not in (TEXT, JSON, CAPTIONS, SUBTITLES, UNKNOWN, EMPTY):
+        raise UserError(f"{shown} is {described(Path(path), 'a text file')}")
     if content.startswith(_UTF16):
         raise UserError(f"{shown} is UTF-16: convert the file to UTF-8")
     if (place := content.find(b"\0")) >= 0:

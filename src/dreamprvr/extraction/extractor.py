@@ -77,7 +77,7 @@ def extract(
         plan = make_plan(found.videos, store.stored(), prune, unseen)
         summary = Summary(
             output, unchanged=plan.unchanged, unnamed=plan.unnamed, unseen=plan.unseen,
-            failures=list(found.unseen),
+            renamed=plan.renamed, left_out=found.left_out_text(), failures=list(found.unseen),
         )  # fmt: skip
         run = _Run(encoder, settings, store, plan, summary, batch_size)
         try:

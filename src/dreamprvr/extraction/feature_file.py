@@ -23,6 +23,7 @@ from dreamprvr.extraction.settings import ExtractionSettings
 __all__ = ["ExtractionSettings", "FeatureFile", "VideoFeatures", "write_feature_file"]
 
 FORMAT, VERSION = "dreamprvr-features", 1
+WORDS = "dreamprvr-text-features"  # format of a file of `lightning extract-text`
 NO_FEATURE_FILE = "this is no feature file of `lightning extract`; extract the videos again"
 
 
@@ -128,6 +129,11 @@ class FeatureFile(Hdf5Features):
     def _settings(self) -> ExtractionSettings:
         try:
             found = self._attributes("")
+            if found.get("format", "") == WORDS:
+                raise UserError(
+                    f"{self.path} holds the words of captions, from `lightning extract-text`, not "
+                    "the features of videos, from `lightning extract`"
+                )
             if found.get("format", "") != FORMAT:
                 raise UserError(f"{self.path}: {NO_FEATURE_FILE}")
             if int(found["version"]) != VERSION:

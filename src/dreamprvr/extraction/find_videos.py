@@ -1,10 +1,23 @@
 """Arguments of a command line -> video files, and what could not be looked at."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dreamprvr.core.kinds import (
+    CAPTIONS,
+    EMPTY,
+    FOLDER,
+    SUBTITLES,
+    TEXT,
+    UNKNOWN,
+    VIDEO,
+    VIDEOS,
+    described,
+    kind_of,
+)
 from dreamprvr.core.text import one_line, read_text, shorten
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
@@ -12,11 +25,25 @@ from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
 __all__ = ["SUFFIXES", "Found", "FoundVideo", "find_videos"]
 
 SUFFIXES = frozenset({
-    ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".ivf", ".m2ts",
-    ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogg",
-    ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv",
+    ".264", ".265", ".3g2", ".3gp", ".3gp2", ".3gpp", ".3gpp2", ".asf", ".avc", ".avi", ".divx",
+    ".dv", ".dvr-ms", ".evo", ".f4v", ".flv", ".gif", ".h264", ".h265", ".h26l", ".hevc", ".ism",
+    ".ismv", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mk3d", ".mkv", ".mov",
+    ".mp2v", ".mp4", ".mp4v", ".mpe", ".mpeg", ".mpg", ".mpv", ".mpv2", ".mqv", ".mts", ".mxf",
+    ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tp", ".trp", ".vob", ".vro", ".webm", ".wm",
+    ".wmv", ".wtv", ".xvid",
 })  # fmt: skip
-"""Endings by which videos are known in a folder; a file that is named may have any."""
+"""Endings that only videos have; a file that is named may have any."""
+SHARED = frozenset({".dat", ".dif", ".mod", ".obu", ".ogg", ".ogx", ".tod", ".ts"})
+"""Endings of videos and of other things, which the first bytes tell apart."""
+OTHERS = frozenset({
+    ".aac", ".ass", ".bmp", ".ckpt", ".csv", ".doc", ".docx", ".flac", ".h5", ".hdf5", ".heic",
+    ".html", ".idx", ".ini", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".m4a", ".md", ".mka",
+    ".mp3", ".npy", ".npz", ".oga", ".opus", ".parts", ".pdf", ".png", ".pt", ".pth", ".py", ".srt",
+    ".sub", ".svg", ".tif", ".tiff", ".tsv", ".txt", ".vtt", ".wav", ".webp", ".wma", ".xml",
+    ".yaml", ".yml", ".zip",
+})  # fmt: skip
+"""Endings of what is left out without being opened."""
+SHOWN = 6  # endings of files left out that are said
 
 
 @dataclass
@@ -27,10 +54,23 @@ class Found:
         videos: in the order of the arguments, those of a folder sorted.
         unseen: files and folders that are missing or cannot be looked into, with the reason;
             absolute. Videos may lie below them.
+        left_out: how many files of folders are not videos, by their ending.
     """
 
     videos: list[FoundVideo] = field(default_factory=list)
     unseen: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def left_out_text(self) -> str:
+        """One line on the files that were left out: "3 files are not videos: .txt 2, .jpg 1"."""
+        if not self.left_out:
+            return ""
+        count = self.left_out.total()
+        most = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        said = [f"{one_line(ending) or 'no ending'} {number:,}" for ending, number in most[:SHOWN]]
+        more = ", ..." if len(most) > SHOWN else ""
+        are = "file is no video" if count == 1 else "files are not videos"
+        return f"{count:,} {are}: {', '.join(said)}{more}"
 
 
 @dataclass(frozen=True)
@@ -61,23 +101,36 @@ def find_videos(arguments: Sequence[str | Path]) -> Found:
     kept = set(map(id, unique.values()))
     files = [item for item in named if id(item) in kept]
     if not files:
-        raise UserError(_nothing(arguments, found.unseen))
+        raise UserError(_nothing(arguments, found))
     places = [(item.path, len(item.path.relative_to(item.base).parts)) for item in files]
     ids = unique_ids([next(id_forms(*place)) for place in places], places)
     found.videos = [FoundVideo(name, *place) for name, place in zip(ids, places, strict=True)]
     return found
 
 
-def _nothing(arguments: Sequence[str | Path], unseen: list[tuple[Path, str]]) -> str:
-    if unseen:
-        path, reason = unseen[0]
-        more = f" (and {len(unseen) - 1} more)" if len(unseen) > 1 else ""
+def _nothing(arguments: Sequence[str | Path], found: Found) -> str:
+    if found.unseen:
+        path, reason = found.unseen[0]
+        more = f" (and {len(found.unseen) - 1} more)" if len(found.unseen) > 1 else ""
         return f"there is nothing to extract: {shorten(one_line(path), 300)}: {reason}{more}"
+    for argument in map(Path, arguments):
+        if kind_of(argument) not in (FOLDER, VIDEOS, UNKNOWN, TEXT):
+            return f"there is nothing to extract: {argument} is {described(argument, 'a video')}"
+    left_out = f" ({found.left_out_text()})" if found.left_out else ""
     names = shorten(one_line(", ".join(map(str, arguments))), 300)
     return (
-        f"no videos in {names}: name files, or folders in which there are "
-        ".mp4, .mkv, .webm or other video files"
+        f"no videos in {names}{left_out}: name files, or folders in which "
+        "there are .mp4, .mkv, .webm or other video files"
     )
+
+
+def _is_video(path: Path) -> bool:
+    """Whether a file of a folder is to be tried: by its ending, else by its first bytes."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES or suffix in OTHERS:
+        return suffix in SUFFIXES
+    kind = kind_of(path)
+    return kind == VIDEO or (suffix in SHARED and kind in (UNKNOWN, EMPTY))
 
 
 class _Search:
@@ -106,6 +159,8 @@ class _Search:
 
     def _listed(self, path: Path) -> Iterator[_Named]:
         """What the lines of a list name."""
+        if kind_of(path) in (CAPTIONS, SUBTITLES):
+            raise UserError(f"{path} is {described(path, 'a list of videos')}")
         # not splitlines, which knows more line ends, that names may hold
         for line in read_text(path, errors="surrogateescape").split("\n"):
             name = line.strip(" \t")  # other white space may belong to a name
@@ -126,8 +181,12 @@ class _Search:
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                if name.startswith("."):
+                    continue
+                if _is_video(Path(root, name)):
                     yield Path(root, name)
+                else:
+                    self.found.left_out[Path(name).suffix.lower()] += 1
 
     def _miss(self, error: OSError, path: Path | None = None) -> None:
         place = path or Path(os.fsdecode(error.filename))

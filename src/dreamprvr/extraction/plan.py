@@ -1,7 +1,9 @@
 """What is to be done: videos that are there already are not extracted again, and keep their ids."""
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ class Plan:
         kept: what the output keeps as it is, by id; `changed` says whether it has to be written
             again for that.
         unchanged: how many of the videos named are kept.
+        renamed: how many are kept that had another name before.
         unnamed: how many are kept that were not named.
         unseen: how many are kept that lie where nothing could be looked at.
         dropped: how many are not kept, as they were not named.
@@ -27,6 +30,7 @@ class Plan:
     kept: dict[str, Stored] = field(default_factory=dict)
     changed: bool = False
     unchanged: int = 0
+    renamed: int = 0
     unnamed: int = 0
     unseen: int = 0
     dropped: int = 0
@@ -42,8 +46,9 @@ def make_plan(
 
     A file that was extracted before keeps its id, by whatever argument it is named now; another
     one that would have the same id gets a longer one. A video is unchanged if its size and time of
-    change are those of then; it may have moved. Videos that are not named now stay, whether their
-    files are there or not, unless `prune`.
+    change are those of then; it may have moved. A file that was renamed is known by its size and
+    time, where the old file is gone: its rows stay, under the id of its new name. Videos that are
+    not named now stay, whether their files are there or not, unless `prune`.
 
     Args:
         videos: named now.
@@ -53,6 +58,7 @@ def make_plan(
     """
     plan = Plan()
     ids = _ids(videos, stored, unseen)
+    renamed = _renamed(videos, ids, stored, unseen)
     for name, video in zip(ids, videos, strict=True):
         if name in stored and _is_unchanged(video.path, stored[name]):
             record = stored[name].record
@@ -60,9 +66,15 @@ def make_plan(
                 record, plan.changed = replace(record, path=video.path), True
             plan.kept[name] = Stored(stored[name].file, record)
             plan.unchanged += 1
+        elif name in renamed:
+            item = stored[renamed[name]]
+            record = replace(item.record, path=video.path)
+            plan.kept[name], plan.changed = Stored(item.file, record), True
+            plan.renamed += 1
         else:
             plan.pending.append(replace(video, video_id=name))
-    _keep_the_rest(plan, set(ids), stored, prune, unseen)
+    rest = {name: item for name, item in stored.items() if name not in renamed.values()}
+    _keep_the_rest(plan, set(ids), rest, prune, unseen)
     return plan
 
 
@@ -95,6 +107,35 @@ def _moved(video: FoundVideo, stored: Mapping[str, Stored], claimed: set[str]) -
         if name in stored and name not in claimed and _is_unchanged(video.path, stored[name]):
             return name
     return None
+
+
+def _renamed(
+    videos: Sequence[FoundVideo],
+    ids: Sequence[str],
+    stored: Mapping[str, Stored],
+    unseen: Sequence[Path],
+) -> dict[str, str]:
+    """Ids of videos that are there already under another id, with that id.
+
+    Such a video is the only one named of its size and time, and so is the one that is stored; and
+    the file of that one is gone.
+    """
+    gone: dict[tuple[int, int], list[str]] = defaultdict(list)
+    new: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, item in stored.items():
+        path = item.record.path
+        if name not in ids and not _is_below(path, unseen) and not os.path.lexists(path):
+            gone[item.record.size, item.record.mtime_ns].append(name)
+    for name, video in zip(ids, videos, strict=True) if gone else ():
+        if name not in stored:
+            with suppress(OSError):
+                status = video.path.stat()
+                new[status.st_size, status.st_mtime_ns].append(name)
+    return {
+        names[0]: gone[key][0]
+        for key, names in new.items()
+        if len(names) == 1 and len(gone.get(key, ())) == 1
+    }
 
 
 def _keep_the_rest(

@@ -20,6 +20,8 @@ class Summary:
         undropped: videos that were to be dropped, but nothing would have been left.
         video_seconds: length of the videos that were read now.
         elapsed: seconds that it took.
+        renamed: videos that were there under the name that their file had before.
+        left_out: a line on files of folders that are not videos, or "".
         failures: files that gave nothing, with the reason.
         warnings: files that gave something, and what is odd about them.
     """
@@ -33,6 +35,8 @@ class Summary:
     undropped: int = 0
     video_seconds: float = 0.0
     elapsed: float = 0.0
+    renamed: int = 0
+    left_out: str = ""
     failures: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
 
@@ -53,6 +57,8 @@ class Summary:
             lines.append(
                 f"{_count(self.unnamed, 'other video')} of {self.output} kept; --prune drops them"
             )
+        if self.left_out:
+            lines.append(self.left_out)
         if self.undropped:
             lines.append(
                 f"nothing that was named could be extracted, so --prune dropped nothing: "
@@ -66,14 +72,17 @@ class Summary:
             parts[0] += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
         if self.unchanged:
             parts.append(f"{self.unchanged:,} unchanged")
+        if self.renamed:
+            parts.append(f"{self.renamed:,} renamed")
         if self.dropped:
             parts.append(f"{self.dropped:,} dropped")
         if self.unseen:
             parts.append(f"{self.unseen:,} kept unseen")
         if self.failures:
             parts.append(f"{self.failures_text()} failed")
-        there = self.extracted + self.unchanged + self.unnamed + self.unseen + self.undropped
-        return ", ".join(parts) + (f"; features are in {self.output}" if there else "")
+        kept = self.unchanged + self.renamed + self.unnamed + self.unseen + self.undropped
+        there = f"; features are in {self.output}" if self.extracted + kept else ""
+        return ", ".join(parts) + there
 
     def failures_text(self) -> str:
         """How many files failed: "2 files"."""

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamprvr.core.text import one_line
+
 
 @dataclass(frozen=True)
 class FoundVideo:
@@ -72,7 +74,10 @@ def _clashing(ids: Iterable[str], taken: Collection[str]) -> list[int]:
 
 
 def _id(parts: Iterable[str]) -> str:
-    """Names of folders and file as one that prints in a line and is Unicode."""
+    """Names of folders and file as one that prints in a line and is Unicode.
+
+    Bytes that are not UTF-8 become "\\xe9", and so do line ends and what else a terminal obeys.
+    Characters that are only not seen, such as the joiners of an emoji, stay.
+    """
     text = os.fsencode("__".join(part.strip("/") for part in parts))
-    name = text.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return one_line(text.decode("utf-8", "backslashreplace"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.files import atomic_path, inside, refuse_links
+from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
@@ -78,6 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
     refuse_links_in(folder)
     path = folder / NAME
     if not path.is_file():
+        refuse_other_kinds(folder, "a library", FOLDER, LIBRARY)
         raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
     found = load_json(path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:

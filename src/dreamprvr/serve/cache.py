@@ -37,7 +37,7 @@ class CacheFolder:
     def path(self, parts: Iterable[object], ending: str) -> Path:
         """Where the file made from these parts lies, or would lie."""
         text = "\0".join(str(part) for part in parts)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.{ending}"
+        return self.folder / f"{hashlib.sha256(os.fsencode(text)).hexdigest()[:40]}.{ending}"
 
     def find(self, path: Path) -> Path | None:
         """The path if the file is there; it then counts as used now."""

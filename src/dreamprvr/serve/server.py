@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.errors import UserError
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper, SearchLibrary
@@ -37,6 +38,7 @@ def serve(
     """
     keeper = Keeper(folder, lambda path: _open_library(path, device))
     if not any((folder / name).is_file() for name in ("library.json", "progress.json")):
+        refuse_other_kinds(folder, "a library", FOLDER, LIBRARY)
         raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
     with _listen(host, port) as listening:
         if keeper.progress() is None and not keeper.try_open():

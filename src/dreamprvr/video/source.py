@@ -14,6 +14,8 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from dreamprvr.core.kinds import UNKNOWN, VIDEO, described, kind_of
+
 # Formats that hold their own pictures. Others (playlists, lists of files) make libav open whatever
 # files and addresses they name, and a file's ending says nothing about its format.
 FORMATS = (
@@ -90,7 +92,9 @@ def _open(path: Path) -> InputContainer:
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
         )  # fmt: skip
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"not a video that can be read ({_reason(error)})") from None
+        if kind_of(path) in (VIDEO, UNKNOWN):
+            raise VideoError(f"not a video that can be read ({_reason(error)})") from None
+        raise VideoError(f"not a video that can be read: it is {described(path)}") from None
 
 
 def _try_out(path: Path, indices: list[int]) -> dict[int, int]:

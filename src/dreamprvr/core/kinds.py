@@ -1,0 +1,173 @@
+"""Kinds of files, told by their first bytes: to say what was given where something else is wanted.
+
+A name's ending says little: a video may have any, and so may what is none.
+"""
+
+import os
+from pathlib import Path
+
+from dreamprvr.errors import UserError
+
+HEAD = 4096  # bytes that are looked at
+VIDEO, SOUND, IMAGE, HDF5, CHECKPOINT = (
+    "a video", "a sound file", "an image", "an HDF5 file", "a PyTorch file",
+)  # fmt: skip
+TEXT, JSON, CAPTIONS, SUBTITLES = "a text file", "a JSON file", "a caption file", "subtitles"
+LIBRARY, VIDEOS, BIG_FILE, RUN = (
+    "a library", "a folder of videos", "a folder with a big file", "the folder of a run",
+)  # fmt: skip
+PICKLE, ZIP = "a pickle", "a zip archive"
+EMPTY, FOLDER, UNKNOWN = "an empty file", "a folder", "a file of an unknown kind"
+
+_ADVICE = {
+    VIDEO: "extract its features first: lightning extract {path} -o features.hdf5",
+    VIDEOS: "extract their features first: lightning extract {path} -o features.hdf5",
+    HDF5: "if it holds features, make a library of it: lightning index {path} -o library/",
+    LIBRARY: 'it can be searched: lightning search {path} "a sentence"',
+    CHECKPOINT: "a model is given as --ckpt_path",
+    CAPTIONS: "captions are for `lightning extract-text`",
+    BIG_FILE: "make an HDF5 file of it first: lightning data convert {path}",
+}
+_BEGINNINGS = (
+    (b"\x89HDF\r\n\x1a\n", HDF5),
+    (b"\x1a\x45\xdf\xa3", VIDEO),  # Matroska, WebM
+    (b"FLV\x01", VIDEO), (b"DKIF", VIDEO), (b"nut/multimedia", VIDEO), (b".RMF", VIDEO),
+    (bytes.fromhex("3026b2758e66cf11"), VIDEO),  # ASF, WMV
+    (bytes.fromhex("060e2b34"), VIDEO),  # MXF
+    (bytes.fromhex("b7d800203749da11a64e0007e95ead8d"), VIDEO),  # WTV
+    (bytes.fromhex("1f070000"), VIDEO), (bytes.fromhex("1f070080"), VIDEO),  # DV
+    (b"\0\0\x01\xba", VIDEO), (b"\0\0\x01\xb3", VIDEO),  # MPEG-1 and -2
+    (b"\x89PNG", IMAGE), (b"\xff\xd8\xff", IMAGE), (b"GIF8", IMAGE), (b"BM", IMAGE),
+    (b"II*\0", IMAGE), (b"MM\0*", IMAGE), (b"8BPS", IMAGE),
+    (b"ID3", SOUND), (b"fLaC", SOUND), (b"\xff\xfb", SOUND), (b"\xff\xf3", SOUND),
+    (b"\xff\xf1", SOUND), (b"MThd", SOUND), (b"FORM", SOUND),
+    (b"%PDF", "a PDF file"), (b"\x93NUMPY", "a NumPy file"), (b"PAR1", "a Parquet file"),
+    (b"SQLite format 3\0", "an SQLite file"), (b"\x7fELF", "a program"),
+    (b"\x1f\x8b", "a compressed archive"), (b"7z\xbc\xaf", "a compressed archive"),
+    (b"\xfd7zXZ", "a compressed archive"), (b"BZh", "a compressed archive"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9", CHECKPOINT),  # torch's old format
+    (b"\x80\x02", PICKLE), (b"\x80\x03", PICKLE), (b"\x80\x04", PICKLE), (b"\x80\x05", PICKLE),
+)  # fmt: skip
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # of MP4 and QuickTime
+_RIFF = {b"AVI ": VIDEO, b"WAVE": SOUND, b"WEBP": IMAGE}
+_BRANDS = {b"M4A ": SOUND, b"M4B ": SOUND, b"heic": IMAGE, b"mif1": IMAGE, b"avif": IMAGE}
+_OGG_PICTURES = (b"\x80theora", b"BBCD", b"OVP80", b"\x80daala")
+_FOLDERS = (
+    ("library.json", LIBRARY), ("feature.bin", BIG_FILE), ("checkpoints", RUN),
+)  # fmt: skip
+
+
+def kind_of(path: Path) -> str:
+    """Say what a file or folder is, say "a video"; one of this module's constants or another noun.
+
+    Nothing but regular files is opened. What cannot be read is of an unknown kind.
+    """
+    try:
+        if path.is_dir():
+            return _kind_of_folder(path)
+        if not path.is_file():
+            return UNKNOWN
+        with path.open("rb") as file:
+            return kind_of_bytes(file.read(HEAD))
+    except (OSError, ValueError):
+        return UNKNOWN
+
+
+def kind_of_bytes(head: bytes) -> str:
+    """Say what a file is that begins with these bytes, up to `HEAD` of them."""
+    if not head:
+        return EMPTY
+    if head[4:8] in _BOXES:
+        return _BRANDS.get(head[8:12], VIDEO) if head[4:8] == b"ftyp" else VIDEO
+    if head.startswith(b"RIFF"):
+        return _RIFF.get(head[8:12], UNKNOWN)
+    if head.startswith(b"OggS"):
+        return VIDEO if any(name in head for name in _OGG_PICTURES) else SOUND
+    if head.startswith(b"PK\x03\x04"):
+        return CHECKPOINT if b"data.pkl" in head or b"/version" in head else ZIP
+    for beginning, kind in _BEGINNINGS:
+        if head.startswith(beginning):
+            return kind
+    if _is_transport_stream(head) or _is_raw_video(head):
+        return VIDEO
+    if head[257:262] == b"ustar":
+        return "an archive"
+    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # behind a block of the user's own
+        return HDF5
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 2**32:
+        return "a safetensors file"
+    return _kind_of_text(head)
+
+
+def described(path: Path, wanted: str = "") -> str:
+    """Say what was given, and what can be done with it: "a video; extract its features first".
+
+    Args:
+        path: that was given.
+        wanted: what it is not, say "a checkpoint"; "" leaves this out.
+    """
+    kind = kind_of(path)
+    said = f"{kind}, not {wanted}" if wanted else kind
+    return f"{said}; {_ADVICE[kind].format(path=path)}" if kind in _ADVICE else said
+
+
+def refuse_other_kinds(path: Path, wanted: str, *kinds: str) -> None:
+    """Refuse what is there and is certainly of another kind.
+
+    What is missing, empty or of an unknown kind passes: whoever opens it knows more.
+
+    Args:
+        path: that was given.
+        wanted: what to call what is wanted, say "a feature file of `lightning extract`".
+        kinds: of which it may be, as `kind_of` says them.
+
+    Raises:
+        UserError: says what it is, and what can be done with it.
+    """
+    if kind_of(path) not in (*kinds, UNKNOWN, EMPTY):
+        raise UserError(f"{path} is {described(path, wanted)}")
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Whether packets of an MPEG transport stream begin where they should."""
+    for first, size in ((0, 188), (4, 192), (0, 204)):
+        if len(head) > first + 3 * size and all(
+            head[first + step * size] == 0x47 for step in range(4)
+        ):
+            return True
+    return False
+
+
+def _is_raw_video(head: bytes) -> bool:
+    """Whether this is H.264 or HEVC without a container: a start code, then parameters."""
+    _, found, rest = head[:8].partition(b"\0\0\x01")
+    if not found or not rest or head[:2] != b"\0\0":
+        return False
+    return rest[0] in (0x67, 0x27, 0x47, 0x09) or rest[:2] in (b"\x40\x01", b"\x46\x01")
+
+
+def _kind_of_text(head: bytes) -> str:
+    if b"\0" in head:
+        return UNKNOWN
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # not just cut within a character
+            return UNKNOWN
+        text = head[: error.start].decode("utf-8-sig")
+    if text.lstrip()[:1] in ("{", "["):
+        return JSON
+    if "#enc#" in text:
+        return CAPTIONS
+    return SUBTITLES if text.startswith("WEBVTT") or " --> " in text else TEXT
+
+
+def _kind_of_folder(path: Path) -> str:
+    for name, kind in _FOLDERS:
+        if (path / name).exists():
+            return kind
+    with os.scandir(path) as entries:
+        for _, entry in zip(range(100), entries, strict=False):
+            if entry.is_file() and kind_of(Path(entry.path)) == VIDEO:
+                return VIDEOS
+    return FOLDER
