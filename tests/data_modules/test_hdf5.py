@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from shared import DATA, needs_data
 
+from data_modules.features import open_features
 from data_modules.hdf5 import (
     GroupedHdf5Features,
     Hdf5Features,
@@ -313,3 +314,17 @@ def test_the_fingerprint_of_the_encoder(tmp_path: Path, attribute: object, said:
         if attribute is not None:
             file.attrs["fingerprint"] = attribute
     assert Hdf5Features(tmp_path / "a.hdf5").fingerprint == said
+
+
+@pytest.mark.parametrize("form", ["flat", "grouped"])
+@pytest.mark.parametrize("chunks", [None, (4, 2)])
+def test_rows_that_were_never_written_are_no_zeros(
+    tmp_path: Path, form: str, chunks: tuple[int, int] | None
+) -> None:
+    name = "v/i3d" if form == "grouped" else "v"
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        data = file.create_dataset(name, (8, 2), "f4", chunks=chunks)
+        if chunks:
+            data[:4] = np.ones((4, 2))
+    with pytest.raises(UserError, match=r"cannot read 'v' \(rows that were never written\)"):
+        open_features(tmp_path / "f.hdf5")["v"]
