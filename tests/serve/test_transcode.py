@@ -124,3 +124,22 @@ def test_it_can_be_stopped(source: Path, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         transcode(source, tmp_path / "b.mp4", 0.0, None, 1000, stop)
+
+
+def test_a_single_picture_with_sound(tmp_path: Path) -> None:
+    with av.open(tmp_path / "a.mkv", "w") as writer:
+        video = writer.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = writer.add_stream("aac", rate=48_000, layout="mono")
+        picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 200, np.uint8), "rgb24")
+        picture.pts = 0
+        writer.mux([*video.encode(picture), *video.encode(None)])
+        tone = np.sin(np.arange(5 * 48_000) / 20).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
+        sound.sample_rate = 48_000
+        writer.mux([*audio.encode(sound), *audio.encode(None)])
+    transcode(tmp_path / "a.mkv", tmp_path / "b.mp4", 0.0, None, 1000, quiet)
+    content = read(tmp_path / "b.mp4")
+    assert content.times == [0.0]
+    assert len(content.sound) / 48_000 == pytest.approx(5.0, abs=0.1)
+    assert np.abs(content.sound).max() > 0.5

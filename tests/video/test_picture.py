@@ -12,6 +12,7 @@ from video.odd_files import first_pixels, painted, rows_of
 
 from dreamprvr.video.picture import upright_rgb
 from dreamprvr.video.reader import VideoReader
+from dreamprvr.video.source import VideoError
 
 RED = (192, 48, 32)
 BT709, SMPTE170M, BT2020 = 1, 6, 9  # as H.273 numbers matrices and primaries
@@ -64,6 +65,20 @@ def test_matrix_and_range(tmp_path: Path, name: str) -> None:
 def test_formats_of_pixels(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
     path = painted(tmp_path / name, plain(RED), codec, pix_fmt)
     np.testing.assert_allclose(first_pixels(path).mean((0, 1)), RED, atol=4)
+
+
+@pytest.mark.parametrize("matrix", [0, 3, 12])
+def test_tags_that_say_nothing_are_passed_over(matrix: int) -> None:
+    frame = av.VideoFrame.from_ndarray(plain(RED), "rgb24").reformat(format="yuv420p")
+    frame.colorspace, frame.color_primaries, frame.color_range = matrix, 0, 9
+    np.testing.assert_allclose(upright_rgb(frame, (64, 48)).mean((0, 1)), RED, atol=4)
+
+
+def test_colours_that_cannot_be_converted_are_named() -> None:
+    frame = av.VideoFrame(64, 48, "yuv444p")
+    frame.colorspace = 8
+    with pytest.raises(VideoError, match=r"cannot be converted \(matrix 8, yuv444p\)"):
+        upright_rgb(frame, (64, 48))
 
 
 def test_grey_and_odd_sizes(tmp_path: Path) -> None:

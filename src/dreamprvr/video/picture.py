@@ -9,8 +9,13 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
+from dreamprvr.video.source import VideoError
+
 # Matrix coefficients as H.273 numbers them.
-_BT709, _UNSPECIFIED, _BT601, _BT2020 = 1, 2, 6, 9
+_BT709, _BT601, _BT2020 = 1, 6, 9
+# RGB (of YCbCr that is wrong), unspecified, reserved, and three that follow from the primaries.
+_AS_IF_UNTAGGED = {0, 2, 3, 10, 12, 13}
+_RANGES = {0, 1, 2}  # unspecified, limited, full
 _YADIF_SIDE = 3  # pixels: the deinterlacer takes no smaller frames
 _UNIT = Fraction(1, 25)  # of the time stamps within the deinterlacer
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
@@ -67,6 +72,8 @@ def upright_rgb(
     swap, flips = _orientation(frame)
     stored = size[::-1] if swap else size
     frame.colorspace = _matrix(frame)
+    if frame.color_range not in _RANGES:
+        frame.color_range = 0
     if frame.interlaced_frame and min(frame.width, frame.height) >= _YADIF_SIDE:
         frame = _deinterlaced(frame, before, after)
     if is_hdr(frame) or frame.color_primaries in _TO_SRGB:
@@ -96,22 +103,28 @@ def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
 
 def _matrix(frame: VideoFrame) -> int:
     """The matrix coefficients of a frame, those most likely if it does not say."""
-    if frame.colorspace != _UNSPECIFIED:
+    if frame.format.is_rgb or frame.colorspace not in _AS_IF_UNTAGGED:
         return frame.colorspace
     by_primaries = {
         ColorPrimaries.BT709: _BT709, ColorPrimaries.BT470BG: _BT601,
         ColorPrimaries.SMPTE170M: _BT601, ColorPrimaries.BT2020: _BT2020,
     }  # fmt: skip
     by_size = _BT709 if frame.width >= 1280 or frame.height >= 720 else _BT601
-    return by_primaries.get(ColorPrimaries(frame.color_primaries), by_size)
+    return by_primaries.get(frame.color_primaries, by_size)  # type: ignore[call-overload]
 
 
 def _reformatted(frame: VideoFrame, format: str, size: tuple[int, int]) -> np.ndarray:
     shrinks = size[0] < frame.width or size[1] < frame.height
-    return frame.to_ndarray(
-        format=format, width=size[0], height=size[1],
-        interpolation="AREA" if shrinks else "BICUBIC",
-    )  # fmt: skip
+    try:
+        return frame.to_ndarray(
+            format=format, width=size[0], height=size[1],
+            interpolation="AREA" if shrinks else "BICUBIC",
+        )  # fmt: skip
+    except OSError:
+        raise VideoError(
+            f"its colours are of a kind that cannot be converted (matrix {frame.colorspace}, "
+            f"{frame.format.name})"
+        ) from None
 
 
 def _over_black(frame: VideoFrame) -> VideoFrame:
@@ -130,31 +143,21 @@ def _deinterlaced(
     frame: VideoFrame, before: VideoFrame | None, after: VideoFrame | None
 ) -> VideoFrame:
     """The earlier field of a frame, its missing lines made up from those around it."""
-    near = [before, frame, after]
-    alike = [
-        item if item is not None and _kind(item) == _kind(frame) else None for item in near
-    ]  # fmt: skip
+    near = [
+        item for item in (before, frame, after) if item is not None and _kind(item) == _kind(frame)
+    ]
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=_UNIT
     )
     deinterlacer = graph.add("yadif", "mode=send_frame:parity=auto:deint=all")
     graph.link_nodes(source, deinterlacer, graph.add("buffersink")).configure()
-    stamps = [(item.pts, item.time_base) for item in near if item is not None]
-    place = 0
-    for item in alike:
-        if item is not None:
-            item.pts, item.time_base = place, _UNIT
-            graph.vpush(item)
-            place += 1
+    for place, item in enumerate(near):
+        item.pts, item.time_base = place, _UNIT
+        graph.vpush(item)
     graph.vpush(None)
-    wanted = int(alike[0] is not None)
-    for _ in range(wanted + 1):
-        result = graph.vpull()
-    for item, (pts, unit) in zip([i for i in near if i is not None], stamps, strict=True):
-        item.pts = pts
-        if unit is not None:
-            item.time_base = unit
+    results = [graph.vpull() for _ in range(near.index(frame) + 1)]
+    result = results[-1]
     result.colorspace, result.color_range = frame.colorspace, frame.color_range
     return result
 
@@ -171,8 +174,9 @@ def _wide_to_srgb(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
         light = linear @ np.array([0.2627, 0.6780, 0.0593], np.float32)
         scale = _HLG_PEAK_NITS / _WHITE_NITS * np.maximum(light, 1e-6) ** (_HLG_GAMMA - 1)
         linear = linear * scale[..., None]
-    if frame.color_primaries in _TO_SRGB:
-        matrix = np.array(_TO_SRGB[ColorPrimaries(frame.color_primaries)], np.float32)
+    primaries = frame.color_primaries
+    if primaries in _TO_SRGB:
+        matrix = np.array(_TO_SRGB[ColorPrimaries(primaries)], np.float32)
         linear = linear @ matrix.T
     return _srgb()[np.rint(np.clip(linear, 0, 1) * 65535).astype(np.uint16)]
 

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dreamprvr.video.clock import BROKEN_JUMP, REAL_GAP
+from dreamprvr.video.losses import MISSING_SHARE, Losses
 from dreamprvr.video.picture import is_hdr, upright_rgb, upright_size
 from dreamprvr.video.seeking import (
     Place,
@@ -34,15 +35,7 @@ MAX_SHORT_SIDE = (
 ROUNDING = 1e-4  # seconds: time stamps are whole numbers of some unit, beside round numbers
 _WARM_UP = 0.5  # seconds of sound that are decoded before those that are wanted
 LONGEST_LAST = 3600.0  # seconds for which the last picture is shown, at most
-MISSING_SHARE, MISSING_SECONDS = 0.02, 1.0  # how much earlier than its header a whole file may end
-STANDSTILL = 10.0  # seconds without a new picture that are worth a line
-# Formats of which only the first of several files in one is read, and how a file begins.
-_SIGNATURES = {
-    "flv": b"FLV\x01", "mov": b"ftyp", "matroska": b"\x1aE\xdf\xa3", "avi": b"AVI LIST",
-    "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "gif": b"GIF8",
-}  # fmt: skip
-_BEHIND_BYTES = 2**24  # in which the next file is looked for
-LOST_SECONDS = 0.25  # lost pictures that are worth a line
+MISSING_SECONDS = 1.0  # by which a whole file may end earlier than its header says
 Hear = Callable[[float, AudioFrame], None]
 
 
@@ -177,7 +170,7 @@ class _Reading:
         self._clock = new_clock(container, stream, header, place)
         self._sound: AudioStream | None = None
         self._listens_from = 0.0
-        self._heard: list[tuple[float, AudioFrame]] = []
+        self._heard: list[Packet] = []  # decoded later, as frames are ten times as large
         self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
         self._numbered = is_numbered(container)
         self._turns: list[float] = []  # seconds of the pictures that the decoder still holds
@@ -186,7 +179,7 @@ class _Reading:
         self._read_to = 0  # byte of the file
         self._damaged = 0
         steady = container.format.name in ("mpegts", "mpeg")  # they hold no pauses
-        self._losses = _Losses(header.frame_seconds, steady)
+        self._losses = Losses(header.frame_seconds, steady)
         self._hdr = False
 
     def listen_from(self, second: float) -> None:
@@ -195,11 +188,16 @@ class _Reading:
         self._listens_from = second - _WARM_UP
 
     def pass_on(self, hear: Hear | None) -> None:
-        """Hand over the sound that was decoded until now."""
+        """Decode the sound that was read until now, and hand it over."""
         heard, self._heard = self._heard, []
-        for second, piece in heard:
-            if hear is not None:
-                hear(second, piece)
+        for packet in heard:
+            try:
+                pieces = packet.decode()
+            except (av.FFmpegError, ValueError):
+                continue
+            for piece in pieces:
+                if hear is not None and isinstance(piece, AudioFrame) and piece.time is not None:
+                    hear(float(piece.time) - self._header.zero, piece)
 
     def pictures(self) -> Iterator[Shown]:
         """Pictures in the order in which they are shown."""
@@ -257,7 +255,7 @@ class _Reading:
                         self._turns.remove(second)
                         heapify(self._turns)
             elif self._is_heard(packet, second):
-                self._listen(packet)
+                self._heard.append(packet)
 
     def _second(self, packet: Packet) -> float | None:
         """Second of a packet; in passing, the end of the file is moved."""
@@ -285,15 +283,6 @@ class _Reading:
             return False
         return second is None or second >= self._listens_from
 
-    def _listen(self, packet: Packet) -> None:
-        try:
-            pieces = packet.decode()
-        except (av.FFmpegError, ValueError):
-            return
-        for piece in pieces:
-            if isinstance(piece, AudioFrame) and piece.time is not None:
-                self._heard.append((float(piece.time) - self._header.zero, piece))
-
     def _packets(self) -> Iterator[Packet | None]:
         """Packets of all streams, and None at the end: it brings out what the decoder holds."""
         found = packets_from(self._container, self._stream, self._header, self._place)
@@ -312,109 +301,22 @@ class _Reading:
                 return length
         return self._header.frame_seconds
 
-    def _behind(self, path: Path) -> float:
-        """Share of the file that another one takes up, put behind the one that was read."""
-        size = self._container.size
-        signature = _SIGNATURES.get(self._container.format.name.split(",")[0])
-        if signature is None or size - self._read_to < size * MISSING_SHARE:
-            return 0.0
-        with path.open("rb") as file:
-            file.seek(self._read_to)
-            found = file.read(_BEHIND_BYTES).find(signature)
-        return 0.0 if found < 0 else (size - self._read_to - found) / size
-
     def report(self, last: Shown, path: Path) -> tuple[float, float, list[str]]:
         """Seconds lost, seconds in all, and what was odd; after a pass over the whole file."""
-        lines, beyond = [], self._losses.beyond
         expected, reached = self._header.end, last.end
         if expected is None:  # the header counts the sound too
             expected, reached = self._header.file_end, max(last.end, self._last_packet)
         joins = [second - self._header.zero for second in self._clock.joins]
+        losses = self._losses
         if joins:
-            where = ", ".join(f"{second:.1f}" for second in joins[:3])
-            more = f" and {len(joins) - 3} more places" if len(joins) > 3 else ""
-            lines.append(f"its clock jumps at {where} s{more}: the next picture follows the last")
+            losses.joined(joins)
         elif expected and expected - reached > max(MISSING_SECONDS, MISSING_SHARE * expected):
-            lines.append(
-                f"truncated: ends at {last.end:.1f} s, and its header says {expected:.1f} s"
-            )
-            beyond += expected - reached
-        lost = self._losses.within + self._losses.beyond
-        if self._damaged:
-            lines.append(
-                f"damaged: {self._damaged} pieces could not be read, {lost:.1f} s have no pictures"
-            )
-        elif lost > LOST_SECONDS:
-            lines.append(f"incomplete: {lost:.1f} s have no pictures")
-        for begin, length in self._losses.still[:3]:
-            lines.append(f"no new picture for {length:.1f} s, from {begin:.1f} s on")
-        behind = self._behind(path)
-        if behind:
-            lines.append(
-                f"{behind:.0%} of the file lie behind its end, and are not read: it seems to be "
-                "several files in one"
-            )
-            beyond += last.end * behind / (1 - behind)
+            losses.cut_off(last.end, expected, expected - reached)
+        losses.say_missing(self._damaged)
+        kind = self._container.format.name.split(",")[0]
+        losses.look_behind(path, kind, self._read_to, last.end)
         if self._hdr:
-            lines.append("HDR: its colours were mapped to those of an ordinary screen (sRGB)")
-        return self._losses.within + beyond, last.end + beyond, lines
-
-
-class _Losses:
-    """Counts the seconds for which there should be pictures and are none.
-
-    Args:
-        frame_seconds: for which a picture is shown on average.
-        steady: a second without a packet is lost, as the format holds no pauses.
-
-    Attributes:
-        within: seconds lost before the end of the last picture.
-        beyond: seconds lost behind it, or that have no place among the others.
-        still: begins and lengths of pauses in which there was nothing to show.
-    """
-
-    def __init__(self, frame_seconds: float, steady: bool) -> None:
-        self.within = self.beyond = 0.0
-        self.still: list[tuple[float, float]] = []
-        self._usual, self._shortest, self._steady = frame_seconds, float("inf"), steady
-        self._expected: list[float] = []
-        self._last = 0.0  # packet that was expected
-
-    def expect(self, second: float) -> None:
-        """Note a packet of pictures for a second."""
-        heappush(self._expected, second)
-
-    def astray(self, second: float, before: float) -> None:
-        """Note a picture that cannot come after the one at `before`."""
-        if second != before:
-            self.beyond += self._usual
-
-    def seen(self, second: float, before: float | None) -> None:
-        """Note a picture, and the second of the one before it."""
-        gap = second if before is None else second - before
-        if before is not None:
-            self._shortest = min(self._shortest, gap)
-        missed = self._missed(second, before)
-        if missed is not None:
-            self.within += second - missed
-        elif before is not None and self._steady and gap > max(1.0, 3 * self._usual):
-            self.within += gap - self._usual
-        elif before is not None and gap > STANDSTILL:
-            self.still.append((before, gap))
-
-    def ended(self, end: float) -> None:
-        """Note the end of the last picture."""
-        missed = self._missed(float("inf"), end)
-        if missed is not None:
-            self.beyond += max(self._last - missed + self._usual, 0.0)
-
-    def _missed(self, second: float, before: float | None) -> float | None:
-        """The first packet between two pictures, and clearly apart from both."""
-        usual = max(self._usual, 0.0 if self._shortest == float("inf") else self._shortest)
-        missed = None
-        while self._expected and self._expected[0] <= second + ROUNDING:
-            self._last = packet = heappop(self._expected)
-            late = before is None or packet > before + 0.75 * usual
-            if missed is None and late and packet < second - 0.75 * usual:
-                missed = packet
-        return missed
+            losses.lines.append(
+                "HDR: its colours were mapped to those of an ordinary screen (sRGB)"
+            )
+        return losses.within + losses.beyond, last.end + losses.beyond, losses.lines
