@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.baseline.network import Baseline
 from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.yaml_text import load_yaml
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.model.network import DreamPRVR
 from dreamprvr.objective.objective import ObjectiveConfig
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
 def settings(name: str) -> Settings:
     """Of a shipped configuration, by its file's name without the ending."""
     path = CONFIGS / f"{name}.yaml"
-    model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+    model = load_yaml(path.read_text(encoding="utf-8"), path.name)["model"]
     network: dict[str, Any] = dict(model["network"])
     if "gaussian_widths" in network:
         network["gaussian_widths"] = tuple(network["gaussian_widths"])

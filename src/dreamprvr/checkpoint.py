@@ -1,6 +1,7 @@
 """Checkpoints of this framework: read as data, and checked before anything is made of them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     trained_network(content, path)
     return content
+
+
+def newest_whole(path: Path) -> Path | None:
+    """Find the newest whole checkpoint beside one that is damaged.
+
+    Args:
+        path: the damaged one; it may be missing.
+    """
+    with suppress(OSError):
+        others = [other for other in path.parent.glob("*.ckpt") if other != path]
+        for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
+            with suppress(UserError):
+                read_checkpoint(other)
+                return other
+    return None
 
 
 def trained_network(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:

@@ -2,8 +2,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
-from cli.running import run, write_config
+import torch
+import yaml
+from cli.running import refused, run, write_config
 from lightning.pytorch.callbacks import EarlyStopping
 
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks, progress_bar
@@ -56,3 +59,102 @@ def test_a_progress_bar_of_the_users_own(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.code == 0, found
     assert "it/s" in found.err + found.out
+
+
+# The user's own beside ours, in whole trainings
+
+KEEPER = "lightning.pytorch.callbacks.ModelCheckpoint"
+
+
+def keeper(**settings: Any) -> dict[str, Any]:
+    return {"class_path": KEEPER, "init_args": settings}
+
+
+def configured(folder: Path, *callbacks: dict[str, Any], epochs: int = 2) -> Path:
+    config = write_config(folder, epochs=epochs)
+    content = yaml.safe_load(config.read_text())
+    content["trainer"]["callbacks"] = list(callbacks)
+    config.write_text(yaml.safe_dump(content))
+    return config
+
+
+def kept(folder: Path) -> dict[str, int]:
+    files = folder.rglob("*.ckpt")
+    return {path.name: torch.load(path, weights_only=True)["global_step"] for path in files}
+
+
+def test_own_checkpoints_beside_ours(tmp_path: Path) -> None:
+    """Three of the highest SumR, the settings of ours, and every second step."""
+    top = keeper(monitor="val/SumR", mode="max", save_top_k=3)
+    often = keeper(every_n_train_steps=2, save_top_k=-1, save_last=True)
+    config = configured(tmp_path, top, often)
+    assert run("fit", "--config", config).code == 0
+    folder = tmp_path / "runs" / "version_0"
+    last = {"last.ckpt": 6, "own-last.ckpt": 6}
+    steps = {"epoch=0-step=2.ckpt": 2, "epoch=1-step=4.ckpt": 4, "epoch=1-step=6.ckpt": 6}
+    epochs = {"epoch=0-step=3.ckpt": 3}
+    found = kept(folder)
+    best = found.pop("best.ckpt")
+    assert best in (3, 6)
+    assert found.pop("epoch=1-step=6-v1.ckpt", 6) == 6
+    assert found == last | steps | epochs
+
+    more = ("--trainer.max_epochs", "4")
+    result = run("fit", "--config", config, "--ckpt_path", folder / "checkpoints/last.ckpt", *more)
+    assert result.code == 0, result
+    found = kept(folder)
+    assert found["last.ckpt"] == found["own-last.ckpt"] == 12
+    assert {3, 6, 9, 12} >= {found["best.ckpt"]}
+    assert {"epoch=2-step=8.ckpt", "epoch=3-step=10.ckpt", "epoch=3-step=12.ckpt"} <= set(found)
+    best_path = folder / "checkpoints" / "best.ckpt"
+    assert f"best checkpoint: {best_path.relative_to(tmp_path)}" in result.out
+    for verb in ("test", "validate"):
+        saved = folder / "config.yaml"
+        assert run(verb, "--config", saved, "--ckpt_path", best_path).code == 0
+    assert kept(tmp_path) == found
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_own_checkpoints_do_not_take_our_names(tmp_path: Path, name: str) -> None:
+    own = keeper(filename=name, monitor="loss", save_top_k=1)
+    assert run("fit", "--config", configured(tmp_path, own)).code == 0
+    assert set(kept(tmp_path)) == {"best.ckpt", "last.ckpt", f"own-{name}.ckpt"}
+
+
+def test_own_checkpoints_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    own = keeper(dirpath=str(tmp_path / "mine"), filename="best", save_last=True)
+    assert run("fit", "--config", configured(tmp_path, own, epochs=1)).code == 0
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "own-best.ckpt",
+        "own-last.ckpt",
+    }
+    ours = tmp_path / "runs" / "version_0" / "checkpoints"
+    assert {path.name for path in ours.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_own_stopping_rate_and_bar(tmp_path: Path) -> None:
+    prefix = "lightning.pytorch.callbacks."
+    stopping = {"monitor": "val/SumR", "mode": "max", "stopping_threshold": 0.0}
+    own = [
+        {"class_path": prefix + "EarlyStopping", "init_args": stopping},
+        {"class_path": prefix + "EarlyStopping", "init_args": {"monitor": "loss"}},
+        {"class_path": prefix + "LearningRateMonitor", "init_args": {"logging_interval": "epoch"}},
+        {"class_path": prefix + "TQDMProgressBar"},
+    ]
+    config = configured(tmp_path, *own, epochs=5)
+    bar = ("--trainer.enable_progress_bar", "true")
+    assert run("fit", "--config", config, *bar).code == 0
+    folder = tmp_path / "runs" / "version_0"
+    table = pd.read_csv(folder / "metrics.csv")
+    assert table["val/SumR"].notna().sum() == 1  # stopped after the first epoch
+    (rate,) = (name for name in table if name.endswith("pg1"))
+    assert table[rate].notna().sum() == 1
+    best = ("--ckpt_path", folder / "checkpoints" / "best.ckpt")
+    assert run("test", "--config", config, *best, *bar).code == 0
+
+
+def test_two_that_exclude_each_other(tmp_path: Path) -> None:
+    one, other = keeper(filename="a"), keeper(filename="b")
+    line = refused("fit", "--config", configured(tmp_path, one, other))
+    assert line.startswith("trainer: Found more than one stateful callback of type")
+    assert not (tmp_path / "runs").exists()

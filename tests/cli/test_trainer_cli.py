@@ -132,3 +132,14 @@ def test_options_of_the_optimiser_win_when_a_run_is_resumed(trained: Path) -> No
     assert all(same)
     groups = after["optimizer_states"][0]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_beside_a_damaged_checkpoint_the_newest_whole_one_is_named(trained: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    for name, cut in (("newer.ckpt", 0.5), ("last.ckpt", 0.9)):
+        last.with_name(name).write_bytes(content[: int(cut * len(content))])
+    line = refused("fit", *CONFIG, "--ckpt_path", last)
+    assert line.startswith(f"checkpoint {last} is damaged")
+    assert line.endswith(f"; {best(trained)} is whole")
+    assert run("fit", *CONFIG, "--ckpt_path", best(trained)).code == 0

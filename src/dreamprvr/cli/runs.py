@@ -9,13 +9,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from dreamprvr.core.files import atomic_path, open_regular, plain_errors, reason, write_text
+from dreamprvr.core.yaml_text import load_yaml
 from dreamprvr.errors import UserError
 
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -165,8 +165,8 @@ def write_config(run: Path, text: str) -> None:
 
 def _without_checkpoint(text: str) -> Any:
     try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError:
+        settings = load_yaml(text)
+    except UserError:
         return text
     if not isinstance(settings, dict):
         return text

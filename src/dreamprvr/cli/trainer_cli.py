@@ -16,6 +16,7 @@ from data_modules.base import PRVRDataModule
 from dreamprvr.callbacks.predictions import PredictionWriter
 from dreamprvr.checkpoint import (
     disagreements,
+    newest_whole,
     read_checkpoint,
     refuse_other_shapes,
     trained_network,
@@ -145,7 +146,11 @@ class PRVRCLI(LightningCLI):
             if name != "fit":
                 raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
             return
-        checkpoint = read_checkpoint(path)
+        try:
+            checkpoint = read_checkpoint(path)
+        except UserError as error:
+            whole = newest_whole(Path(path)) if Path(path).is_file() else None
+            raise UserError(f"{error}; {whole} is whole" if whole else str(error)) from None
         if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
         trained, saved = (
