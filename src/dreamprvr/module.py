@@ -68,6 +68,8 @@ class PRVRModule(LightningModule):
             raise UserError(f"model.warmup is {warmup}; it is a share of all steps, from 0 to 1")
         if top_k < 1:
             raise UserError(f"top_k is {top_k}; at least 1 video a query")
+        if not 0 < score_memory < float("inf"):
+            raise UserError(f"model.score_memory is {score_memory}; it is GB, above 0")
         # a checkpoint gives dictionaries: it holds tensors and builtins only
         network = NetworkConfig(**network) if isinstance(network, dict) else network
         objective = ObjectiveConfig(**objective) if isinstance(objective, dict) else objective

@@ -1,5 +1,6 @@
 """fit, validate, test and predict."""
 
+import re
 import sys
 import warnings
 from argparse import SUPPRESS
@@ -32,13 +33,14 @@ from dreamprvr.cli.config_files import (
 )
 from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.runs import RunFolder
+from dreamprvr.cli.trainer_settings import check_seed, check_trainer, is_lightnings
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.module import PRVRModule
+from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.training_state import check_training_state
 
 DEFAULT_ROOT = Path("runs")
-HALF_WEIGHTS = ("bf16-true", "16-true")
 
 
 class NoSignals(_SignalConnector):
@@ -178,6 +180,10 @@ class PRVRCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check the training that is resumed, or take other weights; then take the run's folder."""
         options = self.config_init.fit
+        try:
+            self.model.make_optimizer(parameter_groups(self.model.network))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
         path = options.ckpt_path or options.init_from
         if path:
             found = read_checkpoint(path)
@@ -204,7 +210,9 @@ class PRVRCLI(LightningCLI):
         """Run it; settings that the trainer refuses only then are a mistake of the user's too."""
         try:
             super()._run_subcommand(subcommand)
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, ValueError) and not is_lightnings(error):
+                raise
             raise UserError(f"trainer: {error}") from error
         finally:
             if self.run_folder is not None:
@@ -212,16 +220,26 @@ class PRVRCLI(LightningCLI):
 
     # Instantiation
 
+    def _set_seed(self) -> None:
+        check_seed(self._get(self.config, "seed_everything"))
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot train, and hand the network what its verb needs."""
         config = self.config[self.subcommand] if self.subcommand else self.config
-        if str(config.trainer.precision) in HALF_WEIGHTS:
-            raise UserError(
-                f"trainer.precision {config.trainer.precision} keeps the weights themselves in "
-                "half precision, in which this network does not train: use bf16-mixed or 16-mixed"
-            )
+        check_trainer(config.trainer, self.subcommand)
         if self.subcommand == "predict":
             config.model.top_k = config.top_k
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer; a class may refuse the values of its settings."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # jsonargparse gives a line for each type that it tried
+            found = re.search(r"Errors:\s*- (.*)", str(error))
+            if found is None:
+                raise
+            raise UserError(f"configuration: {found[1]}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our loggers and callbacks."""
@@ -246,7 +264,7 @@ class PRVRCLI(LightningCLI):
             config.callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, RuntimeError, MisconfigurationException) as error:  # say, no GPU
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
             raise UserError(f"trainer: {error}") from error
         trainer._signal_connector = NoSignals(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's

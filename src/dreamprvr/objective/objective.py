@@ -1,6 +1,6 @@
 """The weighted sum of all loss terms (model.md, section 7)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -53,10 +53,12 @@ class ObjectiveConfig:
     similarity_temperature: float = 0.08
 
     def __post_init__(self) -> None:
-        if self.similarity_temperature <= 0:
-            raise UserError(
-                f"objective.similarity_temperature {self.similarity_temperature} must be > 0"
-            )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):  # nor NaN
+                raise UserError(f"objective.{field.name} is {value}; at least 0")
+        if self.similarity_temperature == 0:
+            raise UserError("objective.similarity_temperature is 0; it divides: above 0")
         if self.hard_pool < 1:
             raise UserError(f"objective.hard_pool is {self.hard_pool}; at least 1")
 

@@ -1,0 +1,54 @@
+"""Settings that Lightning would take, and fail at later: they are refused at the start."""
+
+import traceback
+from typing import Any
+
+from dreamprvr.errors import UserError
+
+LARGEST_SEED = 2**32 - 1  # numpy's
+LEAST = {
+    "accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0,
+    "log_every_n_steps": 0, "min_epochs": 0, "min_steps": 0, "num_sanity_val_steps": -1,
+}  # fmt: skip
+HALF_WEIGHTS = ("bf16-true", "16-true")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that no generator takes; true and false ask for any, or for none."""
+    if not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed_everything is {seed}; from 0 to {LARGEST_SEED:,}")
+
+
+def check_trainer(trainer: Any, verb: str | None) -> None:
+    """Refuse values of the trainer's settings.
+
+    Args:
+        trainer: its settings.
+        verb: `fit`, `validate`, `test` or `predict`; None if only the configuration is wanted.
+
+    Raises:
+        UserError: names the setting and what it may be.
+    """
+    for name, least in LEAST.items():
+        value = trainer.get(name)
+        if value is not None and not value >= least:
+            raise UserError(f"trainer.{name} is {value}; at least {least}")
+    interval = trainer.val_check_interval
+    if isinstance(interval, (int, float)) and not interval > 0:
+        raise UserError(
+            f"trainer.val_check_interval is {interval}; a share of an epoch (0.5), or a number of "
+            "steps from 1"
+        )
+    if verb == "fit" and trainer.limit_train_batches == 0:
+        raise UserError("trainer.limit_train_batches is 0: fit has nothing to do")
+    if str(trainer.precision) in HALF_WEIGHTS:
+        raise UserError(
+            f"trainer.precision {trainer.precision} keeps the weights themselves in half "
+            "precision, in which this network does not train: use bf16-mixed or 16-mixed"
+        )
+
+
+def is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning itself raised an error, of a setting that it looks at late."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("lightning.")
