@@ -105,7 +105,7 @@ def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     """Compare the states of optimiser and schedule with those of new ones."""
     optimizer = module.make_optimizer(parameter_groups(module.network))
     fresh = {"state": {}, "param_groups": optimizer.state_dict()["param_groups"]}
-    found = checkpoint.get("optimizer_states")
+    found: Any = checkpoint.get("optimizer_states")
     _check_form([fresh], found, "optimizer_states", same_length=True)
     _check_moments(found[0]["state"], optimizer, bool(checkpoint["global_step"]))
     schedule = warmup_linear_schedule(optimizer, 1, module.warmup).state_dict()

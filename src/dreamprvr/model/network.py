@@ -45,8 +45,6 @@ class DreamPRVR(nn.Module):
         self.register_sampler = RegisterSampler(config) if config.num_registers else None
         self.clip_encoder = GaussianEncoder(config.num_clips, config)
         self.frame_encoder = GaussianEncoder(config.max_frames, config)
-        if self.query_encoder.projection.linear.weight.is_meta:
-            return  # names and shapes alone are asked for
         initialize(self)
         if self.register_sampler and config.time_table == "sinusoidal":
             self.register_sampler.denoiser.time.set_sinusoidal()
