@@ -17,6 +17,8 @@ from dreamprvr.distributed import (
     gather_objects,
     gather_rows,
     is_distributed,
+    largest_of_ranks,
+    mean_of_ranks,
     on_first_rank,
 )
 from dreamprvr.errors import UserError
@@ -174,3 +176,16 @@ def test_alone_nothing_is_gathered() -> None:
     assert gather_objects("x") == ["x"]
     encoded = encode_batch(network(), WHOLE)
     assert gather_encoded(encoded) is encoded
+
+
+def test_the_largest_and_the_mean_of_all_ranks(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+
+    def work(rank: int) -> tuple[int, Tensor]:
+        return largest_of_ranks(15 * rank, cpu), mean_of_ranks(torch.tensor([1.0, rank]))
+
+    for largest, mean in on_two(work, tmp_path):
+        assert largest == 15
+        assert mean.tolist() == [1.0, 0.5]
+    assert largest_of_ranks(2, cpu) == 2
+    assert mean_of_ranks(torch.tensor([3.0])).tolist() == [3.0]

@@ -124,5 +124,18 @@ def largest_of_ranks(value: int, device: torch.device) -> int:
     return int(largest.item())
 
 
+def mean_of_ranks(x: Tensor) -> Tensor:
+    """The mean of a tensor, which has the same shape on all processes, over them.
+
+    Args:
+        x: of this process; gradients do not flow back.
+    """
+    if not is_distributed():
+        return x
+    mean = x.detach().clone()
+    dist.all_reduce(mean)
+    return mean / dist.get_world_size()
+
+
 def _ranks() -> Sequence[int]:
     return range(dist.get_world_size())

@@ -12,7 +12,7 @@ from data_modules.base import PRVRDataModule
 from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.checkpoint import refuse_other_shapes
 from dreamprvr.compilation import compile_step
-from dreamprvr.distributed import gather_encoded
+from dreamprvr.distributed import gather_encoded, mean_of_ranks
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery, GalleryDtype
 from dreamprvr.metrics.retrieval import Coverage, RetrievalRecall
@@ -124,9 +124,13 @@ class PRVRModule(LightningModule):
         total = terms["total"]
         if self._is_logged_step():
             size = len(batch.labels)
-            self.log("loss", total.detach(), prog_bar=True, batch_size=size)
-            parts = {f"train/{name}": term for name, term in terms.items() if name != "total"}
-            self.log_dict({name: term.detach() for name, term in parts.items()}, batch_size=size)
+            # each process has the KL and diffusion terms of its own videos, of which all have as
+            # many; the others are of all videos already
+            means = mean_of_ranks(torch.stack([term.detach() for term in terms.values()]))
+            values = dict(zip(terms, means, strict=True))
+            self.log("loss", values.pop("total"), prog_bar=True, batch_size=size)
+            parts = {f"train/{name}": value for name, value in values.items()}
+            self.log_dict(parts, batch_size=size)
         return total
 
     def _is_logged_step(self) -> bool:

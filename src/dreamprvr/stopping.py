@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+NAMES = ["SIGINT", "SIGTERM", "SIGHUP"]
+if "SLURM_JOB_ID" in os.environ:  # there it says that the job's time is nearly over
+    NAMES.append("SIGUSR1")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 WORKER_SECONDS = 20  # that a loading process lives on after SIGTERM, to let a step be finished
 
 

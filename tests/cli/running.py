@@ -1,5 +1,6 @@
 """Runs the command line in process, on tiny data sets."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.schema import Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.cli.main import main
+from dreamprvr.errors import UserError
 
 DATA = "cli.running.Tiny"
 GOLDEN = "cli.running.Golden"
@@ -69,6 +71,28 @@ class SendSignal(Callback):
             os.kill(os.getpid(), self.number)
 
 
+class Fail(SendSignal):
+    """Raises when a moment comes.
+
+    Args:
+        kind: `user` for a mistake of the user's, `disk` for a full disk, else a bug.
+        moment, count, rank: as of `SendSignal`.
+    """
+
+    def __init__(self, kind: str, moment: str, count: int = 0, rank: int = 0) -> None:
+        super().__init__(0, moment, count, rank)
+        self.kind = kind
+
+    def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if self.left == -1 and trainer.global_rank == self.rank:
+            if self.kind == "user":
+                raise UserError(f"rank {self.rank} has met a mistake")
+            if self.kind == "disk":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs")
+            raise ZeroDivisionError(f"a bug on rank {self.rank}")
+
+
 class SendTwice(SendSignal):
     """Sends the signal a second time, too."""
 
@@ -110,15 +134,20 @@ def run(*arguments: str | Path) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def launch(*arguments: str | Path, **environment: str) -> Result:
-    """`lightning ARGUMENTS` as a process of its own, with further environment variables."""
+def launch(*arguments: str | Path, program: tuple[str, ...] = (), **environment: str) -> Result:
+    """`lightning ARGUMENTS` as a process of its own, with further environment variables.
+
+    `program` takes the place of `lightning`: arguments of Python.
+    """
     tests = Path(__file__).parents[1]
     # the project first: `tests/data_modules/` must not stand for the package of that name
     folders = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
     paths = os.pathsep.join(folders)
+    # the installed script, which strategies of several processes start again by its path
+    script = [str(Path(sys.executable).with_name("lightning"))]
+    command = [sys.executable, *program] if program else script
     done = subprocess.run(
-        # the installed script, which strategies of several processes start again by its path
-        [Path(sys.executable).with_name("lightning"), *map(str, arguments)],
+        [*command, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dreamprvr.distributed import largest_of_ranks
+from dreamprvr.requeueing import note_checkpoint, requeue, requeues
 from dreamprvr.stopping import Stopped, await_signals, received_signal
 
 
@@ -100,6 +102,8 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on, a signal is looked for after each step."""
         super().on_train_start(trainer, pl_module)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            note_checkpoint(trainer, self.path)
         await_signals(True)
 
     def on_train_batch_end(
@@ -137,6 +141,9 @@ class LastCheckpoint(RunCheckpoint):
                 if path
                 else "no step was finished, nothing was saved: start it again as before"
             )
+            told = exception.number == getattr(signal, "SIGUSR1", None)
+            if told and trainer.is_global_zero and requeues(trainer):
+                requeue()
 
     def _stop_if_told(self, trainer: Trainer) -> None:
         number = largest_of_ranks(received_signal(), trainer.strategy.root_device)

@@ -2,9 +2,18 @@
 
 import errno
 import logging
+import os
 import sys
 import warnings
 
+from dreamprvr.cli.processes import (
+    GRACE,
+    end_others,
+    failed_process,
+    follow_parent,
+    is_one_of_several,
+    leave_to_first,
+)
 from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
 from dreamprvr.core.text import one_line, shorten
 from dreamprvr.errors import UserError
@@ -46,25 +55,46 @@ def main() -> None:
     """
     _quieten()
     print_anything()
+    code = 1
     try:
-        code = _run(sys.argv[1:])
+        code = _outcome()
+    except Exception:
+        if not is_one_of_several():
+            raise
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    finally:
+        several = is_one_of_several()
+        code = end_others(code)
+    if code and several:  # an orderly end may wait for what the other processes no longer do
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
+        sys.exit(code)
+
+
+def _outcome() -> int:
+    """The exit code of the command line; what went wrong is printed, but for bugs of ours."""
+    try:
+        return _run(sys.argv[1:])
     except KeyboardInterrupt:
-        code = _say("interrupted", 130)
+        return _say("interrupted", 130)
     except Stopped as stop:
-        code = _say(str(stop), stop.code)
+        return _say(str(stop), stop.code)
     except BrokenPipeError:
         if not reader_is_gone():  # it was some other pipe
             raise
         drop_output()
-        code = CLOSED
+        return CLOSED
     except Exception as error:
         # libraries wrap what a class of ours raises while they make it
         mistake = _mistake(error)
-        if mistake is None:
-            raise
-        code = _say(f"error: {shorten(one_line(' '.join(mistake.split())), LONGEST)}", 2)
-    if code:
-        sys.exit(code)
+        if mistake is not None:
+            return _say(f"error: {shorten(one_line(' '.join(mistake.split())), LONGEST)}", 2)
+        if code := failed_process(GRACE + 2):  # the others no longer answer this one
+            return code
+        leave_to_first()
+        raise
 
 
 def _run(arguments: list[str]) -> int:
@@ -122,6 +152,7 @@ def _quieten() -> None:
 
 
 def _trainer_verb() -> None:
+    follow_parent()
     with listening():
         from data_modules.plugins import import_plugins
         from dreamprvr.cli.trainer_cli import run
@@ -131,5 +162,6 @@ def _trainer_verb() -> None:
 
 
 def _say(line: str, code: int) -> int:
+    leave_to_first()
     print(line, file=sys.stderr)
     return code

@@ -10,6 +10,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -32,12 +33,14 @@ from dreamprvr.cli.config_files import (
     merged_callbacks,
 )
 from dreamprvr.cli.parser import OneLineParser, namespace_items
+from dreamprvr.cli.processes import watch
 from dreamprvr.cli.runs import RunFolder
 from dreamprvr.cli.trainer_settings import check_seed, check_trainer, is_lightnings
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.module import PRVRModule
 from dreamprvr.optim.groups import parameter_groups
+from dreamprvr.requeueing import noted_checkpoint
 from dreamprvr.training_state import check_training_state
 
 DEFAULT_ROOT = Path("runs")
@@ -143,6 +146,10 @@ class PRVRCLI(LightningCLI):
             return
         name = self.config.subcommand
         options = self.config[name]
+        if name == "fit" and not options.ckpt_path:  # a job of SLURM that was requeued
+            options.ckpt_path = noted_checkpoint(
+                Path(options.trainer.default_root_dir or DEFAULT_ROOT)
+            )
         path = options.get("ckpt_path") or (options.get("init_from") if name == "fit" else None)
         if not path:
             if name != "fit":
@@ -267,6 +274,8 @@ class PRVRCLI(LightningCLI):
         except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
             raise UserError(f"trainer: {error}") from error
         trainer._signal_connector = NoSignals(trainer)
+        # before each step it asks all processes for a signal; the host waits for the answer
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO(self.subcommand != "fit")
         return trainer
@@ -278,4 +287,5 @@ def _plain(value: Any) -> Any:
 
 def run() -> None:
     """Parse the process's arguments and run the subcommand."""
+    subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
     PRVRCLI()
