@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from typing import NamedTuple
 
 import h5py
 
-SILENT_SECONDS = 60.0  # in which a walk must get one object further, on however slow a disk
+CPU_SECONDS = 20  # of computing, in which a walk must get one object further
+SILENT_SECONDS = 900.0  # the same on the clock, for systems that do not limit computing
 TOLD_AFTER = 4  # beats of half a second
 MOST_REMEMBERED_BYTES = 2**20
 _CHILD = Path(__file__).with_name("hdf5_child.py")
@@ -96,7 +98,7 @@ def check_structure(path: Path) -> Fault | None:
 def _start() -> subprocess.Popen[str]:
     paths = os.pathsep.join(filter(None, sys.path))
     return subprocess.Popen(
-        [sys.executable, "-P", str(_CHILD)],
+        [sys.executable, "-P", str(_CHILD), str(CPU_SECONDS)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -128,7 +130,7 @@ def _ask(child: subprocess.Popen[str], path: Path) -> Fault | None:
     if line:
         answer = json.loads(line)
         return Fault(answer["errno"], answer["message"]) if answer else None
-    if child.wait() and ended.is_set():
+    if child.wait() == -getattr(signal, "SIGXCPU", 0) or ended.is_set():
         return Fault(None, "reading its structure does not end")
     if child.returncode > 0:
         raise RuntimeError(f"{sys.executable} cannot run {_CHILD}")

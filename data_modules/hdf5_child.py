@@ -12,6 +12,7 @@ that object gets them again. Values of rows are not looked at.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -19,6 +20,11 @@ from contextlib import suppress
 
 import h5py
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 BEAT_SECONDS = 0.5
 LINK_BYTES = 8  # a link takes more than this in any form of group
@@ -36,11 +42,13 @@ class Progress:
 
     Args:
         most: objects that the file can hold at most.
+        seconds: of computing that one step may take.
     """
 
-    def __init__(self, most: int) -> None:
-        self.left = most
+    def __init__(self, most: int, seconds: int) -> None:
+        self.left, self.seconds = most, seconds
         self.said = time.monotonic()
+        limit_time(seconds)
 
     def step(self, *_: object) -> bool | None:
         """Count one object.
@@ -52,6 +60,7 @@ class Progress:
         if self.left >= 0 and time.monotonic() - self.said > BEAT_SECONDS:
             print(flush=True)
             self.said = time.monotonic()
+            limit_time(self.seconds)
         return True if self.left < 0 else None
 
     def end(self) -> None:
@@ -60,18 +69,19 @@ class Progress:
             raise EndlessError
 
 
-def check(path: str) -> dict[str, object]:
+def check(path: str, seconds: int = 20) -> dict[str, object]:
     """Walk a file.
 
     Args:
         path: of an HDF5 file.
+        seconds: of computing after which this process ends if the walk gets no further.
 
     Returns:
         The answer, see above.
     """
     try:
+        progress = Progress(os.stat(path).st_size // LINK_BYTES, seconds)
         with h5py.File(path, "r") as file:
-            progress = Progress(os.stat(path).st_size // LINK_BYTES)
             walk_attributes(file.id, progress)
             walk_group(file.id, progress, depth=2)
     except EndlessError:
@@ -145,14 +155,23 @@ def walk_dataset(dataset: h5py.h5d.DatasetID, progress: Progress) -> None:
 
 def limit_memory() -> None:
     """Have the system refuse the absurd amounts of memory that damaged sizes ask for."""
-    if sys.platform == "linux":  # macOS takes no such limit, Windows has no such module
-        import resource
-
+    if sys.platform == "linux":  # macOS takes no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_time(seconds: int) -> None:
+    """Have the system end this process after so many more seconds of computing.
+
+    Waiting for a slow disk does not count, nor for a turn on a busy machine.
+    """
+    if resource is not None:
+        used = time.process_time()
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used) + seconds, hard))
 
 
 if __name__ == "__main__":
     limit_memory()
     for line in sys.stdin:
-        print(json.dumps(check(json.loads(line))), flush=True)
+        print(json.dumps(check(json.loads(line), int(sys.argv[1]))), flush=True)

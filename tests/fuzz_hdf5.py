@@ -31,7 +31,7 @@ from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
 
 BATCH = 500  # damaged files that one process reads
-SECONDS = 20  # for one file
+SECONDS = 300  # for one file
 LAYOUTS: dict[str, dict[str, object]] = {
     "plain": {},
     "gzip": {"chunks": (2, 3), "compression": "gzip", "shuffle": True},
@@ -173,7 +173,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="forms of each file (default: all)")
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = os.devnull  # every file is walked
-    hdf5_check.SILENT_SECONDS = 5.0
+    hdf5_check.CPU_SECONDS = 2
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for name, path in make_files(Path(folder)).items():

@@ -97,6 +97,7 @@ def test_what_is_remembered_does_not_grow_without_bound(
     [
         ("import time; time.sleep(99)", "does not end"),
         ("print(); print(); import time; time.sleep(99)", "does not end"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "does not end"),
         ("import os; os.abort()", "crashes HDF5"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashes HDF5"),
     ],
@@ -108,6 +109,7 @@ def test_a_hang_and_a_crash_hit_only_the_other_process(
     monkeypatch.setattr(hdf5_check, "SILENT_SECONDS", 1.0)
     with pytest.raises(UserError, match=rf"f\.hdf5 is damaged \(.*{said}\): copy or download"):
         open_hdf5(path)
+    monkeypatch.setattr(hdf5_check, "SILENT_SECONDS", 99.0)
     monkeypatch.setattr(hdf5_check, "_CHILD", Path(hdf5_child.__file__))
     assert Hdf5Features(path)["v"].shape == (3, 2)  # another process is started
 

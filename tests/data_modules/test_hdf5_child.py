@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,11 @@ import pytest
 
 from data_modules import hdf5_child
 from data_modules.hdf5_child import check
+
+
+@pytest.fixture(autouse=True)
+def _no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5_child, "resource", None)  # this process is not to be ended
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
@@ -66,3 +75,17 @@ def test_the_walk_says_that_it_goes_on(
     monkeypatch.setattr(hdf5_child, "BEAT_SECONDS", 0.0)
     check(str(path))
     assert len(capsys.readouterr().out) >= 18
+
+
+ENDLESS = """
+from data_modules.hdf5_child import limit_time
+limit_time(1)
+while True:
+    pass
+"""
+
+
+def test_computing_without_end_is_ended() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", ENDLESS], env=environment, check=False)
+    assert done.returncode == -signal.SIGXCPU
