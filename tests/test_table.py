@@ -16,6 +16,13 @@ def test_layout() -> None:
     ]
 
 
+def test_the_corner_names_data_set_and_split() -> None:
+    assert results_table({"a": row(1, 2, 3, 4, 10)}, "tvr test").split("\n") == [
+        "tvr test     R@1     R@5    R@10   R@100    SumR",
+        "a            1.0     2.0     3.0     4.0    10.0",
+    ]
+
+
 def test_other_entries_are_not_shown() -> None:
     assert results_table({"a": row(1, 2, 3, 4, 10) | {"loss": 9.9}}).count("9.9") == 0
 

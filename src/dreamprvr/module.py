@@ -189,8 +189,8 @@ class PRVRModule(LightningModule):
         if isinstance(data, PRVRDataModule):
             table = data.annotations(split)
             return len(table.videos), len(table.queries)
-        val, test = self.trainer.val_dataloaders, self.trainer.test_dataloaders
-        videos, captions = (len(loader.dataset) for loader in (val if split == "val" else test))
+        loaders: Any = getattr(self.trainer, f"{split}_dataloaders")
+        videos, captions = (len(loader.dataset) for loader in loaders)
         return videos, captions
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -108,7 +108,7 @@ def test_baselines(config: Path) -> None:
     result = run("data", "baselines", "--config", config)
     assert result.code == 0, result
     header, *rows = result.out.splitlines()
-    assert header.split() == list(COLUMNS)
+    assert header.split() == ["tiny", "test", *COLUMNS]
     assert rows[0].split() == ["chance", "25.0", "100.0", "100.0", "100.0", "325.0"]
     expected = evaluate_baselines(Tiny("data"))
     assert [row.rsplit(maxsplit=5)[0] for row in rows] == list(expected)

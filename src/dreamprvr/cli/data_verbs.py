@@ -52,5 +52,5 @@ def baselines(arguments: list[str]) -> int:
 
     data = configured_data(rest)
     data.prepare_data()
-    print(results_table(evaluate_baselines(data)))
+    print(results_table(evaluate_baselines(data), f"{data.collection} test"))
     return 0
