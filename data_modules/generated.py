@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from dreamprvr.core.text import read_bytes
 from dreamprvr.errors import UserError
 
 LARGEST_SEED = 2**63 - 1
+RECORD_BYTES = 2**20  # of the settings that a folder was made with
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -41,16 +43,17 @@ def is_current(folder: Path, record: str, settings: Mapping[str, Any]) -> bool:
         return False
     if not folder.is_dir():
         raise UserError(f"{folder} is a file, so no data set can be made there; name another root")
-    try:
-        return bool(json.loads((folder / record).read_text(encoding="utf-8")) == dict(settings))
-    except FileNotFoundError:
+    if not (folder / record).exists():
         if not any(folder.iterdir()):
             return False
         raise UserError(
             f"{folder} holds data without a {record}, so they were not generated and are not "
             "replaced; name another root or move them away"
-        ) from None
-    except ValueError:
+        )
+    content = read_bytes(folder / record, RECORD_BYTES)
+    try:
+        return bool(json.loads(content) == dict(settings))
+    except (ValueError, RecursionError):
         return False  # a damaged record: ours by its name, so made again
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data_modules.generated import is_current
 from data_modules.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
+from dreamprvr.core.text import read_bytes
 from dreamprvr.errors import UserError
 
 # HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
@@ -87,8 +88,8 @@ def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py
     What cannot be gone on with, as it is damaged, is begun anew.
     """
     try:
-        done = int(note.read_text())
-    except (OSError, ValueError):
+        done = int(read_bytes(note, 100))
+    except (UserError, ValueError):
         done = 0
     if 0 < done <= len(names) and path.exists():
         try:

@@ -17,6 +17,7 @@ import torch
 from data_modules.packed.checksums import has_checksums
 from data_modules.packed.gather import Field
 from data_modules.packed.settings import stored_dtype
+from dreamprvr.core.text import JSON_BYTES, read_bytes
 from dreamprvr.errors import UserError
 
 RECORD = "manifest.json"
@@ -111,12 +112,12 @@ def write_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / RECORD).read_bytes())
+        if not (folder / RECORD).exists():
+            raise Unusable("is missing")
+        manifest = json.loads(read_bytes(folder / RECORD, JSON_BYTES))
         if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
             raise ValueError
-    except FileNotFoundError:
-        raise Unusable("is missing") from None
-    except (OSError, ValueError):  # UnicodeDecodeError is one
+    except (UserError, ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         raise Unusable(f"is damaged: {RECORD} does not have its checksum") from None
     return manifest
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,15 @@ def test_generators_depend_on_seed_and_names_alone() -> None:
     assert round(float(first[0]), 12) == 0.948613976962
     for other in (generator(1, "video", "v1"), generator(0, "video", "v2"), generator(0, "v1")):
         assert not np.array_equal(first, other.random(4))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b""])
+def test_a_damaged_record_is_made_again(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "record.json").write_bytes(content)
+    assert not is_current(tmp_path, "record.json", {"seed": 0})
+
+
+def test_a_pipe_for_a_record_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(UserError, match=r"record\.json is a pipe"):
+        is_current(tmp_path, "record.json", {"seed": 0})
