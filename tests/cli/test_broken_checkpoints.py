@@ -19,7 +19,8 @@ from cli.outcomes import CONFIG, best
 from cli.running import refused, run
 from search.checkpoints import checkpoint
 from search.libraries import features, video
-from test_checkpoint import CHANGES, deflated, rewritten
+from test_checkpoint import CHANGES, rewritten
+from test_torch_file import deflated
 
 VERBS: dict[str, tuple[str, ...]] = {
     "test": ("test", *CONFIG, "--ckpt_path"),
