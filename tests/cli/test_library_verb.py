@@ -4,6 +4,8 @@ import pytest
 from cli.running import refused, run
 from search.libraries import features, library, video
 
+BACK = "they come back with the next `lightning index` of a feature file that holds them\n"
+
 
 @pytest.fixture(autouse=True)
 def _library(tmp_path: Path) -> None:
@@ -20,7 +22,9 @@ def test_list_describe_and_list_again(tmp_path: Path) -> None:
 
 
 def test_delete_and_compact() -> None:
-    assert run("library", "delete", "library", "yard", "none").out == "1 of 2 videos deleted\n"
+    out = run("library", "delete", "library", "yard", "none").out
+    assert out == "1 of 2 videos deleted\n" + BACK
+    assert run("library", "delete", "library", "none").out == "0 of 1 videos deleted\n"
     assert run("library", "compact", "library").code == 0
     out = run("search", "library", "dog").out
     assert "yard" not in out
@@ -30,9 +34,8 @@ def test_delete_and_compact() -> None:
 def test_ids_may_begin_with_a_dash(tmp_path: Path) -> None:
     features(tmp_path / "dash.hdf5", [video("-x"), video("--yard")])
     run("index", "dash.hdf5", "-o", "library")
-    assert (
-        run("library", "delete", "library", "--", "-x", "--yard").out == "2 of 2 videos deleted\n"
-    )
+    out = run("library", "delete", "library", "--", "-x", "--yard").out
+    assert out == "2 of 2 videos deleted\n" + BACK
     assert "unknown option -x" in refused("library", "delete", "library", "-x")
 
 
@@ -55,3 +58,11 @@ def test_what_is_not_unicode_is_refused() -> None:
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:
     assert message in refused("library", *words)
+
+
+def test_ids_are_deleted_in_either_normal_form(tmp_path: Path) -> None:
+    features(tmp_path / "f.hdf5", [video("e\u0301te\u0301"), video("a\N{ZERO WIDTH JOINER}b")])
+    run("index", "f.hdf5", "-o", "library")
+    assert "a\N{ZERO WIDTH JOINER}b" in run("library", "list", "library").out
+    out = run("library", "delete", "library", "\xe9t\xe9", "a\N{ZERO WIDTH JOINER}b").out
+    assert out.startswith("2 of 2 videos deleted")

@@ -27,7 +27,6 @@ def parser() -> VerbParser:
         ("--config=c in", {"folder": Path("in")}, "--config=c"),
         ("-c c in --data.root d", {"folder": Path("in")}, "-c c --data.root d"),
         ("--data.root d -o out in", {"output": Path("out"), "folder": Path("in")}, "--data.root d"),
-        ("-oout --wandb true", {"output": Path("out")}, "--wandb true"),
         ("--output=- --x -1 --seed -1", {"output": Path("-"), "seed": -1}, "--x -1"),
         ("-o out -- -x", {"output": Path("out"), "folder": Path("-x")}, ""),
         ("--data D -- --seed", {"folder": Path("--seed")}, "--data D"),
@@ -87,4 +86,13 @@ def test_no_option_of_fit_is_taken_for_a_misspelt_one(parser: VerbParser) -> Non
 def test_abbreviations_are_refused_by_the_program() -> None:
     assert refused("data", "simulate", "--annot", "a.json") == (
         "lightning data simulate: unknown option --annot (did you mean --annotations?)"
+    )
+
+
+@pytest.mark.parametrize("words", [["-obc.mp4", "a.mp4"], ["a.mp4", "-o=b"], ["-obc.mp4"]])
+def test_an_option_joined_to_its_value_may_be_a_file(words: list[str]) -> None:
+    word = next(word for word in words if word.startswith("-o") and len(word) > 2)
+    assert refused("extract", *words) == (
+        f"lightning extract: {word} may be an option or a file: write -o {word[2:]} for the "
+        f"option, or ./{word} for a file of that name"
     )

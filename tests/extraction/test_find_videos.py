@@ -201,5 +201,8 @@ def test_other_things_are_named() -> None:
     with pytest.raises(UserError, match=r"captions\.txt is a caption file, not a list of videos; "):
         find_videos(["captions.txt"])
     touch("library/library.json", "library/rows/a.f16")
-    with pytest.raises(UserError, match=r"library is a library, not a video; it can be searched"):
+    message = r"library is a library, not a folder of videos; it can be searched"
+    with pytest.raises(UserError, match=message):
         find_videos(["library"])
+    touch("v/a.mp4", "v/library/library.json", "v/library/b.mp4")
+    assert ids("v") == ["a"]

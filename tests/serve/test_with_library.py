@@ -1,5 +1,7 @@
 """The page over a library of `dreamprvr.search`, not the fake of the other tests."""
 
+import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
 from starlette.testclient import TestClient
 
+from dreamprvr.extraction.find_videos import find_videos
 from dreamprvr.search.library import Library
 from dreamprvr.search.trained import TrainedModel
 from dreamprvr.serve import app as app_module
@@ -107,3 +110,23 @@ def test_a_trained_library_says_why(tmp_path: Path) -> None:
     expected = cosines.reshape(-1, model.registers).max(axis=0)  # sections of 8 rows
     assert hit["registers"] == pytest.approx(expected.tolist(), abs=2e-3)
     assert len(hit["registers"]) == model.registers == 2
+
+
+def test_a_file_whose_name_is_not_unicode(tmp_path: Path, films: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    shutil.copy(films / "red.mp4", path)
+    (found,) = find_videos([path]).videos
+    assert found.video_id == "caf\\xe9"
+    library(tmp_path, replace(video(found.video_id, rows=12, dog=7), path=found.path)).close()
+    keeper = Keeper(tmp_path / "library", lambda path: _open_library(path, "cpu"))
+    assert keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        (hit,) = client.get("/api/search", params={"q": "dog"}).json()["hits"]
+        assert hit["video"]["id"] == hit["video"]["title"] == "caf\\xe9"
+        place = f"/api/videos/{hit['video']['key']}"
+        for what in ("media", "thumbnail?t=1", "clip.mp4?start=0&end=1", "moments.vtt?q=dog"):
+            assert client.get(f"{place}/{what}").status_code == 200, what
+        path.unlink()
+        answer = client.get(f"{place}/media")
+        assert answer.status_code == 404
+        assert "caf\\udce9.mp4 is not where it was" in answer.json()["error"]

@@ -1,13 +1,16 @@
 """index: a feature file into a library."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import one_line, shorten
 from dreamprvr.errors import UserError
+
+SHOWN = 3  # files that are gone and are named
 
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
@@ -36,11 +39,14 @@ def index_features(arguments: list[str]) -> int:
             print(STOPPED)
             raise
         lacking = 0 if options.prune else _lacking(library, options.features)
+        gone = _gone(library)
     for line in report.warnings:
         print(f"warning: {one_line(line)}")
     if lacking:
         print(f"{lacking:,} videos of {options.output} are not in {options.features} and stay; "
               "--prune removes them")  # fmt: skip
+    if gone:
+        print(gone)
     print(f"{report.text()}; the library is in {options.output}")
     return 0
 
@@ -52,6 +58,19 @@ def _lacking(library: "Library", features: Path) -> int:
     with FeatureFile.open(features) as file:
         there = set(file.video_ids())
     return sum(video.video_id not in there for video in library.videos())
+
+
+def _gone(library: "Library") -> str:
+    """One line on the videos whose files are not where they were extracted, or ""."""
+    paths = [video.path for video in library.videos() if video.path is not None]
+    gone = [one_line(shorten(str(path), 200)) for path in paths if not os.path.lexists(path)]
+    if not gone:
+        return ""
+    more = ", ..." if len(gone) > SHOWN else ""
+    return (
+        f"{len(gone):,} of {len(paths):,} video files are gone, so they are found but not shown: "
+        f"{', '.join(gone[:SHOWN])}{more}"
+    )
 
 
 def _library(options: Any) -> "Library":

@@ -31,6 +31,9 @@ def manage_library(arguments: list[str]) -> int:
         elif options.action == "delete":
             gone = library.delete(options.what)
             print(f"{len(gone):,} of {len(set(options.what)):,} videos deleted")
+            if gone:
+                print("they come back with the next `lightning index` of a feature file that holds "
+                      "them")  # fmt: skip
         elif options.action == "metadata":
             report = library.set_metadata(options.what[0])
             lines = [f"warning: {one_line(line)}" for line in report.warnings]

@@ -49,6 +49,7 @@ class VerbParser(argparse.ArgumentParser):
                 value_goes_to.append(word)
                 value_goes_to = own
             elif self._is_own(word):
+                self._refuse_joined(word)
                 own.append(word)
                 value_goes_to = own
             else:
@@ -69,9 +70,16 @@ class VerbParser(argparse.ArgumentParser):
             raise UserError(f"{self.prog}: unknown option {shorten(rest[0])}")
 
     def _is_own(self, word: str) -> bool:
-        # -oFILE is short for -o FILE
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
         return name in self._option_string_actions
+
+    def _refuse_joined(self, word: str) -> None:
+        """Refuse -oFILE for -o FILE: it may as well be the name of a file."""
+        if not word.startswith("--") and len(word) > 2:
+            raise UserError(
+                f"{self.prog}: {word} may be an option or a file: write {word[:2]} {word[2:]} for "
+                f"the option, or ./{word} for a file of that name"
+            )
 
     def _refuse_misspelt(self, option: str) -> None:
         known = [name for name in self._option_string_actions if name.startswith("--")]

@@ -10,6 +10,7 @@ from dreamprvr.core.kinds import (
     CAPTIONS,
     EMPTY,
     FOLDER,
+    LIBRARY,
     SUBTITLES,
     TEXT,
     UNKNOWN,
@@ -33,7 +34,7 @@ SUFFIXES = frozenset({
     ".wmv", ".wtv", ".xvid",
 })  # fmt: skip
 """Endings that only videos have; a file that is named may have any."""
-SHARED = frozenset({".dat", ".dif", ".mod", ".obu", ".ogg", ".ogx", ".tod", ".ts"})
+SHARED = frozenset({".mod", ".obu", ".ogg", ".ogx", ".tod", ".ts"})
 """Endings of videos and of other things, which the first bytes tell apart."""
 OTHERS = frozenset({
     ".aac", ".ass", ".bmp", ".ckpt", ".csv", ".doc", ".docx", ".flac", ".h5", ".hdf5", ".heic",
@@ -153,6 +154,8 @@ class _Search:
             self._miss(error, path)
             return
         if path.is_dir():
+            if kind_of(path) == LIBRARY:
+                raise UserError(f"{path} is {described(path, 'a folder of videos')}")
             yield from (_Named(file, path) for file in self._walk(path))
         else:
             yield _Named(path, base)
@@ -179,7 +182,10 @@ class _Search:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(
+                name for name in folders
+                if not name.startswith(".") and not Path(root, name, "library.json").exists()
+            )  # fmt: skip
             for name in sorted(names):
                 if name.startswith("."):
                     continue

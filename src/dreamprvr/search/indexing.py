@@ -1,18 +1,21 @@
 """From a feature file into the engine, touching only what changed."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dreamprvr.core.text import quote
+from dreamprvr.core.text import one_line, quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import (
+    SOURCE,
     Payload,
     make_payload,
     metadata_of,
+    path_of,
     quoted,
     same_vectors,
 )
@@ -78,6 +81,7 @@ class Indexer:
     def run(self, features: FeatureFile, report: Report) -> UpdateReport:
         """Add and replace videos; each batch is durable before the next one starts."""
         done = UpdateReport()
+        self._refuse_namesakes(features)
         paths = {name: quoted(features.record(name).path) for name in features.video_ids()}
         renames = Renames(self.known, paths)
         batch: list[_Video] = []
@@ -96,6 +100,30 @@ class Indexer:
         self._describe(described, {*paths, *done.replaced}, done)
         report(len(paths), len(paths), "")
         return done
+
+    def _refuse_namesakes(self, features: FeatureFile) -> None:
+        """Refuse a video that would take the place of another one that has the same id by chance.
+
+        It is another one if its path, its size or time, and its rows differ, unless its file is
+        there and the other one's is gone: then it was moved and made anew.
+        """
+        for video_id in features.video_ids():
+            before = self.known.get(video_id)
+            if before is None:
+                continue
+            record, source = features.record(video_id), before[SOURCE]
+            same = (record.size, record.mtime_ns) == (source["size"], source["mtime_ns"])
+            ours, theirs = path_of(before), record.path
+            if same or not source["path"] or ours == theirs or str(theirs) in ("", "."):
+                continue
+            if os.path.lexists(theirs) and not os.path.lexists(ours):
+                continue
+            if not same_vectors(before, make_payload(record, features[video_id], {})):
+                raise UserError(
+                    f"{features.path} has another video of id {quote(video_id)}, {one_line(theirs)}"
+                    f", than the library, {one_line(ours)}: extract both into one feature file, "
+                    "which gives each an id of its own, or delete the first from the library"
+                )
 
     def _encodes(self, video: "_Video", done: UpdateReport) -> bool:
         """Note what becomes of a video; whether its rows are new."""

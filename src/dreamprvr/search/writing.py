@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.files import NoRoom
+from dreamprvr.core.text import normal_id
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
@@ -97,7 +98,9 @@ class Writer:
 
     def delete(self, video_ids: Iterable[str]) -> list[str]:
         """See `Library.delete`."""
-        found = [video_id for video_id in dict.fromkeys(video_ids) if video_id in self.known]
+        forms = {normal_id(video_id): video_id for video_id in self.known}
+        meant = (name if name in self.known else forms.get(normal_id(name)) for name in video_ids)
+        found = [video_id for video_id in dict.fromkeys(meant) if video_id is not None]
         self.engine.delete(found)
         self._tidy()
         return found

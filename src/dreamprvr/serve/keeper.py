@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dreamprvr.core.files import is_running, read_regular
+from dreamprvr.core.text import one_line
 from dreamprvr.errors import UserError
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
@@ -116,7 +117,7 @@ class Keeper:
                 library.close()
                 raise
         except UserError as error:
-            self.message = " ".join(str(error).split())
+            self.message = one_line(" ".join(str(error).split()))
             return False
         self._library, self.message = library, ""
         return True

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
+from dreamprvr.core.text import one_line
+
 
 class Refusal(Exception):
     """Ends a request with a status and one line for the reader.
@@ -17,7 +19,7 @@ class Refusal(Exception):
     def __init__(self, status: int, line: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(line)
         self.status = status
-        self.line = " ".join(line.split())
+        self.line = one_line(" ".join(line.split()))  # a path need not be Unicode
         self.headers = dict(headers or {})
 
 
