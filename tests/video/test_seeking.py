@@ -15,7 +15,8 @@ MADE = {
     "a.mp4": {"keyframes": 50, "reordered": 2}, "a.mkv": {"keyframes": 50, "reordered": 2},
     "a.ts": {"keyframes": 50, "reordered": 2}, "a.flv": {"keyframes": 50, "reordered": 2},
     "a.mpg": {"keyframes": 50, "reordered": 2, "codec": "mpeg2video"},
-    "a.avi": {"keyframes": 50, "codec": "mpeg4"}, "a.webm": {"keyframes": 50, "codec": "libvpx"},
+    "a.avi": {"keyframes": 50, "codec": "mpeg4", "reordered": 2},
+    "b.avi": {"keyframes": 50, "reordered": 2}, "a.webm": {"keyframes": 50, "codec": "libvpx"},
     "a.h264": {"keyframes": 50, "reordered": 2}, "a.wmv": {"keyframes": 50, "codec": "wmv2"},
     "late.mp4": {"keyframes": 50, "shift": 3.0}, "late.ts": {"keyframes": 50, "shift": 3.0},
 }  # fmt: skip

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -173,7 +174,11 @@ class _Reading:
         self._heard: list[Packet] = []  # decoded later, as frames are ten times as large
         self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
         self._numbered = is_numbered(container)
-        self._turns: list[float] = []  # seconds of the pictures that the decoder still holds
+        self._decoder.copy_opaque = self._numbered
+        # seconds of the pictures that the decoder holds: as they are numbered, and in their turn
+        self._held: set[float] = set()
+        self._turns: list[float] = []
+        self._spare = 0
         self._units: dict[int, float] = {}  # of the streams' stamps, in seconds
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file
@@ -231,13 +236,29 @@ class _Reading:
         for frame in self._frames():
             unit = frame.time_base or self._stream.time_base  # the last ones come without a unit
             if self._numbered and self._turns:
-                seconds = heappop(self._turns)
+                seconds = self._turn(frame)
             elif frame.pts is None or unit is None:
                 seconds += step
             else:
                 seconds = float(frame.pts * unit) - self._header.zero
             if seconds > -ROUNDING:  # a player leaves out what is before 0
                 yield max(seconds, 0.0), frame
+
+    def _turn(self, frame: VideoFrame) -> float:
+        """The second at which a frame is shown in its turn."""
+        own = cast(float | None, frame.opaque)
+        if own in self._held:
+            self._held.remove(own)
+        else:
+            self._spare += 1  # its packet held two pictures, as old AVI files have it
+        if frame.key_frame and own is not None:
+            # what was decoded before a keyframe is shown before it, or was left out
+            early = {second for second in self._held if second < own}
+            self._held -= early
+            for _ in range(min(len(early) - self._spare, len(self._turns) - 1)):
+                heappop(self._turns)
+            self._spare = 0
+        return heappop(self._turns)
 
     def _frames(self) -> Iterator[VideoFrame]:
         for packet in self._packets():
@@ -251,9 +272,6 @@ class _Reading:
                     yield from self._decoder.decode(packet)
                 except (av.FFmpegError, ValueError):
                     self._damaged += 1
-                    if self._numbered and second in self._turns:
-                        self._turns.remove(second)
-                        heapify(self._turns)
             elif self._is_heard(packet, second):
                 self._heard.append(packet)
 
@@ -274,7 +292,8 @@ class _Reading:
         """Note that a packet is to give a picture."""
         if self._numbered:
             heappush(self._turns, second)
-            packet.pts = None
+            self._held.add(second)
+            packet.pts, packet.opaque = None, second
         elif not packet.is_discard and second > -ROUNDING:
             self._losses.expect(second)
 

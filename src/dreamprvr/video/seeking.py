@@ -98,7 +98,11 @@ def packets_from(
         elif place is not None and stream.time_base:
             stamp = int((place + header.zero) / float(stream.time_base))
             container.seek(stamp, backward=True, stream=stream)
-    except av.FFmpegError:
+            if is_numbered(container):  # turns are certain only from the second keyframe on
+                stamps = (packet.dts for packet in container.demux(stream))
+                before = max(next(dts for dts in stamps if dts is not None) - 1, 0)
+                container.seek(before, backward=True, stream=stream)
+    except (av.FFmpegError, StopIteration):
         return
     packets = container.demux()
     if isinstance(place, Keyframe):
