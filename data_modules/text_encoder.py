@@ -11,7 +11,12 @@ from tqdm import tqdm
 
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
-from dreamprvr.extraction.transformers_models import REPORTED, quiet, refuse_random_weights
+from dreamprvr.extraction.transformers_models import (
+    REPORTED,
+    check_torch_files,
+    quiet,
+    refuse_random_weights,
+)
 
 HEADS = (
     "cls.", "lm_head.", "classifier.", "pre_classifier.", "pooler.", "qa_outputs.",
@@ -118,6 +123,7 @@ def _load(name: str) -> tuple[Any, Any]:
             "a text encoder needs transformers, which is not installed: pip install dreamprvr[text]"
         ) from None
     source = _bundled() if name == MINILM else name
+    check_torch_files(source)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)

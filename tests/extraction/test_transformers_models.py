@@ -10,6 +10,7 @@ import torch
 from extraction.tiny_models import save_clip, save_resnet, save_siglip
 from safetensors.torch import load_file, save_file
 from shared import DATA, needs_data
+from test_torch_file import deflated
 
 from dreamprvr.errors import UserError
 from dreamprvr.extraction import transformers_models
@@ -64,6 +65,18 @@ def test_a_damaged_folder(tmp_path: Path, file: str, how: str) -> None:
         path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=f"^cannot read a model from {tmp_path / 'm'}"):
         load_encoder("transformers:m", "cpu")
+
+
+def test_weights_in_torchs_form(tmp_path: Path) -> None:
+    folder = save_clip(tmp_path / "m")
+    whole = load_encoder(f"transformers:{folder}", "cpu").fingerprint
+    file = folder / "pytorch_model.bin"
+    torch.save(load_file(folder / "model.safetensors"), file)
+    (folder / "model.safetensors").unlink()
+    assert load_encoder(f"transformers:{folder}", "cpu").fingerprint == whole
+    deflated(file)
+    with pytest.raises(UserError, match=rf"{file} is damaged or not a checkpoint: compressed"):
+        load_encoder(f"transformers:{folder}", "cpu")
 
 
 Weights = dict[str, torch.Tensor]

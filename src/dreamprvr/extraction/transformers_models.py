@@ -114,11 +114,29 @@ def load_model(
         options: see `load_part`.
 
     Raises:
-        UserError: see `load_part` and `refuse_random_weights`.
+        UserError: see `load_part`, `check_torch_files` and `refuse_random_weights`.
     """
+    check_torch_files(source)
     model, found = load_part(kind, source, **REPORTED, **options)
     refuse_random_weights(model, found, source, unused)
     return cast("torch.nn.Module", model)
+
+
+def check_torch_files(source: str) -> None:
+    """Check each record of the weights that a folder keeps in torch's form, not as safetensors.
+
+    torch itself takes a compressed or damaged record for weights.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    # Late: the command line names the encoders without torch, which takes a second to import
+    from dreamprvr.torch_file import read_torch_file
+
+    folder = Path(source)
+    if not any(folder.glob("*.safetensors")):
+        for file in sorted(folder.glob("pytorch_model*.bin")):
+            read_torch_file(file, foreign="")
 
 
 def refuse_random_weights(
