@@ -58,7 +58,7 @@ class ObjectiveConfig:
             if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):  # nor NaN
                 raise UserError(f"objective.{field.name} is {value}; at least 0")
         if self.similarity_temperature == 0:
-            raise UserError("objective.similarity_temperature is 0; it divides: above 0")
+            raise UserError("objective.similarity_temperature 0.0 must be > 0")
         if self.hard_pool < 1:
             raise UserError(f"objective.hard_pool is {self.hard_pool}; at least 1")
 
