@@ -125,13 +125,13 @@ def test_metric_equals_the_slow_reference(tmp_path: Path) -> None:
     # ragged, and queries 20 to 29 on both, as a distributed sampler pads
     parts = [torch.arange(30), torch.arange(20, 60)]
 
-    def work(rank: int) -> dict[str, float]:
+    def work(rank: int) -> tuple[dict[str, float], int]:
         metric, rows = RetrievalRecall(), parts[rank]
         metric.update(scores[rows], positives[rows], rows)
-        return metric.compute()
+        return metric.compute(), metric.counted
 
     expected = pytest.approx(slow_recalls(slow_example()), rel=1e-12)
-    assert on_two(work, tmp_path) == [expected, expected]
+    assert on_two(work, tmp_path) == [(expected, 60), (expected, 60)]
 
 
 def test_gallery_is_that_of_one_process(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from cli.outcomes import CONFIG, PUBLISHED, best
@@ -143,3 +144,17 @@ def test_beside_a_damaged_checkpoint_the_newest_whole_one_is_named(trained: Path
     assert line.startswith(f"checkpoint {last} is damaged")
     assert line.endswith(f"; {best(trained)} is whole")
     assert run("fit", *CONFIG, "--ckpt_path", best(trained)).code == 0
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("packed", [(), ("--data.packed", "float32")])
+def test_an_id_without_features_is_named_before_anything_starts(
+    trained: Path, verb: str, packed: tuple[str, ...]
+) -> None:
+    with h5py.File("data/tiny/TextData/text.hdf5", "r+") as file:
+        del file["val-2#enc#0"]
+    before = sorted(Path().rglob("*"))
+    checkpoint = () if verb == "fit" else ("--ckpt_path", best(trained))
+    line = refused(verb, *CONFIG, *checkpoint, *packed)
+    assert "text.hdf5 has no features of 1 caption (val-2#enc#0). Run `lightning data" in line
+    assert sorted(Path().rglob("*")) == before
