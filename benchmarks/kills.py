@@ -120,7 +120,7 @@ def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
         draw: picks the moment.
     """
     process = start(folder, ["fit", "--config", "config.yaml", *newest(folder)])
-    until = time.monotonic() + draw.uniform(0.0, seconds)
+    until = time.monotonic() + draw.uniform(0.1, 0.8) * seconds
     while_writing = draw.random() < 0.5  # wait for a file that is being written, from then on
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
