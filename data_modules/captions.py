@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreamprvr.core.files import write_text
 from dreamprvr.core.text import load_json_lines, normal_id, quote, read_csv, read_lines
 from dreamprvr.errors import UserError
 
@@ -114,8 +115,7 @@ def write_captions(path: str | Path, captions: pd.DataFrame) -> None:
     if captions["query_id"].duplicated().any():
         twice = captions["query_id"][captions["query_id"].duplicated()].iloc[0]
         raise UserError(f"{path}: caption id {quote(twice)} comes twice: ids must be unique")
-    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
+    write_text(Path(path), "".join(lines))
 
 
 def _split_line(line: str) -> tuple[str, str] | None:

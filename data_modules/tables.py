@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 
 from data_modules.repairs import LONGEST
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.files import write_text
 from dreamprvr.core.text import load_json_lines, normal_id, number, quote, read_csv
 from dreamprvr.errors import UserError
 
@@ -46,8 +46,8 @@ def write_tables(folder: str | Path, collection: str, annotations: Annotations) 
         json.dumps(dict(zip(QUERY_COLUMNS, row, strict=True)), ensure_ascii=False) + "\n"
         for row in _queries(_rows(annotations.queries, queries), known)
     ]
-    _write(videos, text.getvalue())
-    _write(queries, "".join(lines))
+    write_text(videos, text.getvalue())
+    write_text(queries, "".join(lines))
 
 
 def read_tables(folder: str | Path, collection: str) -> Annotations:
@@ -171,13 +171,3 @@ def _first(seen: dict[tuple[str, str], str], where: str, kind: str, name: str, s
         raise UserError(
             f"{where}: {kind} {quote(name)} is already in split {quote(split)} ({first})"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -17,9 +17,12 @@ from simulating import run as simulate
 
 from data_modules.convert import convert_big_file
 from data_modules.packed.packing import Packing
+from dreamprvr.checkpoint_io import AtomicCheckpointIO
+from dreamprvr.cli.runs import MetricsFile, RunFolder, write_config
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.parts import PartsFolder
 from dreamprvr.extraction.store import FeatureStore
+from dreamprvr.record import KEY, add_entry
 from dreamprvr.search import rows
 from dreamprvr.search.library import Library
 from dreamprvr.serve.cache import CacheFolder
@@ -241,6 +244,33 @@ def simulated(folder: Path) -> None:
     simulate(folder)
 
 
+def train(folder: Path) -> None:
+    """What a training that goes on writes to its run's folder."""
+    root = folder / "runs"
+    last = root / "version_0" / "checkpoints" / "last.ckpt"
+    if not (root / "version_0").is_symlink():
+        last.parent.mkdir(parents=True, exist_ok=True)
+    run = RunFolder(root, str(last))
+    run.open()
+    write_config(run.path, "seed: 1\n")
+    metrics = MetricsFile(run.path / "metrics.csv")
+    metrics.log_metrics({"loss": 1.0}, 1)
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, run.path / "checkpoints" / "last.ckpt")
+    metrics.save()
+
+
+def go_on_elsewhere(folder: Path) -> None:
+    """A training that goes on from a checkpoint which lies beside the folder of checkpoints."""
+    run = RunFolder(folder / "runs", str(folder / "runs" / "version_0" / "mine" / "last.ckpt"))
+    run.open()
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, run.path / "checkpoints" / "last.ckpt")
+
+
+def evaluate(folder: Path) -> None:
+    """What `test` writes to the run's folder of a checkpoint."""
+    add_entry(folder / "runs" / "version_0", dict.fromkeys(KEY))
+
+
 def cached(folder: Path) -> None:
     cache = CacheFolder(folder / "cache", limit=10)
     for path in (folder / "cache" / f"{'0' * 40}.jpg", cache.path("b", "jpg")):
@@ -266,6 +296,20 @@ OTHERS: list[tuple[Callable[[Path], None], str, tuple[Trap, ...]]] = [
     (simulated, ".charades.partial/text.hdf5", FILE_TRAPS),
     (simulated, ".charades.partial/text.hdf5.done", FILE_TRAPS),
     (simulated, ".charades.partial/simulated.json", FILE_TRAPS),
+    (train, "runs/version_0", (folder_link,)),
+    (train, "runs/version_0/checkpoints", (folder_link,)),
+    (train, "runs/version_0/checkpoints/last.ckpt", FILE_TRAPS),
+    (train, "runs/version_0/checkpoints/.last.ckpt.PID.partial", FILE_TRAPS),
+    (train, "runs/version_0/metrics.csv", FILE_TRAPS),
+    (train, "runs/version_0/.metrics.csv.PID.partial", FILE_TRAPS),
+    (train, "runs/version_0/config.yaml", FILE_TRAPS),
+    (train, "runs/version_0/config-1.yaml", FILE_TRAPS),
+    (train, "runs/version_0/.config.yaml.PID.partial", FILE_TRAPS),
+    (go_on_elsewhere, "runs/version_0/checkpoints", (folder_link,)),
+    (evaluate, "runs/version_0", (folder_link,)),
+    (evaluate, "runs/version_0/metrics.json", FILE_TRAPS),
+    (evaluate, "runs/version_0/.lock", FILE_TRAPS),
+    (evaluate, "runs/version_0/.metrics.json.PID.partial", FILE_TRAPS),
     (cached, f"cache/{'0' * 40}.jpg", FILE_TRAPS),
     (cached, f"cache/.{'0' * 40}.jpg.PID.partial", FILE_TRAPS),
     (cached, f"cache/.{'0' * 40}.jpg.999999999.partial", FILE_TRAPS),
@@ -288,6 +332,8 @@ def test_other_folders(
         do(folder)
 
 
-@pytest.mark.parametrize("do", [extract, extract_words, convert, pack, simulated, cached])
+@pytest.mark.parametrize(
+    "do", [extract, extract_words, convert, pack, simulated, train, evaluate, cached]
+)
 def test_without_a_trap_all_is_well(do: Callable[[Path], None], tmp_path: Path) -> None:
     do(tmp_path)

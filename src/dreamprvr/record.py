@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_modules.base import PRVRDataModule
-from dreamprvr.core.files import plain_errors, write_text
+from dreamprvr.core.files import inside, plain_errors, write_text
 from dreamprvr.core.locks import folder_lock
 from dreamprvr.core.text import load_json
 from dreamprvr.errors import UserError
@@ -108,9 +108,11 @@ def add_entry(folder: Path, entry: Entry) -> Path:
         The record's path.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or the folder is a link that looks like a run.
     """
     path = folder / NAME
+    if folder.name.startswith("version_"):  # ours; a link to a run may have another name
+        inside(folder.parent, folder.name, kind="folder")
     with plain_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         with folder_lock(folder, f"{path}: another process is writing, waiting"):

@@ -14,7 +14,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from dreamprvr.core.files import atomic_path, open_regular, plain_errors, reason, write_text
+from dreamprvr.core.files import atomic_path, inside, open_regular, plain_errors, reason, write_text
 from dreamprvr.core.yaml_text import load_yaml
 from dreamprvr.errors import UserError
 
@@ -52,12 +52,14 @@ class RunFolder(Callback):
         """Take a folder for a new run; of an earlier run, see that its folder can be written to.
 
         Raises:
-            UserError: nothing can be written there.
+            UserError: nothing can be written there, or a folder of the run is a link.
         """
         try:
             if self.is_new:
                 self._claim()
             else:
+                for name in ("checkpoints", "tensorboard", "wandb"):
+                    inside(self.path, name, kind="folder")
                 for folder in (self.path, self.path / "checkpoints"):
                     if folder.is_dir():
                         tempfile.TemporaryFile(dir=folder).close()
