@@ -73,6 +73,35 @@ def test_a_jump_between_keyframes(tmp_path: Path, jump: float, reordered: int) -
     assert reader.warnings[0].startswith("its clock jumps at 3.")
 
 
+def test_recordings_that_number_their_streams_otherwise(tmp_path: Path) -> None:
+    """The demultiplexer drops the picture that is under way when the numbers change."""
+    parts = []
+    for number, first in enumerate(("256", "400", "300")):
+        times = constant(4, 25, 4 * number)
+        part = write_movie(
+            tmp_path / "part.ts", times, shift=-4 * number, keyframes=25, mpegts_start_pid=first
+        )
+        parts.append(part.read_bytes())
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(parts))
+    rows, reader = rows_of(path)
+    np.testing.assert_allclose(np.array(rows), np.array(right_rows(12)), atol=0.081)
+    assert reader.end == pytest.approx(12.0, abs=0.09)
+
+
+def test_another_programme_behind_the_first_is_not_passed_over(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "a.ts", constant(4, 25), keyframes=25)
+    other = write_movie(
+        tmp_path / "b.ts", constant(4, 25, 4), keyframes=25, mpegts_start_pid="400",
+        mpegts_pmt_start_pid="4000", mpegts_service_id="7",
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+    rows, reader = rows_of(path)
+    assert rows == right_rows(4)
+    assert reader.warnings[0].endswith("it seems to be several files in one")
+    assert reader.lost == pytest.approx(4.0, abs=0.3)
+
+
 def test_the_33_bits_of_a_transport_stream_run_over(tmp_path: Path) -> None:
     begin = 2**33 / 90_000 - 3.96
     path = write_movie(tmp_path / "a.ts", constant(8, 25), shift=begin, keyframes=25)

@@ -4,6 +4,8 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 MISSING_SHARE = 0.02  # of a file, or of its seconds, that is no loss yet
+STEADY = {"mpegts", "mpeg"}  # formats without pauses, in which every part of a file has pictures
+OTHER_SHARE = 0.2  # of such a file behind the last picture, from which it is another recording
 # Formats of which only the first of several files in one is read, and how a file begins.
 _SIGNATURES = {
     "flv": b"FLV\x01", "mov": b"ftyp", "matroska": b"\x1aE\xdf\xa3", "avi": b"AVI LIST",
@@ -112,12 +114,13 @@ class Losses:
             read_to: byte up to which it was read.
             end: second at which its last picture ends.
         """
-        size, signature = path.stat().st_size, _SIGNATURES.get(kind)
-        if signature is None or size - read_to < size * MISSING_SHARE:
-            return
-        with path.open("rb") as file:
-            file.seek(read_to)
-            found = file.read(_BEHIND_BYTES).find(signature)
+        size, signature, found = path.stat().st_size, _SIGNATURES.get(kind), -1
+        if kind in STEADY:
+            found = 0 if size - read_to > OTHER_SHARE * size else -1
+        elif signature is not None and size - read_to > MISSING_SHARE * size:
+            with path.open("rb") as file:
+                file.seek(read_to)
+                found = file.read(_BEHIND_BYTES).find(signature)
         if found >= 0:
             share = (size - read_to - found) / size
             self.beyond += end * share / (1 - share)

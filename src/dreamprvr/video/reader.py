@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dreamprvr.video.clock import BROKEN_JUMP, REAL_GAP
-from dreamprvr.video.losses import MISSING_SHARE, Losses
+from dreamprvr.video.losses import MISSING_SHARE, STEADY, Losses
 from dreamprvr.video.picture import is_hdr, upright_rgb, upright_size
 from dreamprvr.video.seeking import (
     Place,
@@ -183,8 +183,8 @@ class _Reading:
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file
         self._damaged = 0
-        steady = container.format.name in ("mpegts", "mpeg")  # they hold no pauses
-        self._losses = Losses(header.frame_seconds, steady)
+        self._steady = container.format.name in STEADY
+        self._losses = Losses(header.frame_seconds, self._steady)
         self._hdr = False
 
     def listen_from(self, second: float) -> None:
@@ -262,10 +262,11 @@ class _Reading:
 
     def _frames(self) -> Iterator[VideoFrame]:
         for packet in self._packets():
-            if packet is not None and packet.pos is not None:
-                self._read_to = max(self._read_to, packet.pos + packet.size)
             second = None if packet is None else self._second(packet)
-            if packet is None or packet.stream_index == self._stream.index:
+            seen = packet is None or packet.stream_index == self._stream.index
+            if packet is not None and packet.pos is not None and (seen or not self._steady):
+                self._read_to = max(self._read_to, packet.pos + packet.size)
+            if packet is None or seen:
                 if packet is not None and second is not None:
                     self._expect(packet, second)
                 try:
@@ -307,6 +308,8 @@ class _Reading:
         found = packets_from(self._container, self._stream, self._header, self._place)
         try:
             yield from (packet for packet in self._clock.joined(found) if packet.size)
+        except IndexError:
+            pass  # see `BROKEN`
         except (av.FFmpegError, ValueError):
             self._damaged += 1  # nothing can be read behind it
         yield None

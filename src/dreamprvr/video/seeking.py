@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from dreamprvr.video.clock import Clock
-from dreamprvr.video.source import Header, check_file, open_video, read_header
+from dreamprvr.video.source import BROKEN, Header, check_file, open_video, read_header
 
 # Formats that say where the picture of a second lies. In others a file is read through once.
 _INDEXED = {"mov", "matroska", "avi", "asf"}
@@ -44,7 +44,8 @@ Place = float | Keyframe | None
 
 def is_broadcast(container: InputContainer) -> bool:
     """Check whether the clock of a file's format may be set anew in the middle."""
-    return bool(container.format.flags & cast(int, Flags.ts_discont.value))
+    discontinuous = container.format.flags & cast(int, Flags.ts_discont.value)
+    return bool(discontinuous) or container.format.name == "flv"
 
 
 def is_numbered(container: InputContainer) -> bool:
@@ -137,7 +138,7 @@ def _keyframes(path: Path, size: int, mtime_ns: int) -> Sequence[Keyframe] | Non
                 ticks = round(clock.picture_offset / unit) if unit else 0
                 second = packet.pts * unit - header.zero
                 found.append(Keyframe(second, packet.pos, packet.pts - ticks, clock.picture_offset))
-        except (av.FFmpegError, ValueError):
+        except BROKEN:
             pass  # nothing can be read behind it
     clear = [key for key, after in pairwise(found) if _apart(key, after)]
     return [*clear, *found[-1:]]

@@ -26,6 +26,8 @@ PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
 STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # of covers
 _TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # other decoders leave out what is below
 TRIED_BYTES = 16 * 2**20  # of the streams among which one is chosen
+# Raised by a broken file; IndexError by PyAV, at the end, if a stream began in the middle.
+BROKEN = (av.FFmpegError, ValueError, IndexError)
 LONGEST_FRAME = 60.0  # seconds; a header that gives less than a picture a minute is wrong
 
 
@@ -89,7 +91,10 @@ def _open(path: Path) -> InputContainer:
     try:
         return av.open(
             str(path), metadata_errors="replace",
-            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            container_options={
+                "format_whitelist": FORMATS, "protocol_whitelist": "file",
+                "merge_pmt_versions": "1",  # a joined recording may number its streams otherwise
+            },
         )  # fmt: skip
     except (av.FFmpegError, OSError, ValueError) as error:
         if kind_of(path) in (VIDEO, UNKNOWN):
@@ -111,7 +116,7 @@ def _try_out(path: Path, indices: list[int]) -> dict[int, int]:
                 read += packet.size
                 if min(found.values()) > 1 or read > TRIED_BYTES:
                     break
-        except (av.FFmpegError, ValueError):
+        except BROKEN:
             pass  # what was found until then counts
     return {index: min(count, 2) for index, count in found.items()}
 
