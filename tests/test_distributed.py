@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from metrics.test_retrieval import example, slow_example, slow_recalls
 from model.tiny import batch, network
+from recorder import module
 from torch import Tensor, multiprocessing
 
 from dreamprvr.batch import Queries, TrainBatch, Videos
@@ -24,6 +25,7 @@ from dreamprvr.distributed import (
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery
 from dreamprvr.metrics.retrieval import RetrievalRecall
+from dreamprvr.module import PRVRModule
 from dreamprvr.objective.objective import Objective, ObjectiveConfig
 from dreamprvr.training import encode_batch
 
@@ -189,3 +191,20 @@ def test_the_largest_and_the_mean_of_all_ranks(tmp_path: Path) -> None:
         assert mean.tolist() == [1.0, 0.5]
     assert largest_of_ranks(2, cpu) == 2
     assert mean_of_ranks(torch.tensor([3.0])).tolist() == [3.0]
+
+
+def test_all_terms_are_logged_of_all_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PRVRModule, "_is_logged_step", lambda _: True)
+    monkeypatch.setattr(PRVRModule, "current_epoch", 99)
+
+    def logged(data: TrainBatch) -> dict[str, float]:
+        model, found = module(objective=ObjectiveConfig(hard_pool=1)), {}
+        model.network = network()  # without random numbers
+        monkeypatch.setattr(model, "log", lambda name, value, **_: found.update({name: value}))
+        monkeypatch.setattr(model, "log_dict", lambda values, **_: found.update(values))
+        model.training_step(data, 0)
+        return {name: float(value) for name, value in found.items()}
+
+    expected = pytest.approx(logged(WHOLE), rel=1e-10)
+    assert {"loss", "train/kl", "train/diffusion", "train/clip_nce"} <= set(logged(WHOLE))
+    assert on_two(lambda rank: logged(PARTS[rank]), tmp_path) == [expected, expected]

@@ -79,6 +79,10 @@ def _outcome() -> int:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
         return _say("interrupted", 130)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has ended it with 1
+            return 130
+        raise
     except Stopped as stop:
         return _say(str(stop), stop.code)
     except BrokenPipeError:
