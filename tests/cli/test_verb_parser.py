@@ -31,6 +31,8 @@ def parser() -> VerbParser:
         ("-o out -- -x", {"output": Path("out"), "folder": Path("-x")}, ""),
         ("--data D -- --seed", {"folder": Path("--seed")}, "--data D"),
         ("-- in", {"folder": Path("in")}, ""),
+        ("-o out -- -obc.mp4", {"output": Path("out"), "folder": Path("-obc.mp4")}, ""),
+        ("-o out ./-obc.mp4", {"output": Path("out"), "folder": Path("./-obc.mp4")}, ""),
         ("--annotations a b --data D", {"annotations": ["a", "b"]}, "--data D"),
     ],
 )
