@@ -205,7 +205,11 @@ def test_inner_tables_go_first(root: Path):
 
 def test_training_is_shuffled_and_evaluation_is_not(root: Path):
     data = Kitchen(root, batch_size=2, eval_batch_size=3, query_batch_size=2, num_workers=0)
-    epochs = [[b.videos.row.tolist() for b in data.train_dataloader()] for _ in range(4)]
+    loader = data.train_dataloader()
+    epochs = []
+    for epoch in range(4):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined] # as the trainer does
+        epochs.append([batch.videos.row.tolist() for batch in loader])
     assert all(len(epoch) == 4 for epoch in epochs)  # 7 videos: the last batch is short
     assert all(sorted(row for rows in epoch for row in rows) == list(range(7)) for epoch in epochs)
     assert len({str(epoch) for epoch in epochs}) > 1
@@ -215,9 +219,14 @@ def test_training_is_shuffled_and_evaluation_is_not(root: Path):
 
 
 def test_several_processes_take_full_batches_only(root: Path):
-    data = Kitchen(root, batch_size=2, num_workers=0)
-    data.trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
-    assert [len(batch.videos.row) for batch in data.train_dataloader()] == [2, 2, 2]
+    rows = []
+    for rank in range(2):  # 7 videos: 3 for each, of which a full batch takes 2
+        torch.manual_seed(0)
+        data = Kitchen(root, batch_size=2, num_workers=0)
+        data.trainer = SimpleNamespace(world_size=2, global_rank=rank)  # type: ignore[assignment]
+        rows.append([batch.videos.row.tolist() for batch in data.train_dataloader()])
+    assert [len(batch) for batches in rows for batch in batches] == [2, 2]
+    assert len({row for batches in rows for batch in batches for row in batch}) == 4
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads
