@@ -44,7 +44,7 @@ class PackedStore:
     def __init__(self, folder: Path, settings: Mapping[str, Any], verify: bool) -> None:
         self.folder = folder
         self._manifest = _read_manifest(folder)
-        if self._manifest["settings"] != settings:
+        if self._manifest.get("settings") != settings:
             raise Unusable("was packed from other files or with other settings")
         self._fields: dict[str, Field] | None = self._open(verify)
 
@@ -78,6 +78,12 @@ class PackedStore:
         return self._fields[name]
 
     def _open(self, verify: bool) -> dict[str, Field]:
+        try:
+            return self._map(verify)
+        except (LookupError, TypeError, ValueError):  # its checksum is right, its content is not
+            raise Unusable(f"is damaged: {RECORD} and the files differ") from None
+
+    def _map(self, verify: bool) -> dict[str, Field]:
         dim, dtype = self.settings["source"]["dim"], stored_dtype(self.settings)
         fields = {}
         for name in self.settings["fields"]:

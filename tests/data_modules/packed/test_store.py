@@ -83,6 +83,41 @@ def test_manifests_that_are_none(tmp_path: Path, settings: dict[str, Any], text:
         PackedStore(tmp_path / "p", settings, verify=False)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        [],
+        {},
+        {name: 3 for name in FILES},
+        {name: {"bytes": "8"} for name in FILES},
+        {name: {"bytes": 8, "crc32": 4} for name in FILES},
+    ],
+)
+def test_manifests_of_another_form(tmp_path: Path, settings: dict[str, Any], files: object):
+    for manifest in ({"files": files}, {"settings": settings, "files": files}):
+        text = json.dumps(write_manifest(manifest))
+        (tmp_path / "p" / "manifest.json").write_text(text)
+        with pytest.raises(Unusable, match=r"is damaged|other settings"):
+            PackedStore(tmp_path / "p", settings, verify=True)
+
+
+def test_files_of_sizes_that_are_no_rows(tmp_path: Path, settings: dict[str, Any]):
+    manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
+    del manifest["crc32"]
+    for name in FILES[:4]:
+        changed = json.loads(json.dumps(manifest))
+        path = tmp_path / "p" / name
+        sound = path.read_bytes()
+        path.write_bytes(sound[:6])
+        changed["files"][name]["bytes"] = 6
+        text = json.dumps(write_manifest(changed))
+        (tmp_path / "p" / "manifest.json").write_text(text)
+        with pytest.raises(Unusable, match="is damaged"):
+            PackedStore(tmp_path / "p", settings, verify=False)
+        path.write_bytes(sound)
+
+
 def test_a_copy_for_another_process(tmp_path: Path, settings: dict[str, Any]):
     store = PackedStore(tmp_path / "p", settings, verify=True)
     content = pickle.dumps(store)
