@@ -232,6 +232,21 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     assert first_pixels(path).shape == (48, 85, 3)
 
 
+def test_a_change_of_the_pixels_aspect_in_mid_stream(tmp_path: Path) -> None:
+    data = b""
+    for aspect in (Fraction(16, 15), Fraction(64, 45)):
+        part = painted(
+            tmp_path / "part.ts", plain(RED, 352, 288), "mpeg2video", count=25,
+            sample_aspect_ratio=aspect,
+        )  # fmt: skip
+        data += part.read_bytes()
+    (tmp_path / "a.ts").write_bytes(data)
+    shown = list(VideoReader(tmp_path / "a.ts"))
+    assert len(shown) == 50
+    assert round(shown[10].size[0]) == 384  # MPEG-2 knows 4:3 and 16:9 of the whole picture
+    assert round(shown[-1].size[0]) == 512
+
+
 def test_a_change_of_size_in_mid_stream(tmp_path: Path) -> None:
     data = b""
     for number, size in enumerate(((128, 64), (256, 128), (128, 64))):

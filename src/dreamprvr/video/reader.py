@@ -207,8 +207,7 @@ class _Reading:
     def pictures(self) -> Iterator[Shown]:
         """Pictures in the order in which they are shown."""
         shown: Shown | None = None
-        context = self._decoder
-        own = context.sample_aspect_ratio
+        first: Fraction | None = None  # aspect of the pixels, as the first picture has it
         given = float(self._stream.sample_aspect_ratio or 1) or 1.0
         for seconds, frame in self._timed():
             if shown is not None:
@@ -221,8 +220,9 @@ class _Reading:
                 yield shown
             self._losses.seen(seconds, None if shown is None else shown.begin)
             self._hdr |= is_hdr(frame)
-            now = context.sample_aspect_ratio
-            aspect = float(now) if now and now != own else given  # the header may be outdated
+            now = self._decoder.sample_aspect_ratio
+            first = now if shown is None else first
+            aspect = float(now) if now and now != first else given  # the header's is outdated
             before = shown._frame if shown is not None and frame.interlaced_frame else None
             shown = Shown(seconds, seconds + self._length(frame), frame, aspect, before)
         if shown is not None:
