@@ -88,7 +88,7 @@ def test_a_training_that_fills_the_disk(
     # each epoch is better than the one before
     sums = iter(range(100))
     monkeypatch.setattr(
-        "dreamprvr.metrics.retrieval.RetrievalRecall.compute",
+        "dreamprvr.metrics.retrieval.recalls",
         lambda _: dict.fromkeys(("R@1", "R@5", "R@10", "R@100", "SumR"), float(next(sums))),
     )
     config = write_config(tmp_path, epochs=2)

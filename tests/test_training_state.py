@@ -67,6 +67,18 @@ def test_what_an_earlier_release_did_not_keep_may_be_missing(saved: tuple[Path, 
     check(saved, content)
 
 
+def test_another_release_of_lightning_may_have_kept_less(saved: tuple[Path, Content]) -> None:
+    content = copy.deepcopy(saved[1])
+    content["pytorch-lightning_version"] = "2.6.0"
+    content["callbacks"][STOPPING.partition("/")[2]].pop("patience")
+    content["callbacks"][STOPPING.partition("/")[2]]["best_score"] = torch.tensor(3.0).double()
+    content["loops"]["fit_loop"].pop("epoch_loop.scheduler_progress")
+    check(saved, content)
+    content["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"] = "x"
+    with pytest.raises(UserError, match=r"epoch_progress\.current\.ready is 'x'"):
+        check(saved, content)
+
+
 DELETE = object()
 PROGRESS = "loops/fit_loop/epoch_progress"
 STOPPING = "callbacks/EarlyStopping{'monitor': 'val_SumR', 'mode': 'max'}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning import Trainer
 from packaging.version import InvalidVersion, Version
@@ -43,9 +44,11 @@ def check_training_state(
     """
     try:
         _check_counts(checkpoint)
-        loops = checkpoint.get("loops")
-        _check_form({"fit_loop": trainer.fit_loop.state_dict()}, loops, "loops")
-        _check_callbacks(checkpoint.get("callbacks"), trainer)
+        # another release of Lightning may have kept less
+        alike = checkpoint["pytorch-lightning_version"] == lightning.__version__
+        loops, fresh = checkpoint.get("loops"), {"fit_loop": trainer.fit_loop.state_dict()}
+        _check_form(fresh if alike else _shared(fresh, loops), loops, "loops")
+        _check_callbacks(checkpoint.get("callbacks"), trainer, alike)
         _check_resuming(checkpoint, module)
         _check_optimizer(checkpoint, module)
     except UserError as error:
@@ -67,17 +70,26 @@ def _check_counts(checkpoint: Mapping[str, Any]) -> None:
         raise UserError(f"written by Lightning {quote(version)}; at least {OLDEST} is read")
 
 
-def _check_callbacks(found: Any, trainer: Trainer) -> None:
+def _shared(fresh: Any, found: Any) -> Any:
+    """The part of a new state whose keys there are in the one that was found as well."""
+    if not isinstance(fresh, dict) or not isinstance(found, Mapping):
+        return fresh
+    return {key: _shared(value, found[key]) for key, value in fresh.items() if key in found}
+
+
+def _check_callbacks(found: Any, trainer: Trainer, alike: bool) -> None:
     _check_form({}, found, "callbacks")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state, key = callback.state_dict(), callback.state_key
+        if key not in found:  # of an earlier release
+            key = callback._legacy_state_key
         # a user's own may take up what an earlier one of it kept
         known = type(callback).__module__.startswith(("lightning.", "dreamprvr."))
         if not state or key not in found or not known:
             continue
         name = f"callbacks.{type(callback).__name__}"
-        _check_form(state, found[key], name)
-        for entry in state.keys() & ENTRIES.keys():
+        _check_form(state if alike else _shared(state, found[key]), found[key], name)
+        for entry in state.keys() & ENTRIES.keys() & found[key].keys():
             for value in found[key][entry].values():
                 if not isinstance(value, ENTRIES[entry]):
                     raise UserError(f"{name}.{entry} holds {quote(value)}")
@@ -156,11 +168,10 @@ def _check_form(fresh: Any, found: Any, name: str, same_length: bool = False) ->
         for number, pair in enumerate(zip(fresh, found, strict=False)):
             _check_form(*pair, f"{name}.{number}", same_length)
     elif isinstance(fresh, Tensor):
-        if (
-            not isinstance(found, Tensor)
-            or found.shape != fresh.shape
-            or found.dtype != fresh.dtype
-        ):
+        # the best value so far may be of another precision than the one that stands for none
+        is_number = fresh.ndim == 0 and isinstance(found, Tensor) and found.is_floating_point()
+        kind = found.dtype if is_number else fresh.dtype
+        if not isinstance(found, Tensor) or found.shape != fresh.shape or found.dtype != kind:
             raise UserError(f"{name} is no tensor of {tuple(fresh.shape)}, {fresh.dtype}")
         if fresh.isfinite().all() and not found.isfinite().all():
             raise UserError(f"{name} is not finite")

@@ -46,7 +46,7 @@ def test_a_file_that_is_not_there() -> None:
 def test_a_file_of_another_kind() -> None:
     Path("theirs.ckpt").write_text("nothing of the kind")
     line = refused(*IMPORT, "--config", "tvr.yaml")
-    assert line == "theirs.ckpt is damaged or not a checkpoint that torch wrote"
+    assert line == "checkpoint theirs.ckpt is damaged or not a checkpoint: it is a text file"
     assert not Path("ours.ckpt").exists()
 
 
