@@ -1,6 +1,6 @@
 """Kills trainings at random moments, resumes them, and compares them with uninterrupted ones.
 
-    python -m benchmarks.kills --kills 20 --folder /tmp/kills
+    python -m benchmarks.kills --kills 20 --folder kills
 
 Each case of `CASES` is trained once undisturbed and once as a chain: `kill -9` at a random moment,
 often just while a checkpoint is being written, then resumed from the newest checkpoint, and so on
