@@ -19,13 +19,17 @@ class Stopped(BaseException):
 
     Args:
         number: of the signal.
+        agreed: all processes of the run end for it, so that the first can speak for them.
+
+    Attributes:
         advice: how to go on.
     """
 
-    def __init__(self, number: int, advice: str = "") -> None:
+    def __init__(self, number: int, agreed: bool = False) -> None:
         super().__init__(number)
         self.number = number
-        self.advice = advice
+        self.agreed = agreed
+        self.advice = ""
 
     @property
     def code(self) -> int:

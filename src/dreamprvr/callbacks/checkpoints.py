@@ -151,4 +151,4 @@ class LastCheckpoint(RunCheckpoint):
             return
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_checkpoint(trainer, str(self.path))
-        raise Stopped(number)
+        raise Stopped(number, agreed=True)

@@ -11,6 +11,7 @@ from dreamprvr.cli.processes import (
     end_others,
     failed_process,
     follow_parent,
+    is_first,
     is_one_of_several,
     leave_to_first,
 )
@@ -84,6 +85,9 @@ def _outcome() -> int:
             return 130
         raise
     except Stopped as stop:
+        if stop.agreed and not is_first():
+            leave_to_first()
+            return stop.code
         return _say(str(stop), stop.code)
     except BrokenPipeError:
         if not reader_is_gone():  # it was some other pipe
