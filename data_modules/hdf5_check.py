@@ -56,6 +56,8 @@ class Walker:
             None if all of its structure can be read without a hang or a crash.
         """
         with self._lock:
+            if self._child is not None and self._child.poll() is not None:
+                self.close()  # somebody ended it meanwhile
             self._child = self._child or _start()
             fault = _ask(self._child, path)
             if self._child.poll() is not None:
@@ -101,6 +103,7 @@ def _start() -> subprocess.Popen[str]:
         [sys.executable, "-P", str(_CHILD), str(CPU_SECONDS)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C in a terminal is for this process alone
     )  # fmt: skip
 
 
