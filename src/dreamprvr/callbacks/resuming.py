@@ -62,6 +62,10 @@ class Resuming(Callback):
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
         self._gradients, self._order = {}, []
+        validation = trainer.fit_loop.epoch_loop.val_loop
+        if validation.restarted_mid_evaluation:  # it begins again, and counts its first batch again
+            total: Any = validation.batch_progress.total
+            total.ready, total.started = total.completed, total.completed
         _begin_epoch(trainer)
 
 
@@ -108,8 +112,10 @@ def _say_what_is_left(trainer: Trainer, loop: dict[str, Any]) -> None:
     for counts in (batches["total"], batches["current"]):
         counts["completed"] = counts["processed"]
     if due:  # begin it again
-        for counts in (validated["total"], validated["current"]):
-            counts.update(ready=1, started=1, processed=0, completed=0)
+        before = validated["total"]["completed"]
+        before -= validated["current"]["completed"] if validating else 0
+        for name, done in (("total", before), ("current", 0)):
+            validated[name].update(ready=done + 1, started=done + 1, processed=done, completed=done)
         validated["is_last_batch"] = False
     else:  # Lightning counts a step once it has looked whether to validate
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
