@@ -140,11 +140,8 @@ def test_a_forked_process_has_a_walker_of_its_own() -> None:
         assert pipe.read() == b"own"
 
 
-def test_ctrl_c_and_an_end_from_outside_are_no_damage(path: Path) -> None:
+def test_ctrl_c_does_not_reach_the_other_process(path: Path) -> None:
     Walker.walk(hdf5_check._walker, path)
     child = hdf5_check._walker._child
     assert child is not None
     assert os.getpgid(child.pid) != os.getpgid(0)
-    child.terminate()
-    child.wait()
-    assert Walker.walk(hdf5_check._walker, path) is None
