@@ -91,7 +91,9 @@ def check(
         again = tmp_path / path.stem
         found = fit(tmp_path, again, data, options, path)
         assert found == seen[len(seen) - len(found) :], path.name
-        assert differences(whole / "final.ckpt", again / "final.ckpt") == [], path.name
+        different = differences(whole / "final.ckpt", again / "final.ckpt")
+        # where nothing is left to train, Lightning does not count the end of the last epoch
+        assert [one for one in different if found or "loops" not in one] == [], path.name
         final = int(path.name[:2]) >= int(saved[-1].name[:2]) - 1
         assert found or final, path.name
 
