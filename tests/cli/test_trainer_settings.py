@@ -1,10 +1,15 @@
 from pathlib import Path
+from typing import Optional, Union, get_args
 
 import pytest
 import yaml
 from cli.running import refused, write_config
 
-from dreamprvr.cli.trainer_settings import check_seed, is_lightnings
+from dreamprvr.cli.trainer_settings import (
+    check_seed,
+    count_batches_in_whole_numbers,
+    is_lightnings,
+)
 
 CHECKPOINT = "trainer.callbacks=ModelCheckpoint"
 
@@ -66,3 +71,16 @@ def test_whose_error_it_is() -> None:
     with pytest.raises(ValueError, match="x") as ours:
         int("x")
     assert not is_lightnings(ours.value)
+
+
+def test_one_is_one_batch_and_not_all() -> None:
+    first, second = Optional[Union[float, int]], Union[float, int]  # noqa: UP007, UP045
+
+    class Settings:
+        def __init__(self, limit: first, share: second, other: str) -> None: ...
+
+    count_batches_in_whole_numbers(Settings)
+    kinds = Settings.__init__.__annotations__
+    assert get_args(kinds["limit"])[:2] == (int, float)
+    assert get_args(kinds["share"]) == (int, float)
+    assert kinds["other"] is str

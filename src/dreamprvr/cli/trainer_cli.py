@@ -35,7 +35,12 @@ from dreamprvr.cli.config_files import (
 from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.processes import watch
 from dreamprvr.cli.runs import RunFolder
-from dreamprvr.cli.trainer_settings import check_seed, check_trainer, is_lightnings
+from dreamprvr.cli.trainer_settings import (
+    check_seed,
+    check_trainer,
+    count_batches_in_whole_numbers,
+    is_lightnings,
+)
 from dreamprvr.errors import UserError
 from dreamprvr.model.config import NetworkConfig
 from dreamprvr.module import PRVRModule
@@ -44,6 +49,8 @@ from dreamprvr.requeueing import noted_checkpoint
 from dreamprvr.training_state import check_training_state
 
 DEFAULT_ROOT = Path("runs")
+
+count_batches_in_whole_numbers(Trainer)
 
 
 class NoSignals(_SignalConnector):

@@ -1,7 +1,8 @@
 """Settings that Lightning would take, and fail at later: they are refused at the start."""
 
 import traceback
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from dreamprvr.errors import UserError
 
@@ -11,6 +12,24 @@ LEAST = {
     "log_every_n_steps": 0, "min_epochs": 0, "min_steps": 0, "num_sanity_val_steps": -1,
 }  # fmt: skip
 HALF_WEIGHTS = ("bf16-true", "16-true")
+
+
+def count_batches_in_whole_numbers(trainer: type) -> None:
+    """Have `1` mean one batch in the settings of Lightning's Trainer that also take a share.
+
+    They are annotated `Optional[Union[int, float]]`. Python may give back the equal
+    `Optional[Union[float, int]]` that another module made before, and then `1` is parsed as 1.0,
+    all batches. The form with bars keeps its order.
+
+    Args:
+        trainer: Lightning's Trainer; the annotations of its settings are replaced.
+    """
+    annotations = trainer.__init__.__annotations__  # type: ignore[misc]
+    for name, kind in annotations.items():
+        if set(get_args(kind)) == {int, float, NoneType}:
+            annotations[name] = int | float | None
+        elif set(get_args(kind)) == {int, float}:
+            annotations[name] = int | float
 
 
 def check_seed(seed: Any) -> None:
