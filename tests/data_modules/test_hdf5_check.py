@@ -110,7 +110,7 @@ def test_a_hang_and_a_crash_hit_only_the_other_process(
     with pytest.raises(UserError, match=rf"f\.hdf5 is damaged \(.*{said}\): copy or download"):
         open_hdf5(path)
     monkeypatch.setattr(hdf5_check, "SILENT_SECONDS", 99.0)
-    monkeypatch.setattr(hdf5_check, "_CHILD", Path(hdf5_child.__file__))
+    child.write_text(Path(hdf5_child.__file__).read_text())
     assert Hdf5Features(path)["v"].shape == (3, 2)  # another process is started
 
 
@@ -140,8 +140,11 @@ def test_a_forked_process_has_a_walker_of_its_own() -> None:
         assert pipe.read() == b"own"
 
 
-def test_ctrl_c_does_not_reach_the_other_process(path: Path) -> None:
-    Walker.walk(hdf5_check._walker, path)
+def test_ctrl_c_and_an_end_from_outside_are_no_damage(path: Path) -> None:
+    assert Walker.walk(hdf5_check._walker, path) is None
     child = hdf5_check._walker._child
     assert child is not None
     assert os.getpgid(child.pid) != os.getpgid(0)
+    child.terminate()
+    child.wait()
+    assert Walker.walk(hdf5_check._walker, path) is None
