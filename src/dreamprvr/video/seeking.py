@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import cast
 
@@ -108,12 +108,33 @@ def packets_from(
     packets = container.demux()
     if isinstance(place, Keyframe):
         for _, packet in zip(range(_SOUGHT), packets, strict=False):
-            if packet.stream_index == stream.index and packet.pts == place.stamp:
-                yield packet
-                yield from packets
+            if _is_at(packet, stream, place):
+                yield from _stamped_as_before(packet, packets, place)
                 return
         return
     yield from packets
+
+
+def _is_at(packet: Packet, stream: VideoStream, place: Keyframe) -> bool:
+    """Check by its byte in the file whether a packet is the one that was sought.
+
+    Stamps do not tell: a raw stream and DV have none, and libav counts anew behind a seek.
+    """
+    found = packet.stream_index == stream.index and packet.pos == place.position
+    return found and packet.is_keyframe and packet.pts is not None
+
+
+def _stamped_as_before(
+    first: Packet, others: Iterator[Packet], place: Keyframe
+) -> Iterator[Packet]:
+    """Give packets the stamps that they have when the whole file is read."""
+    moved = (place.stamp - cast(int, first.pts)) * float(first.time_base or 0)
+    for packet in chain([first], others):
+        if moved and packet.time_base:
+            ticks = round(moved / float(packet.time_base))
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        yield packet
 
 
 @lru_cache(maxsize=256)
