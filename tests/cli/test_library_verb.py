@@ -22,9 +22,14 @@ def test_list_describe_and_list_again(tmp_path: Path) -> None:
 
 
 def test_delete_and_compact() -> None:
-    out = run("library", "delete", "library", "yard", "none").out
-    assert out == "1 of 2 videos deleted\n" + BACK
-    assert run("library", "delete", "library", "none").out == "0 of 1 videos deleted\n"
+    found = run("library", "delete", "library", "yard", "none")
+    assert found.code == 1
+    assert found.out == "1 of 2 videos deleted\n" + BACK
+    assert found.err == "no video of the library: none\n"
+    found = run("library", "delete", "library", "n\xe9", "a\\xe9")
+    assert found.code == 1
+    assert found.out == "0 of 2 videos deleted\n"
+    assert found.err == "no video of the library: n\xe9\nno video of the library: a\\xe9\n"
     assert run("library", "compact", "library").code == 0
     out = run("search", "library", "dog").out
     assert "yard" not in out
@@ -36,7 +41,11 @@ def test_ids_may_begin_with_a_dash(tmp_path: Path) -> None:
     run("index", "dash.hdf5", "-o", "library")
     out = run("library", "delete", "library", "--", "-x", "--yard").out
     assert out == "2 of 2 videos deleted\n" + BACK
-    assert "unknown option -x" in refused("library", "delete", "library", "-x")
+    message = refused("library", "delete", "library", "-x")
+    assert message == (
+        "lightning library: unknown option -x (before ids that begin with a dash stands --)"
+    )
+    assert refused("library", "list", "library", "-x") == "lightning library: unknown option -x"
 
 
 def test_what_is_not_unicode_is_refused() -> None:

@@ -72,3 +72,8 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_device("auto") == "cpu"
     with pytest.raises(UserError, match=r"^--device quantum: "):
         pick_device("quantum")
+
+
+def test_a_folder_without_a_name_is_not_the_current_one() -> None:
+    with pytest.raises(UserError, match="names no model: write transformers:FOLDER"):
+        load_encoder("transformers:", "cpu")

@@ -3,7 +3,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
 from serve.films import film
+from video.odd_files import with_packets
 
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.containers import Probe, fitted, probe, source_file
@@ -100,3 +102,18 @@ def test_a_header_that_is_too_short_is_not_played(tmp_path: Path) -> None:
     whole = LibraryVideo("v", path, 6.0, {})
     assert probe(source_file(whole)).mime is None
     assert probe(source_file(LibraryVideo("v", path, 3.1, {}))).mime == "video/webm"
+
+
+def test_a_clock_that_was_taken_for_a_new_one_is_not_played(tmp_path: Path) -> None:
+    """Pictures behind a pause of 25 hours follow at once in the library, but not in a browser."""
+
+    def late(number: int, packet: Packet) -> None:
+        if number >= 30:
+            packet.pts += round(25 * 3600 / packet.time_base)
+            packet.dts += round(25 * 3600 / packet.time_base)
+
+    plain = film(tmp_path / "a.mkv", 6.0, sound=False)
+    paused = with_packets(plain, tmp_path / "b.mkv", late)
+    assert probe(source_file(LibraryVideo("v", plain, 6.0, {}))).copies
+    assert not probe(source_file(LibraryVideo("v", paused, 6.0, {}))).copies
+    assert probe(source_file(LibraryVideo("v", paused, 25 * 3600 + 6.0, {}))).copies

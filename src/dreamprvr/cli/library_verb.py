@@ -1,16 +1,24 @@
 """library: list, delete, compact, metadata."""
 
+import sys
 from pathlib import Path
 
 from dreamprvr.cli.values import text
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import normal_id, one_line, shorten
 from dreamprvr.errors import UserError
 
 
 def manage_library(arguments: list[str]) -> int:
-    """Look after a library."""
-    options = _parser().only(arguments)
+    """Look after a library; 1 if a video that is to be deleted is not in it."""
+    parser = _parser()
+    options, rest = parser.split(arguments)
+    if rest and options.action == "delete":
+        raise UserError(
+            f"{parser.prog}: unknown option {shorten(rest[0])} (before ids that begin with a dash "
+            "stands --)"
+        )
+    parser.refuse(rest)
     needs = {"delete": "the ids of videos", "metadata": "a CSV"}
     if options.action in needs and not options.what:
         raise UserError(f"library {options.action} needs {needs[options.action]}")
@@ -34,6 +42,11 @@ def manage_library(arguments: list[str]) -> int:
             if gone:
                 print("they come back with the next `lightning index` of a feature file that holds "
                       "them")  # fmt: skip
+            there = set(map(normal_id, gone))
+            absent = [name for name in dict.fromkeys(options.what) if normal_id(name) not in there]
+            for name in absent:
+                print(f"no video of the library: {shorten(one_line(name))}", file=sys.stderr)
+            return 1 if absent else 0
         elif options.action == "metadata":
             report = library.set_metadata(options.what[0])
             lines = [f"warning: {one_line(line)}" for line in report.warnings]

@@ -99,4 +99,6 @@ def _load(point: EntryPoint) -> Factory:
 def _transformers(name: str) -> Factory:
     from dreamprvr.extraction.transformers_models import open_model
 
+    if not name.removeprefix(TRANSFORMERS):
+        raise UserError(f"encoder {quote(name)} names no model: write {TRANSFORMERS}FOLDER")
     return lambda device: open_model(name.removeprefix(TRANSFORMERS), device)

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from dreamprvr.errors import UserError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.replies import Refusal
+from dreamprvr.video.clock import REAL_GAP
 from dreamprvr.video.reader import Shown, VideoReader
 from dreamprvr.video.source import VideoError, open_video
 
@@ -141,6 +142,7 @@ def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -
     as_is = (
         (container.start_time or 0) / av.time_base <= _LATE
         and source.seconds - seconds <= max(_SHORT, 0.02 * source.seconds)
+        and seconds - source.seconds <= REAL_GAP  # a longer pause was taken for a new clock
         and len(container.streams.video) == 1
     )
     mime = None
