@@ -10,13 +10,13 @@ import pytest
 
 from dreamprvr import record
 from dreamprvr.errors import UserError
-from dreamprvr.record import KEY, Origin, add_entry, origin
+from dreamprvr.record import KEY, Origin, add_entry, origin, other_settings
 
 
 def entry(sum_r: float = 1.0, **changes: Any) -> dict[str, Any]:
     key = {
         "data": "tvr", "root": "/data", "features": "standard", "split": "test",
-        "labels": "single-00", "checkpoint": "checkpoints/best.ckpt",
+        "labels": "single-00", "checkpoint": "checkpoints/best.ckpt", "settings": None,
     }  # fmt: skip
     return {**key, "SumR": sum_r, **changes}
 
@@ -117,6 +117,24 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 )
 def test_the_origin_of_weights(checkpoint: dict[str, Any], expected: Origin) -> None:
     assert origin(checkpoint) == expected
+
+
+def test_the_settings_that_change_a_result() -> None:
+    of = origin({"hyper_parameters": {"network": {"clip_weight": 0.6, "gaussian_widths": [1.0]}}})
+    same = {"clip_weight": 0.6, "gaussian_widths": (1.0,), "of_a_later_version": 3}
+    assert other_settings(of, same, precision=("32-true", "32-true")) is None
+    found = other_settings(of, same | {"clip_weight": 0.1}, precision=("bf16-mixed", "32-true"))
+    assert found == {"network.clip_weight": 0.1, "precision": "bf16-mixed"}
+    assert other_settings(Origin(None, None, None), same) is None
+
+
+def test_an_entry_of_an_earlier_version_had_no_settings(tmp_path: Path) -> None:
+    earlier = {name: value for name, value in entry().items() if name != "settings"}
+    add_entry(tmp_path, earlier | {"settings": None})
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"format": 2, "results": [earlier]}))
+    add_entry(tmp_path, entry(2.0))
+    assert entries(tmp_path) == [entry(2.0)]
 
 
 def test_the_commit_is_of_our_own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,11 @@ CASES: list[tuple[str, Any, str]] = [
     ("random_state", 3, "random_state is no list"),
     ("random_state/0", {}, "random_state.cpu is missing"),
     ("random_state/0/cpu", torch.zeros(3), "random_state.cpu is no tensor of"),
+    (
+        "random_state/0/cpu",
+        torch.zeros_like(torch.get_rng_state()),
+        "random_state.cpu is no state of a generator",
+    ),
     ("optimizer_states", [], "optimizer_states is not a list of 1"),
     ("optimizer_states", "x", "optimizer_states is not a list of 1"),
     ("optimizer_states/0", 3, "optimizer_states.0 is no dictionary"),

@@ -144,8 +144,13 @@ class PRVRModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser and its linear warm-up and decay, stepped every step."""
         optimizer = self.make_optimizer(parameter_groups(self.network))
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = warmup_linear_schedule(optimizer, total, self.warmup)
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError(
+                "the training has no end at which the learning rate is to be 0: give trainer."
+                "max_epochs or trainer.max_steps, which trainer.max_time does not replace"
+            )
+        schedule = warmup_linear_schedule(optimizer, int(total), self.warmup)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

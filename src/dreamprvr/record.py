@@ -1,7 +1,8 @@
 """The record of a run's evaluations, `metrics.json`.
 
-It holds one entry for each data set, features, split, labels and checkpoint. Evaluating the same
-again replaces that entry alone; nothing else in the file is lost.
+It holds one entry for each data set, features, split, labels, checkpoint and settings that are not
+the checkpoint's own. Evaluating the same again replaces that entry alone; nothing else in the file
+is lost.
 """
 
 import json
@@ -25,7 +26,7 @@ from dreamprvr.errors import UserError
 Entry = dict[str, Any]
 NAME = "metrics.json"
 FORMAT = 2  # 1 was one result without a label
-KEY = ("data", "root", "features", "split", "labels", "checkpoint")
+KEY = ("data", "root", "features", "split", "labels", "checkpoint", "settings")
 LARGEST = 1 << 26  # bytes of a file that is read
 
 
@@ -42,11 +43,13 @@ class Origin(NamedTuple):
         seed: of the training.
         epoch: that was trained last, from 0.
         step: number of steps of the optimiser.
+        network: their network's settings.
     """
 
     seed: int | None
     epoch: int | None
     step: int | None
+    network: Mapping[str, Any] | None = None
 
 
 def origin(checkpoint: Mapping[str, Any]) -> Origin:
@@ -58,11 +61,40 @@ def origin(checkpoint: Mapping[str, Any]) -> Origin:
     settings = checkpoint.get("hyper_parameters")
     seed = settings.get("seed") if isinstance(settings, Mapping) else None
     found = (seed, checkpoint.get("epoch"), checkpoint.get("global_step"))
-    return Origin(*(value if isinstance(value, int) else None for value in found))
+    numbers = (value if isinstance(value, int) else None for value in found)
+    network = settings.get("network") if isinstance(settings, Mapping) else None
+    return Origin(*numbers, network if isinstance(network, Mapping) else None)
+
+
+def other_settings(of: Origin, network: Mapping[str, Any], **others: Any) -> dict[str, Any] | None:
+    """Name the settings that give other figures than the checkpoint's own: None without any.
+
+    Args:
+        of: the training that the weights come from.
+        network: the settings that the network is evaluated with.
+        others: further settings, by name, as a pair of the value and its default.
+    """
+    trained = {} if of.network is None else of.network
+    found = {
+        f"network.{name}": value
+        for name, value in network.items()
+        if name in trained and _plain(trained[name]) != _plain(value)
+    }
+    found |= {name: value for name, (value, default) in others.items() if value != default}
+    return found or None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def evaluation_entry(
-    data: PRVRDataModule, split: str, checkpoint: str | None, found: Mapping[str, float], of: Origin
+    data: PRVRDataModule,
+    split: str,
+    checkpoint: str | None,
+    found: Mapping[str, float],
+    of: Origin,
+    settings: dict[str, Any] | None = None,
 ) -> Entry:
     """Describe the evaluation of a whole split.
 
@@ -72,6 +104,7 @@ def evaluation_entry(
         checkpoint: its path, from the run's folder where it lies there.
         found: the recalls, by name.
         of: the training that the weights come from.
+        settings: of `other_settings`.
 
     Returns:
         JSON types only: what `KEY` names, `seed`, `epoch` and `step` of the training, the recalls,
@@ -82,7 +115,7 @@ def evaluation_entry(
     entry: Entry = {
         "data": data.collection, "root": os.path.abspath(data.root), "features": data.features,
         "split": split, "labels": table.labels(), "checkpoint": checkpoint,
-        **of._asdict(), **found,
+        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **found,
         "videos": len(table.videos), "captions": len(table.queries), "evaluation_seed": set_seed(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": version("dreamprvr"),
         "commit": _commit(),

@@ -103,6 +103,10 @@ def _check_resuming(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     _check_form([], states, RANDOM_STATE)
     for state in states:
         _check_form({"cpu": torch.get_rng_state()}, state, RANDOM_STATE)
+        try:
+            torch.Generator().set_state(state["cpu"].clone())
+        except RuntimeError:
+            raise UserError(f"{RANDOM_STATE}.cpu is no state of a generator") from None
         gradients = state.get("gradients", {})
         _check_form({}, gradients, "gradients")
         fresh = {name: parameters[name] for name in gradients if name in parameters}

@@ -15,7 +15,10 @@ from dreamprvr.metrics.retrieval import Coverage
 from dreamprvr.record import KEY, Origin
 from dreamprvr.table import COLUMNS
 
-MODULE: Any = SimpleNamespace(coverage=Coverage(3, 4, 5, 9), origin=Origin(7, 3, 12))
+MODULE: Any = SimpleNamespace(
+    coverage=Coverage(3, 4, 5, 9), origin=Origin(7, 3, 12), hparams={"network": {}},
+    gallery_dtype="float32",
+)  # fmt: skip
 
 
 def recalls(sum_r: float) -> dict[str, float]:
@@ -29,6 +32,7 @@ def trainer(fn: str = "fit", prefix: str = "val", sum_r: float = 10.0, **changes
         "sanity_checking": False, "current_epoch": 0, "ckpt_path": None, "loggers": [],
         "default_root_dir": "runs/here", "checkpoint_callback": None, "checkpoint_callbacks": [],
         "callbacks": [], "limit_val_batches": 1.0, "limit_test_batches": 1.0,
+        "precision": "32-true",
         "datamodule": SimpleNamespace(collection="tiny"),
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))

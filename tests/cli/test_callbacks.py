@@ -153,6 +153,24 @@ def test_own_stopping_rate_and_bar(tmp_path: Path) -> None:
     assert run("test", "--config", config, *best, *bar).code == 0
 
 
+def test_a_callback_whose_default_is_of_an_enumeration(tmp_path: Path) -> None:
+    """It is written to config.yaml, which makes the same callback again."""
+    timer = "lightning.pytorch.callbacks.Timer"
+    own = {"class_path": timer, "init_args": {"duration": "00:01:00:00"}}
+    assert run("fit", "--config", configured(tmp_path, own, epochs=1)).code == 0
+    saved = tmp_path / "runs" / "version_0" / "config.yaml"
+    (found,) = yaml.safe_load(saved.read_text())["trainer"]["callbacks"]
+    assert (found["class_path"], found["init_args"]["interval"]) == (timer, "step")
+    assert run("fit", "--config", saved).code == 0
+
+
+def test_stopping_by_a_value_that_there_is_not(tmp_path: Path) -> None:
+    stopping = {"monitor": "val/R@2", "mode": "max"}
+    own = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}
+    line = refused("fit", "--config", configured(tmp_path, own))
+    assert line.startswith("trainer: Early stopping conditioned on metric `val/R@2` which is not")
+
+
 def test_two_that_exclude_each_other(tmp_path: Path) -> None:
     one, other = keeper(filename="a"), keeper(filename="b")
     line = refused("fit", "--config", configured(tmp_path, one, other))

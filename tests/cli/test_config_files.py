@@ -135,6 +135,15 @@ def test_files_come_first_in_their_order() -> None:
     assert configs_first(["fit", "--config"]) == ["fit", "--config"]
 
 
+def test_a_callback_that_is_given_by_its_class_is_added(tmp_path: Path) -> None:
+    Path("stop.yaml").write_text(f"trainer: {{callbacks: [{STOPPING}{{monitor: loss}}}}]}}")
+    words = ("-c", write_config(tmp_path), "-c", "stop.yaml")
+    given = "--trainer.callbacks.class_path=lightning.pytorch.callbacks.Timer"
+    for option in (given, "--trainer.callbacks=lightning.pytorch.callbacks.Timer"):
+        found = callbacks(*words, option, "--trainer.callbacks.duration=00:01:00:00")
+        assert [name for name, _ in found] == ["EarlyStopping", "Timer"]
+
+
 def test_the_keys_that_options_give(tmp_path: Path) -> None:
     Path("network.yaml").write_text("num_heads: 2")
     words = [

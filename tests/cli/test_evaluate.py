@@ -50,6 +50,22 @@ def test_an_entry_says_where_it_comes_from(trained: Path) -> None:
     assert found["command"].startswith("lightning test --config tiny.yaml --ckpt_path ")
 
 
+@pytest.mark.parametrize(
+    ("option", "settings"),
+    [
+        ("model.network.clip_weight=0.01", {"network.clip_weight": 0.01}),
+        ("model.gallery_dtype=float16", {"gallery_dtype": "float16"}),
+        ("trainer.precision=bf16-mixed", {"precision": "bf16-mixed"}),
+    ],
+)
+def test_other_settings_do_not_replace_the_result_of_the_checkpoints_own(
+    trained: Path, option: str, settings: dict[str, Any]
+) -> None:
+    for more in ([], [f"--{option}"], [f"--{option}"]):
+        assert run("test", *CONFIG, "--ckpt_path", best(trained), *more).code == 0
+    assert [one["settings"] for one in recorded(trained)] == [None, settings]
+
+
 def test_metrics_equal_a_direct_computation(trained: Path) -> None:
     assert run("test", *CONFIG, "--ckpt_path", best(trained)).code == 0
     (found,) = recorded(trained)

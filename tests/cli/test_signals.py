@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from cli.outcomes import CONFIG, best, differences
 from cli.running import Result, launch, run, with_callback
@@ -47,6 +48,18 @@ def test_a_stopped_training_goes_on_identically(
     assert [path.name for path in trained.parent.iterdir()] == ["version_0"]
     for name in ("last.ckpt", "best.ckpt"):
         assert differences(whole / "checkpoints" / name, trained / "checkpoints" / name) == []
+
+
+def test_the_step_that_was_finished_last_is_logged(trained: Path) -> None:
+    whole = pd.read_csv(trained / "metrics.csv")
+    trained.rename(trained.parent.parent / "whole")
+    stopped(TERM, "on_train_batch_start", 3)
+    assert run("fit", *CONFIG, "--ckpt_path", trained / "checkpoints" / "last.ckpt").code == 0
+    resumed = pd.read_csv(trained / "metrics.csv")
+    for name in ("loss", "val/SumR"):
+        pd.testing.assert_frame_equal(
+            *(one[["step", name]].dropna().reset_index(drop=True) for one in (whole, resumed))
+        )
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ CHECKPOINT = "trainer.callbacks=ModelCheckpoint"
         ("trainer.val_check_interval=0", "trainer.val_check_interval is 0; a share of an epoch"),
         ("trainer.val_check_interval=100", "trainer: `val_check_interval` (100) must be less"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches is 0: fit has nothing to"),
+        ("trainer.max_epochs=0", "trainer.max_epochs is 0: fit has nothing to"),
+        ("trainer.max_steps=0", "trainer.max_steps is 0: fit has nothing to"),
+        ("trainer.max_epochs=-1", "the training has no end at which the learning rate is to be 0"),
+        ("trainer.max_epochs=null --trainer.max_time=00:00:01:00", "the training has no end at"),
         (
             f"{CHECKPOINT} --trainer.callbacks.save_top_k=3",
             "configuration: ModelCheckpoint(save_top_k=3, monitor=None) is not a valid",

@@ -111,7 +111,7 @@ class LastCheckpoint(RunCheckpoint):
     ) -> None:
         """Stop if told so and a step is finished: it may take several batches."""
         if not trainer.fit_loop._should_accumulate():
-            self._stop_if_told(trainer)
+            self._stop_if_told(trainer, after_step=True)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
@@ -145,10 +145,12 @@ class LastCheckpoint(RunCheckpoint):
             if told and trainer.is_global_zero and requeues(trainer):
                 requeue()
 
-    def _stop_if_told(self, trainer: Trainer) -> None:
+    def _stop_if_told(self, trainer: Trainer, after_step: bool = False) -> None:
         number = largest_of_ranks(received_signal(), trainer.strategy.root_device)
         if not number:
             return
+        if after_step:  # the trainer would log this step only after this hook
+            trainer._logger_connector.update_train_step_metrics()
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_checkpoint(trainer, str(self.path))
         raise Stopped(number, agreed=True)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from data_modules.base import PRVRDataModule
 from dreamprvr.errors import UserError
 from dreamprvr.metrics.retrieval import Coverage
-from dreamprvr.record import Origin, add_entry, evaluation_entry
+from dreamprvr.record import Origin, add_entry, evaluation_entry, other_settings
 from dreamprvr.table import COLUMNS, results_table
 
 MONITORS = {"val_SumR", *(f"val/{column}" for column in COLUMNS)}
@@ -128,7 +128,14 @@ class Results(Callback):
             return
         folder = run_folder(trainer)
         origin: Origin = pl_module.origin  # type: ignore[assignment]
-        entry = evaluation_entry(data, split, _relative(trainer.ckpt_path, folder), found, origin)
+        settings = other_settings(
+            origin,
+            pl_module.hparams["network"],
+            gallery_dtype=(pl_module.gallery_dtype, "float32"),
+            precision=(str(trainer.precision), "32-true"),
+        )
+        checkpoint = _relative(trainer.ckpt_path, folder)
+        entry = evaluation_entry(data, split, checkpoint, found, origin, settings)
         try:
             print(f"written to {add_entry(folder, entry)}")
         except UserError as error:

@@ -92,7 +92,7 @@ def configs_first(arguments: list[str]) -> list[str]:
             configs += [word, *([found] if (found := next(words, None)) is not None else [])]
         elif word.startswith(("--config=", "-c=")) or (word[:2] == "-c" and word[2:]):
             configs.append(word)
-        elif word.partition("=")[0] == f"--{CALLBACKS}":
+        elif word.partition("=")[0] in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             _, has_value, value = word.partition("=")
             value = value if has_value else next(words, "")
             clears = value.strip() in ("", "null", "[]")

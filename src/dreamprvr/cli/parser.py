@@ -3,13 +3,18 @@
 import inspect
 from argparse import ArgumentError
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, NoReturn
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.cli.messages import clear
 from dreamprvr.errors import UserError
+
+# the default of a callback's argument may be one of these, which a config.yaml holds as plain text
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))
 
 
 class OneLineParser(LightningArgumentParser):

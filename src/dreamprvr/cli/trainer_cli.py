@@ -224,8 +224,8 @@ class PRVRCLI(LightningCLI):
         """Run it; settings that the trainer refuses only then are a mistake of the user's too."""
         try:
             super()._run_subcommand(subcommand)
-        except (MisconfigurationException, ValueError) as error:
-            if isinstance(error, ValueError) and not is_lightnings(error):
+        except (MisconfigurationException, ValueError, RuntimeError) as error:
+            if not (isinstance(error, MisconfigurationException) or is_lightnings(error)):
                 raise
             raise UserError(f"trainer: {error}") from error
         finally:

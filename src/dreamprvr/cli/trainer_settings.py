@@ -58,8 +58,9 @@ def check_trainer(trainer: Any, verb: str | None) -> None:
             f"trainer.val_check_interval is {interval}; a share of an epoch (0.5), or a number of "
             "steps from 1"
         )
-    if verb == "fit" and trainer.limit_train_batches == 0:
-        raise UserError("trainer.limit_train_batches is 0: fit has nothing to do")
+    for name in ("limit_train_batches", "max_epochs", "max_steps") if verb == "fit" else ():
+        if trainer.get(name) == 0:
+            raise UserError(f"trainer.{name} is 0: fit has nothing to do")
     if str(trainer.precision) in HALF_WEIGHTS:
         raise UserError(
             f"trainer.precision {trainer.precision} keeps the weights themselves in half "
