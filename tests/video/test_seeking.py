@@ -21,6 +21,7 @@ MADE = {
     "a.m2v": {"keyframes": 25, "codec": "mpeg2video"},
     "b.m2v": {"keyframes": 25, "reordered": 2, "codec": "mpeg2video"},
     "a.m4v": {"keyframes": 25, "codec": "mpeg4"}, "a.ivf": {"keyframes": 25, "codec": "libvpx"},
+    "a.ogg": {"keyframes": 25, "codec": "libvpx"}, "a.nut": {"keyframes": 25, "reordered": 2},
     "late.mp4": {"keyframes": 50, "shift": 3.0}, "late.ts": {"keyframes": 50, "shift": 3.0},
 }  # fmt: skip
 
@@ -46,7 +47,7 @@ def test_any_second(tmp_path: Path, name: str) -> None:
 
 
 def test_any_second_of_dv(tmp_path: Path) -> None:
-    """DV has no stamps of its own: what libav counts behind a seek is not the time."""
+    """DV has no stamps of its own: behind a byte that is sought, libav does not count the time."""
     path = tmp_path / "a.dv"
     write_movie(path, constant(3, 25), codec="dvvideo", size=(720, 576))
     whole = [key(shown) for shown in VideoReader(path)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from dreamprvr.video.clock import Clock
 from dreamprvr.video.source import BROKEN, Header, check_file, open_video, read_header
 
 # Formats that say where the picture of a second lies. In others a file is read through once.
-_INDEXED = {"mov", "matroska", "avi", "asf"}
+_INDEXED = {"mov", "matroska", "avi", "asf", "dv"}
 _BACK = (0.0, 1.0, 5.0, 30.0)  # seconds by which a seek begins ahead, until it is far enough
 _SOUGHT = 500  # packets behind a seek among which the keyframe must be
 
@@ -109,32 +109,21 @@ def packets_from(
     if isinstance(place, Keyframe):
         for _, packet in zip(range(_SOUGHT), packets, strict=False):
             if _is_at(packet, stream, place):
-                yield from _stamped_as_before(packet, packets, place)
+                yield packet
+                yield from packets
                 return
         return
     yield from packets
 
 
 def _is_at(packet: Packet, stream: VideoStream, place: Keyframe) -> bool:
-    """Check by its byte in the file whether a packet is the one that was sought.
+    """Check by its byte and its stamp whether a packet is the one that was sought.
 
-    Stamps do not tell: a raw stream and DV have none, and libav counts anew behind a seek.
+    Neither is enough: libav counts a raw stream anew behind a seek, and guesses the stamp of the
+    first packet behind it in Ogg.
     """
     found = packet.stream_index == stream.index and packet.pos == place.position
-    return found and packet.is_keyframe and packet.pts is not None
-
-
-def _stamped_as_before(
-    first: Packet, others: Iterator[Packet], place: Keyframe
-) -> Iterator[Packet]:
-    """Give packets the stamps that they have when the whole file is read."""
-    moved = (place.stamp - cast(int, first.pts)) * float(first.time_base or 0)
-    for packet in chain([first], others):
-        if moved and packet.time_base:
-            ticks = round(moved / float(packet.time_base))
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
-        yield packet
+    return found and packet.pts == place.stamp
 
 
 @lru_cache(maxsize=256)
