@@ -61,9 +61,9 @@ def origin(checkpoint: Mapping[str, Any]) -> Origin:
     settings = checkpoint.get("hyper_parameters")
     seed = settings.get("seed") if isinstance(settings, Mapping) else None
     found = (seed, checkpoint.get("epoch"), checkpoint.get("global_step"))
-    numbers = (value if isinstance(value, int) else None for value in found)
+    seed, epoch, step = (value if isinstance(value, int) else None for value in found)
     network = settings.get("network") if isinstance(settings, Mapping) else None
-    return Origin(*numbers, network if isinstance(network, Mapping) else None)
+    return Origin(seed, epoch, step, network if isinstance(network, Mapping) else None)
 
 
 def other_settings(of: Origin, network: Mapping[str, Any], **others: Any) -> dict[str, Any] | None:

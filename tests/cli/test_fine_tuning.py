@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli.outcomes import PUBLISHED, answers, best, read_lines, state, tiny
+from cli.outcomes import CONFIG, PUBLISHED, answers, best, read_lines, state, tiny
 from cli.running import GOLDEN, Golden, refused, run, write_config
 from shared import needs_reference
 
@@ -74,3 +74,15 @@ def test_init_from_of_other_feature_sizes(trained: Path, tmp_path: Path) -> None
     config = write_config(tmp_path, Golden)
     line = refused("fit", "--config", config, "--init_from", best(trained))
     assert "the checkpoint belongs to another configuration" in line
+
+
+def test_a_training_is_begun_or_gone_on_with(trained: Path) -> None:
+    """Of two options one would count for nothing; a run's config.yaml may hold the other."""
+    checkpoint = str(best(trained))
+    both = ("--ckpt_path", checkpoint, f"--init_from={checkpoint}")
+    line = refused("fit", *CONFIG, *both)
+    assert line.startswith("--ckpt_path goes on with a training, --init_from begins one: give one")
+    Path("from.yaml").write_text(f"init_from: {checkpoint}\n")
+    result = run("fit", *CONFIG, "--config", "from.yaml", "--ckpt_path", checkpoint)
+    assert result.code == 0, result
+    assert [path.name for path in trained.parent.iterdir()] == ["version_0"]

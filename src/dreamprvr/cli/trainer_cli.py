@@ -153,6 +153,11 @@ class PRVRCLI(LightningCLI):
             return
         name = self.config.subcommand
         options = self.config[name]
+        both = {"ckpt_path", "init_from"} <= self.given  # a run's config.yaml may hold the other
+        if name == "fit" and both and options.ckpt_path and options.init_from:
+            raise UserError(
+                "--ckpt_path goes on with a training, --init_from begins one: give one of the two"
+            )
         if name == "fit" and not options.ckpt_path:  # a job of SLURM that was requeued
             options.ckpt_path = noted_checkpoint(
                 Path(options.trainer.default_root_dir or DEFAULT_ROOT)
