@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.inputs import Settings
 from benchmarks.resident import ResidentSplit, endless
 from benchmarks.steps import product_step
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def synchronise(device: str) -> None:
@@ -36,7 +36,8 @@ def matmul_ceiling(device: str, size: int, repeats: int = 30) -> float:
 def new_network(chosen: Settings, device: str) -> DreamPRVR:
     """With the same weights every time."""
     torch.manual_seed(0)
-    return DreamPRVR(chosen.video_dim, chosen.text_dim, chosen.network).to(device)
+    sizes = (chosen.video_dim, chosen.text_dim)
+    return DreamPRVR(*sizes, chosen.network, chosen.objective).to(device)
 
 
 def step_flops(chosen: Settings, split: ResidentSplit, batch: int, device: str) -> int:

@@ -22,7 +22,7 @@ from benchmarks.report import machine, parser, positive, publish, use_threads
 from benchmarks.timing import in_fresh_process, interleave, peak_growth, ratio
 from dreamprvr.batch import Videos
 from dreamprvr.gallery import Gallery
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def batches(features: Videos, number: int) -> Iterator[Videos]:

@@ -22,6 +22,7 @@ from benchmarks.inputs import Settings, settings
 from benchmarks.report import machine, parser, positive, publish, use_threads
 from data_modules.synthetic import Synthetic
 from data_modules.world import WorldConfig
+from dreamprvr.models.dreamprvr import DreamPRVR
 from dreamprvr.module import PRVRModule
 from dreamprvr.optim.bert_adam import BertAdam
 
@@ -62,10 +63,7 @@ def small_world(videos: int) -> type[Synthetic]:
 def module(chosen: Settings) -> PRVRModule:
     """What the command line makes of the configuration."""
     return PRVRModule(
-        chosen.video_dim,
-        chosen.text_dim,
-        chosen.network,
-        chosen.objective,
+        DreamPRVR(chosen.video_dim, chosen.text_dim, chosen.network, chosen.objective),
         optimizer=partial(BertAdam, lr=chosen.lr, weight_decay=chosen.weight_decay),
         warmup=chosen.warmup,
     )

@@ -10,9 +10,8 @@ from torch.nn import functional as F
 from benchmarks.baseline.network import Baseline
 from dreamprvr.batch import Queries, TrainBatch, Videos
 from dreamprvr.core.yaml_text import load_yaml
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import ObjectiveConfig
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # of a video's and of a word's feature; the data modules' own, without their dependencies
@@ -31,7 +30,7 @@ class Settings(NamedTuple):
 
     video_dim: int
     text_dim: int
-    network: NetworkConfig
+    network: DreamPRVRConfig
     objective: ObjectiveConfig
     lr: float
     weight_decay: float
@@ -47,7 +46,7 @@ def settings(name: str) -> Settings:
         network["gaussian_widths"] = tuple(network["gaussian_widths"])
     return Settings(
         *FEATURES[name],
-        NetworkConfig(**network),
+        DreamPRVRConfig(**network),
         ObjectiveConfig(**model["objective"]),
         model["optimizer"]["init_args"]["lr"],
         model["optimizer"]["init_args"]["weight_decay"],
@@ -59,7 +58,7 @@ def pair(chosen: Settings, seed: int = 0) -> tuple[DreamPRVR, Baseline]:
     """Product and baseline with the same weights."""
     torch.manual_seed(seed)
     sizes = (chosen.video_dim, chosen.text_dim, chosen.network)
-    product, baseline = DreamPRVR(*sizes), Baseline(*sizes)
+    product, baseline = DreamPRVR(*sizes, chosen.objective), Baseline(*sizes)
     baseline.load_state_dict(product.state_dict())
     return product, baseline
 

@@ -26,29 +26,30 @@ from benchmarks.timing import Ratio, in_fresh_process, interleave, peak_growth, 
 from dreamprvr.batch import Queries
 from dreamprvr.gallery import Gallery, GalleryDtype
 from dreamprvr.metrics.retrieval import RetrievalRecall
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.model.scoring import VideoTokens
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale
 
 PART = 100  # videos encoded at once, as in the data modules
 QUERY_BATCH = 1000  # as there
-CONFIG = NetworkConfig()  # ActivityNet's: 32 clips and 128 frames of size 384
+CONFIG = DreamPRVRConfig()  # ActivityNet's: 32 clips and 128 frames of size 384
 
 
 class EmbeddedQueries(DreamPRVR):
     """A network for queries that are embedded already: `words` (Q, 1, D) are the embeddings."""
 
-    def __init__(self, config: NetworkConfig = CONFIG) -> None:
+    def __init__(self, config: DreamPRVRConfig = CONFIG) -> None:
         super().__init__(2, 2, config)
 
-    def encode_queries(self, words: Tensor, word_mask: Tensor) -> Tensor:
-        """(Q, 1, D) -> (Q, D)."""
-        return words[:, 0]
+    def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
+        """Take the words as the one row of each query."""
+        rows = QueryRows(words, words.new_ones(len(words), 1))
+        return EncodedQueries(words[:, 0], {name: rows for name in self.scales}, {})
 
 
 def token_parts(
-    videos: int, device: str = "cpu", config: NetworkConfig = CONFIG
-) -> Iterator[tuple[Tensor, VideoTokens]]:
+    videos: int, device: str = "cpu", config: DreamPRVRConfig = CONFIG
+) -> Iterator[tuple[Tensor, EncodedVideos]]:
     """Rows and random tokens, not normalised, of some videos at a time."""
     random = torch.Generator(device).manual_seed(0)
     for start in range(0, videos, PART):
@@ -58,25 +59,25 @@ def token_parts(
             for length in (config.num_clips, config.max_frames)
         )
         rows = torch.arange(start, start + count, device=device)
-        yield rows, VideoTokens(clips, frames, torch.ones_like(frames[..., 0]))
+        yield rows, EncodedVideos({"clips": Scale(clips), "frames": Scale(frames)}, {})
 
 
 def gallery(
     videos: int,
     dtype: GalleryDtype = "float32",
     device: str = "cpu",
-    config: NetworkConfig = CONFIG,
+    config: DreamPRVRConfig = CONFIG,
 ) -> Gallery:
     """The product's gallery of random tokens; never holds more than one part twice."""
     network = EmbeddedQueries(config).to(device).eval()
     made = Gallery(network, dtype)
     for rows, tokens in token_parts(videos, device, config):
-        made.add_tokens(rows, tokens)
+        made.add_encoded(rows, tokens)
     return made
 
 
 def embedded(
-    count: int, videos: int, device: str = "cpu", config: NetworkConfig = CONFIG
+    count: int, videos: int, device: str = "cpu", config: DreamPRVRConfig = CONFIG
 ) -> Queries:
     """Random queries, each with one random true video."""
     random = torch.Generator(device).manual_seed(1)
@@ -119,8 +120,9 @@ def whole_run(threads: int, videos: int, count: int, dtype: GalleryDtype) -> dic
 def compare(videos: int, count: int, dtype: GalleryDtype, rounds: int) -> dict[str, Any]:
     """Seconds of both on a sample of queries, their ratio, and the share of equal ranks."""
     queries, asked = embedded(count, videos), gallery(videos, dtype)
-    parts = [tokens for _, tokens in token_parts(videos)]
-    tokens = (torch.cat([p.clips for p in parts]), torch.cat([p.frames for p in parts]))
+    parts = [encoded.scales for _, encoded in token_parts(videos)]
+    clips, frames = (torch.cat([p[name].tokens for p in parts]) for name in ("clips", "frames"))
+    tokens = (clips, frames)
     del parts
     network = Baseline(2, 2, CONFIG).eval()
     ways = {

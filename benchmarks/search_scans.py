@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Videos
-from dreamprvr.block_scores import score_block
+from dreamprvr.models.scoring import score_block
 
 ScanDtype = Literal["float32", "float16"]
 TILE = 64  # videos whose float16 tokens are made float32 at once: 16 MB

@@ -11,12 +11,9 @@ from benchmarks.baseline.optimizer import BaselineAdam
 from benchmarks.inputs import Settings
 from dreamprvr.batch import TrainBatch
 from dreamprvr.compilation import compile_step
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear_schedule
-from dreamprvr.training import encode_batch
 
 Step = Callable[[TrainBatch], Tensor]  # a batch -> its loss, before the update; on its device
 TOTAL_STEPS = 1000  # of the schedule, where no more than a few of them are taken
@@ -46,17 +43,17 @@ def product_step(
         cuda_graphs: of `compile_step`.
     """
     network.train()
-    objective = Objective(chosen.objective, chosen.network.padded_frames)
-    groups = parameter_groups(network)
-    optimizer = BertAdam(groups, lr=chosen.lr, weight_decay=chosen.weight_decay)
+    optimizer = BertAdam(network.parameter_groups(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+    first_hard = network.objective_config.hard_negatives_from
+    epoch = first_hard if hard_negatives else first_hard - 1
     schedule = warmup_linear_schedule(optimizer, total_steps, chosen.warmup)
     device = next(network.parameters()).device.type
     if compiled:
-        compile_step(network, objective, half=half, fused=fused, cuda_graphs=cuda_graphs)
+        compile_step(network, half=half, fused=fused, cuda_graphs=cuda_graphs)
 
     def step(batch: TrainBatch) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=half):
-            total = objective(encode_batch(network, batch), hard_negatives)["total"]
+            total = network.losses(network.encode_batch(batch), epoch)["total"]
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from shared import REFERENCE
 from torch import Tensor
 
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.published_names import to_ours
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.dreamprvr.published import FORMAT
 
 
 @cache
@@ -28,15 +28,15 @@ def group(prefix: str) -> dict[str, Tensor]:
     found = {
         k.removeprefix(prefix + "/"): v for k, v in _tensors().items() if k.startswith(prefix + "/")
     }
-    return {to_ours(k): v for k, v in found.items()} if prefix in PARAMETERS else found
+    return {FORMAT.to_ours(k): v for k, v in found.items()} if prefix in PARAMETERS else found
 
 
 PARAMETERS = {"state", "grad", "after"}
 
 
-def network_config() -> NetworkConfig:
+def network_config() -> DreamPRVRConfig:
     c = settings()["config"]
-    return NetworkConfig(
+    return DreamPRVRConfig(
         hidden_size=c["hidden_size"],
         num_heads=c["n_heads"],
         num_clips=c["map_size"],

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from shared import REFERENCE
 
+from dreamprvr.models.dreamprvr.published import FORMAT
 from dreamprvr.published_checkpoint import _load
 
 SAMPLE = REFERENCE / "published_format.ckpt"
@@ -14,7 +15,7 @@ SAMPLE = REFERENCE / "published_format.ckpt"
 
 def variant(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """The sample without its optimizer, changed and written anew."""
-    content = _load(SAMPLE)
+    content = _load(SAMPLE, FORMAT)
     del content["optimizer"]
     change(content)
     torch.save(content, path)

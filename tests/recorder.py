@@ -7,16 +7,15 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.module import PRVRModule
-from dreamprvr.training import encode_batch
 
 QUIET = [
     # what the command line silences too, for the same reasons
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (".*does not have many workers", ".*LeafSpec", "predict returned None")
 ]
-NETWORK = NetworkConfig(
+NETWORK = DreamPRVRConfig(
     hidden_size=8, num_heads=2, max_frames=8, num_clips=4, diffusion_steps=2,
     gaussian_widths=(1.0,),
 )  # fmt: skip
@@ -26,10 +25,12 @@ def module(
     seed: int = 0,
     sizes: tuple[int, int] = (6, 5),
     network: dict[str, Any] | None = None,
+    objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
     **options: Any,
 ) -> PRVRModule:
     seed_everything(seed, verbose=False)
-    return PRVRModule(*sizes, replace(NETWORK, **network or {}), **options)
+    model = DreamPRVR(*sizes, replace(NETWORK, **network or {}), objective)
+    return PRVRModule(model, **options)
 
 
 def trainer(*callbacks: Callback, **options: Any) -> Trainer:
@@ -52,16 +53,19 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PRVRModule)
-        pl_module.objective.register_forward_pre_hook(lambda _, args: self.hard.append(args[1]))
+        pl_module.network.objective.register_forward_pre_hook(
+            lambda _, args: self.hard.append(args[1])
+        )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, PRVRModule)
-        hard = trainer.current_epoch >= pl_module.objective.config.hard_negatives_from
+        assert isinstance(pl_module.network, DreamPRVR)
+        hard = trainer.current_epoch >= pl_module.network.objective_config.hard_negatives_from
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             # `forward` without the hook above
-            terms = pl_module.objective.forward(encode_batch(pl_module.network, batch), hard)
+            terms = pl_module.network.objective.forward(pl_module.network.encode_batch(batch), hard)
         self.expected.append({name: term.item() for name, term in terms.items()})
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 

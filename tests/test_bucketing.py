@@ -5,15 +5,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from model.tiny import CONFIG, batch, network
+from models.tiny import CONFIG, batch, network
 from shared import DATA, needs_data
 from torch import Tensor
 
 from dreamprvr.bucketing import bucket, bucketed_objective, bucketed_queries
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Encoded, Objective, ObjectiveConfig
-from dreamprvr.objective.padding import PADDING
-from dreamprvr.training import encode_batch
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.encoded import PADDED, EncodedBatch
 
 CAPTIONS = [(2, 3, 4), (1,), (3, 7, 1), (2, 2)]  # 9, 1, 11 and 4 queries
 
@@ -37,10 +37,10 @@ def test_queries_meet_buckets_only_and_stay_the_same(captions: tuple[int, ...]) 
     def encode(words: Tensor, mask: Tensor) -> Tensor:
         assert words.shape[:2] == mask.shape
         sizes.append(mask.shape)
-        return model.encode_queries(words, mask)
+        return model.query_encoder(words, mask)
 
     found = bucketed_queries(encode, CONFIG.max_words)(queries.words, queries.word_mask)
-    expected = model.encode_queries(queries.words, queries.word_mask)
+    expected = model.query_encoder(queries.words, queries.word_mask)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert [*sizes[0]] == [bucket(sum(captions)), 3]
 
@@ -53,9 +53,9 @@ def test_padded_words_stay_the_same_up_to_the_longest_caption() -> None:
 
     def encode(words: Tensor, mask: Tensor) -> Tensor:
         sizes.append(mask.shape[1])
-        return model.encode_queries(words, mask)
+        return model.query_encoder(words, mask)
 
-    expected = model.encode_queries(words, mask)
+    expected = model.query_encoder(words, mask)
     for longest in (9, 10, 16):
         found = bucketed_queries(encode, longest)(words, mask)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
@@ -66,15 +66,16 @@ def terms(model: DreamPRVR, captions: tuple[int, ...], bucketed: bool) -> dict[s
     objective = Objective(ObjectiveConfig(hard_pool=1), "zero")
     seen = []
 
-    def compute(data: Encoded, hard_negatives: bool) -> dict[str, Tensor]:
+    def compute(data: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
         seen.append(data)
         return objective(data, hard_negatives)
 
-    data = encode_batch(model, batch(captions))
+    data = model.encode_batch(batch(captions))
     found = (bucketed_objective(compute) if bucketed else compute)(data, True)
     count, padded = sum(captions), bucket(sum(captions)) if bucketed else sum(captions)
-    assert len(seen[0].query) == len(seen[0].labels) == padded
-    assert (seen[0].labels[count:] == PADDING).all()
+    assert len(seen[0].queries.embedding) == len(seen[0].labels) == padded
+    assert {len(rows.vectors) for rows in seen[0].queries.rows.values()} == {padded}
+    assert (seen[0].labels[count:] == PADDED).all()
     return found
 
 

@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from model.tiny import batch, network, single
+from models.tiny import batch, network, single
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from dreamprvr.bucketing import bucket
 from dreamprvr.compilation import compile_step
 from dreamprvr.errors import UserError
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective, ObjectiveConfig
-from dreamprvr.training import encode_batch
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 # 9, 10, 9 and 6 captions, the first three padded to 10; the last batch is smaller
 CAPTIONS = [(2, 3, 4), (2, 3, 5), (4, 4, 1), (4, 2)]
@@ -31,12 +30,12 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def make() -> tuple[DreamPRVR, Objective]:
-    return single(network()), Objective(ObjectiveConfig(hard_pool=1), "zero")
+def make(**changes: Any) -> DreamPRVR:
+    return single(network(ObjectiveConfig(hard_pool=1, hard_negatives_from=1), **changes))
 
 
-def step(model: DreamPRVR, objective: Objective, captions: tuple[int, ...]) -> list[Tensor]:
-    total = objective(encode_batch(model, single(batch(captions))), True)["total"]
+def step(model: DreamPRVR, captions: tuple[int, ...]) -> list[Tensor]:
+    total = model.losses(model.encode_batch(single(batch(captions))), epoch=1)["total"]
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [total.detach(), *torch.autograd.grad(total, parameters)]
 
@@ -45,15 +44,15 @@ def step(model: DreamPRVR, objective: Objective, captions: tuple[int, ...]) -> l
 @tracer_warns
 def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> None:
     plain, compiled = make(), make()
-    compile_step(*compiled, backend="aot_eager")
+    compile_step(compiled, backend="aot_eager")
     graphs = []
     for captions in CAPTIONS:
-        found = step(*compiled, captions)
-        for ours, expected in zip(found, step(*plain, captions), strict=True):
+        found = step(compiled, captions)
+        for ours, expected in zip(found, step(plain, captions), strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert graphs[0] == graphs[1] == graphs[2] < graphs[3]  # captions of one bucket share graphs
-    assert compiled[0].state_dict().keys() == plain[0].state_dict().keys()
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
 
 
 @pytest.mark.slow
@@ -65,10 +64,10 @@ def test_what_runs_on_an_accelerator_has_whole_graphs(
     """As on the CPU; other code draws masks and attends there. `meta` stands for its device."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
     chances = {"dropout": 0.1, "input_dropout": 0.1, "text_perturbation": 0.1}
-    model, objective = single(network(**chances)).to("meta"), Objective(ObjectiveConfig(), "zero")
-    compile_step(model, objective, backend="eager")
+    model = make(**chances).to("meta")
+    compile_step(model, backend="eager")
     data = tree_map(lambda x: x.to("meta"), single(batch(CAPTIONS[0])))
-    total = objective(encode_batch(model, data), hard_negatives)["total"]
+    total = model.losses(model.encode_batch(data), epoch=int(hard_negatives))["total"]
     total.backward()
     assert total.device.type == "meta"
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -76,14 +75,14 @@ def test_what_runs_on_an_accelerator_has_whole_graphs(
 
 def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
     """A compiled network, and the example inputs of every graph that is made of it."""
-    model, objective = make()
+    model = make()
     graphs = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
         graphs.append(inputs)
         return graph.forward
 
-    compile_step(model, objective, backend=backend)
+    compile_step(model, backend=backend)
     return model, graphs
 
 
@@ -106,18 +105,19 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
     with torch.no_grad():
         for count in counts:
             words = torch.randn(count, 4, 5)
-            assert len(model.encode_queries(words, torch.ones(count, 4))) == count
+            queries = model.encode_queries(words, torch.ones(count, 4))
+            assert len(queries.embedding) == count
     assert len(set(counts)) > 20
     assert len(graphs) == len({bucket(count) for count in counts}) <= 9
 
 
 @tracer_warns
 def test_a_second_fit_compiles_what_the_first_did() -> None:
-    model, objective = make()
+    model = make()
     for _ in range(2):
-        compile_step(model, objective, backend="eager")
-    expected = step(*make(), CAPTIONS[0])
-    for ours, theirs in zip(step(model, objective, CAPTIONS[0]), expected, strict=True):
+        compile_step(model, backend="eager")
+    expected = step(make(), CAPTIONS[0])
+    for ours, theirs in zip(step(model, CAPTIONS[0]), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -125,8 +125,8 @@ def test_many_networks_are_compiled_in_one_process() -> None:
     """A sweep; torch's own limit is 8 graphs of a function."""
     videos = single(batch((1, 1))).videos
     for _ in range(9):
-        model, objective = make()
-        compile_step(model, objective, backend="eager")
+        model = make()
+        compile_step(model, backend="eager")
         with torch.no_grad():
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
 
@@ -134,17 +134,17 @@ def test_many_networks_are_compiled_in_one_process() -> None:
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"^model.compile needs a C\+\+ compiler"):
-        compile_step(*make())
+        compile_step(make())
 
 
 def test_half_precision_on_the_cpu_is_refused() -> None:
     with pytest.raises(UserError, match=r"CPU needs --trainer\.precision 32-true$"):
-        compile_step(*make(), half=True)
+        compile_step(make(), half=True)
 
 
 def test_attention_that_cannot_be_fused_is_refused() -> None:
-    model, objective = make()
+    model = make()
     with pytest.raises(UserError, match=r"^model.fused_attention trains on an accelerator only"):
-        compile_step(model, objective, backend="eager", fused=True)
+        compile_step(model, backend="eager", fused=True)
     with pytest.raises(UserError, match=r"heads of at least 16 channels, .* is 8$"):
-        compile_step(model.to("meta"), objective, backend="eager", fused=True)
+        compile_step(model.to("meta"), backend="eager", fused=True)

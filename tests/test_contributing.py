@@ -6,20 +6,25 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from data_modules.base import PRVRDataModule
 from data_modules.plugins import GROUP
 from data_modules.testing import DataModuleContract
+from dreamprvr.models.dreamprvr import DreamPRVRConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CONTRACT = [name for name in vars(DataModuleContract) if name.startswith("test_")]
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", TEXT, re.DOTALL | re.MULTILINE)
+def blocks(language: str, heading: str = "Adding a data set") -> list[str]:
+    """The blocks of code of a language below a heading."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)
     return [textwrap.dedent(block) for block in found]
 
 
@@ -70,3 +75,19 @@ def test_what_it_says_may_be_overridden_can_be():
         assert f"`{name}`" in TEXT
         assert inspect.isfunction(getattr(PRVRDataModule, name))
     assert inspect.isfunction(DataModuleContract.make)
+
+
+def test_the_part_that_is_shown_trains():
+    """The register sampler of the text, in a small network."""
+    space: dict[str, Any] = {}
+    (text,) = blocks("python", "Changing one part of DreamPRVR")
+    exec(text, space)
+    config = DreamPRVRConfig(hidden_size=8, num_heads=2, num_registers=2)
+    clips = torch.randn(3, 4, 8)
+    registers = space["LastClips"](config, factor=2.0)(clips).registers
+    assert torch.equal(registers, 2 * clips[:, 2:])
+
+
+def test_the_contract_that_is_shown_exists():
+    (text,) = blocks("python", "Adding a model")
+    assert text.startswith("from dreamprvr.models.testing import ModelContract\n")

@@ -1,9 +1,11 @@
 import pytest
 import torch
-from model.tiny import batch, network, single
+from models.tiny import batch, network, single
 
 from dreamprvr.batch import Videos
 from dreamprvr.gallery import BYTES_A_PAIR, Gallery
+from dreamprvr.models.layers.basic import unit
+from dreamprvr.models.scoring import unit_tokens
 
 MODEL = network().requires_grad_(False)
 DATA = batch(captions=(1, 2, 1, 3, 1), frames=(8, 3, 1, 5, 8))
@@ -26,14 +28,14 @@ def test_scores_are_those_of_the_network() -> None:
     answer = gallery([0, 1, 2, 3, 4]).ask(DATA.queries)
     expected = MODEL(*DATA.queries[1:3], *DATA.videos[1:])
     torch.testing.assert_close(answer.score, expected, rtol=0, atol=1e-12)
-    tokens = MODEL.encode_videos(*DATA.videos[1:]).tokens.normalised()
-    query = torch.nn.functional.normalize(MODEL.encode_queries(*DATA.queries[1:3]), dim=-1)
+    scales = unit_tokens(MODEL.encode_videos(*DATA.videos[1:])).scales
+    query = unit(MODEL.encode_queries(*DATA.queries[1:3]).embedding)
     for q in range(8):
         for v in range(5):
-            clips = (tokens.clips[v] @ query[q]).tolist()
-            frames = (tokens.frames[v] @ query[q]).tolist()
-            assert answer.best_clip[q, v] == clips.index(max(clips))
-            assert frames[answer.best_frame[q, v]] == pytest.approx(max(frames))
+            clips = (scales["clips"].tokens[v] @ query[q]).tolist()
+            frames = (scales["frames"].tokens[v] @ query[q]).tolist()
+            assert answer.best["clips"][q, v] == clips.index(max(clips))
+            assert frames[answer.best["frames"][q, v]] == pytest.approx(max(frames))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_chunks_equal_one_batch(parts: tuple[list[int], ...]) -> None:
     assert pieces.rows.tolist() == [10, 11, 12, 13, 14]
     ours, expected = pieces.ask(DATA.queries), whole.ask(DATA.queries)
     torch.testing.assert_close(ours.score, expected.score, rtol=0, atol=1e-12)
-    assert torch.equal(ours.best_clip, expected.best_clip)
+    assert torch.equal(ours.best["clips"], expected.best["clips"])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -84,7 +86,7 @@ def test_padding_scores_zero_or_is_ignored() -> None:
     asked.add(part([0, 1, 2, 3, 4]))
     expected = model(*DATA.queries[1:3], *DATA.videos[1:])
     torch.testing.assert_close(asked.scores(DATA.queries), expected, rtol=0, atol=1e-12)
-    assert (asked.ask(DATA.queries).best_frame < torch.tensor([8, 3, 1, 5, 8])).all()
+    assert (asked.ask(DATA.queries).best["frames"] < torch.tensor([8, 3, 1, 5, 8])).all()
 
 
 def test_positions() -> None:

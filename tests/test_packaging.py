@@ -55,7 +55,7 @@ def test_no_module_lies_outside_a_package() -> None:
     assert without == set()
 
 
-@pytest.mark.parametrize("name", ["dreamprvr", "dreamprvr.model.network"])
+@pytest.mark.parametrize("name", ["dreamprvr", "dreamprvr.models.dreamprvr.network"])
 def test_importing_the_model_loads_nothing_heavy(name: str) -> None:
     program = f"import json, sys, {name}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(

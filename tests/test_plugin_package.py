@@ -68,6 +68,45 @@ def test_it_trains(site: Path, root: Path, tmp_path: Path, name: str):
     assert "prvr_kitchen.Kitchen" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "prvr_kitchen.LastClips",
+        '{"class_path": "prvr_kitchen.LastClips", "init_args": {"factor": 2.0}}',
+    ],
+)
+def test_a_part_of_its_own_trains_and_is_tested(site: Path, root: Path, tmp_path: Path, part: str):
+    shared = ("--data=Kitchen", "--data.root", str(root), "--data.num_workers", "0")
+    done = dreamprvr(
+        site, "fit", *shared, "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
+        "--trainer.accelerator", "cpu", "--model.network.registers", part,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "kitchen" / "version_0"
+    assert "prvr_kitchen.LastClips" in (run / "config.yaml").read_text()
+    assert "train/kl" not in (run / "metrics.csv").read_text()
+    ckpt = str(run / "checkpoints" / "last.ckpt")
+    tested = dreamprvr(site, "test", *shared, "--ckpt_path", ckpt, "--trainer.accelerator", "cpu")
+    assert tested.returncode == 0, tested.stderr
+    assert "SumR" in tested.stdout
+    missing = dreamprvr(None, "test", *shared, "--ckpt_path", ckpt)
+    assert missing.returncode == 2
+
+
+def test_a_part_that_is_none_is_refused(site: Path, root: Path):
+    for part, reason in (
+        ("prvr_kitchen.Kitchen", "no part of a model"),
+        ("nowhere.X", "there is no class nowhere.X"),
+    ):
+        done = dreamprvr(
+            site, "fit", "--data=Kitchen", "--data.root", str(root),
+            "--model.network.registers", part,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert reason in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_it_is_checked(site: Path, root: Path):
     command = ("data", "check", "--data=Kitchen", "--data.root", str(root))
     sound = dreamprvr(site, *command)

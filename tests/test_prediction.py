@@ -3,13 +3,15 @@ import torch
 
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Answer
-from dreamprvr.prediction import clip_seconds, top_hits
+from dreamprvr.prediction import top_hits
 
 GENERATOR = torch.Generator().manual_seed(0)
 ANSWER = Answer(
     score=torch.rand(4, 6, generator=GENERATOR),
-    best_clip=torch.randint(32, (4, 6), generator=GENERATOR),
-    best_frame=torch.randint(128, (4, 6), generator=GENERATOR),
+    best={
+        "clips": torch.randint(32, (4, 6), generator=GENERATOR),
+        "frames": torch.randint(128, (4, 6), generator=GENERATOR),
+    },
 )
 VIDEOS, QUERIES = torch.tensor([3, 5, 8, 9, 20, 21]), torch.tensor([7, 2, 0, 4])
 
@@ -22,15 +24,15 @@ def test_hits_equal_a_sort(top_k: int) -> None:
         order = sorted(range(6), key=lambda v, q=q: -ANSWER.score[q, v].item())[:top_k]
         assert hits.video[q].tolist() == [VIDEOS[v].item() for v in order]
         assert hits.score[q].tolist() == [ANSWER.score[q, v].item() for v in order]
-        assert hits.clip[q].tolist() == [ANSWER.best_clip[q, v].item() for v in order]
-        assert hits.frame[q].tolist() == [ANSWER.best_frame[q, v].item() for v in order]
+        for scale, tokens in ANSWER.best.items():
+            assert hits.best[scale][q].tolist() == [tokens[q, v].item() for v in order]
 
 
 def test_the_rank_is_of_the_best_true_video_among_all() -> None:
     """One plus the number of other videos that score at least as much, also beyond the hits."""
     score = torch.tensor([[0.5, 0.9, 0.5, 0.1], [0.5, 0.9, 0.5, 0.1], [1.0] * 4, [1.0] * 4])
     indices = torch.zeros(4, 4, dtype=torch.int16)
-    answer = Answer(score, indices, indices)
+    answer = Answer(score, {"clips": indices})
     positives = torch.tensor([[3, -1], [3, 0], [2, -1], [-1, -1]])
     hits = top_hits(answer, VIDEOS[:4], QUERIES, positives, top_k=1)
     assert hits.rank.tolist() == [4, 3, 4, 0]  # 0: no true video is known
@@ -45,9 +47,3 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     broken = ANSWER._replace(score=score)
     with pytest.raises(UserError, match="query row 7 has NaN scores"):
         top_hits(broken, VIDEOS, QUERIES, torch.zeros(4, 1, dtype=torch.int64), 2)
-
-
-def test_clips_share_the_video_evenly() -> None:
-    assert clip_seconds(0, 32, 64.0) == (0.0, 2.0)
-    assert clip_seconds(31, 32, 64.0) == (62.0, 64.0)
-    assert clip_seconds(1, 3, 10.0) == pytest.approx((10 / 3, 20 / 3))

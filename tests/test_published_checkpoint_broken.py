@@ -10,7 +10,7 @@ from published import SAMPLE, variant
 from shared import needs_reference
 
 from dreamprvr.errors import UserError
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig
 from dreamprvr.published_checkpoint import import_checkpoint, read_published
 
 
@@ -51,7 +51,7 @@ def test_other_parameters_are_refused_by_name(
 ) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: change(content["state_dict"]))
     with pytest.raises(UserError) as caught:
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
     assert str(path) in str(caught.value)
     for message in messages:
         assert message in str(caught.value)
@@ -66,7 +66,7 @@ def test_other_parameters_are_refused_by_name(
 def test_a_weight_that_tells_a_size_is_missing(tmp_path: Path, key: str, what: str) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: content["state_dict"].pop(key))
     with pytest.raises(UserError, match=f"no {key}, which tells the {what} feature size"):
-        read_published(path, NetworkConfig(hidden_size=32))
+        read_published(path, DreamPRVR, DreamPRVRConfig(hidden_size=32))
 
 
 @needs_reference
@@ -74,7 +74,7 @@ def test_a_size_that_no_network_has(tmp_path: Path) -> None:
     """Heads that do not divide the width."""
     path = variant(tmp_path / "a.ckpt", lambda content: content["config"].update(n_heads=5))
     with pytest.raises(UserError, match="not a multiple"):
-        read_published(path, NetworkConfig())
+        read_published(path, DreamPRVR, DreamPRVRConfig())
 
 
 @needs_reference
@@ -83,7 +83,7 @@ def test_a_truncated_file(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(SAMPLE.read_bytes()[:kept])
     with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        read_published(path, NetworkConfig())
+        read_published(path, DreamPRVR, DreamPRVRConfig())
 
 
 @needs_reference
@@ -94,7 +94,7 @@ def test_a_file_damaged_in_its_pickle(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.ckpt is damaged"):
-        read_published(path, NetworkConfig())
+        read_published(path, DreamPRVR, DreamPRVRConfig())
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", "déjà vu\n".encode(), bytes(range(256))])
@@ -102,28 +102,28 @@ def test_no_checkpoint_at_all(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(content)
     with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        read_published(path, NetworkConfig())
+        read_published(path, DreamPRVR, DreamPRVRConfig())
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.ckpt: no such file"):
-        import_checkpoint(tmp_path / "nowhere.ckpt", tmp_path / "out.ckpt")
+        import_checkpoint(tmp_path / "nowhere.ckpt", tmp_path / "out.ckpt", DreamPRVR)
     with pytest.raises(UserError, match="no such file"):
-        read_published(tmp_path, NetworkConfig())  # a folder
+        read_published(tmp_path, DreamPRVR, DreamPRVRConfig())  # a folder
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"weights": {}}, {"state_dict": [1]}, torch.ones(3)])
 def test_a_torch_file_of_something_else(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "a.ckpt")
     with pytest.raises(UserError, match="no state_dict"):
-        read_published(tmp_path / "a.ckpt", NetworkConfig())
+        read_published(tmp_path / "a.ckpt", DreamPRVR, DreamPRVRConfig())
 
 
 @needs_reference
 def test_a_checkpoint_of_ours_is_sent_back(tmp_path: Path) -> None:
-    import_checkpoint(SAMPLE, tmp_path / "ours.ckpt")
+    import_checkpoint(SAMPLE, tmp_path / "ours.ckpt", DreamPRVR)
     with pytest.raises(UserError, match="this framework already"):
-        import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt")
+        import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt", DreamPRVR)
     assert not (tmp_path / "again.ckpt").exists()
 
 
@@ -164,7 +164,7 @@ def test_odd_values_are_named(
 ) -> None:
     path = variant(tmp_path / "a.ckpt", change)
     with pytest.raises(UserError, match=message) as caught:
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.ckpt").exists()

@@ -14,7 +14,8 @@ from published import SAMPLE, variant
 from shared import needs_reference
 
 from dreamprvr.errors import UserError
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig
+from dreamprvr.models.dreamprvr.published import FORMAT
 from dreamprvr.published_checkpoint import _load, import_checkpoint, read_published
 
 
@@ -42,7 +43,7 @@ def test_code_in_a_file_is_named_and_does_not_run(
     evil = tmp_path / "evil"
     path = variant(tmp_path / "a.ckpt", lambda content: content.update(x=Marker(evil, function)))
     with pytest.raises(UserError, match=rf"names \S*{name}, .*not opened"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
     assert not evil.exists()
     assert not (tmp_path / "out.ckpt").exists()
     torch.load(path, weights_only=False)  # what the refusal prevents
@@ -54,7 +55,7 @@ def test_code_in_torchs_old_file_format_is_named_and_does_not_run(tmp_path: Path
     content = {"state_dict": {}, "x": Marker(evil, os.system)}
     torch.save(content, path, _use_new_zipfile_serialization=False)
     with pytest.raises(UserError, match=r"names \S*system, .*not opened"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
     assert not evil.exists()
     torch.load(path, weights_only=False)  # what the refusal prevents
     assert evil.exists()
@@ -67,14 +68,14 @@ def test_torchs_old_file_format_cut_short(tmp_path: Path, kept: int) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
 
 
 def test_code_in_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
     evil, path = tmp_path / "evil", tmp_path / "a.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": {}, "x": Marker(evil, os.system)}))
     with pytest.raises(UserError, match=r"a\.ckpt"):
-        import_checkpoint(path, tmp_path / "out.ckpt")
+        import_checkpoint(path, tmp_path / "out.ckpt", DreamPRVR)
     assert not evil.exists()
 
 
@@ -98,8 +99,8 @@ def test_a_class_of_the_authors_is_never_built(
     stranger = schedule()
     stranger.warmup = 1
     path = variant(tmp_path / "a.ckpt", lambda content: content.update(optimizer=[stranger]))
-    assert type(_load(path)["optimizer"][0]) is not schedule
-    assert type(_load(SAMPLE)["optimizer"]["param_groups"][0]["schedule"]) is not schedule
+    assert type(_load(path, FORMAT)["optimizer"][0]) is not schedule
+    assert type(_load(SAMPLE, FORMAT)["optimizer"]["param_groups"][0]["schedule"]) is not schedule
 
 
 @needs_reference
@@ -115,4 +116,4 @@ def test_an_allowed_class_does_not_excuse_another(
     monkeypatch.setitem(sys.modules, "Options.x", module)
     path = variant(tmp_path / "a.ckpt", lambda content: content.update(x=Stranger()))
     with pytest.raises(UserError, match=r"names Options\.x\.Stranger,"):
-        read_published(path, NetworkConfig())
+        read_published(path, DreamPRVR, DreamPRVRConfig())

@@ -2,19 +2,19 @@ import pytest
 from safetensors import safe_open
 from shared import REFERENCE, needs_reference
 
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.published_names import to_ours
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.dreamprvr.published import FORMAT
 
 
 @needs_reference
 def test_one_to_one() -> None:
     with safe_open(REFERENCE / "tiny.safetensors", "pt") as file:
         published = [k.removeprefix("state/") for k in file.keys() if k.startswith("state/")]  # noqa: SIM118
-    ours = [to_ours(name) for name in published]
+    ours = [FORMAT.to_ours(name) for name in published]
     assert len(published) > 300
     assert len(set(ours)) == len(published)
-    network = DreamPRVR(24, 20, NetworkConfig(hidden_size=8, num_heads=2))
+    network = DreamPRVR(24, 20, DreamPRVRConfig(hidden_size=8, num_heads=2))
     assert set(ours) == {name for name, _ in network.named_parameters()} | set(network.state_dict())
 
 
@@ -51,14 +51,14 @@ def test_one_to_one() -> None:
     ],
 )
 def test_by_hand(published: str, ours: str) -> None:
-    assert to_ours(published) == ours
+    assert FORMAT.to_ours(published) == ours
 
 
 @pytest.mark.parametrize("name", ["", "weight", "my.LayerNorm.weight", "x.query_encoder.self.key"])
 def test_unknown_names_stay(name: str) -> None:
-    assert to_ours(name) == name
+    assert FORMAT.to_ours(name) == name
 
 
 def test_no_part_of_another_name_is_taken_for_a_root() -> None:
-    assert to_ours("clip_encoder_two.layer1.weight") == "clip_encoder_two.layer1.weight"
-    assert to_ours("query_encoders.norm1.bias") == "query_encoders.norm1.bias"
+    assert FORMAT.to_ours("clip_encoder_two.layer1.weight") == "clip_encoder_two.layer1.weight"
+    assert FORMAT.to_ours("query_encoders.norm1.bias") == "query_encoders.norm1.bias"

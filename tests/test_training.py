@@ -5,17 +5,17 @@ import pytest
 import torch
 from golden import group, settings
 from golden import network as golden_network
-from model.tiny import batch, network, single
+from models.tiny import batch, network, single
 from shared import needs_reference
 from torch import Tensor
 
 from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR, mean_per_video
+from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear_schedule
-from dreamprvr.training import encode_batch, mean_per_video
 
 
 class Run(NamedTuple):
@@ -41,7 +41,7 @@ def golden_run() -> Run:
     losses: list[dict[str, float]] = []
     gradients: dict[str, Tensor | None] = {}
     for _ in range(4):
-        terms = objective(encode_batch(model, data), hard_negatives=True)
+        terms = objective(model.encode_batch(data), hard_negatives=True)
         optimizer.zero_grad()
         terms["total"].backward()
         losses.append({name: term.item() for name, term in terms.items()})
@@ -99,21 +99,22 @@ def test_mean_per_video_equals_the_slow_reference() -> None:
 
 def test_encoded_batch_holds_what_the_network_gives() -> None:
     model, data = network(), batch()
-    encoded = encode_batch(model, data)
-    torch.testing.assert_close(encoded.query, model.encode_queries(*data.queries[1:3]))
-    encoding = model.encode_videos(*data.videos[1:])
-    torch.testing.assert_close(encoded.videos, encoding.tokens)
-    torch.testing.assert_close(encoded.registers, encoding.registers)
-    text = mean_per_video(encoded.query, data.labels, 3)
-    target = model.register_sampler.diffusion_target(encoding.registers, text)
-    torch.testing.assert_close(encoded.target, target)
+    encoded = model.encode_batch(data)
+    torch.testing.assert_close(encoded.queries, model.encode_queries(*data.queries[1:3]))
+    videos = model.encode_videos(*data.videos[1:])
+    torch.testing.assert_close(encoded.videos.scales, videos.scales)
+    sampler = model.register_sampler
+    assert sampler is not None
+    text = mean_per_video(encoded.queries.embedding, data.labels, 3)
+    own = sampler.losses(sampler(model.embed_clips(data.videos.clips)), text)
+    torch.testing.assert_close(encoded.videos.extras, {f"loss/{k}": v for k, v in own.items()})
     assert encoded.labels is data.labels
 
 
 def step(model: DreamPRVR, data: TrainBatch, hard: bool = True) -> dict[str, Tensor]:
     """Loss terms and, in the parameters, gradients."""
     objective = Objective(ObjectiveConfig(hard_pool=1), model.config.padded_frames)
-    terms = objective(encode_batch(model, data), hard)
+    terms = objective(model.encode_batch(data), hard)
     terms["total"].backward()
     return terms
 
@@ -164,7 +165,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     # without L_dre, whose gradient leaves out the perturbation's alpha and beta
     objective = Objective(ObjectiveConfig(hard_pool=1, diffusion_weight=0.0), "zero")
     model, data = network(), batch()
-    objective(encode_batch(model, data), True)["total"].backward()
+    objective(model.encode_batch(data), True)["total"].backward()
     generator = torch.Generator().manual_seed(0)
     slope, directions, width = 0.0, [], 1e-8  # the steep chain has kinks close by
     for parameter in model.parameters():
@@ -177,7 +178,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
         for shift in (width, -2 * width):
             for parameter, direction in directions:
                 parameter += shift * direction
-            totals.append(objective(encode_batch(model, data), True)["total"].item())
+            totals.append(objective(model.encode_batch(data), True)["total"].item())
     assert (totals[0] - totals[1]) / (2 * width) == pytest.approx(slope, rel=1e-5)
 
 
@@ -188,9 +189,8 @@ def test_mixed_precision_losses_are_float32_and_close(dtype: torch.dtype) -> Non
     model = single(network())
     objective = Objective(ObjectiveConfig(hard_pool=1), "zero")
     with torch.autocast("cpu", dtype):
-        encoded = encode_batch(model, data)
-        assert encoded.registers is not None
-        assert encoded.registers.mu.dtype == encoded.registers.logvar.dtype == torch.float32
+        encoded = model.encode_batch(data)
+        assert {each.dtype for each in encoded.videos.extras.values()} == {torch.float32}
         terms = objective(encoded, True)
     terms["total"].backward()
     for name, term in terms.items():

@@ -9,14 +9,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 from counted import Counted
-from model.tiny import CONFIG, batch, network, single
+from models.tiny import CONFIG, batch, network, single
 from torch.utils._pytree import tree_map
 
 from dreamprvr.bucketing import ComputeLoss, bucketed_objective, bucketed_queries
-from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.groups import parameter_groups
-from dreamprvr.training import encode_batch
 
 
 @pytest.mark.parametrize("hard_negatives", [False, True])
@@ -33,7 +33,7 @@ def test_nothing_waits_for_the_device(
         objective = bucketed_objective(objective)
         encode = bucketed_queries(model.query_encoder.forward, CONFIG.max_words)
         monkeypatch.setattr(model.query_encoder, "forward", encode)
-    terms = objective(encode_batch(model, data), hard_negatives)
+    terms = objective(model.encode_batch(data), hard_negatives)
     terms["total"].backward()
     optimizer.step()
     assert {(term.device.type, term.dtype) for term in terms.values()} == {("meta", torch.float32)}
@@ -51,7 +51,7 @@ def test_operations_do_not_grow_with_the_batch(
         data = tree_map(lambda x: x.to("meta"), single(batch(captions)))
         objective = Objective(ObjectiveConfig(), "zero")
         with Counted() as counted:
-            objective(encode_batch(model, data), hard_negatives)["total"].backward()
+            objective(model.encode_batch(data), hard_negatives)["total"].backward()
         found.append(counted.operations)
     assert found[0].total() > 100
     assert found[0] == found[1]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.baseline.attention import AttentionBlock, InputProjection
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
 
 def gaussian_window(length: int, width: float, num_registers: int) -> Tensor:
@@ -32,7 +32,7 @@ def gaussian_window(length: int, width: float, num_registers: int) -> Tensor:
 class AdaptiveAggregation(nn.Module):
     """Weighs the branches at every position."""
 
-    def __init__(self, length: int, config: NetworkConfig) -> None:
+    def __init__(self, length: int, config: DreamPRVRConfig) -> None:
         super().__init__()
         size = config.hidden_size
         self.temperature = config.softmax_temperature
@@ -60,7 +60,7 @@ class GaussianEncoder(nn.Module):
     registers ask as well, and their rows are cut off afterwards.
     """
 
-    def __init__(self, length: int, config: NetworkConfig) -> None:
+    def __init__(self, length: int, config: DreamPRVRConfig) -> None:
         super().__init__()
         size, heads, registers = config.hidden_size, config.num_heads, config.num_registers
         self.num_registers = registers

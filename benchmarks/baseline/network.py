@@ -10,7 +10,7 @@ from benchmarks.baseline.attention import AttentionBlock, InputProjection, Posit
 from benchmarks.baseline.gaussian import GaussianEncoder
 from benchmarks.baseline.registers import Registers, RegisterSampler
 from dreamprvr.batch import Queries, Videos
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
 CHOICES = ("initial_register", "reverse_noise", "training_noise", "time_table", "padded_frames")
 
@@ -18,7 +18,7 @@ CHOICES = ("initial_register", "reverse_noise", "training_noise", "time_table", 
 class QueryEncoder(nn.Module):
     """Projection, position, attention block, attention pooling over the words."""
 
-    def __init__(self, text_dim: int, config: NetworkConfig) -> None:
+    def __init__(self, text_dim: int, config: DreamPRVRConfig) -> None:
         super().__init__()
         size, dropout = config.hidden_size, config.dropout
         self.projection = InputProjection(text_dim, size, config.input_dropout)
@@ -55,10 +55,10 @@ class Baseline(nn.Module):
         ValueError: the configuration asks for a variant of the paper.
     """
 
-    def __init__(self, video_dim: int, text_dim: int, config: NetworkConfig) -> None:
+    def __init__(self, video_dim: int, text_dim: int, config: DreamPRVRConfig) -> None:
         super().__init__()
         for name in CHOICES:
-            if getattr(config, name) != getattr(NetworkConfig, name):
+            if getattr(config, name) != getattr(DreamPRVRConfig, name):
                 raise ValueError(f"{name} {getattr(config, name)!r} is not in the baseline")
         self.config = config
         size, dropout, input_dropout = config.hidden_size, config.dropout, config.input_dropout

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from benchmarks.baseline.network import Baseline, best
 from dreamprvr.batch import TrainBatch
-from dreamprvr.objective.objective import ObjectiveConfig
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 
 
 def loss_terms(

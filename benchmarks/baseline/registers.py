@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from benchmarks.baseline.attention import AttentionBlock
 from benchmarks.baseline.diffusion import Denoiser, Schedule
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
 CODE_SIZE = 32
 
@@ -104,7 +104,7 @@ def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tenso
 class RegisterSampler(nn.Module):
     """From projected and positioned clips to registers."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: DreamPRVRConfig) -> None:
         super().__init__()
         size, heads, dropout = config.hidden_size, config.num_heads, config.dropout
         self.num_registers = config.num_registers

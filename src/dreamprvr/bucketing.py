@@ -9,11 +9,10 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamprvr.objective.objective import Encoded
-from dreamprvr.objective.padding import PADDING
+from dreamprvr.models.encoded import PADDED, EncodedBatch, map_tensors
 
 EncodeQueries = Callable[[Tensor, Tensor], Tensor]
-ComputeLoss = Callable[[Encoded, bool], dict[str, Tensor]]
+ComputeLoss = Callable[[EncodedBatch, bool], dict[str, Tensor]]
 
 
 def bucket(size: int) -> int:
@@ -46,10 +45,10 @@ def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
 def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
     """An objective of ragged batches, from one that is compiled for each number of queries."""
 
-    def padded(batch: Encoded, hard_negatives: bool) -> dict[str, Tensor]:
+    def padded(batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
         more = bucket(len(batch.labels)) - len(batch.labels)
-        query = F.pad(batch.query, (0, 0, 0, more))
-        labels = F.pad(batch.labels, (0, more), value=PADDING)
-        return compute(batch._replace(query=query, labels=labels), hard_negatives)
+        queries = map_tensors(lambda x: F.pad(x, (*(0, 0) * (x.dim() - 1), 0, more)), batch.queries)
+        labels = F.pad(batch.labels, (0, more), value=PADDED)
+        return compute(batch._replace(queries=queries, labels=labels), hard_negatives)
 
     return padded

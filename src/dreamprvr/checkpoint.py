@@ -2,46 +2,65 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dreamprvr.core.text import quote, shorten
+from dreamprvr.core.text import shorten
 from dreamprvr.errors import UserError
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.registry import DEFAULT, class_path, find_model, read_model_settings
 from dreamprvr.torch_file import read_torch_file
 
 PREFIX = "network."  # of the network's weights in a checkpoint
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 LISTED = 5  # names of each kind that a message gives
-_LENGTHS = ("hidden_size", "num_clips", "max_frames", "max_words", "num_registers")
 
 
 class Trained(NamedTuple):
-    """A trained network, not yet built.
+    """A trained model, not yet built.
 
     Args:
+        kind: class of the model.
         video_dim: size of a video feature.
         text_dim: size of a word feature.
-        config: the network's settings.
-        weights: its state, by the names of `DreamPRVR.state_dict`; exactly those that it has.
+        network: settings of the network.
+        objective: settings of the loss.
+        weights: its state, by the names of its `state_dict`; exactly those that it has.
     """
 
+    kind: type[RetrievalModel]
     video_dim: int
     text_dim: int
-    config: NetworkConfig
+    network: Any
+    objective: Any
     weights: dict[str, Tensor]
+
+    def build(self) -> RetrievalModel:
+        """Make the model, with these weights."""
+        model = self.kind(self.video_dim, self.text_dim, self.network, self.objective)
+        model.load_state_dict(self.weights)
+        return model
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as builtins, as a checkpoint holds them."""
+        return {
+            "model": class_path(self.kind),
+            "video_dim": self.video_dim,
+            "text_dim": self.text_dim,
+            "network": asdict(self.network),
+            "objective": asdict(self.objective),
+        }
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of this framework and check all that it needs for use.
 
     A file that comes back is whole: every record has its checksum, and the weights are finite and
-    exactly those of the network that the settings describe.
+    exactly those of the model that the settings describe.
 
     Args:
         path: the file.
@@ -61,7 +80,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path} was not written by this framework; a checkpoint that the authors "
             "released is read by `lightning import-checkpoint`"
         )
-    trained_network(content, path)
+    trained_model(content, path)
     return content
 
 
@@ -80,8 +99,8 @@ def newest_whole(path: Path) -> Path | None:
     return None
 
 
-def trained_network(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
-    """Take the network's settings and weights out of a checkpoint, and check both.
+def trained_model(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
+    """Take the model's settings and weights out of a checkpoint, and check both.
 
     Args:
         checkpoint: content of the file.
@@ -95,7 +114,8 @@ def trained_network(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
     if not isinstance(settings, Mapping) or not isinstance(state, Mapping):
         raise UserError(f"checkpoint {path} holds no weights of this framework")
     try:
-        config = _network_config(settings.get("network"))
+        kind = find_model(str(settings.get("model", DEFAULT)))
+        network, objective = read_model_settings(kind, settings)
         video_dim, text_dim = (_feature_size(settings, name) for name in ("video_dim", "text_dim"))
     except UserError as error:
         raise UserError(f"checkpoint {path}: its settings make no network ({error})") from None
@@ -104,20 +124,12 @@ def trained_network(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
         raise UserError(f"checkpoint {path} holds weights of another model: {listed(strangers)}")
     weights = {name.removeprefix(PREFIX): weight for name, weight in state.items()}
     check_weights(weights, f"checkpoint {path}", Path(path).stat().st_size)
-    if found := disagreements(video_dim, text_dim, config, weights):
+    trained = Trained(kind, video_dim, text_dim, network, objective, weights)
+    if found := disagreements(trained):
         raise UserError(
             f"checkpoint {path}: its weights are not those of its settings ({'; '.join(found)})"
         )
-    return Trained(video_dim, text_dim, config, weights)
-
-
-def _network_config(settings: Any) -> NetworkConfig:
-    if not isinstance(settings, Mapping):
-        raise UserError("there are none for the network")
-    known = {field.name for field in fields(NetworkConfig)}
-    if unknown := [quote(name) for name in settings if name not in known]:
-        raise UserError(f"unknown: {listed(unknown)}")
-    return NetworkConfig(**settings)
+    return trained
 
 
 def _feature_size(settings: Mapping[str, Any], name: str) -> int:
@@ -164,34 +176,33 @@ def _is_plain(weight: Any) -> bool:
     )
 
 
-def disagreements(
-    video_dim: int, text_dim: int, config: NetworkConfig, weights: Mapping[str, Tensor]
-) -> list[str]:
+def disagreements(trained: Trained) -> list[str]:
     """Compare weights with those that settings ask for; nothing is allocated.
 
     Args:
-        video_dim: size of a video feature.
-        text_dim: size of a word feature.
-        config: the network's settings.
-        weights: by the names of `DreamPRVR.state_dict`.
+        trained: settings and weights.
 
     Returns:
         As `differences`; a setting that is larger than any weight stands alone. No network is
         made of such settings, not even an empty one, which could take for ever.
     """
-    longest = max((size for weight in weights.values() for size in weight.shape), default=0)
-    asked = {name: (getattr(config, name), longest) for name in _LENGTHS}
-    asked |= {"video_dim": (video_dim, longest), "text_dim": (text_dim, longest)}
-    asked["gaussian_widths"] = len(config.gaussian_widths), len(weights)
-    if config.num_registers:
-        asked["diffusion_steps"] = config.diffusion_steps, longest
-        asked["denoiser_blocks"] = config.denoiser_blocks, len(weights)
-    for name, (value, most) in asked.items():
+    shapes = [weight.shape for weight in trained.weights.values()]
+    most = max([len(shapes), *(size for shape in shapes for size in shape)])
+    asked = {"video_dim": trained.video_dim, "text_dim": trained.text_dim}
+    for field in fields(trained.network):
+        value = getattr(trained.network, field.name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            asked[field.name] = value
+        elif isinstance(value, tuple):
+            asked[field.name] = len(value)
+    for name, value in asked.items():
         if value > most:
             return [f"{name} {value} is more than any weight has"]
     with torch.device("meta"):
-        expected = DreamPRVR(video_dim, text_dim, config).state_dict()
-    return differences(expected, weights)
+        model = trained.kind(
+            trained.video_dim, trained.text_dim, trained.network, trained.objective
+        )
+    return differences(model.state_dict(), trained.weights)
 
 
 def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:

@@ -12,17 +12,16 @@ from torch import nn
 
 from dreamprvr.bucketing import bucketed_objective, bucketed_queries
 from dreamprvr.errors import UserError
-from dreamprvr.model.fused_attention import SMALLEST_HEAD
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.layers.attention import SMALLEST_HEAD
+from dreamprvr.models.layers.parallel import ParallelBlocks
 
 RECOMPILE_LIMIT = 256  # graphs of one function
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def compile_step(
-    network: DreamPRVR,
-    objective: Objective,
+    model: RetrievalModel,
     backend: str = "inductor",
     half: bool = False,
     fused: bool = False,
@@ -35,21 +34,20 @@ def compile_step(
     ragged; they are padded to few sizes (`bucketing`), so that the number of graphs is bounded.
 
     Args:
-        network: its encoders and register sampler are compiled.
-        objective: with random and with hard negatives: two graphs.
-        backend: of torch.compile.
+        model: says which of its parts are compiled (`compiled_parts`).
+        backend: name of a backend of torch.compile.
         half: whether steps will run in half precision.
-        fused: attention branches through FlexAttention (`model.fused_attention`).
-        cuda_graphs: every part is launched as a CUDA graph; no `model` setting, as nobody has
+        fused: run parallel attention blocks through FlexAttention (`model.fused_attention`).
+        cuda_graphs: launch every part as a CUDA graph. There is no setting for it, as nobody has
             measured it (`benchmarks/accelerator.py` can).
 
     Raises:
         UserError: on the CPU in half precision, or where no C++ compiler is found; `fused` where
             FlexAttention cannot train: on the CPU, and with heads of fewer than 16 channels.
     """
-    device = next(network.parameters()).device.type
+    device = next(model.parameters()).device.type
     if fused:
-        _refuse_unfusable(network, device)
+        _refuse_unfusable(model, device)
     if backend == "inductor" and device == "cpu":
         _refuse_uncompilable(half)
     rank_zero_info("compiling: the first steps of training and of evaluation take minutes")
@@ -57,17 +55,17 @@ def compile_step(
     options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
     options["mode"] = "reduce-overhead" if cuda_graphs else None
 
-    encode = _compiled(network.query_encoder, "forward", options)
-    padded = bucketed_queries(encode, network.config.max_words)
-    _replace(network.query_encoder, "forward", padded)
-    _replace(objective, "forward", bucketed_objective(_compiled(objective, "forward", options)))
-    for encoder in (network.clip_encoder, network.frame_encoder):
-        encoder.branches.fused = fused
-        encoder.compile(**options)
-    sampler = network.register_sampler
-    if sampler is not None:  # its GRU, which depends on no video, stays outside
-        for name in ("sample", "diffusion_target"):
-            _replace(sampler, name, _compiled(sampler, name, options))
+    parts = model.compiled_parts()
+    for module, name in parts.queries:
+        encode = _compiled(module, name, options)
+        setattr(module, name, bucketed_queries(encode, model.config.max_words))
+    for module, name in parts.losses:
+        setattr(module, name, bucketed_objective(_compiled(module, name, options)))
+    for module, name in parts.others:
+        setattr(module, name, _compiled(module, name, options))
+    for module in model.modules():
+        if isinstance(module, ParallelBlocks):
+            module.fused = fused
 
 
 def _refuse_uncompilable(half: bool) -> None:
@@ -77,8 +75,8 @@ def _refuse_uncompilable(half: bool) -> None:
         raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
 
 
-def _refuse_unfusable(network: DreamPRVR, device: str) -> None:
-    size = network.config.hidden_size // network.config.num_heads
+def _refuse_unfusable(model: RetrievalModel, device: str) -> None:
+    size = model.config.hidden_size // model.config.num_heads
     if device == "cpu":
         raise UserError("model.fused_attention trains on an accelerator only; leave it out here")
     if size < SMALLEST_HEAD:
@@ -91,10 +89,6 @@ def _refuse_unfusable(network: DreamPRVR, device: str) -> None:
 def _compiled(module: nn.Module, method: str, options: dict[str, Any]) -> Callable[..., Any]:
     # the class's own, as the module's may be a compiled one already: of an earlier fit
     return torch.compile(MethodType(getattr(type(module), method), module), **options)
-
-
-def _replace(module: nn.Module, method: str, function: Callable[..., Any]) -> None:
-    setattr(module, method, function)
 
 
 def _prepare_compiler() -> None:

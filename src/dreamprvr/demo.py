@@ -58,7 +58,7 @@ def main() -> None:
 
     module.top_k = SHOWN_VIDEOS
     _, hits = trainer.predict(module, datamodule=data) or ([], [])  # of the gallery: nothing
-    answers = records(hits[0], data.annotations("test"), network.num_clips)
+    answers = records(hits[0], data.annotations("test"), module.network.clip_span)
     show_answers(data, answers)
 
 

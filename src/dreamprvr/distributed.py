@@ -8,8 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dreamprvr.errors import UserError
-from dreamprvr.model.scoring import VideoTokens
-from dreamprvr.objective.objective import Encoded
+from dreamprvr.models.encoded import EncodedBatch, map_tensors
 
 
 def is_distributed() -> bool:
@@ -60,20 +59,19 @@ def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(rows.split(longest), sizes, strict=True)])
 
 
-def gather_encoded(batch: Encoded) -> Encoded:
-    """The batch of all ranks together, for the retrieval and text terms.
+def gather_encoded(batch: EncodedBatch) -> EncodedBatch:
+    """Join the batch of all ranks, so that every rank computes the loss of all.
 
-    The register terms are means over videos, and every rank has as many, so they stay local. Only
-    the numbers of queries differ, so they alone are asked for.
+    Every rank has as many videos. Only the numbers of queries differ, so they alone are asked for.
     """
     if not is_distributed():
         return batch
-    count = len(batch.videos.clips)
-    queries, videos = rows_of_ranks(batch.query), [count for _ in _ranks()]
-    return batch._replace(
-        query=gather_rows(batch.query, queries),
-        labels=gather_rows(batch.labels + dist.get_rank() * count, queries),
-        videos=VideoTokens(*(gather_rows(tokens, videos) for tokens in batch.videos)),
+    count = len(next(iter(batch.videos.scales.values())).tokens)
+    queries, videos = rows_of_ranks(batch.queries.embedding), [count for _ in _ranks()]
+    return EncodedBatch(
+        map_tensors(lambda x: gather_rows(x, queries), batch.queries),
+        map_tensors(lambda x: gather_rows(x, videos), batch.videos),
+        gather_rows(batch.labels + dist.get_rank() * count, queries),
     )
 
 
@@ -122,19 +120,6 @@ def largest_of_ranks(value: int, device: torch.device) -> int:
     largest = torch.tensor([value], device=device)
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest.item())
-
-
-def mean_of_ranks(x: Tensor) -> Tensor:
-    """The mean of a tensor, which has the same shape on all processes, over them.
-
-    Args:
-        x: of this process; gradients do not flow back.
-    """
-    if not is_distributed():
-        return x
-    mean = x.detach().clone()
-    dist.all_reduce(mean)
-    return mean / dist.get_world_size()
 
 
 def _ranks() -> Sequence[int]:

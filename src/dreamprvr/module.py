@@ -1,6 +1,6 @@
 """The LightningModule: composes network, objective, optimiser and metric, and computes nothing."""
 
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,56 +10,51 @@ from torch import Tensor
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.checkpoint import refuse_other_shapes
+from dreamprvr.checkpoint import read_checkpoint, refuse_other_shapes, trained_model
 from dreamprvr.compilation import compile_step
-from dreamprvr.distributed import gather_encoded, mean_of_ranks
+from dreamprvr.distributed import gather_encoded
 from dreamprvr.errors import UserError
 from dreamprvr.gallery import Gallery, GalleryDtype
 from dreamprvr.metrics.retrieval import Coverage, RetrievalRecall
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective, ObjectiveConfig
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.encoded import join_tensors
+from dreamprvr.models.registry import class_path
 from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.restoring import set_again
 from dreamprvr.optim.schedule import warmup_linear_schedule
 from dreamprvr.prediction import QueryHits, top_hits
 from dreamprvr.record import Origin, origin, set_seed
 from dreamprvr.search.provenance import trained_on
-from dreamprvr.training import encode_batch
 
 
 class PRVRModule(LightningModule):
-    """Trains and evaluates DreamPRVR.
+    """Trains and evaluates a retrieval model, and computes nothing itself.
 
     Evaluation loaders give the whole gallery (`Videos`) first, then the queries (`Queries`).
 
     Args:
-        video_dim: F, size of a video feature; the command line takes it from the data.
-        text_dim: E, size of a word feature; the command line takes it from the data.
-        network: sizes and choices of the network.
-        objective: weights and constants of the loss.
+        model: the model; see `dreamprvr.models.contract`.
         optimizer: makes the optimiser from parameter groups; its weight decay is that of the
             decayed group.
         warmup: share of all steps spent warming up.
         top_k: videos that `predict` returns for a query.
-        gallery_dtype: how an evaluation keeps the videos' tokens.
+        gallery_dtype: number format in which an evaluation keeps the videos' tokens.
         score_memory: GB that scoring may take beyond the gallery.
+        rescored: candidates of a query that a model whose score is more than the sum of maxima
+            scores again; None scores all videos again.
         compile: compile the training step; pays on an accelerator, in long runs.
         fused_attention: with `compile`, attend through FlexAttention.
     """
 
     def __init__(
         self,
-        video_dim: int,
-        text_dim: int,
-        network: NetworkConfig = NetworkConfig(),  # noqa: B008 - frozen
-        objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
+        model: RetrievalModel,
         optimizer: OptimizerCallable = BertAdam,
         warmup: float = 0.01,
         top_k: int = 100,
         gallery_dtype: GalleryDtype = "float32",
         score_memory: float = 1.0,
+        rescored: int | None = None,
         compile: bool = False,
         fused_attention: bool = False,
     ) -> None:
@@ -70,22 +65,15 @@ class PRVRModule(LightningModule):
             raise UserError(f"top_k is {top_k}; at least 1 video a query")
         if not 0 < score_memory < float("inf"):
             raise UserError(f"model.score_memory is {score_memory}; it is GB, above 0")
-        # a checkpoint gives dictionaries: it holds tensors and builtins only
-        network = NetworkConfig(**network) if isinstance(network, dict) else network
-        objective = ObjectiveConfig(**objective) if isinstance(objective, dict) else objective
-        self.save_hyperparameters(
-            {
-                "video_dim": video_dim, "text_dim": text_dim, "network": asdict(network),
-                "objective": asdict(objective), "warmup": warmup, "top_k": top_k,
-            }
-        )  # fmt: skip
-        self.network = DreamPRVR(video_dim, text_dim, network)
-        self.objective = Objective(objective, network.padded_frames)
+        settings = {"model": class_path(type(model)), **model.settings()}
+        self.save_hyperparameters({**settings, "warmup": warmup, "top_k": top_k})
+        self.network = model
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.top_k = top_k
         self.gallery_dtype = gallery_dtype
         self.score_memory = score_memory
+        self.rescored = rescored
         if fused_attention and not compile:
             raise UserError("model.fused_attention needs model.compile: uncompiled, it is slower")
         self.compiled: bool = compile
@@ -114,20 +102,16 @@ class PRVRModule(LightningModule):
             self.trained_on["seed"] = seed
         if self.compiled:
             half = "16" in str(self.trainer.precision)
-            compile_step(self.network, self.objective, half=half, fused=self.fused_attention)
+            compile_step(self.network, half=half, fused=self.fused_attention)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Loss of one batch, over the videos and queries of all ranks."""
-        encoded = gather_encoded(encode_batch(self.network, batch))
-        hard = self.current_epoch >= self.objective.config.hard_negatives_from
-        terms = self.objective(encoded, hard)
+        encoded = gather_encoded(self.network.encode_batch(batch))
+        terms = self.network.losses(encoded, self.current_epoch)
         total = terms["total"]
         if self._is_logged_step():
             size = len(batch.labels)
-            # each process has the KL and diffusion terms of its own videos, of which all have as
-            # many; the others are of all videos already
-            means = mean_of_ranks(torch.stack([term.detach() for term in terms.values()]))
-            values = dict(zip(terms, means, strict=True))
+            values = {name: term.detach() for name, term in terms.items()}
             self.log("loss", values.pop("total"), prog_bar=True, batch_size=size)
             parts = {f"train/{name}": value for name, value in values.items()}
             self.log_dict(parts, batch_size=size)
@@ -143,7 +127,7 @@ class PRVRModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its linear warm-up and decay, stepped every step."""
-        optimizer = self.make_optimizer(parameter_groups(self.network))
+        optimizer = self.make_optimizer(self.network.parameter_groups())
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError(
@@ -172,7 +156,9 @@ class PRVRModule(LightningModule):
 
     def _open_gallery(self) -> Gallery:
         if self._gallery is None:
-            self._gallery = Gallery(self.network, self.gallery_dtype, 1e9 * self.score_memory)
+            self._gallery = Gallery(
+                self.network, self.gallery_dtype, 1e9 * self.score_memory, self.rescored
+            )
         return self._gallery
 
     def _evaluation_end(self, split: str) -> None:
@@ -228,13 +214,34 @@ class PRVRModule(LightningModule):
             for block in gallery.blocks(batch)
         ]  # fmt: skip
         self.searched = len(gallery.rows)
-        return QueryHits(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        return join_tensors(found)
 
     def on_predict_epoch_end(self) -> None:
         """Let the gallery go."""
         self._gallery = None
 
     # Checkpoints
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, **options: Any
+    ) -> "PRVRModule":
+        """Make the module of a checkpoint of this framework, with its model and weights.
+
+        Args:
+            checkpoint_path: the file.
+            options: arguments of the module other than the model.
+
+        Raises:
+            UserError: the file cannot be read or is none of ours; see `read_checkpoint`.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        kept = {
+            name: checkpoint["hyper_parameters"][name]
+            for name in ("warmup", "top_k")
+            if name in checkpoint["hyper_parameters"]
+        }
+        return cls(trained_model(checkpoint, checkpoint_path).build(), **{**kept, **options})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which features it was trained on, so that search can refuse others, and the seed."""
@@ -245,5 +252,5 @@ class PRVRModule(LightningModule):
         refuse_other_shapes(self.state_dict(), checkpoint["state_dict"])
         self.origin = origin(checkpoint)
         if self.given_to_optimizer:
-            optimizer = self.make_optimizer(parameter_groups(self.network))
+            optimizer = self.make_optimizer(self.network.parameter_groups())
             set_again(optimizer, checkpoint, self.given_to_optimizer)

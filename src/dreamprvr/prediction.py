@@ -16,8 +16,7 @@ class QueryHits(NamedTuple):
     rank: Tensor  # (Q,) of the best true video among all videos, from 1; 0 where none is known
     video: Tensor  # (Q, K) rows of the videos
     score: Tensor  # (Q, K)
-    clip: Tensor  # (Q, K) index of the best clip
-    frame: Tensor  # (Q, K) index of the best frame
+    best: dict[str, Tensor]  # by scale, (Q, K) index of the best token
 
 
 def top_hits(
@@ -38,11 +37,5 @@ def top_hits(
     refuse_nan(answer.score, query_rows)
     rank = ranks(answer.score, positives).where((positives >= 0).any(dim=1), 0)
     best = torch.topk(answer.score, min(top_k, len(video_rows)), dim=1)
-    picked = (answer.best_clip, answer.best_frame)
-    clip, frame = (indices.gather(1, best.indices).long() for indices in picked)
-    return QueryHits(query_rows, rank, video_rows[best.indices], best.values, clip, frame)
-
-
-def clip_seconds(clip: int, num_clips: int, duration: float) -> tuple[float, float]:
-    """Start and end in seconds of a clip: its 1 / `num_clips` share of the video."""
-    return clip / num_clips * duration, (clip + 1) / num_clips * duration
+    tokens = {name: index.gather(1, best.indices).long() for name, index in answer.best.items()}
+    return QueryHits(query_rows, rank, video_rows[best.indices], best.values, tokens)

@@ -1,12 +1,12 @@
-"""Importing a checkpoint that the authors released.
+"""Importing a checkpoint that the authors of a model released.
 
-Their file is a pickle with the keys `config`, `epoch`, `model_val`, `state_dict` and `optimizer`;
-the optimizer entry names classes of a package that no user has. It is read as data: those classes
-are replaced by an empty stand-in, and any other class is refused.
+Their file is a pickle. It is read as data: the few foreign classes that the model's
+`PublishedFormat` names are replaced by empty stand-ins, and any other class is refused.
 """
 
 import io
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,34 +14,14 @@ import lightning
 import torch
 from torch import Tensor
 
-from dreamprvr.checkpoint import check_weights, disagreements
+from dreamprvr.checkpoint import Trained, check_weights, disagreements
 from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.published_names import to_ours
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.published import PublishedFormat
 from dreamprvr.torch_file import read_torch_file
 
-AUTHORS_PACKAGE = "Opts."
 PARALLEL = "module."  # of every name, where the weights were saved with DataParallel
-
-# our setting -> a published parameter and the axis that has its size
-_SIZES = {
-    "hidden_size": ("query_input_proj.net.1.weight", 0),
-    "num_clips": ("clip_encoder.layer2.weight", 0),
-    "max_frames": ("frame_encoder.layer2.weight", 0),
-    "max_words": ("query_pos_embed.position_embeddings.weight", 0),
-    "num_registers": ("video_qformer.query_tokens", 1),
-    "diffusion_steps": ("diffusion_mlp.time_embedding.timembedding.0.weight", 0),
-}
-# our setting -> the name in the file's own configuration, for what no shape tells
-_SETTINGS = {
-    "num_heads": "n_heads",
-    "softmax_temperature": "sft_factor",
-    "dropout": "drop",
-    "input_dropout": "input_drop",
-    "clip_weight": "clip_scale_w",
-    "frame_weight": "frame_scale_w",
-}
 
 
 class FeatureSizes(NamedTuple):
@@ -56,45 +36,54 @@ class PublishedCheckpoint:
     """A released checkpoint in our terms.
 
     Attributes:
-        sizes: feature sizes, inferred from the weights.
-        network: the configured network with every size and setting that the file tells.
-        state_dict: weights by our names.
+        trained: the model, with every size and setting that the file tells.
         remarks: a line for each value in which the file and the configuration disagree, or which
             the file does not tell.
     """
 
-    sizes: FeatureSizes
-    network: NetworkConfig
-    state_dict: dict[str, Tensor]
+    trained: Trained
     remarks: list[str]
 
 
 def read_published(
-    path: str | Path, configured: NetworkConfig, configured_sizes: FeatureSizes | None = None
+    path: str | Path,
+    kind: type[RetrievalModel],
+    configured: Any = None,
+    configured_sizes: FeatureSizes | None = None,
+    objective: Any = None,
 ) -> PublishedCheckpoint:
     """Read a released checkpoint and check every key and shape.
 
     Args:
         path: the file.
-        configured: gives what the file does not tell (the choices between code and paper).
+        kind: class of the model.
+        configured: settings of the network, which give what the file does not tell (the choices
+            between code and paper); the defaults if None.
         configured_sizes: feature sizes of the data it is meant for, to compare with.
+        objective: settings of the loss to keep with the weights; the defaults if None.
 
     Raises:
-        UserError: the file is no released checkpoint, is damaged, names foreign classes, has
-            weights that are not finite or settings that no network has, or its parameters are not
-            exactly those of the network; says which are missing, extra or resized.
+        UserError: the model has no released checkpoints; or the file is none, is damaged, names
+            foreign classes, has weights that are not finite or settings that no network has, or
+            its parameters are not exactly those of the network; says which are missing, extra or
+            resized.
     """
-    path = Path(path)
-    content = _load(path)
-    published = _weights(content["state_dict"], path)
-    network, untold = _infer(published, content.get("config"), configured, path)
+    path, form = Path(path), kind.published
+    if form is None:
+        raise UserError(f"{kind.__name__} knows no checkpoints of its authors")
+    configured = kind.Network() if configured is None else configured
+    content = _load(path, form)
+    published = _weights(content[form.state_key], path)
+    network, untold = _infer(published, content.get(form.config_key), configured, form, path)
     sizes = FeatureSizes(
         _size(published, "clip_input_proj.net.1.weight", 1, "video"),
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
     )
-    state = {to_ours(name): value for name, value in published.items()}
-    if found := disagreements(*sizes, network, state):
-        raise UserError(f"{path} is not a DreamPRVR checkpoint: {'; '.join(found)}")
+    state = {form.to_ours(name): value for name, value in published.items()}
+    loss = kind.Objective() if objective is None else objective
+    trained = Trained(kind, *sizes, network, loss, state)
+    if found := disagreements(trained):
+        raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(found)}")
     before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
     after = asdict(network) | (sizes._asdict() if configured_sizes else {})
     remarks = [
@@ -103,40 +92,39 @@ def read_published(
         if after[name] != before[name]
     ]
     remarks += [f"the file does not tell {name}: {after[name]}, as configured" for name in untold]
-    return PublishedCheckpoint(sizes, network, state, remarks)
+    return PublishedCheckpoint(trained, remarks)
 
 
 def import_checkpoint(
     source: str | Path,
     target: str | Path,
-    configured: NetworkConfig | None = None,
+    kind: type[RetrievalModel],
+    configured: Any = None,
     configured_sizes: FeatureSizes | None = None,
-    objective: dict[str, Any] | None = None,
+    objective: Any = None,
 ) -> list[str]:
     """Rewrite a released checkpoint as one of ours, for test, predict and fine-tuning.
 
     Args:
         source: the released file.
         target: the file to write.
-        configured: see `read_published`; the published ActivityNet network by default.
+        kind: see `read_published`.
+        configured: see `read_published`.
         configured_sizes: see `read_published`.
-        objective: settings of the objective to keep with the weights.
+        objective: see `read_published`.
 
     Returns:
         See `PublishedCheckpoint.remarks`; where both tell a value, the file's is used.
     """
-    found = read_published(source, configured or NetworkConfig(), configured_sizes)
+    found = read_published(source, kind, configured, configured_sizes, objective)
+    weights = found.trained.weights
     checkpoint = {
         "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": lightning.__version__,
-        "state_dict": {f"network.{name}": value for name, value in found.state_dict.items()},
+        "state_dict": {f"network.{name}": value for name, value in weights.items()},
         "callbacks": {},
-        "hyper_parameters": {
-            **found.sizes._asdict(),
-            "network": asdict(found.network),
-            **({"objective": objective} if objective else {}),
-        },
+        "hyper_parameters": found.trained.settings(),
     }
     content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
     torch.save(checkpoint, content)
@@ -145,11 +133,11 @@ def import_checkpoint(
     return found.remarks
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, form: PublishedFormat) -> dict[str, Any]:
     """The file's content, without running any code from it."""
-    content = read_torch_file(path, foreign=AUTHORS_PACKAGE)
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise UserError(f"{path} has no state_dict: it is not a released checkpoint")
+    content = read_torch_file(path, foreign=form.foreign)
+    if not isinstance(content, dict) or not isinstance(content.get(form.state_key), dict):
+        raise UserError(f"{path} has no {form.state_key}: it is not a released checkpoint")
     if "hyper_parameters" in content:
         raise UserError(f"{path} is a checkpoint of this framework already; use it as it is")
     return content
@@ -165,46 +153,52 @@ def _weights(state: dict[Any, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _infer(
-    state: dict[str, Tensor], config: Any, base: NetworkConfig, path: Path
-) -> tuple[NetworkConfig, list[str]]:
-    """The configured network with what shapes and the file's own configuration tell.
+    state: Mapping[str, Tensor], config: Any, base: Any, form: PublishedFormat, path: Path
+) -> tuple[Any, list[str]]:
+    """Change the configured network by what shapes and the file's own configuration tell.
 
     Returns:
-        The network, and the settings that a configuration in the file should tell and does not.
+        The network's settings, and the names of those that a configuration in the file should
+        tell and does not.
 
     Raises:
         UserError: the file's configuration is none, or has a value that no network has.
     """
     found: dict[str, Any] = {
         name: state[key].shape[axis]
-        for name, (key, axis) in _SIZES.items()
+        for name, (key, axis) in form.sizes.items()
         if key in state and state[key].dim() > axis
     }
-    if not any(name.startswith(("video_qformer.", "diffusion_mlp.")) for name in state):
-        found["num_registers"] = 0
-    branches = _count(state, "clip_encoder.e_attns.")
-    widths = NetworkConfig().gaussian_widths
-    if 1 < branches <= 1 + len(widths) and branches != 1 + len(base.gaussian_widths):
-        found["gaussian_widths"] = widths[: branches - 1]
-    if blocks := _count(state, "diffusion_mlp.layers."):
-        found["denoiser_blocks"] = blocks
+    for name, prefixes in form.absent.items():
+        if not any(key.startswith(prefixes) for key in state):
+            found[name] = 0
+    for name, prefix in form.counts.items():
+        count = _count(state, prefix)
+        if name != "gaussian_widths":
+            found |= {name: count} if count else {}
+        else:  # the plain branch is one of them
+            widths = type(base)().gaussian_widths
+            if 1 < count <= 1 + len(widths) and count != 1 + len(base.gaussian_widths):
+                found[name] = widths[: count - 1]
     if config is not None and not isinstance(config, dict):
         raise UserError(f"{path}: its configuration is no dictionary")
-    told = {name: config[key] for name, key in _SETTINGS.items() if key in config} if config else {}
+    names = form.settings.items()
+    told = {name: config[key] for name, key in names if key in config} if config else {}
+    whole = {field.name for field in fields(base) if field.type is int}
     for name, value in told.items():
         is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
-        found[name] = float(value) if is_whole and name != "num_heads" else value
+        found[name] = float(value) if is_whole and name not in whole else value
     try:
-        return replace(base, **found), [name for name in _SETTINGS if name not in told]
+        return replace(base, **found), [name for name in form.settings if name not in told]
     except UserError as error:
         raise UserError(f"{path}: its configuration makes no network ({error})") from None
 
 
-def _count(state: dict[str, Tensor], prefix: str) -> int:
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
     return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
 
 
-def _size(state: dict[str, Tensor], key: str, axis: int, what: str) -> int:
+def _size(state: Mapping[str, Tensor], key: str, axis: int, what: str) -> int:
     if key not in state or state[key].dim() <= axis:
         raise UserError(f"the file has no {key}, which tells the {what} feature size")
     return state[key].shape[axis]

@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import stat
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,15 @@ class StandIn:
     def __setstate__(self, state: Any) -> None: ...
 
 
-def read_torch_file(path: Path, foreign: str | None = None, mapped: bool = True) -> Any:
+def read_torch_file(
+    path: Path, foreign: Mapping[str, type] | None = None, mapped: bool = True
+) -> Any:
     """Read what `torch.save` wrote: tensors on the CPU, and builtins.
 
     Args:
         path: the file.
-        foreign: beginning of the names of classes whose objects are replaced by a `StandIn`; then
-            torch's old file format (before version 1.6) is read as well.
+        foreign: beginnings of the names of classes, and the class that takes their place, say a
+            `StandIn`; then torch's old file format (before version 1.6) is read as well.
         mapped: leave the tensors in the file until they are needed. Otherwise they are copied, for
             use after the file may have been written anew.
 
@@ -81,7 +84,7 @@ def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"checkpoint {path} is damaged or not a checkpoint: {reason}")
 
 
-def _read_zip(path: Path, foreign: str | None, mapped: bool) -> Any:
+def _read_zip(path: Path, foreign: Mapping[str, type] | None, mapped: bool) -> Any:
     expected = _tensor_records(path)
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -140,7 +143,7 @@ def _is_number(name: str, prefix: str) -> bool:
     return name.startswith(prefix) and key.isascii() and key.isdecimal() and key == str(int(key))
 
 
-def _stand_ins(path: Path, names: list[str], foreign: str | None) -> list[Any]:
+def _stand_ins(path: Path, names: list[str], foreign: Mapping[str, type] | None) -> list[Any]:
     """The foreign classes among `names`, in the form that torch's `safe_globals` takes."""
     if foreign is None and names:
         raise UserError(
@@ -148,13 +151,19 @@ def _stand_ins(path: Path, names: list[str], foreign: str | None) -> list[Any]:
             f"({_listed(names)}); a checkpoint that the authors released is read by `lightning "
             "import-checkpoint`"
         )
-    strangers = [name for name in names if not name.startswith(foreign or "")]
+    found = {
+        name: kind
+        for name in names
+        for beginning, kind in (foreign or {}).items()
+        if name.startswith(beginning)
+    }
+    strangers = [name for name in names if name not in found]
     if strangers:
         raise UserError(
             f"{path} names {_listed(strangers)}, which no released checkpoint does; it is not "
             "opened"
         )
-    return [(StandIn, name) for name in names]
+    return [(kind, name) for name, kind in found.items()]
 
 
 def _listed(names: list[str]) -> str:

@@ -16,7 +16,6 @@ from dreamprvr.callbacks.resuming import KEY as RANDOM_STATE
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.module import PRVRModule
-from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear_schedule
 
 OLDEST = Version("2.6")  # release of Lightning that this framework's checkpoints come from
@@ -119,7 +118,7 @@ def _check_resuming(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
 
 def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     """Compare the states of optimiser and schedule with those of new ones."""
-    optimizer = module.make_optimizer(parameter_groups(module.network))
+    optimizer = module.make_optimizer(module.network.parameter_groups())
     fresh = {"state": {}, "param_groups": optimizer.state_dict()["param_groups"]}
     found: Any = checkpoint.get("optimizer_states")
     _check_form([fresh], found, "optimizer_states", same_length=True)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from model.tiny import TEXT_DIM, VIDEO_DIM, network
+from models.tiny import TEXT_DIM, VIDEO_DIM, network
 
 from benchmarks.baseline.network import Baseline
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 Pair = tuple[DreamPRVR, Baseline]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from model.tiny import frozen
+from models.tiny import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 

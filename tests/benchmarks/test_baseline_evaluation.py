@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from golden import group, settings
-from model.tiny import batch
+from models.tiny import batch
 from shared import needs_reference
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from benchmarks.baseline.network import Baseline
 from dreamprvr.batch import Queries, Videos
 from dreamprvr.gallery import Gallery
 from dreamprvr.metrics import retrieval
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def tied(queries: int, videos: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model.tiny import CONFIG, frozen
+from models.tiny import CONFIG, frozen
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from golden import group
 from golden import network as golden_network
-from model.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, batch
+from models.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, batch
 from shared import needs_reference
 from torch import nn
 
 from benchmarks.baseline.network import Baseline
 from dreamprvr.batch import Queries, Videos
-from dreamprvr.model.config import NetworkConfig
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 SHAPES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
@@ -64,7 +64,7 @@ def test_golden_inference() -> None:
         "scores": scores,
     }
     for name, value in found.items():
-        # the chain amplifies rounding in the registers (tests/model/test_registers.py)
+        # the chain amplifies rounding in the registers (tests/models/dreamprvr/test_registers.py)
         atol = 2e-4 if name == "registers" else 1e-5
         torch.testing.assert_close(
             value, golden[name], rtol=0, atol=atol, msg=lambda m, name=name: f"{name}: {m}"
@@ -79,13 +79,15 @@ def test_encodings_and_scores_equal_the_products(
     query, encoding = baseline.encode_queries(data.queries), baseline.encode_videos(data.videos)
     expected = product.encode_videos(*data.videos[1:])
     close = {"rtol": 0, "atol": 1e-6}
-    torch.testing.assert_close(query, product.encode_queries(*data.queries[1:3]), **close)
-    torch.testing.assert_close(encoding.clips, expected.tokens.clips, **close)
-    torch.testing.assert_close(encoding.frames, expected.tokens.frames, **close)
-    assert (encoding.registers is None) == (expected.registers is None)
-    for name in ("registers", "initial", "condition", "mu", "logvar"):
-        if encoding.registers is not None:
-            theirs = getattr(expected.registers, name)
+    torch.testing.assert_close(query, product.encode_queries(*data.queries[1:3]).embedding, **close)
+    for name, tokens in (("clips", encoding.clips), ("frames", encoding.frames)):
+        torch.testing.assert_close(tokens, expected.scales[name].tokens, **close)
+    sampler = product.register_sampler
+    assert (encoding.registers is None) == (sampler is None)
+    if sampler is not None:
+        sample = sampler(product.embed_clips(data.videos.clips)).context
+        for name in ("registers", "initial", "condition", "mu", "logvar"):
+            theirs = getattr(sample, name)
             torch.testing.assert_close(getattr(encoding.registers, name), theirs, **close)
     scores = baseline.scores(query, encoding.clips, encoding.frames)
     torch.testing.assert_close(scores, product(*data.queries[1:3], *data.videos[1:]), **close)
@@ -94,7 +96,7 @@ def test_encodings_and_scores_equal_the_products(
 
 @pytest.mark.parametrize("registers", [0, 4])
 def test_parameters_have_the_products_names_and_shapes(registers: int) -> None:
-    config = NetworkConfig(num_registers=registers)
+    config = DreamPRVRConfig(num_registers=registers)
     with torch.device("meta"):
         product, baseline = DreamPRVR(1024, 768, config), Baseline(1024, 768, config)
     for theirs, ours in (
@@ -120,12 +122,12 @@ def test_parameters_have_the_products_names_and_shapes(registers: int) -> None:
 )
 def test_variants_of_the_paper_are_refused(choice: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(choice))} .* is not in the baseline"):
-        Baseline(8, 8, NetworkConfig(**choice))
+        Baseline(8, 8, DreamPRVRConfig(**choice))
 
 
 def test_initial_weights() -> None:
     torch.manual_seed(0)
-    config = NetworkConfig(hidden_size=128, gaussian_widths=(1.0,))
+    config = DreamPRVRConfig(hidden_size=128, gaussian_widths=(1.0,))
     network = Baseline(64, 64, config)
     for name, module in network.named_modules():
         if isinstance(module, (nn.Linear, nn.Embedding)) and module.weight.numel() > 2000:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from golden import group, network_config, settings
-from model.tiny import batch
+from models.tiny import batch
 from shared import needs_reference
 from torch import Tensor
 
@@ -16,9 +16,9 @@ from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.objective import loss_terms, triplet
 from benchmarks.baseline.optimizer import BaselineAdam
 from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.model.network import DreamPRVR
-from dreamprvr.objective.objective import Objective, ObjectiveConfig
-from dreamprvr.training import encode_batch
+from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.dreamprvr.objective import Objective
 
 Pairs = Callable[..., tuple[DreamPRVR, Baseline]]
 SHAPES: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -99,7 +99,7 @@ def assert_same_step(
 ) -> None:
     """Loss terms and gradients are equal, with the same random numbers."""
     torch.manual_seed(5)
-    encoded = encode_batch(product.train(), data)
+    encoded = product.train().encode_batch(data)
     expected = Objective(config, "zero")(encoded, hard)
     torch.manual_seed(5)
     found = loss_terms(baseline.train(), data, config, hard)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from model.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, network
+from models.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, network
 
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.optimizer import BaselineAdam
+from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.optim import bert_adam
-from dreamprvr.optim.groups import parameter_groups
 from dreamprvr.optim.schedule import warmup_linear, warmup_linear_schedule
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from golden import group, network_config, settings
-from model.tiny import CONFIG, frozen
+from models.tiny import CONFIG, frozen
 from shared import needs_reference
 
 from benchmarks.baseline.network import Baseline
@@ -15,8 +15,8 @@ from benchmarks.baseline.registers import (
     perturb_text,
     sinusoidal_codes,
 )
-from dreamprvr.model import perturbation
-from dreamprvr.model.layers import sinusoidal_table
+from dreamprvr.models.dreamprvr import registers
+from dreamprvr.models.layers.basic import sinusoidal_table
 
 
 @needs_reference
@@ -71,7 +71,7 @@ def test_perturbed_text_and_its_gradient_equal_the_products(spread: float) -> No
     text = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(3, 2, 6, dtype=torch.float64)
     found = []
-    for perturb in (perturbation.perturb_text, perturb_text):
+    for perturb in (registers.perturb_text, perturb_text):
         torch.manual_seed(4)
         variants = perturb(text, 2, spread)
         (gradient,) = torch.autograd.grad((weights * variants).sum(), text)

@@ -26,7 +26,7 @@ def test_both_encode_the_same_gallery() -> None:
     assert gallery.rows.tolist() == [0, 1, 2]
     close = {"rtol": 0, "atol": 1e-4}
     for ours, theirs in ((clips, "clips"), (frames, "frames")):
-        kept = torch.cat([getattr(part.tokens, theirs) for part in gallery._parts])
+        kept = torch.cat([part.videos.scales[theirs].tokens for part in gallery._parts])
         torch.testing.assert_close(kept, torch.nn.functional.normalize(ours, dim=-1), **close)
 
 

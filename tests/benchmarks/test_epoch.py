@@ -6,8 +6,8 @@ from recorder import QUIET
 
 from benchmarks.epoch import main, module
 from benchmarks.inputs import settings
+from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.groups import parameter_groups
 
 pytestmark = QUIET
 
@@ -32,4 +32,4 @@ def test_the_module_is_the_configurations() -> None:
     optimizer = made.make_optimizer(parameter_groups(made.network))
     assert isinstance(optimizer, BertAdam)
     assert [group["lr"] for group in optimizer.param_groups] == [8e-4, 8e-4]
-    assert (made.warmup, made.objective.config.hard_negatives_from) == (0.05, 10)
+    assert (made.warmup, made.network.objective_config.hard_negatives_from) == (0.05, 10)

@@ -16,9 +16,9 @@ from benchmarks.ranking import (
     rank_product,
     token_parts,
 )
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
-CONFIG = NetworkConfig(hidden_size=16, num_clips=3, max_frames=5, num_registers=0)
+CONFIG = DreamPRVRConfig(hidden_size=16, num_clips=3, max_frames=5, num_registers=0)
 SIZES = ["--videos", "12", "--queries", "30", "--baseline_queries", "20", "--rounds", "2"]
 
 
@@ -31,14 +31,20 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tokens_come_in_parts() -> None:
     parts = list(token_parts(12, config=CONFIG))
     assert torch.cat([rows for rows, _ in parts]).tolist() == list(range(12))
-    assert [tokens.clips.shape for _, tokens in parts] == [(5, 3, 16), (5, 3, 16), (2, 3, 16)]
-    assert not torch.equal(parts[0][1].frames, parts[1][1].frames)
+    assert [videos.scales["clips"].tokens.shape for _, videos in parts] == [
+        (5, 3, 16),
+        (5, 3, 16),
+        (2, 3, 16),
+    ]
+    first, second = (parts[i][1].scales["frames"].tokens for i in range(2))
+    assert not torch.equal(first, second)
 
 
 def test_both_rank_alike() -> None:
     queries, asked = embedded(40, 12, config=CONFIG), gallery(12, config=CONFIG)
-    tokens = [tokens for _, tokens in token_parts(12, config=CONFIG)]
-    whole = (torch.cat([t.clips for t in tokens]), torch.cat([t.frames for t in tokens]))
+    parts = [videos.scales for _, videos in token_parts(12, config=CONFIG)]
+    clips, frames = (torch.cat([p[name].tokens for p in parts]) for name in ("clips", "frames"))
+    whole = (clips, frames)
     found = rank_product(asked, queries).rank
     theirs = rank_baseline(Baseline(2, 2, CONFIG), whole, queries)
     assert torch.cat(list(found)).tolist() == theirs
@@ -48,7 +54,7 @@ def test_both_rank_alike() -> None:
 def test_queries_are_embedded_already() -> None:
     queries = embedded(3, 2, config=CONFIG)
     network = EmbeddedQueries(CONFIG)
-    assert torch.equal(network.encode_queries(*queries[1:3]), queries.words[:, 0])
+    assert torch.equal(network.encode_queries(*queries[1:3]).embedding, queries.words[:, 0])
 
 
 def run(path: Path, *options: str) -> Any:

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.inputs import Settings, pair, settings, train_batch
 from benchmarks.steps import Step, baseline_step, product_step
-from dreamprvr.model import branches
+from dreamprvr.models.layers import parallel as branches
 
 STEPS = 20
 

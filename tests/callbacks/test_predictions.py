@@ -19,8 +19,9 @@ from test_distributed import on_two
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.callbacks import predictions
-from dreamprvr.callbacks.predictions import PredictionWriter, records
+from dreamprvr.callbacks.predictions import PredictionWriter, Span, records
 from dreamprvr.errors import UserError
+from dreamprvr.models.encoded import join_tensors, map_tensors
 from dreamprvr.prediction import QueryHits
 
 pytestmark = recorder.QUIET
@@ -44,8 +45,10 @@ HITS = QueryHits(
     rank=torch.tensor([1, 17]),
     video=torch.tensor([[0, 1], [2, 0]]),
     score=torch.tensor([[0.5, 0.25], [1.0, -0.5]]),
-    clip=torch.tensor([[0, 3], [31, 16]]),
-    frame=torch.tensor([[1, 2], [127, 0]]),
+    best={
+        "clips": torch.tensor([[0, 3], [31, 16]]),
+        "frames": torch.tensor([[1, 2], [127, 0]]),
+    },
 )
 EXPECTED = [
     {"query_id": "q2", "video_ids": ["c", "vidéo"], "rank": 1, "hits": [
@@ -57,7 +60,7 @@ EXPECTED = [
         {"video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0, "start": 32.0, "end": 34.0},
     ]},
 ]  # fmt: skip
-MORE = QueryHits(*(part[:1] for part in HITS))._replace(
+MORE = map_tensors(lambda part: part[:1], HITS)._replace(
     query=torch.tensor([1]), rank=torch.tensor([0])
 )
 THIRD = {"query_id": "q1", "video_ids": None, "rank": None, "hits": EXPECTED[0]["hits"]}
@@ -69,7 +72,11 @@ def trainer(limit: float = 1.0) -> Any:
     return SimpleNamespace(datamodule=data, num_predict_batches=[2, 2], limit_predict_batches=limit)
 
 
-MODULE: Any = SimpleNamespace(hparams={"network": {"num_clips": 32}}, searched=3)
+def span(clips: int) -> Span:
+    return lambda token: (token / clips, (token + 1) / clips)
+
+
+MODULE: Any = SimpleNamespace(network=SimpleNamespace(clip_span=span(32)), searched=3)
 
 
 def written(path: Path, *batches: QueryHits | None) -> None:
@@ -83,10 +90,10 @@ def written(path: Path, *batches: QueryHits | None) -> None:
 
 
 def test_records() -> None:
-    found = records(HITS, TABLE, num_clips=32)
+    found = records(HITS, TABLE, span(32))
     assert found == EXPECTED
     assert json.loads(json.dumps(found)) == found  # builtins only
-    assert records(HITS, TABLE, num_clips=64)[0]["hits"][0]["end"] == 1.0
+    assert records(HITS, TABLE, span(64))[0]["hits"][0]["end"] == 1.0
 
 
 def test_jsonl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +165,7 @@ def test_each_query_once_in_the_order_of_the_table(tmp_path: Path) -> None:
 def test_a_part_of_a_split_is_not_written(
     tmp_path: Path, searched: int, batches: tuple[QueryHits, ...], said: str
 ) -> None:
-    module: Any = SimpleNamespace(hparams=MODULE.hparams, searched=searched)
+    module: Any = SimpleNamespace(network=MODULE.network, searched=searched)
     writer = PredictionWriter(tmp_path / "a.jsonl")
     writer.on_predict_start(trainer(), module)
     with pytest.raises(UserError, match=said) as caught:  # noqa: PT012
@@ -186,8 +193,8 @@ def test_processes_with_unequal_loaders_are_refused(
 
 def share(rank: int, writer: PredictionWriter) -> None:
     """The part of one of two processes: rows 0 and 2, or 1 and, to fill up, 0."""
-    own = HITS if rank == 0 else QueryHits(*map(torch.cat, zip(MORE, HITS, strict=True)))
-    own = QueryHits(*(part[[0, -1]] for part in own))
+    own = HITS if rank == 0 else join_tensors([MORE, HITS])
+    own = map_tensors(lambda part: part[[0, -1]], own)
     writer.on_predict_start(trainer(), MODULE)
     for hits in (None, own):
         writer.on_predict_batch_end(trainer(), MODULE, hits, None, 0)
@@ -237,7 +244,8 @@ def many() -> QueryHits:
     """Hits of 200 queries, more than any buffer holds."""
     rows = torch.randint(3, (200, 50))
     query = torch.arange(200)
-    return QueryHits(query, query, rows, torch.rand(200, 50), rows, rows)
+    best = {"clips": rows, "frames": rows}
+    return QueryHits(query, query, rows, torch.rand(200, 50), best)
 
 
 @pytest.mark.parametrize(("hits", "size"), [(FEW, 100), (many(), 1 << 16)])

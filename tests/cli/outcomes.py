@@ -10,7 +10,7 @@ from cli.running import Tiny
 from shared import REFERENCE
 
 from dreamprvr.gallery import Gallery
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 PUBLISHED = REFERENCE / "published_format.ckpt"
 CONFIG = ("--config", "tiny.yaml")

@@ -70,7 +70,7 @@ def test_metrics_equal_a_direct_computation(trained: Path) -> None:
     assert run("test", *CONFIG, "--ckpt_path", best(trained)).code == 0
     (found,) = recorded(trained)
     scores, queries, videos = answers(
-        tiny(), PRVRModule.load_from_checkpoint(best(trained), map_location="cpu").network
+        tiny(), PRVRModule.load_from_checkpoint(best(trained)).network
     )
     truth = [videos.index(query.split("#")[0]) for query in queries]
     first = (scores.argmax(dim=1) == torch.tensor(truth)).float().mean() * 100

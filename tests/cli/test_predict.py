@@ -15,7 +15,7 @@ def test_predict_lines(trained: Path) -> None:
     assert "written to out/hits.jsonl" in result.out
     assert [path.name for path in Path("out").iterdir()] == ["hits.jsonl"]
     lines = read_lines(Path("out/hits.jsonl"))
-    module = PRVRModule.load_from_checkpoint(best(trained), map_location="cpu")
+    module = PRVRModule.load_from_checkpoint(best(trained))
     scores, queries, videos = answers(tiny(), module.network)
     assert [line["query_id"] for line in lines] == queries
     assert len({line["rank"] for line in lines}) > 1

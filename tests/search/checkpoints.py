@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from model.tiny import CONFIG, stir
+from models.tiny import CONFIG, stir
 from search.libraries import DIM, TEXT_DIM, WordEncoder
 
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def network(seed: int = 0, **changes: Any) -> DreamPRVR:

@@ -14,12 +14,15 @@ from data_modules.schema import Annotations
 from dreamprvr.core.files import atomic_path, plain_errors
 from dreamprvr.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
 from dreamprvr.errors import UserError
-from dreamprvr.prediction import QueryHits, clip_seconds
+from dreamprvr.models.encoded import map_tensors
+from dreamprvr.models.losses.retrieval import TERM_NAMES
+from dreamprvr.prediction import QueryHits
 
 SUFFIXES = (".jsonl", ".parquet")
 LIMITS = "leave out trainer.limit_predict_batches, trainer.fast_dev_run and samplers of your own"
 Record = dict[str, Any]
 Write = Callable[[list[Record]], None]
+Span = Callable[[int], tuple[float, float]]  # a clip -> start and end, as shares of its video
 
 
 class PredictionWriter(Callback):
@@ -87,7 +90,7 @@ class PredictionWriter(Callback):
         """Write the hits of a batch of queries of all processes."""
         if outputs is None:  # of a batch of the gallery
             return
-        hits = QueryHits(*map(gather_rows, outputs)) if is_distributed() else outputs
+        hits = map_tensors(gather_rows, outputs) if is_distributed() else outputs
         on_first_rank(lambda: self._add(hits, pl_module))
 
     def _add(self, hits: QueryHits, pl_module: Any) -> None:
@@ -98,7 +101,7 @@ class PredictionWriter(Callback):
                 f"only {pl_module.searched} of {videos} videos would be searched, so nothing is "
                 f"written: {LIMITS}"
             )
-        found = records(hits, self.table, pl_module.hparams["network"]["num_clips"])
+        found = records(hits, self.table, pl_module.network.clip_span)
         for row, record in zip(hits.query.tolist(), found, strict=True):
             if row >= self._next:  # samplers of several processes give some queries twice
                 self._waiting[row] = record
@@ -140,27 +143,29 @@ class _Abandoned(Exception):
     """The file is not to be kept."""
 
 
-def records(hits: QueryHits, table: Annotations, num_clips: int) -> list[Record]:
+def records(hits: QueryHits, table: Annotations, span: Span) -> list[Record]:
     """Give hits as dictionaries of builtins, one a query.
 
     Args:
         hits: of Q queries.
         table: of the split that was searched.
-        num_clips: M_c.
+        span: gives start and end of a clip's token, as shares of the video.
     """
     query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
     video_ids, durations = table.videos["video_id"], table.videos["duration"]
-    rows = zip(*(part.tolist() for part in hits), strict=True)
+    best = {TERM_NAMES.get(name, name): tokens.tolist() for name, tokens in hits.best.items()}
+    ranks, scores = hits.rank.tolist(), hits.score.tolist()
     result = []
-    for query, rank, videos, scores, clips, frames in rows:
+    for row, query in enumerate(hits.query.tolist()):
         found = []
-        for video, score, clip, frame in zip(videos, scores, clips, frames, strict=True):
-            hit = {"video_id": video_ids[video], "score": score, "clip": clip, "frame": frame}
+        for place, video in enumerate(hits.video[row].tolist()):
+            tokens = {name: tokens[row][place] for name, tokens in best.items()}
+            hit = {"video_id": video_ids[video], "score": scores[row][place], **tokens}
             if math.isfinite(durations[video]):
-                start, end = clip_seconds(clip, num_clips, float(durations[video]))
-                hit |= {"start": start, "end": end}
+                start, end = span(tokens["clip"])
+                hit |= {"start": start * durations[video], "end": end * durations[video]}
             found.append(hit)
-        true = {"video_ids": list(true_ids[query]) or None, "rank": rank or None}
+        true = {"video_ids": list(true_ids[query]) or None, "rank": ranks[row] or None}
         result.append({"query_id": query_ids[query], **true, "hits": found})
     return result
 

@@ -14,11 +14,11 @@ def import_published(arguments: list[str]) -> int:
     from dreamprvr.cli.configured import configured
     from dreamprvr.published_checkpoint import FeatureSizes, import_checkpoint
 
-    model = configured(rest).model
-    hparams = model.hparams
+    model = configured(rest).model.network
+    sizes = FeatureSizes(model.video_dim, model.text_dim)
     remarks = import_checkpoint(
-        options.checkpoint, options.output, model.network.config,
-        FeatureSizes(hparams["video_dim"], hparams["text_dim"]), dict(hparams["objective"]),
+        options.checkpoint, options.output, type(model), model.config, sizes,
+        model.objective_config,
     )  # fmt: skip
     print(*remarks, f"written to {options.output}", sep="\n")
     return 0

@@ -4,12 +4,13 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningCLI, OptimizerCallable
 from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -21,7 +22,7 @@ from dreamprvr.checkpoint import (
     newest_whole,
     read_checkpoint,
     refuse_other_shapes,
-    trained_network,
+    trained_model,
 )
 from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
@@ -42,9 +43,10 @@ from dreamprvr.cli.trainer_settings import (
     is_lightnings,
 )
 from dreamprvr.errors import UserError
-from dreamprvr.model.config import NetworkConfig
+from dreamprvr.gallery import GalleryDtype
+from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.module import PRVRModule
-from dreamprvr.optim.groups import parameter_groups
+from dreamprvr.optim.bert_adam import BertAdam
 from dreamprvr.requeueing import noted_checkpoint
 from dreamprvr.training_state import check_training_state
 
@@ -63,6 +65,42 @@ class NoSignals(_SignalConnector):
         """Register nothing."""
 
 
+def make_module(
+    video_dim: int,
+    text_dim: int,
+    network: DreamPRVRConfig = DreamPRVRConfig(),  # noqa: B008 - frozen
+    objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
+    optimizer: OptimizerCallable = BertAdam,
+    warmup: float = 0.01,
+    top_k: int = 100,
+    gallery_dtype: GalleryDtype = "float32",
+    score_memory: float = 1.0,
+    compile: bool = False,
+    fused_attention: bool = False,
+) -> PRVRModule:
+    """Make DreamPRVR and the module that trains it, from the section `model` of a configuration.
+
+    Args:
+        video_dim: F, size of a video feature; taken from the data.
+        text_dim: E, size of a word feature; taken from the data.
+        network: sizes and choices of the network.
+        objective: weights and constants of the loss.
+        optimizer: makes the optimiser from parameter groups; its weight decay is that of the
+            decayed group.
+        warmup: share of all steps spent warming up.
+        top_k: videos that `predict` returns for a query.
+        gallery_dtype: number format in which an evaluation keeps the videos' tokens.
+        score_memory: GB that scoring may take beyond the gallery.
+        compile: compile the training step; pays on an accelerator, in long runs.
+        fused_attention: with `compile`, attend through FlexAttention.
+    """
+    return PRVRModule(
+        DreamPRVR(video_dim, text_dim, network, objective),
+        optimizer, warmup, top_k, gallery_dtype, score_memory,
+        compile=compile, fused_attention=fused_attention,
+    )  # fmt: skip
+
+
 class PRVRCLI(LightningCLI):
     """Lightning's command line for `PRVRModule` and any `PRVRDataModule`.
 
@@ -73,7 +111,7 @@ class PRVRCLI(LightningCLI):
 
     def __init__(self, run: bool = True, args: list[str] | None = None) -> None:
         super().__init__(
-            model_class=PRVRModule,
+            model_class=make_module,
             datamodule_class=PRVRDataModule,
             subclass_mode_data=True,
             parser_class=OneLineParser,
@@ -175,7 +213,7 @@ class PRVRCLI(LightningCLI):
         if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
         trained, saved = (
-            trained_network(checkpoint, path),
+            trained_model(checkpoint, path),
             checkpoint["hyper_parameters"]["network"],
         )
         configured = namespace_items(options.model.network)
@@ -184,8 +222,8 @@ class PRVRCLI(LightningCLI):
             if _plain(ours) == _plain(value):
                 continue
             if f"model.network.{key}" in self.given:
-                changed = NetworkConfig(**(saved | {key: ours}))
-                if disagreements(trained.video_dim, trained.text_dim, changed, trained.weights):
+                changed = trained._replace(network=replace(trained.network, **{key: ours}))
+                if disagreements(changed):
                     raise UserError(
                         f"--model.network.{key} {ours}: the checkpoint's weights were made for "
                         f"{value}; leave the option out, or train anew"
@@ -200,7 +238,7 @@ class PRVRCLI(LightningCLI):
         """Check the training that is resumed, or take other weights; then take the run's folder."""
         options = self.config_init.fit
         try:
-            self.model.make_optimizer(parameter_groups(self.model.network))
+            self.model.make_optimizer(self.model.network.parameter_groups())
         except (ValueError, TypeError) as error:
             raise UserError(f"model.optimizer: {error}") from error
         path = options.ckpt_path or options.init_from

@@ -131,12 +131,12 @@ def check_torch_files(source: str) -> None:
         UserError: names the file and what is wrong with it.
     """
     # Late: the command line names the encoders without torch, which takes a second to import
-    from dreamprvr.torch_file import read_torch_file
+    from dreamprvr.torch_file import StandIn, read_torch_file
 
     folder = Path(source)
     if not any(folder.glob("*.safetensors")):
         for file in sorted(folder.glob("pytorch_model*.bin")):
-            read_torch_file(file, foreign="")
+            read_torch_file(file, foreign={"": StandIn})
 
 
 def refuse_random_weights(

@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dreamprvr.checkpoint import read_checkpoint, trained_network
+from dreamprvr.checkpoint import read_checkpoint, trained_model
 from dreamprvr.core.files import atomic_path
 from dreamprvr.errors import UserError
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.search.provenance import PROVENANCE, Provenance, read_provenance
 
-KEPT = ("video_dim", "text_dim", "network", *PROVENANCE)
+KEPT = ("model", "video_dim", "text_dim", "network", "objective", *PROVENANCE)
 
 
 class ModelFile(NamedTuple):
-    """A network, and what it was trained on. `digest` tells models apart."""
+    """A model, and what it was trained on. `digest` tells models apart."""
 
-    network: DreamPRVR
+    network: RetrievalModel
     video_dim: int
     text_dim: int
     provenance: Provenance
@@ -35,15 +35,13 @@ def read_model(path: Path) -> ModelFile:
         UserError: see `read_checkpoint`.
     """
     checkpoint = read_checkpoint(path)
-    found = trained_network(checkpoint, path)
-    network = DreamPRVR(found.video_dim, found.text_dim, found.config)
-    network.load_state_dict(found.weights)
+    found = trained_model(checkpoint, path)
     kept = _kept(checkpoint)
     try:
         digest = _digest(kept, found.weights)
     except (TypeError, ValueError):
         raise UserError(f"checkpoint {path}: it says wrongly what it was trained on") from None
-    return ModelFile(network, found.video_dim, found.text_dim, read_provenance(kept), digest)
+    return ModelFile(found.build(), found.video_dim, found.text_dim, read_provenance(kept), digest)
 
 
 def write_model(source: Path, target: Path) -> None:

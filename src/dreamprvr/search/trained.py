@@ -1,19 +1,19 @@
-"""Search with a trained DreamPRVR: its tokens, its query embedding, its weights of the scales."""
+"""Search with a trained model: its tokens, its query embedding, its weights of the scales."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from einops import rearrange
-from torch.nn import functional as F
 
 from data_modules.dataset import VideoItem, collate_videos
 from data_modules.pooling import clips, frames, normalise
 from dreamprvr.core.text import quote
 from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
-from dreamprvr.model.layers import full
-from dreamprvr.model.network import DreamPRVR
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.layers.basic import unit
+from dreamprvr.models.scoring import unit_tokens
 from dreamprvr.search.timeline import sections
 from dreamprvr.search.vectors import VideoVectors, segment_means
 
@@ -31,24 +31,28 @@ class SectionTokens:
 
 
 class TrainedModel:
-    """A network; each section of a video is encoded on its own, and their tokens are joined.
+    """A model; each section of a video is encoded on its own, and their tokens are joined.
 
     Padding never takes part in the maximum, whatever the configuration's `padded_frames` says: a
     moment is always a piece of the video.
 
     Args:
-        network: in any mode, on any device.
+        network: the model, in any mode, on any device.
         device: where it is to run.
+
+    Raises:
+        UserError: the library cannot compute the model's score.
     """
 
-    def __init__(self, network: DreamPRVR, device: str) -> None:
-        config = network.config
+    def __init__(self, network: RetrievalModel, device: str) -> None:
+        refuse_other_scores(network)
+        config, weights = network.config, network.scale_weights
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
         self.dim = config.hidden_size
-        self.clip_weight, self.frame_weight = config.clip_weight, config.frame_weight
+        self.clip_weight, self.frame_weight = weights["clips"], weights["frames"]
         self.section, self.clips = config.max_frames, config.num_clips
-        self.registers = config.num_registers
+        self.registers = config.num_registers if "registers" in network.kept else 0
 
     def encode_videos(self, videos: Sequence[np.ndarray]) -> list[VideoVectors]:
         """Tokens of each video, of all its sections."""
@@ -83,12 +87,11 @@ class TrainedModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # a network may start its registers from a sample
             encoding = self.network.encode_videos(*(part.to(self.device) for part in batch[1:]))
-        tokens = encoding.tokens.normalised()
-        clip, frame = tokens.clips.cpu().numpy(), tokens.frames.cpu().numpy()
+        scales = unit_tokens(encoding).scales
+        clip, frame = (scales[name].tokens.cpu().numpy() for name in ("clips", "frames"))
         register = np.empty((len(items), 0, self.dim), dtype=np.float32)
-        if encoding.registers is not None:
-            unit = F.normalize(full(encoding.registers.registers), dim=-1)
-            register = unit.cpu().numpy()
+        if self.registers:
+            register = unit(encoding.extras["registers"]).cpu().numpy()
         return [
             SectionTokens(clip[i], frame[i, : len(item.frames)], register[i])
             for i, item in enumerate(items)
@@ -103,5 +106,18 @@ class TrainedModel:
         words = torch.from_numpy(normalise(found[: self.network.config.max_words]))
         words = rearrange(words, "l e -> 1 l e").to(self.device)
         mask = torch.ones(words.shape[:2], device=self.device)
-        query = F.normalize(full(self.network.encode_queries(words, mask)), dim=-1)
-        return query[0].cpu().numpy()
+        return unit(self.network.encode_queries(words, mask).embedding)[0].cpu().numpy()
+
+
+def refuse_other_scores(network: RetrievalModel) -> None:
+    """Raise unless a library can compute a model's score: one vector against clips and frames.
+
+    Raises:
+        UserError: names the model and the reason.
+    """
+    name = type(network).__name__
+    if network.rescores or network.scales != ("clips", "frames"):
+        raise UserError(
+            f"a library cannot search with {name} yet: its score is more than the best clip and "
+            "the best frame; index with another model, or without --ckpt_path"
+        )

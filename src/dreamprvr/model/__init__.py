@@ -1,1 +1,0 @@
-"""The network of model.md: plain torch.nn, usable without Lightning."""

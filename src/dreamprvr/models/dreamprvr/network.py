@@ -1,0 +1,112 @@
+"""DreamPRVR: query branch, registers, and one Gaussian encoder a scale (docs/model.md)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dreamprvr.batch import TrainBatch
+from dreamprvr.models.contract import CompiledParts
+from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
+from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.dreamprvr.published import FORMAT
+from dreamprvr.models.dreamprvr.registers import DiffusionRegisters
+from dreamprvr.models.encoded import EncodedBatch, EncodedVideos
+from dreamprvr.models.gaussian import GaussianModel
+from dreamprvr.models.layers.basic import full, initialize
+from dreamprvr.models.parts import RegisterSampler, build_part
+
+
+class DreamPRVR(GaussianModel):
+    """Diffusion-guided registers for partially relevant video retrieval (CVPR 2026).
+
+    Args:
+        video_dim: F, size of a video feature.
+        text_dim: E, size of a word feature.
+        network: settings of the network.
+        objective: settings of the loss.
+    """
+
+    Network = DreamPRVRConfig
+    Objective = ObjectiveConfig
+    published = FORMAT
+    kept = ("registers",)
+    config: DreamPRVRConfig
+
+    def __init__(
+        self,
+        video_dim: int,
+        text_dim: int,
+        network: DreamPRVRConfig = DreamPRVRConfig(),  # noqa: B008 - frozen
+        objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(video_dim, text_dim, network, objective)
+        config = self.config
+        self.register_sampler: RegisterSampler | None = (
+            build_part(config.registers, config) if config.num_registers else None
+        )
+        self.add_encoders(config.num_registers)
+        self.objective = Objective(objective, config.padded_frames)
+        initialize(self)
+        sampler = self.register_sampler
+        if isinstance(sampler, DiffusionRegisters) and config.time_table == "sinusoidal":
+            sampler.denoiser.time.set_sinusoidal()
+
+    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
+        """Encode B videos; see `RetrievalModel.encode_videos`.
+
+        Returns:
+            The scales, and the `registers` (B, R, D) among the extras.
+        """
+        return self._encode(clips, frames, frame_mask)[0]
+
+    def encode_batch(self, batch: TrainBatch) -> EncodedBatch:
+        """Encode a training batch, with the loss terms of the registers as `loss/<name>`, (B,)."""
+        queries = self.encode_queries(batch.queries.words, batch.queries.word_mask)
+        videos, registers = self._encode(*batch.videos[1:])
+        if self.register_sampler is not None:
+            text = mean_per_video(queries.embedding, batch.labels, len(batch.videos.clips))
+            own = self.register_sampler.losses(registers, text)
+            videos = videos._replace(extras={f"loss/{name}": own[name] for name in own})
+        return EncodedBatch(queries, videos, batch.labels)
+
+    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
+        """Compute all loss terms; see `RetrievalModel.losses`."""
+        return self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
+
+    def compiled_parts(self) -> CompiledParts:
+        """The query branch, the Gaussian encoders, the register sampler and the objective."""
+        parts = super().compiled_parts()
+        others = list(parts.others)
+        if isinstance(self.register_sampler, DiffusionRegisters):  # its GRU stays outside
+            others += [(self.register_sampler, name) for name in ("sample", "diffusion_target")]
+        return parts._replace(others=others, losses=[(self.objective, "forward")])
+
+    def _encode(
+        self, clips: Tensor, frames: Tensor, frame_mask: Tensor
+    ) -> tuple[EncodedVideos, Any]:
+        """Encode videos, and give what the register sampler gave."""
+        clip_tokens = self.embed_clips(clips)
+        sample = self.register_sampler(clip_tokens) if self.register_sampler else None
+        registers = sample.registers if sample else None
+        scales = self.gaussian_scales(clip_tokens, frames, frame_mask, registers)
+        extras = {} if registers is None else {"registers": registers}
+        return EncodedVideos(scales, extras), sample
+
+
+def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
+    """Average the embeddings of each video's queries: m (docs/model.md, section 4.6).
+
+    Args:
+        query: (Q, D).
+        labels: (Q,), the video of each query; every video has at least one.
+        num_videos: B.
+
+    Returns:
+        (B, D).
+    """
+    query = full(query)
+    total = query.new_zeros(num_videos, query.shape[1]).index_add(0, labels, query)
+    # not bincount, which reads its result's size on the host
+    count = query.new_zeros(num_videos).index_add(0, labels, torch.ones_like(query[:, 0]))
+    return total / count[:, None]

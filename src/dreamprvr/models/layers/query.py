@@ -1,0 +1,50 @@
+"""The query branch (docs/model.md, section 3)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dreamprvr.models.layers.attention import MASKED, AttentionBlock
+from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, full
+
+
+class QueryEncoder(nn.Module):
+    """Projection, position, one attention block, attention pooling over the words.
+
+    Args:
+        text_dim: E, size of a word feature.
+        config: settings with `hidden_size`, `num_heads`, `max_words`, `dropout` and
+            `input_dropout`.
+        block: the attention block, (x, mask=...) -> the shape of x; by default that of
+            docs/model.md, section 2.
+    """
+
+    def __init__(self, text_dim: int, config: Any, block: nn.Module | None = None) -> None:
+        super().__init__()
+        size, dropout = config.hidden_size, config.dropout
+        self.projection = InputProjection(text_dim, size, config.input_dropout)
+        self.position = PositionEmbedding(config.max_words, size, dropout)
+        self.block = block or AttentionBlock(size, config.num_heads, dropout)
+        self.pooling = nn.Linear(size, 1, bias=False)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Encode captions as one vector each.
+
+        Args:
+            words: (Q, L, E).
+            mask: (Q, L), 1 for a word.
+
+        Returns:
+            (Q, D).
+        """
+        return self.pool(self.encode(words, mask), mask)
+
+    def encode(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Encode every word in its caption; (Q, L, E) and (Q, L) -> (Q, L, D)."""
+        return self.block(self.position(self.projection(words)), mask=mask)
+
+    def pool(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Weigh and sum the words of each caption; (Q, L, D) and (Q, L) -> (Q, D)."""
+        scores = full(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
+        return torch.einsum("ql,qld->qd", torch.softmax(scores, dim=-1), x)

@@ -1,0 +1,61 @@
+"""Loss terms between the queries of a batch (docs/model.md, section 7)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dreamprvr.models.losses.retrieval import is_query
+
+
+def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines (Q, Q), pairs of different queries of one video, pairs of different queries.
+
+    The second of a pair is never padding; of the pairs of one video, neither is the first.
+    """
+    unit = F.normalize(query, dim=-1)
+    itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
+    different = is_query(labels) & ~itself
+    return unit @ unit.T, (labels[:, None] == labels) & different, different
+
+
+def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: float) -> Tensor:
+    """Pushes the queries of one video apart.
+
+    Args:
+        query: embeddings, (Q, D).
+        labels: (Q,), the video of each query, or `PADDED`.
+        delta: margin added to the cosine.
+        alpha: steepness.
+        gamma: exponent of the weight.
+
+    Returns:
+        Sum over ordered pairs of (1 + cos)^gamma log(1 + exp(alpha (cos + delta))), divided by Q.
+    """
+    cosine, same_video, _ = _pairs(query, labels)
+    # other pairs are put out of the way before the power, whose gradient at 0 may be infinite;
+    # indexing by the mask would read its size on the host
+    cosine = cosine.where(same_video, 0)
+    # rounding may leave 1 + cos below 0, where a power has no real value
+    terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
+    return terms.where(same_video, 0).sum() / is_query(labels).sum()
+
+
+def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss that keeps the queries of one video recognisable.
+
+    Args:
+        query: embeddings, (Q, D).
+        labels: (Q,), the video of each query, or `PADDED`.
+        temperature: tau.
+
+    Returns:
+        Mean, over queries with another query of their video, of the mean over those of
+        logsumexp_{all others} cos / tau - cos / tau. 0 if no query has one.
+    """
+    cosine, same_video, different = _pairs(query, labels)
+    logits = cosine / temperature
+    log_total = torch.logsumexp(logits.masked_fill(~different, -torch.inf), dim=1, keepdim=True)
+    count = same_video.sum(dim=1)
+    per_query = ((log_total - logits) * same_video).sum(dim=1) / count.clamp(min=1)
+    has_positive = count > 0
+    return per_query.where(has_positive, 0).sum() / has_positive.sum().clamp(min=1)

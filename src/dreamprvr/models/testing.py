@@ -1,0 +1,188 @@
+"""The contract of a model as tests: subclass `ModelContract`, name the model, done.
+
+from dreamprvr.models.testing import ModelContract
+
+class TestMine(ModelContract):
+    model = Mine
+    small = {"hidden_size": 16, "num_heads": 2}
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.encoded import PADDED, map_tensors
+from dreamprvr.models.registry import build_model, class_path
+from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
+from dreamprvr.models.settings import read_settings
+
+VIDEO_DIM, TEXT_DIM = 6, 5
+CAPTIONS, FRAMES = (2, 3, 1), (8, 3, 1)  # of each video of a batch
+
+
+class ModelContract:
+    """Tests that every model passes.
+
+    Attributes:
+        model: class of the model.
+        small: settings of the network that make it small; the lengths are set here.
+        objective: settings of the loss, if its defaults do not suit six captions.
+    """
+
+    model: ClassVar[type[RetrievalModel]]
+    small: ClassVar[Mapping[str, Any]] = {}
+    objective: ClassVar[Mapping[str, Any]] = {}
+
+    @pytest.fixture
+    def made(self) -> RetrievalModel:
+        """A small model in float64, so that tests can be strict."""
+        torch.manual_seed(0)
+        lengths = {"num_clips": 4, "max_frames": 8, "max_words": 5}
+        network = read_settings(self.model.Network, {**self.small, **lengths}, "network")
+        loss = read_settings(self.model.Objective, self.objective, "objective")
+        model = self.model(VIDEO_DIM, TEXT_DIM, network, loss).double().eval()
+        generator = torch.Generator().manual_seed(1)
+        for parameter in model.parameters():  # no weight is so small that a test cannot see it
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.data += 0.3 * noise
+        return model
+
+    @pytest.fixture
+    def batch(self) -> TrainBatch:
+        """Three videos with captions of two to five words."""
+        torch.manual_seed(2)
+        words = [2 + i % 4 for i in range(sum(CAPTIONS))]
+        labels = torch.repeat_interleave(torch.arange(len(CAPTIONS)), torch.tensor(CAPTIONS))
+        clips = torch.randn(len(CAPTIONS), 4, VIDEO_DIM, dtype=torch.float64)
+        return TrainBatch(
+            Videos(torch.arange(len(CAPTIONS)), clips, *_ragged(FRAMES, 8, VIDEO_DIM)),
+            Queries(
+                torch.arange(len(labels)), *_ragged(words, max(words), TEXT_DIM), labels[:, None]
+            ),
+            labels,
+        )
+
+    def test_encodings_have_the_stated_form(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Scales, rows and extras have the shapes that the contract says."""
+        videos = made.encode_videos(*batch.videos[1:])
+        queries = made.encode_queries(*batch.queries[1:3])
+        assert tuple(videos.scales) == made.scales
+        assert set(made.scale_weights) == set(made.scales) == set(queries.rows)
+        for scale in videos.scales.values():
+            assert scale.tokens.dim() == 3
+            assert len(scale.tokens) == len(CAPTIONS)
+            assert scale.mask is None or scale.mask.shape == scale.tokens.shape[:2]
+        for rows in queries.rows.values():
+            assert rows.vectors.shape[:2] == rows.weights.shape
+            assert len(rows.vectors) == sum(CAPTIONS)
+        assert all(len(extra) == len(CAPTIONS) for extra in videos.extras.values())
+        assert all(len(extra) == sum(CAPTIONS) for extra in queries.extras.values())
+        assert set(made.kept) <= set(videos.extras)
+
+    def test_the_score_is_the_sum_of_maxima_rescored(
+        self, made: RetrievalModel, batch: TrainBatch
+    ) -> None:
+        """Calling the model gives what the one scoring function and `rescore` give."""
+        queries = unit_rows(made.encode_queries(*batch.queries[1:3]))
+        videos = unit_tokens(made.encode_videos(*batch.videos[1:]))
+        base = combine(scale_scores(queries, videos, made.padding), made.scale_weights)
+        expected = made.rescore(queries, videos, base)
+        found = _scores(made, batch)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        assert torch.equal(expected, base) != made.rescores
+        assert found.std() > 1e-6
+
+    def test_videos_and_queries_are_encoded_independently(
+        self, made: RetrievalModel, batch: TrainBatch
+    ) -> None:
+        """A video and a query alone get the score that they get among others."""
+        whole = _scores(made, batch)
+        for video in range(len(CAPTIONS)):
+            one = Videos(*(part[video : video + 1] for part in batch.videos))
+            found = _scores(made, batch._replace(videos=one))
+            torch.testing.assert_close(found[:, 0], whole[:, video], rtol=0, atol=1e-10)
+        one_query = Queries(*(part[:1] for part in batch.queries))
+        found = _scores(made, batch._replace(queries=one_query))
+        torch.testing.assert_close(found[0], whole[0], rtol=0, atol=1e-10)
+
+    def test_padding_may_hold_anything(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Padded words change nothing."""
+        queries = batch.queries
+        garbage = queries.words + 50 * (1 - queries.word_mask[..., None])
+        changed = batch._replace(queries=queries._replace(words=garbage))
+        found, expected = _scores(made, changed), _scores(made, batch)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("epoch", [0, 1000])
+    def test_the_loss_trains_every_weight(
+        self, made: RetrievalModel, batch: TrainBatch, epoch: int
+    ) -> None:
+        """All terms are finite scalars, and every weight gets a finite gradient."""
+        terms = made.train().losses(made.encode_batch(batch), epoch)
+        assert "total" in terms
+        assert all(term.dim() == 0 and term.isfinite() for term in terms.values())
+        terms["total"].backward()
+        grouped = {id(p) for group in made.parameter_groups() for p in group["params"]}
+        for name, parameter in made.named_parameters():
+            if parameter.requires_grad:
+                assert id(parameter) in grouped, name
+                assert parameter.grad is not None, name
+                assert parameter.grad.isfinite().all(), name
+
+    def test_padded_queries_are_in_no_term(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Rows of padding, which a compiled loss needs, change no term that draws nothing."""
+        encoded = made.encode_batch(batch)
+        queries = map_tensors(lambda x: torch.cat([x, x[:2]]), encoded.queries)
+        labels = torch.cat([encoded.labels, torch.tensor([PADDED, PADDED])])
+        padded = encoded._replace(queries=queries, labels=labels)
+        torch.manual_seed(0)
+        expected = made.losses(encoded, 0)
+        torch.manual_seed(0)
+        found = made.losses(padded, 0)
+        for name in expected:
+            if "triplet" not in name and name != "total":  # triplets draw negatives
+                torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12)
+
+    def test_settings_make_the_same_model_again(self, made: RetrievalModel) -> None:
+        """A checkpoint holds the settings as builtins, and they are enough."""
+        settings = {"model": class_path(type(made)), **made.settings()}
+        again = build_model(json.loads(json.dumps(settings)))
+        assert type(again) is type(made)
+        assert again.config == made.config
+        assert {k: v.shape for k, v in again.state_dict().items()} == {
+            k: v.shape for k, v in made.state_dict().items()
+        }
+        assert asdict(again.objective_config) == asdict(made.objective_config)
+
+    def test_every_setting_is_described(self) -> None:
+        """The docstrings of the settings describe each of them."""
+        for kind in (self.model.Network, self.model.Objective):
+            texts = "".join(base.__doc__ or "" for base in kind.__mro__[:-1])
+            missing = [field.name for field in fields(kind) if f"{field.name}: " not in texts]
+            assert not missing, f"{kind.__name__}: {missing}"
+
+    def test_clips_cover_the_video(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Every token of the clips stands for a part of the video."""
+        count = made.encode_videos(*batch.videos[1:]).scales["clips"].tokens.shape[1]
+        spans = [made.clip_span(token) for token in range(count)]
+        assert all(0 <= start < end <= 1 for start, end in spans)
+        assert min(start for start, _ in spans) == 0
+        assert max(end for _, end in spans) == 1
+
+
+def _scores(model: RetrievalModel, batch: TrainBatch) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model(*batch.queries[1:3], *batch.videos[1:])
+    return found
+
+
+def _ragged(lengths: Any, longest: int, size: int) -> tuple[Tensor, Tensor]:
+    mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).double()
+    return torch.randn(len(lengths), longest, size, dtype=torch.float64) * mask[..., None], mask

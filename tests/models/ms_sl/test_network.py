@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+import torch
+from models.published_models import Golden
+from shared import needs_reference
+
+from dreamprvr.models.ms_sl import MSSL, MSSLConfig, ObjectiveConfig
+from dreamprvr.models.ms_sl.network import window_means
+from dreamprvr.models.testing import ModelContract
+
+
+class TestContract(ModelContract):
+    model = MSSL
+    small = {"hidden_size": 16, "num_heads": 2}
+
+
+def golden() -> Golden:
+    network = MSSLConfig(hidden_size=32, num_heads=4, dropout=0.0, input_dropout=0.0)
+    return Golden("ms_sl", MSSL, network, ObjectiveConfig(hard_pool=1))
+
+
+@needs_reference
+def test_golden_inference() -> None:
+    golden().check_inference()
+
+
+@needs_reference
+def test_golden_losses_gradients_and_weights_of_four_steps() -> None:
+    golden().check_training()
+
+
+@needs_reference
+def test_golden_checkpoint(tmp_path: Path) -> None:
+    golden().check_import(tmp_path)
+
+
+@pytest.mark.parametrize(("dims", "millions"), [((1024, 1024), 3.37), ((3072, 768), 4.85)])
+def test_published_parameter_counts(dims: tuple[int, int], millions: float) -> None:
+    with torch.device("meta"):
+        model = MSSL(*dims)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == millions
+
+
+def test_windows_are_the_means_of_consecutive_clips_and_know_their_place() -> None:
+    tokens = torch.randn(2, 4, 3, dtype=torch.float64)
+    found = window_means(tokens)
+    model = MSSL(2, 2, MSSLConfig(hidden_size=8, num_heads=2, num_clips=4))
+    place = 0
+    for size in range(1, 5):
+        for start in range(5 - size):
+            expected = tokens[:, start : start + size].mean(dim=1)
+            torch.testing.assert_close(found[:, place], expected)
+            assert model.clip_span(place) == (start / 4, (start + size) / 4)
+            place += 1
+    assert found.shape == (2, place, 3)
+
+
+def test_queries_of_one_video_can_be_left_out_of_the_negatives() -> None:
+    labels = torch.tensor([0, 0, 1])
+    published = MSSL(2, 2, MSSLConfig(hidden_size=8, num_heads=2))
+    sane = MSSL(2, 2, MSSLConfig(hidden_size=8, num_heads=2), ObjectiveConfig(mask_same_video=True))
+    assert not published._excluded(labels).any()
+    assert sane._excluded(labels).tolist() == [
+        [False, True, False], [True, False, False], [False, False, False],
+    ]  # fmt: skip

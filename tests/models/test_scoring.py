@@ -1,0 +1,140 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamprvr.models import scoring
+from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, Padding, QueryRows, Scale
+from dreamprvr.models.scoring import (
+    combine,
+    scale_scores,
+    score_block,
+    unit_rows,
+    unit_tokens,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+QUERY = torch.randn(3, 4, generator=GENERATOR)
+MASK = torch.tensor([[1.0, 1, 1], [1, 0, 0]])
+CLIPS = torch.randn(2, 2, 4, generator=GENERATOR)
+FRAMES = torch.randn(2, 3, 4, generator=GENERATOR) * MASK[..., None]
+WORDS = torch.randn(3, 5, 4, generator=GENERATOR)
+WEIGHTS = torch.softmax(torch.randn(3, 5, generator=GENERATOR), dim=1)
+
+
+def videos(clips: Tensor = CLIPS, frames: Tensor = FRAMES) -> EncodedVideos:
+    return EncodedVideos({"clips": Scale(clips), "frames": Scale(frames, MASK)}, {})
+
+
+def queries(query: Tensor = QUERY) -> EncodedQueries:
+    rows = QueryRows(query[:, None], query.new_ones(len(query), 1))
+    return EncodedQueries(query, {"clips": rows, "frames": rows}, {})
+
+
+@pytest.mark.parametrize("padding", ["zero", "ignore"])
+def test_scores_equal_the_slow_reference(padding: Padding) -> None:
+    found = scale_scores(queries(), videos(), padding)
+    for q in range(3):
+        for v in range(2):
+            clips = [float(QUERY[q] @ row) for row in CLIPS[v]]
+            length = 3 if padding == "zero" else int(MASK[v].sum())
+            frames = [float(QUERY[q] @ row) for row in FRAMES[v, :length]]
+            assert float(found["clips"][q, v]) == pytest.approx(max(clips))
+            assert float(found["frames"][q, v]) == pytest.approx(max(frames))
+
+
+def test_several_rows_of_a_query_are_added_up_by_weight() -> None:
+    asked = queries()._replace(rows={"frames": QueryRows(WORDS, WEIGHTS)})
+    kept = EncodedVideos({"frames": Scale(FRAMES, MASK)}, {})
+    found = scale_scores(asked, kept, "zero")["frames"]
+    for q in range(3):
+        for v in range(2):
+            best = [max(float(word @ row) for row in FRAMES[v]) for word in WORDS[q]]
+            expected = sum(float(w) * b for w, b in zip(WEIGHTS[q], best, strict=True))
+            assert float(found[q, v]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_padding_scores_zero_or_never_wins() -> None:
+    opposite = queries(-FRAMES[1, :1])  # its only frame scores below 0
+    zero, ignore = (scale_scores(opposite, videos(), kind) for kind in ("zero", "ignore"))
+    assert float(zero["frames"][0, 1]) == 0
+    expected = -float(FRAMES[1, 0].square().sum())
+    assert float(ignore["frames"][0, 1]) == pytest.approx(expected)
+
+
+def test_combination() -> None:
+    found = scale_scores(queries(), videos(), "zero")
+    expected = 0.7 * found["clips"] + 0.2 * found["frames"]
+    torch.testing.assert_close(combine(found, {"clips": 0.7, "frames": 0.2}), expected)
+
+
+def test_unit_tokens_have_unit_length_and_zero_rows_stay_zero() -> None:
+    unit = unit_tokens(videos()).scales
+    torch.testing.assert_close(unit["frames"].tokens.norm(dim=-1), MASK)
+    torch.testing.assert_close(unit["clips"].tokens * CLIPS.norm(dim=-1, keepdim=True), CLIPS)
+    assert unit["frames"].mask is MASK
+    rows = unit_rows(queries()).rows["clips"].vectors
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_never_drop_to_half_precision(dtype: torch.dtype) -> None:
+    half = videos(CLIPS.to(dtype), FRAMES.to(dtype))
+    assert unit_tokens(half).scales["clips"].tokens.dtype == torch.float32
+    with torch.autocast("cpu", dtype):
+        found = scale_scores(queries(QUERY.to(dtype)), half, "zero")
+    exact = scale_scores(
+        queries(QUERY.to(dtype).float()),
+        videos(CLIPS.to(dtype).float(), FRAMES.to(dtype).float()),
+        "zero",
+    )
+    assert torch.equal(found["clips"], exact["clips"])
+    assert math.isfinite(found["frames"].sum())
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+ROWS = torch.randn(5, 8, generator=GENERATOR)
+KEPT = torch.randn(7, 3, 8, generator=GENERATOR)
+KEPT_MASK = torch.tensor([[1.0, 1, 1]] * 4 + [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
+ONE_VIDEO = 4 * (2 * 5 * 3 + 3 * 8)  # bytes
+
+
+@pytest.mark.parametrize("memory", [1, ONE_VIDEO, 3 * ONE_VIDEO, 1e9])
+@pytest.mark.parametrize("masked", [True, False])
+def test_every_tile_size_equals_the_slow_reference(memory: float, masked: bool) -> None:
+    found = score_block(ROWS, KEPT, KEPT_MASK if masked else None, True, memory)
+    for q in range(5):
+        for v in range(7):
+            valid = [m for m in range(3) if KEPT_MASK[v, m] or not masked]
+            products = {m: float(ROWS[q] @ KEPT[v, m]) for m in valid}
+            assert float(found.score[q, v]) == pytest.approx(max(products.values()), abs=1e-5)
+            assert products[int(found.token[q, v])] == pytest.approx(
+                max(products.values()), abs=1e-5
+            )
+    alone = score_block(ROWS, KEPT, KEPT_MASK if masked else None, False, memory)
+    assert torch.equal(alone.score, found.score)
+    assert not alone.token.numel()
+
+
+def test_tokens_in_half_precision_are_multiplied_in_float32() -> None:
+    half = KEPT.bfloat16()
+    found = score_block(ROWS, half, None, False, 1e9).score
+    exact = torch.einsum("qd,bmd->qbm", ROWS.double(), half.double()).amax(-1).float()
+    torch.testing.assert_close(found, exact, rtol=0, atol=2e-6)
+
+
+def test_no_tile_is_larger_than_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    products = scoring._products
+
+    def watch(*operands: torch.Tensor) -> torch.Tensor:
+        result = products(*operands)
+        sizes.append(result.numel() * result.element_size())
+        return result
+
+    monkeypatch.setattr(scoring, "_products", watch)
+    score_block(ROWS, KEPT, None, False, 2.5 * ONE_VIDEO)
+    assert len(sizes) == 4  # 2 + 2 + 2 + 1 videos
+    assert max(sizes) <= 2.5 * ONE_VIDEO
