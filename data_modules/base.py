@@ -28,7 +28,7 @@ MOST_WORKERS = 1024  # processes
 
 
 class PRVRDataModule(LightningDataModule):
-    """A benchmark in the MS-SL layout (data.md).
+    """A benchmark in the MS-SL layout (docs/data.md).
 
     A subclass sets the class attributes below. One whose captions or features lie in another form
     overrides `read_annotations`, `video_features` or `text_features`, and `files`.

@@ -1,4 +1,4 @@
-"""Videos of any length as fixed numbers of rows (model.md, section 1).
+"""Videos of any length as fixed numbers of rows (docs/model.md, section 1).
 
 A video is a matrix (N, F) of per-frame or per-snippet features. The model sees two views of it:
 exactly 32 *clips*, and at most 128 *frames*. Both are means over consecutive rows.

@@ -1,4 +1,4 @@
-"""Input projection, position embedding, attention block (model.md, section 2)."""
+"""Input projection, position embedding, attention block (docs/model.md, section 2)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Videos and captions of HDF5 files, pooled row by row (model.md, section 1)."""
+"""Videos and captions of HDF5 files, pooled row by row (docs/model.md, section 1)."""
 
 import os
 from pathlib import Path

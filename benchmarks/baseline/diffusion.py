@@ -1,4 +1,4 @@
-"""The denoiser and the truncated diffusion (model.md, section 4.5)."""
+"""The denoiser and the truncated diffusion (docs/model.md, section 4.5)."""
 
 import math
 

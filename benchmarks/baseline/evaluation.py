@@ -1,4 +1,4 @@
-"""Evaluation of a whole gallery (protocol.md): encode, score, sort, look."""
+"""Evaluation of a whole gallery (docs/protocol.md): encode, score, sort, look."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Register-augmented Gaussian attention and adaptive aggregation (model.md, sections 2 and 5)."""
+"""Gaussian attention and adaptive aggregation (docs/model.md, sections 2 and 5)."""
 
 import torch
 from torch import Tensor, nn

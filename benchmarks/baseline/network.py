@@ -1,4 +1,4 @@
-"""The whole network (model.md, sections 3 to 6)."""
+"""The whole network (docs/model.md, sections 3 to 6)."""
 
 from typing import NamedTuple
 
@@ -107,7 +107,7 @@ def best(query: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Initial weights of one module (model.md, section 8)."""
+    """Initial weights of one module (docs/model.md, section 8)."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:

@@ -1,4 +1,4 @@
-"""The training objective (model.md, section 7), video by video."""
+"""The training objective (docs/model.md, section 7), video by video."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""BERT-style Adam, one parameter after the other, with its schedule (model.md, section 8)."""
+"""BERT-style Adam, one parameter after the other, with its schedule (docs/model.md, section 8)."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Global registers: condition, variational sampler, diffusion (model.md, section 4)."""
+"""Global registers: condition, variational sampler, diffusion (docs/model.md, section 4)."""
 
 import math
 from typing import NamedTuple

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Videos(NamedTuple):
-    """B videos, pooled, normalised and padded (model.md, section 1)."""
+    """B videos, pooled, normalised and padded (docs/model.md, section 1)."""
 
     row: Tensor  # (B,) int64, the videos' rows
     clips: Tensor  # (B, M_c, F)

@@ -1,4 +1,4 @@
-"""The results table of protocol.md, as text."""
+"""The results table of docs/protocol.md, as text."""
 
 from collections.abc import Mapping
 

@@ -12,7 +12,7 @@ from shared import DATA, needs_data
 from dreamprvr.cli.config_files import configs_first, find_config, given_keys, shipped_configs
 from dreamprvr.errors import UserError
 
-# model.md, section 7
+# docs/model.md, section 7
 WEIGHTS = ("clip_nce", "frame_nce", "diversity", "similarity", "kl", "diffusion")
 PUBLISHED: dict[str, dict[str, Any]] = {
     "activitynet": {

@@ -65,7 +65,7 @@ def test_i3d_features_become_clips_and_frames(tmp_path: Path, form: str) -> None
         assert videos.frame_mask[place].tolist() == [1] * count + [0] * (128 - count)
         np.testing.assert_allclose(videos.frames[place, :count], unit(rows), atol=1e-6)
         assert not videos.frames[place, count:].any()
-        # fewer rows than clips: each clip is a row (model.md, section 1)
+        # fewer rows than clips: each clip is a row (docs/model.md, section 1)
         shown = [min(round(i / 32 * count), count - 1) for i in range(32)]
         np.testing.assert_allclose(videos.clips[place], unit(rows[shown]), atol=1e-6)
 

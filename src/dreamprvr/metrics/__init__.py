@@ -1,1 +1,1 @@
-"""Evaluation metrics of protocol.md."""
+"""Evaluation metrics of docs/protocol.md."""

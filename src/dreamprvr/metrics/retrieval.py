@@ -1,4 +1,4 @@
-"""R@K and SumR over a whole gallery (protocol.md)."""
+"""R@K and SumR over a whole gallery (docs/protocol.md)."""
 
 from typing import NamedTuple
 

@@ -1,1 +1,1 @@
-"""The published optimiser and its schedule (model.md, section 8)."""
+"""The published optimiser and its schedule (docs/model.md, section 8)."""

@@ -1,4 +1,4 @@
-"""BERT-style Adam (model.md, section 8)."""
+"""BERT-style Adam (docs/model.md, section 8)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Linear warm-up and linear decay (model.md, section 8)."""
+"""Linear warm-up and linear decay (docs/model.md, section 8)."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR

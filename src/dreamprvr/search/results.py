@@ -66,7 +66,7 @@ class Hit:
 
     Args:
         rank: 1 for the best.
-        score: s(q, v), model.md section 6; untrained, the best cosine.
+        score: s(q, v), docs/model.md section 6; untrained, the best cosine.
         moments: best first; at least one.
         registers: cosine of the query with each register of the video; empty if untrained.
     """
