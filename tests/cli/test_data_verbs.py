@@ -74,7 +74,11 @@ def test_convert_a_folder(tmp_path: Path) -> None:
 
 def test_convert_to_another_file(tmp_path: Path) -> None:
     folder = write_big_file(tmp_path / "i3d", ROWS)
-    for words in (("i3d", "-o", "new/a.hdf5"), ("--output", "b.hdf5", "i3d"), ("-oc.h5", "i3d")):
+    for words in (
+        ("i3d", "-o", "new/a.hdf5"),
+        ("--output", "b.hdf5", "i3d"),
+        ("--output=c.h5", "i3d"),
+    ):
         assert run("data", "convert", *words).code == 0
     for name in ("new/a.hdf5", "b.hdf5", "c.h5"):
         assert stored(Path(name)).keys() == ROWS.keys()

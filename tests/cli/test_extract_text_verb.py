@@ -115,5 +115,5 @@ def test_refusals() -> None:
     assert refused("extract-text", "gone.txt", "-o", "x") == ("gone.txt is missing")
     assert "arguments are required: CAPTIONS" in refused("extract-text", "-o", "x")
     assert refused("index", "own/TextData/text.hdf5", "-o", "library").endswith(
-        "this is no feature file of `lightning extract`; extract the videos again"
+        "from `lightning extract-text`, not the features of videos, from `lightning extract`"
     )

@@ -76,6 +76,6 @@ def test_another_encoder_is_refused() -> None:
 def test_something_else_is_not_overwritten() -> None:
     OUTPUT.parent.mkdir()
     OUTPUT.write_text("notes")
-    with pytest.raises(UserError, match="not an HDF5 file"), TextStore(OUTPUT, SETTINGS):
+    with pytest.raises(UserError, match="is no HDF5 file"), TextStore(OUTPUT, SETTINGS):
         pass
     assert OUTPUT.read_text() == "notes"

@@ -115,7 +115,7 @@ def test_padded_frames_reach_the_frame_terms() -> None:
         ({"hard_pool": 0}, "hard_pool is 0; at least 1"),
         ({"kl_weight": -1.0}, "objective.kl_weight is -1.0; at least 0"),
         ({"margin": float("nan")}, "objective.margin is nan; at least 0"),
-        ({"diversity_alpha": float("inf")}, "objective.diversity_alpha is inf; at least 0"),
+        ({"diversity_alpha": float("inf")}, "objective.diversity_alpha is inf; at most 1,000,000"),
     ],
 )
 def test_constants_that_make_no_loss_are_refused(changes: dict[str, Any], message: str) -> None:
