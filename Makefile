@@ -20,6 +20,7 @@ help: ## list the targets
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	rm -rf src/*.egg-info # a stale one hides new entry points from the tests
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
