@@ -26,7 +26,7 @@ $(VENV)/installed: setup.cfg constraints.txt
 
 demo: $(VENV)/installed ## train on the generated benchmark (3 minutes), evaluate, answer three sentences
 	$(BIN)/lightning fit --config synthetic.yaml --trainer.max_time 00:00:03:00
-	$(BIN)/python -m dreamprvr.demo
+	$(BIN)/python -m dreamprvr.cli.demo
 
 search-demo: $(VENV)/installed ## films, features, training, library, search and its page in 5 minutes (SERVE= without page)
 	$(BIN)/python -m tests.kit.search_demo $(if $(SERVE),,--no_serve)

@@ -20,8 +20,8 @@ from benchmarks.baseline.network import Baseline
 from benchmarks.inputs import FEATURES, pair, settings, videos
 from benchmarks.report import machine, parser, positive, publish, use_threads
 from benchmarks.timing import in_fresh_process, interleave, peak_growth, ratio
-from dreamprvr.batch import Videos
-from dreamprvr.gallery import Gallery
+from dreamprvr.core.batch import Videos
+from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 

@@ -23,8 +23,8 @@ from benchmarks.report import machine, parser, positive, publish, use_threads
 from data_modules.synthetic import Synthetic
 from data_modules.world import WorldConfig
 from dreamprvr.models.dreamprvr import DreamPRVR
-from dreamprvr.module import PRVRModule
-from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.training.module import PRVRModule
+from dreamprvr.training.optimizer import BertAdam
 
 BATCH = 32  # as in configs/synthetic.yaml
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.baseline.network import Baseline
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.core.yaml_text import load_yaml
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR

@@ -23,9 +23,9 @@ from benchmarks.baseline import evaluation
 from benchmarks.baseline.network import Baseline
 from benchmarks.report import machine, parser, positive, publish, use_threads
 from benchmarks.timing import Ratio, in_fresh_process, interleave, peak_growth, ratio
-from dreamprvr.batch import Queries
-from dreamprvr.gallery import Gallery, GalleryDtype
-from dreamprvr.metrics.retrieval import RetrievalRecall
+from dreamprvr.core.batch import Queries
+from dreamprvr.evaluation.gallery import Gallery, GalleryDtype
+from dreamprvr.evaluation.metrics import RetrievalRecall
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale

@@ -9,7 +9,7 @@ from benchmarks.inputs import SHORTEST_VIDEO, WORDS, Settings
 from data_modules.packed.buffers import Buffers
 from data_modules.packed.gather import Field, gather_queries, gather_videos, on_device
 from data_modules.packed.ragged import offsets_of
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 
 PART = 100_000  # rows generated at once
 

@@ -9,11 +9,10 @@ from benchmarks.baseline import objective as baseline_objective
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.optimizer import BaselineAdam
 from benchmarks.inputs import Settings
-from dreamprvr.batch import TrainBatch
-from dreamprvr.compilation import compile_step
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.dreamprvr.network import DreamPRVR
-from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.optim.schedule import warmup_linear_schedule
+from dreamprvr.training.compilation import compile_step
+from dreamprvr.training.optimizer import BertAdam, warmup_linear_schedule
 
 Step = Callable[[TrainBatch], Tensor]  # a batch -> its loss, before the update; on its device
 TOTAL_STEPS = 1000  # of the schedule, where no more than a few of them are taken

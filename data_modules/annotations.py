@@ -13,8 +13,8 @@ import pandas as pd
 
 from data_modules.repairs import fit, one_line, read_duration, read_moment, remarks
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import load_json, load_json_lines, normal_id, quote, read_csv, read_lines
-from dreamprvr.errors import UserError
 
 # Where it stands, video id, duration or NaN, (start, end) or None, sentence.
 _Caption = tuple[str, str, float, tuple[float, float] | None, str]

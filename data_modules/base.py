@@ -19,9 +19,9 @@ from data_modules.packed.features import PackedFeatures
 from data_modules.packed.settings import Precision
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
+from dreamprvr.core.distributed import gather_objects
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import quote
-from dreamprvr.distributed import gather_objects
-from dreamprvr.errors import UserError, check_range
 
 LARGEST = 2**20  # videos or captions of a batch, or rows of one
 MOST_WORKERS = 1024  # processes

@@ -1,10 +1,10 @@
-"""What a batch promises to the network, as assertions (see `dreamprvr.batch`)."""
+"""What a batch promises to the network, as assertions (see `dreamprvr.core.batch`)."""
 
 import torch
 from torch import Tensor
 
 from data_modules.base import PRVRDataModule
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 # a row of norm n is divided by n + 1e-5: even rows of norm 0.001 come out at 0.99
 UNIT = 0.02

@@ -16,9 +16,9 @@ from typing import TextIO
 
 import numpy as np
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.kinds import BIG_FILE, FOLDER, refuse_other_kinds
 from dreamprvr.core.text import open_file, quote, read_bytes
-from dreamprvr.errors import UserError
 
 FILES = ("feature.bin", "id.txt", "shape.txt", "video2frames.txt")
 NAME_BYTES = 2**30

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import write_text
 from dreamprvr.core.text import load_json_lines, normal_id, quote, read_csv, read_lines
-from dreamprvr.errors import UserError
 
 CAPTION_COLUMNS = ["query_id", "video_ids", "text"]
 ENDINGS = (".txt", ".jsonl", ".csv")

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from data_modules.check_report import plural, some
 from data_modules.feature_store import FeatureStore, caption_id_forms
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, quote
-from dreamprvr.errors import UserError
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from data_modules.hdf5 import (
     link_name,
     open_hdf5,
 )
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, reserve, sync
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 BLOCK_ROWS = 4096  # rows in memory at a time
 CHECKPOINT_BYTES = 256 * 2**20

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from data_modules.features import FeatureStore
 from data_modules.pooling import clips, frames, normalise
 from data_modules.schema import Annotations
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 
 class InputSizes(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 
 from data_modules.captions import split_caption_id
 from data_modules.check_report import some
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, quote
-from dreamprvr.errors import UserError
 
 _CHECK = "Run `lightning data check` to find all such ids"
 

@@ -15,8 +15,8 @@ from data_modules.hdf5 import (
     open_hdf5,
     reason_of,
 )
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 __all__ = [
     "BigFileFeatures",

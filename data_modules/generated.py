@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import read_bytes
-from dreamprvr.errors import UserError
 
 LARGEST_SEED = 2**63 - 1
 RECORD_BYTES = 2**20  # of the settings that a folder was made with

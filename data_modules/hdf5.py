@@ -20,6 +20,7 @@ import numpy as np
 
 from data_modules.feature_store import FeatureStore
 from data_modules.hdf5_check import Fault, check_structure
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.kinds import (
     CAPTIONS,
     CHECKPOINT,
@@ -32,7 +33,6 @@ from dreamprvr.core.kinds import (
     kind_of,
 )
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 # Attributes of what we write ourselves; compared wherever they are there.
 ROWS_SUM, ATTRIBUTES_SUM = "rows_crc32", "attributes_crc32"

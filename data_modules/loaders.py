@@ -18,8 +18,8 @@ from data_modules.order import EpochOrder, ResumableAheadLoader, ResumableLoader
 from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
 from data_modules.packed.gather import FieldSource
-from dreamprvr.errors import UserError
-from dreamprvr.stopping import keep_loading
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.stopping import keep_loading
 
 
 class Share(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def read_npz(path: Path, remedy: str) -> dict[str, np.ndarray]:

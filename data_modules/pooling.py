@@ -6,7 +6,7 @@ exactly 32 *clips*, and at most 128 *frames*. Both are means over consecutive ro
 
 import numpy as np
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 CLIPS = 32
 MAX_FRAMES = 128

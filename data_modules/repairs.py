@@ -4,8 +4,8 @@ import math
 import re
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import number, quote
-from dreamprvr.errors import UserError
 
 TOLERANCE = 0.5  # seconds past the end that rounding explains
 LONGEST = 100_000_000  # seconds of a video: three years; more is a mistake

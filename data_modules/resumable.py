@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from data_modules.generated import is_current
 from data_modules.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
 from dreamprvr.core.text import read_bytes
-from dreamprvr.errors import UserError
 
 # HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
 SPARE_BYTES = 4 * 2**20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 VIDEO_COLUMNS = ["video_id", "duration", "split", "path"]
 QUERY_COLUMNS = ["query_id", "video_ids", "text", "moments", "split"]

@@ -37,9 +37,9 @@ from data_modules.simulated_video import (
 )
 from data_modules.splits import with_test
 from data_modules.tables import write_tables
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import plain_errors
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 RECORD = "simulate.json"
 VERSION = 3  # raise it when the same settings give other data

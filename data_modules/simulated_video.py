@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from data_modules.generated import LARGEST_SEED, generator
-from dreamprvr.errors import UserError, check_range
+from dreamprvr.core.errors import UserError, check_range
 
 
 @dataclass(frozen=True)

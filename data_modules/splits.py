@@ -6,8 +6,8 @@ import pandas as pd
 
 from data_modules.generated import LARGEST_SEED, generator
 from data_modules.schema import Annotations
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError, check_range
 
 
 def join(parts: Iterable[Annotations]) -> Annotations:

@@ -16,9 +16,9 @@ import pandas as pd
 
 from data_modules.repairs import LONGEST
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import write_text
 from dreamprvr.core.text import load_json_lines, normal_id, number, quote, read_csv
-from dreamprvr.errors import UserError
 
 _Row = tuple[str, Mapping[str, Any]]  # where it stands, and its values by column
 

@@ -25,7 +25,7 @@ from data_modules.check import check
 from data_modules.layout import SPLITS
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS
 from data_modules.tiny import write_tiny, write_tiny_benchmark
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 __all__ = ["DataModuleContract", "write_tiny", "write_tiny_benchmark"]
 

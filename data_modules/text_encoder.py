@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
-from dreamprvr.extraction.transformers_models import (
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.pretrained import (
     REPORTED,
     check_torch_files,
     quiet,
     refuse_random_weights,
 )
+from dreamprvr.core.text import quote
 
 HEADS = (
     "cls.", "lm_head.", "classifier.", "pre_classifier.", "pooler.", "qa_outputs.",

@@ -24,7 +24,7 @@ from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.tables import write_tables
 from data_modules.world_grammar import LEXICON, WORDS, caption, tokens
 from data_modules.world_video import LATENT, Looks, Plan, Renderer, concept_vectors, plan_video
-from dreamprvr.errors import UserError, check_range
+from dreamprvr.core.errors import UserError, check_range
 
 RECORD = "world.json"
 VERSION = 1  # raise it when the same settings give other data

@@ -25,7 +25,7 @@ import numpy as np
 
 from data_modules import hdf5_check
 from data_modules.features import open_features
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures, write_feature_file
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file

@@ -8,7 +8,7 @@ import torch
 from shared import REFERENCE
 
 from dreamprvr.models.dreamprvr.published import FORMAT
-from dreamprvr.published_checkpoint import _load
+from dreamprvr.training.published_checkpoint import _load
 
 SAMPLE = REFERENCE / "published_format.ckpt"
 

@@ -8,7 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
-from dreamprvr.module import PRVRModule
+from dreamprvr.training.module import PRVRModule
 
 QUIET = [
     # what the command line silences too, for the same reasons

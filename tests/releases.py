@@ -8,7 +8,7 @@ import pytest
 from data_modules.base import PRVRDataModule, SplitSize
 from data_modules.check import check
 from data_modules.testing import write_tiny
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 class Release:

@@ -28,6 +28,7 @@ from data_modules.bigfile import BigFile
 from data_modules.captions import read_captions
 from data_modules.schema import Annotations
 from data_modules.tables import read_tables
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
     load_json,
     load_json_lines,
@@ -37,7 +38,6 @@ from dreamprvr.core.text import (
     read_lines,
 )
 from dreamprvr.core.yaml_text import load_yaml
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.find_videos import find_videos
 from dreamprvr.search.manifest import Manifest, check_engine, read_manifest
 from dreamprvr.search.metadata import read_metadata

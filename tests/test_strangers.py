@@ -17,16 +17,16 @@ from simulating import run as simulate
 
 from data_modules.convert import convert_big_file
 from data_modules.packed.packing import Packing
-from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.cli.runs import MetricsFile, RunFolder, write_config
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.record import KEY, add_entry
 from dreamprvr.extraction.parts import PartsFolder
 from dreamprvr.extraction.store import FeatureStore
-from dreamprvr.record import KEY, add_entry
 from dreamprvr.search import rows
 from dreamprvr.search.library import Library
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.keeper import Keeper
+from dreamprvr.training.checkpoint_io import AtomicCheckpointIO
 
 PID = os.getpid()
 DIGEST = "0" * 32

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 Video = tuple[int, Tensor, Tensor]  # row, clips (M_c, F), frames (up to M_f, F)
 Caption = tuple[int, Tensor, Tensor]  # row, words (up to L, E), rows of the true videos

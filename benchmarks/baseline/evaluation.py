@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baseline.network import Baseline
-from dreamprvr.batch import Queries, Videos
+from dreamprvr.core.batch import Queries, Videos
 
 BLOCK = 50  # queries scored at once
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from benchmarks.baseline.attention import AttentionBlock, InputProjection, PositionEmbedding
 from benchmarks.baseline.gaussian import GaussianEncoder
 from benchmarks.baseline.registers import Registers, RegisterSampler
-from dreamprvr.batch import Queries, Videos
+from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
 CHOICES = ("initial_register", "reverse_noise", "training_noise", "time_table", "padded_frames")

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.baseline.network import Baseline, best
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 
 

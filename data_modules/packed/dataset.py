@@ -14,7 +14,7 @@ from data_modules.dataset import QueryDataset, TrainDataset
 from data_modules.packed.buffers import Buffers
 from data_modules.packed.gather import FieldSource, gather_queries, gather_videos, on_device
 from data_modules.packed.ragged import flatten, joined
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 T = TypeVar("T")
 

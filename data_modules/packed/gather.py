@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_modules.packed.buffers import Buffers
 from data_modules.packed.ragged import padded
-from dreamprvr.batch import Queries, Videos
+from dreamprvr.core.batch import Queries, Videos
 
 
 class Field(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 from data_modules.packed.pack import pack, remove_remains, same_samples
 from data_modules.packed.settings import Items, Precision, folder_name, packed_settings
 from data_modules.packed.store import PackedStore, Unusable
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import NO_ROOM, NoRoom
 from dreamprvr.core.locks import folder_lock
-from dreamprvr.errors import UserError
 
 ADVICE = "name another folder with --data.packed_folder, or leave out --data.packed"
 

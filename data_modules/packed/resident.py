@@ -7,7 +7,7 @@ import torch
 
 from data_modules.packed.gather import Field
 from data_modules.packed.store import PackedStore
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 class Resident:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_modules.dataset import QueryDataset, VideoDataset
 from data_modules.feature_store import FeatureStore
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 Precision = Literal["float32", "float16"]
 Items = VideoDataset | QueryDataset

@@ -17,8 +17,8 @@ import torch
 from data_modules.packed.checksums import has_checksums
 from data_modules.packed.gather import Field
 from data_modules.packed.settings import stored_dtype
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import JSON_BYTES, read_bytes
-from dreamprvr.errors import UserError
 
 RECORD = "manifest.json"
 

@@ -4,7 +4,7 @@ from torch import Tensor
 from benchmarks.accelerated import Training, matmul_ceiling, step_flops
 from benchmarks.inputs import settings
 from benchmarks.resident import ResidentSplit
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 
 CHOSEN = settings("synthetic")
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from benchmarks.baseline import evaluation
 from benchmarks.baseline.evaluation import evaluate, ranks, recalls, score
 from benchmarks.baseline.network import Baseline
-from dreamprvr.batch import Queries, Videos
-from dreamprvr.gallery import Gallery
-from dreamprvr.metrics import retrieval
+from dreamprvr.core.batch import Queries, Videos
+from dreamprvr.evaluation import metrics
+from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
@@ -39,9 +39,9 @@ def known(positives: Tensor) -> list[set[int]]:
 def test_ranks_equal_the_products(videos: int, seed: int) -> None:
     scores, positives = tied(40, videos, seed)
     found = ranks(scores, known(positives))
-    assert found == retrieval.ranks(scores, positives).tolist()
+    assert found == metrics.ranks(scores, positives).tolist()
     assert videos < 100 or len(set(found)) > 10
-    assert recalls(found) == pytest.approx(retrieval.recalls(torch.tensor(found)), rel=1e-12)
+    assert recalls(found) == pytest.approx(metrics.recalls(torch.tensor(found)), rel=1e-12)
 
 
 def test_a_tie_never_helps() -> None:
@@ -84,7 +84,7 @@ def test_evaluation_equals_the_products(
     monkeypatch.setattr(evaluation, "BLOCK", block)
     product, baseline = (model.eval() for model in pair())
     videos, queries = loaders(size)
-    gallery, metric = Gallery(product), retrieval.RetrievalRecall()
+    gallery, metric = Gallery(product), metrics.RetrievalRecall()
     with torch.no_grad():
         for part in videos:
             gallery.add(part)

@@ -12,7 +12,7 @@ from shared import needs_reference
 from torch import nn
 
 from benchmarks.baseline.network import Baseline
-from dreamprvr.batch import Queries, Videos
+from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.objective import loss_terms, triplet
 from benchmarks.baseline.optimizer import BaselineAdam
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.models.dreamprvr.objective import Objective

@@ -7,15 +7,15 @@ from models.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, network
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.optimizer import BaselineAdam
 from dreamprvr.models.layers.basic import parameter_groups
-from dreamprvr.optim import bert_adam
-from dreamprvr.optim.schedule import warmup_linear, warmup_linear_schedule
+from dreamprvr.training import optimizer
+from dreamprvr.training.optimizer import warmup_linear, warmup_linear_schedule
 
 
 def test_steps_equal_the_products() -> None:
     product = network()
     baseline = Baseline(VIDEO_DIM, TEXT_DIM, product.config).double()
     baseline.load_state_dict(product.state_dict())
-    theirs = bert_adam.BertAdam(parameter_groups(product), lr=0.1, weight_decay=0.3)
+    theirs = optimizer.BertAdam(parameter_groups(product), lr=0.1, weight_decay=0.3)
     schedule = warmup_linear_schedule(theirs, 5, 0.25)
     ours = BaselineAdam(baseline, lr=0.1, total_steps=5, warmup=0.25, weight_decay=0.3)
     parameters = dict(baseline.named_parameters())

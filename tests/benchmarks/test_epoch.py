@@ -7,7 +7,7 @@ from recorder import QUIET
 from benchmarks.epoch import main, module
 from benchmarks.inputs import settings
 from dreamprvr.models.layers.basic import parameter_groups
-from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.training.optimizer import BertAdam
 
 pytestmark = QUIET
 

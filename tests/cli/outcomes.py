@@ -9,7 +9,7 @@ import torch
 from cli.running import Tiny
 from shared import REFERENCE
 
-from dreamprvr.gallery import Gallery
+from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 PUBLISHED = REFERENCE / "published_format.ckpt"

@@ -17,7 +17,7 @@ from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.schema import Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.cli.main import main
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 DATA = "cli.running.Tiny"
 GOLDEN = "cli.running.Golden"

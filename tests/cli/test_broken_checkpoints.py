@@ -1,7 +1,7 @@
 """Each verb that takes a checkpoint refuses a broken one in one line, and writes nothing.
 
-What is refused, kind by kind, is tested in `tests/test_checkpoint.py` and
-`tests/test_training_state.py`; here, that every verb reads through the same door.
+What is refused, kind by kind, is tested in `tests/training/test_checkpoint.py` and
+`tests/training/test_training_state.py`; here, that every verb reads through the same door.
 """
 
 import math
@@ -17,10 +17,10 @@ import pytest
 import torch
 from cli.outcomes import CONFIG, best
 from cli.running import refused, run
+from core.test_torch_file import deflated
 from search.checkpoints import checkpoint
 from search.libraries import features, video
-from test_checkpoint import CHANGES, rewritten
-from test_torch_file import deflated
+from training.test_checkpoint import CHANGES, rewritten
 
 VERBS: dict[str, tuple[str, ...]] = {
     "test": ("test", *CONFIG, "--ckpt_path"),

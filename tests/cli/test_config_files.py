@@ -10,7 +10,7 @@ from cli.running import refused, run, write_config
 from shared import DATA, needs_data
 
 from dreamprvr.cli.config_files import configs_first, find_config, given_keys, shipped_configs
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 # docs/model.md, section 7
 WEIGHTS = ("clip_nce", "frame_nce", "diversity", "similarity", "kl", "diffusion")

@@ -4,7 +4,7 @@ import pytest
 from cli.running import DATA, run, write_config
 
 from dreamprvr.cli.configured import configured, configured_data
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def test_model_and_data_as_fit_would_make_them(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from bigfiles import write_big_file
 from cli.running import DATA, Tiny, refused, run, write_config
 
 from data_modules.check import check
-from dreamprvr.baseline_evaluation import evaluate_baselines
-from dreamprvr.table import COLUMNS
+from dreamprvr.evaluation.baselines import evaluate_baselines
+from dreamprvr.evaluation.metrics import COLUMNS
 
 ROWS = {"a": np.arange(12, dtype="f4").reshape(2, 6), "b": np.ones((3, 6), "f4")}
 TINY = ("--data", DATA, "--data.root", "data")

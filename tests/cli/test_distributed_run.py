@@ -10,7 +10,7 @@ from cli.outcomes import read_lines
 from cli.running import Result, Tiny, launch, run, write_config
 
 from data_modules.testing import write_tiny
-from dreamprvr.table import COLUMNS
+from dreamprvr.evaluation.metrics import COLUMNS
 
 DDP = (
     "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu",

@@ -9,8 +9,8 @@ import torch
 from cli.outcomes import CONFIG, answers, best, tiny
 from cli.running import refused, run
 
-from dreamprvr.module import PRVRModule
-from dreamprvr.table import COLUMNS
+from dreamprvr.evaluation.metrics import COLUMNS
+from dreamprvr.training.module import PRVRModule
 
 
 def recorded(folder: Path) -> list[dict[str, Any]]:

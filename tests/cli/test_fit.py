@@ -6,7 +6,7 @@ import yaml
 from cli.outcomes import CONFIG, best, losses, state
 from cli.running import Result, run, write_config
 
-from dreamprvr.table import COLUMNS
+from dreamprvr.evaluation.metrics import COLUMNS
 
 
 def test_fit_fills_the_run_folder(trained: Path, fit_output: Result) -> None:

@@ -8,7 +8,7 @@ from cli.running import refused, run
 
 from dreamprvr.cli import main as program
 from dreamprvr.cli.light_verbs import VERBS
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])

@@ -5,7 +5,7 @@ from cli.running import refused, run, write_config
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dreamprvr.cli.parser import OneLineParser, namespace_items
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 VERBS = ["fit", "validate", "test", "predict"]
 

@@ -6,7 +6,7 @@ import pytest
 from cli.outcomes import CONFIG, answers, best, read_lines, tiny
 from cli.running import refused, run
 
-from dreamprvr.module import PRVRModule
+from dreamprvr.training.module import PRVRModule
 
 
 def test_predict_lines(trained: Path) -> None:

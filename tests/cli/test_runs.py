@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from dreamprvr.cli.runs import MetricsFile, RunFolder, resumed_run
 from dreamprvr.cli.runs import write_config as save_config
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.mark.parametrize(

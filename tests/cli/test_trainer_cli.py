@@ -8,7 +8,7 @@ from cli.outcomes import CONFIG, PUBLISHED, best
 from cli.running import Golden, refused, run, write_config
 from shared import needs_reference
 
-from dreamprvr.module import PRVRModule
+from dreamprvr.training.module import PRVRModule
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

@@ -5,7 +5,7 @@ from cli.running import refused
 
 from dreamprvr.cli.trainer_cli import PRVRCLI
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.fixture

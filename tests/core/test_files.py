@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import (
     NoRoom,
     atomic_path,
@@ -27,7 +28,6 @@ from dreamprvr.core.files import (
     write_note,
     write_text,
 )
-from dreamprvr.errors import UserError
 
 
 def names(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from extraction.movies import constant, write_movie
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.kinds import (
     BIG_FILE,
     CAPTIONS,
@@ -29,7 +30,6 @@ from dreamprvr.core.kinds import (
     kind_of_bytes,
     refuse_other_kinds,
 )
-from dreamprvr.errors import UserError
 
 
 @pytest.mark.parametrize(

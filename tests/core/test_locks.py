@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dreamprvr.core import locks
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.locks import command, folder_lock, open_lock, take
-from dreamprvr.errors import UserError
 
 HOLD = """
 import sys

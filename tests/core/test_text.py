@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dreamprvr.core import text
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
     load_json,
     load_json_lines,
@@ -20,7 +21,6 @@ from dreamprvr.core.text import (
     read_text,
     shorten,
 )
-from dreamprvr.errors import UserError
 
 
 def refusal(read: Callable[[Path], object], path: Path) -> str:

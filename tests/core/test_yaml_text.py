@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.yaml_text import DEPTH, VALUES, load_yaml
-from dreamprvr.errors import UserError
 
 
 @pytest.mark.parametrize(

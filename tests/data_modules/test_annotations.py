@@ -12,7 +12,7 @@ from data_modules.annotations import (
     read_tvr_videos,
 )
 from data_modules.schema import Annotations
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def check_fit(annotations: Annotations) -> None:

@@ -16,8 +16,8 @@ from data_modules.features import open_features
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.tables import write_tables
 from data_modules.testing import write_tiny
-from dreamprvr.batch import TrainBatch
-from dreamprvr.errors import UserError
+from dreamprvr.core.batch import TrainBatch
+from dreamprvr.core.errors import UserError
 
 
 class Kitchen(PRVRDataModule):

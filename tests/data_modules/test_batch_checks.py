@@ -11,7 +11,7 @@ from torch import Tensor
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.batch_checks import check_train_batch
 from data_modules.testing import write_tiny
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 
 
 class Small(PRVRDataModule):

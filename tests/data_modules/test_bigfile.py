@@ -10,7 +10,7 @@ import pytest
 from bigfiles import write_big_file
 
 from data_modules.bigfile import FILES, BigFile, parse_video_frames
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 VIDEOS = {
     "v_a": np.arange(12, dtype=np.float32).reshape(3, 4),

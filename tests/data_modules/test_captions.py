@@ -11,7 +11,7 @@ from data_modules.captions import (
     split_caption_id,
     write_captions,
 )
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 ROWS = [
     ("v_1#enc#0", ("v_1",), "a man  with two spaces"),

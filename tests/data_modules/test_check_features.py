@@ -6,7 +6,7 @@ import pytest
 
 from data_modules.check_features import attempt, one_line, scan
 from data_modules.features import Hdf5Features
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 ROWS = np.ones((3, 2), np.float32)
 

@@ -15,7 +15,7 @@ from bigfiles import write_big_file
 from data_modules import convert
 from data_modules.convert import convert_big_file
 from data_modules.features import open_features
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 GENERATOR = np.random.default_rng(0)
 VIDEOS = {f"v{i}é'": GENERATOR.normal(size=(1 + 7 * i, 16)).astype(np.float32) for i in range(12)}

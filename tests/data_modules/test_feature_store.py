@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_modules.feature_store import FeatureStore, caption_id_forms
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 class InMemory(FeatureStore):

@@ -12,7 +12,7 @@ from data_modules.features import (
     Hdf5Features,
     open_features,
 )
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
 

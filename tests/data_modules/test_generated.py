@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_modules.generated import building, generator, is_current
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 SETTINGS = {"seed": 3, "looks": {"noise": 0.5}}
 

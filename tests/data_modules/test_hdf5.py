@@ -21,7 +21,7 @@ from data_modules.hdf5 import (
     link_name,
     open_hdf5,
 )
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 ODD = ["v é", "-a_b.c", "v..x", "..v", "v'#enc#0", "\u4e2d", "a\\b", " ", "%2F"]
 

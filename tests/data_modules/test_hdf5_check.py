@@ -9,7 +9,7 @@ import pytest
 from data_modules import hdf5_check, hdf5_child
 from data_modules.hdf5 import Hdf5Features, open_hdf5
 from data_modules.hdf5_check import Fault, Walker, check_structure
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from data_modules.layout import refuse_missing
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def test_all_missing_files_are_named_at_once(tmp_path: Path):

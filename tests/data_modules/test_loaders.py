@@ -9,8 +9,8 @@ from data_modules.loaders import SplitLoaders
 from data_modules.packed.ahead import AheadLoader
 from data_modules.packed.dataset import PackedVideos
 from data_modules.packed.features import PackedFeatures
-from dreamprvr.batch import Queries, TrainBatch, Videos
-from dreamprvr.errors import UserError
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.errors import UserError
 
 
 def made(folder: Path, packed: bool, workers: int = 0) -> SplitLoaders:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_modules.npz import read_npz
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

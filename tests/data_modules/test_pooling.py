@@ -5,7 +5,7 @@ import pytest
 from shared import REFERENCE, needs_reference
 
 from data_modules.pooling import clips, frames, normalise, pool
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def slow_pool(features: np.ndarray, length: int) -> np.ndarray:

@@ -17,9 +17,9 @@ from data_modules.captions import write_captions
 from data_modules.charades import Charades
 from data_modules.check import check
 from data_modules.convert import convert_big_file
-from dreamprvr.baseline_evaluation import evaluate_baselines
-from dreamprvr.module import PRVRModule
-from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.evaluation.baselines import evaluate_baselines
+from dreamprvr.training.module import PRVRModule
+from dreamprvr.training.optimizer import BertAdam
 
 pytestmark = [*QUIET, needs_data]
 VIDEOS = DATA / "videos"

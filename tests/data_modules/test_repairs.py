@@ -3,7 +3,7 @@ import math
 import pytest
 
 from data_modules.repairs import fit, one_line, read_duration, read_moment, remarks
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from data_modules.hdf5 import write_rows
 from data_modules.resumable import work_folder, write_datasets
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 NAMES = [f"v{i}" for i in range(5)]
 ARRAYS = [np.full((i + 1, 2), i, np.float32) for i in range(5)]

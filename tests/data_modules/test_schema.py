@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def tables(videos: list[str], captions: list[tuple[str, tuple[str, ...]]]) -> Annotations:

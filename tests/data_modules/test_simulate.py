@@ -14,7 +14,7 @@ from data_modules.schema import Annotations
 from data_modules.simulated_video import Mixture, Simulation
 from data_modules.splits import join
 from data_modules.tables import read_tables
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def test_the_layout(tmp_path: Path) -> None:

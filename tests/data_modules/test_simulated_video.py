@@ -13,7 +13,7 @@ from data_modules.simulated_video import (
     orthonormal,
     unit,
 )
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 E, F = 12, 40
 NOTHING = Mixture(0, 0, 0, 0, 0, 4, 0)

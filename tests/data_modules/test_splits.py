@@ -5,7 +5,7 @@ import pytest
 
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.splits import hold_out, join, with_test
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def annotations(count: int, split: str = "all", first: int = 0) -> Annotations:

@@ -7,7 +7,7 @@ import pytest
 
 from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.tables import read_tables, write_tables
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 VIDEOS = [
     ("007", 0.1 + 0.2, "train", ""),

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_modules.text_encoder import MINILM, TextEncoder
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 pytest.importorskip("transformers")
 WORDS = ["a", "man", "dog", "opens", "the", "door", "##s"]

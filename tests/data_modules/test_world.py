@@ -14,7 +14,7 @@ from data_modules.features import open_features
 from data_modules.tables import read_tables
 from data_modules.world import WorldConfig, generate_world, word_vectors
 from data_modules.world_grammar import tokens
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 SMALL = WorldConfig(train=12, val=5, test=7, video_dim=24, text_dim=20)
 SIZES = {"train": 12, "val": 5, "test": 7}

@@ -4,7 +4,7 @@ import torch
 from extraction.clock_encoder import ClockEncoder
 from extraction.movies import picture
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import batching
 from dreamprvr.extraction.batching import Batcher
 

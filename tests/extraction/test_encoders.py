@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from extraction.clock_encoder import ClockEncoder
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import encoders
 from dreamprvr.extraction.encoders import encoder_names, load_encoder, pick_device, register
 

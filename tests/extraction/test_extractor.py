@@ -12,7 +12,7 @@ import pytest
 from extraction.clock_encoder import ClockEncoder
 from extraction.movies import constant, write_movie
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import reading
 from dreamprvr.extraction.extractor import extract, settings_of
 from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures

@@ -8,7 +8,7 @@ import pytest
 
 from data_modules.features import open_features
 from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import (
     ExtractionSettings,
     FeatureFile,

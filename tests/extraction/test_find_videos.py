@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.find_videos import find_videos
 
 GONE = "No such file or directory"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.parts import PartsFolder
 
 OUTPUT = Path("out/f.hdf5")

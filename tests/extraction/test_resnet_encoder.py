@@ -6,7 +6,7 @@ import torch
 from extraction.tiny_models import save_resnet
 from PIL import Image
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.encoders import load_encoder
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
 SETTINGS = ExtractionSettings("one", "ab12", 4, 1.0, 2.0, 1.0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import text_features
 from dreamprvr.extraction.encoder import Encoder, QueryFeatures
 from dreamprvr.extraction.text_features import extract_text, read_caption_files

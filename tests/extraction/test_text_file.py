@@ -6,7 +6,7 @@ import pytest
 
 from data_modules.features import open_features
 from data_modules.hdf5 import ATTRIBUTES_SUM
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
 
 SETTINGS = TextSettings("one", "ab12", 3)

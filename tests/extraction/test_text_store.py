@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
 from dreamprvr.extraction.text_store import TextStore
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from core.test_torch_file import deflated
 from extraction.tiny_models import save_clip, save_resnet, save_siglip
 from safetensors.torch import load_file, save_file
 from shared import DATA, needs_data
-from test_torch_file import deflated
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import transformers_models
 from dreamprvr.extraction.encoders import load_encoder
 from dreamprvr.extraction.transformers_models import HUB

@@ -18,7 +18,7 @@ import webbrowser
 from pathlib import Path
 
 from data_modules.tables import read_tables
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from tests.kit.__main__ import run
 from tests.kit.film_plan import plan_films
 from tests.kit.films import COLLECTION, make_films, split_names

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_modules.tables import write_tables
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from tests.kit import search_demo
 from tests.kit.film_plan import plan_films
 from tests.kit.films import annotations, split_names

@@ -14,8 +14,8 @@ from torch import Tensor
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedBatch
 from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
-from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.published_checkpoint import import_checkpoint, read_published
+from dreamprvr.training.optimizer import BertAdam
+from dreamprvr.training.published_checkpoint import import_checkpoint, read_published
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Golden:
 
     def check_import(self, folder: Path) -> None:
         """The authors' checkpoint gives the golden scores, also after a round trip."""
-        from dreamprvr.module import PRVRModule
+        from dreamprvr.training.module import PRVRModule
 
         golden, inputs = self.group("checkpoint"), self.group("in")
         names = ("text", "text_mask", "clips", "frames", "frame_mask")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.models.dreamprvr import DreamPRVR
 from dreamprvr.models.registry import build_model, class_path, find_model, import_models
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 

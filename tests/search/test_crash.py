@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from search.libraries import features, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.search.journal import Journal
 from dreamprvr.search.library import Library

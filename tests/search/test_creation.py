@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from search.libraries import features, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.library import Library
 
 

@@ -7,7 +7,7 @@ import pytest
 from search.engine_cases import DIM, engine, query, record
 from search.libraries import library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import edge_config, edge_engine
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.journal import NAME, Journal

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from search.libraries import library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.edge_errors import plain_errors
 from dreamprvr.search.library import Library

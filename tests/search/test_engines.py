@@ -7,7 +7,7 @@ import pytest
 from qdrant_client import QdrantClient
 from search.libraries import features, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import remote_engine
 from dreamprvr.search.library import Library
 

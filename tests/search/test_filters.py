@@ -1,6 +1,6 @@
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.filters import check_columns, matches, parse_where
 
 FILM = {"title": "Pancakes", "tags": ["cooking", "home"], "year": 2020}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from search.engine_cases import DIM, record
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.engine import Record
 from dreamprvr.search.journal import Journal
 

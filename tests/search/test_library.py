@@ -10,7 +10,7 @@ import pytest
 from search.libraries import SETTINGS, features, library, video
 
 from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import lock
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library

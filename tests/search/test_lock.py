@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import lock as lock_module
 from dreamprvr.search.lock import LibraryLock, holders, is_wanted
 from dreamprvr.search.manifest import HOLDERS, WANTED

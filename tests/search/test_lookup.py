@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from search.libraries import DIM, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import lookup
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.engine import Record

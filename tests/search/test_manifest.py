@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from search.libraries import SETTINGS
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import NAME, Manifest, check_engine, read_manifest
 
 MANIFEST = Manifest(SETTINGS, 6, "edge", "", "")

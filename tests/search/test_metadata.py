@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from shared import DATA, needs_data
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.metadata import read_metadata
 
 

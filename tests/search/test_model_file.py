@@ -6,7 +6,7 @@ import torch
 from search.checkpoints import checkpoint, network
 from search.libraries import DIM, TEXT_DIM, WordEncoder
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.model_file import read_model, write_model
 
 

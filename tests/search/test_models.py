@@ -10,7 +10,7 @@ import pytest
 from search.checkpoints import checkpoint
 from search.libraries import SETTINGS, WordEncoder, features, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import encoders
 from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.settings import ExtractionSettings

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from search.libraries import library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.library import Library
 from dreamprvr.search.questions import MOST, check_ids, check_numbers, check_text, check_where
 

@@ -7,7 +7,7 @@ import pytest
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from search.engine_cases import DIM, engine, query, record
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import remote_engine
 from dreamprvr.search.remote_engine import RemoteEngine, connect
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from search.libraries import features, library, video
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import MARGIN, MB, NoRoom, check_room
-from dreamprvr.errors import UserError
 from dreamprvr.search import room
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library

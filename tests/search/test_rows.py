@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from search.libraries import DIM, features, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import rows as rows_module
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.engine import Record

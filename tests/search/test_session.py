@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from search.libraries import library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import lock
 from dreamprvr.search.lock import LibraryLock, holders
 from dreamprvr.search.manifest import read_manifest

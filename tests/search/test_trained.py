@@ -9,7 +9,7 @@ from search.checkpoints import checkpoint, network
 from search.libraries import DIM, WordEncoder, features, video
 
 from data_modules.pooling import clips, normalise
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import trained
 from dreamprvr.search.library import Library
 from dreamprvr.search.trained import TrainedModel

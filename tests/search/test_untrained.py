@@ -6,7 +6,7 @@ import pytest
 import torch
 from search.libraries import WordEncoder
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.encoder import QueryFeatures
 from dreamprvr.search.untrained import UntrainedModel
 

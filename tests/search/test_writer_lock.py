@@ -6,7 +6,7 @@ import pytest
 from search.libraries import features, library, video
 from search.test_crash import start
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search import writer_lock
 from dreamprvr.search.library import Library
 from dreamprvr.search.lock import LibraryLock

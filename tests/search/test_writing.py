@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from search.libraries import SETTINGS, features, library, video
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.writing import Writer
 

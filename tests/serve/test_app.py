@@ -12,7 +12,7 @@ import pytest
 from serve.fake import FakeLibrary, keeper_of
 from starlette.testclient import TestClient
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper

@@ -11,7 +11,7 @@ import pytest
 from serve.browsing import Server, until
 from serve.fake import FakeLibrary, keeper_of
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import WANTED
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve.jobs import Job, Jobs
 from dreamprvr.serve.replies import Refusal
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from serve.fake import FakeLibrary, keeper_of
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import keeper as keeper_module

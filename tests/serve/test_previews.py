@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import previews as previews_module
 from dreamprvr.serve.cache import CacheFolder

@@ -12,7 +12,7 @@ import pytest
 from serve.fake import FakeLibrary
 from serve.films import film
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve import server
 from dreamprvr.serve.server import default_cache, serve
 from dreamprvr.serve.wire import video_key

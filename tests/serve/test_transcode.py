@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from serve.films import RATE, film, read, turned
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve.transcode import transcode
 
 

@@ -13,10 +13,10 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 
-from dreamprvr.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
-from dreamprvr.callbacks.finite import Finite
-from dreamprvr.callbacks.results import Results
-from dreamprvr.callbacks.resuming import Resuming
+from dreamprvr.training.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
+from dreamprvr.training.callbacks.finite import Finite
+from dreamprvr.training.callbacks.results import Results
+from dreamprvr.training.callbacks.resuming import Resuming
 
 LOG_EVERY = 10  # steps
 

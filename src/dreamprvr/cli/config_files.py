@@ -6,9 +6,9 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import read_text
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
-from dreamprvr.errors import UserError
 
 CALLBACKS = "trainer.callbacks"
 

@@ -6,7 +6,7 @@ from typing import Any
 from data_modules.base import PRVRDataModule
 from data_modules.plugins import import_plugins
 from dreamprvr.cli.trainer_cli import PRVRCLI
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 class _ConfiguredCLI(PRVRCLI):

@@ -46,9 +46,9 @@ def baselines(arguments: list[str]) -> int:
     """Print the results of methods without a network on the test split."""
     parser = VerbParser("data baselines", "Chance, mean pooling and max over time.")
     _, rest = parser.split(arguments)
-    from dreamprvr.baseline_evaluation import evaluate_baselines
     from dreamprvr.cli.configured import configured_data
-    from dreamprvr.table import results_table
+    from dreamprvr.evaluation.baselines import evaluate_baselines
+    from dreamprvr.evaluation.metrics import results_table
 
     data = configured_data(rest)
     data.prepare_data()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def extract_videos(arguments: list[str]) -> int:

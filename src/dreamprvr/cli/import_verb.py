@@ -12,7 +12,7 @@ def import_published(arguments: list[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="File to write.")
     options, rest = parser.split(arguments)
     from dreamprvr.cli.configured import configured
-    from dreamprvr.published_checkpoint import FeatureSizes, import_checkpoint
+    from dreamprvr.training.published_checkpoint import FeatureSizes, import_checkpoint
 
     model = configured(rest).model.network
     sizes = FeatureSizes(model.video_dim, model.text_dim)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamprvr.cli.values import STOPPED
 from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import one_line, shorten
-from dreamprvr.errors import UserError
 
 SHOWN = 3  # files that are gone and are named
 

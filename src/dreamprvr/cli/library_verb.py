@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dreamprvr.cli.values import text
 from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, one_line, shorten
-from dreamprvr.errors import UserError
 
 
 def manage_library(arguments: list[str]) -> int:

@@ -12,8 +12,8 @@ from dreamprvr.cli.library_verb import manage_library
 from dreamprvr.cli.search_verb import search_library
 from dreamprvr.cli.serve_verb import serve_library
 from dreamprvr.cli.simulate_verb import simulate_data
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "data check": check_data,

@@ -16,9 +16,9 @@ from dreamprvr.cli.processes import (
     leave_to_first,
 )
 from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.stopping import Stopped, listening
 from dreamprvr.core.text import one_line, shorten
-from dreamprvr.errors import UserError
-from dreamprvr.stopping import Stopped, listening
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
 LONGEST = 2000  # characters of a message, whatever it quotes

@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from data_modules.base import PRVRDataModule
 from dreamprvr.cli.messages import clear
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 # the default of a callback's argument may be one of these, which a config.yaml holds as plain text
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))

@@ -14,9 +14,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, inside, open_regular, plain_errors, reason, write_text
 from dreamprvr.core.yaml_text import load_yaml
-from dreamprvr.errors import UserError
 
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 NAME = re.compile(r"version_([0-9]+)")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 

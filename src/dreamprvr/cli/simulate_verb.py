@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamprvr.cli.verb_parser import VerbParser
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 if TYPE_CHECKING:
     from data_modules.schema import Annotations

@@ -16,15 +16,6 @@ from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnect
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
-from dreamprvr.callbacks.predictions import PredictionWriter
-from dreamprvr.checkpoint import (
-    disagreements,
-    newest_whole,
-    read_checkpoint,
-    refuse_other_shapes,
-    trained_model,
-)
-from dreamprvr.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
 from dreamprvr.cli.config_files import (
     FindConfigFile,
@@ -42,13 +33,22 @@ from dreamprvr.cli.trainer_settings import (
     count_batches_in_whole_numbers,
     is_lightnings,
 )
-from dreamprvr.errors import UserError
-from dreamprvr.gallery import GalleryDtype
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.gallery import GalleryDtype
 from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
-from dreamprvr.module import PRVRModule
-from dreamprvr.optim.bert_adam import BertAdam
-from dreamprvr.requeueing import noted_checkpoint
-from dreamprvr.training_state import check_training_state
+from dreamprvr.training.callbacks.predictions import PredictionWriter
+from dreamprvr.training.checkpoint import (
+    disagreements,
+    newest_whole,
+    read_checkpoint,
+    refuse_other_shapes,
+    trained_model,
+)
+from dreamprvr.training.checkpoint_io import AtomicCheckpointIO
+from dreamprvr.training.module import PRVRModule
+from dreamprvr.training.optimizer import BertAdam
+from dreamprvr.training.requeueing import noted_checkpoint
+from dreamprvr.training.training_state import check_training_state
 
 DEFAULT_ROOT = Path("runs")
 
@@ -56,7 +56,7 @@ count_batches_in_whole_numbers(Trainer)
 
 
 class NoSignals(_SignalConnector):
-    """Leaves signals to `dreamprvr.stopping`.
+    """Leaves signals to `dreamprvr.core.stopping`.
 
     Lightning's own handlers ask other processes while they may be anywhere, and end with code 0.
     """

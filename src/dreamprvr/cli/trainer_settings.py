@@ -4,7 +4,7 @@ import traceback
 from types import NoneType
 from typing import Any, get_args
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # numpy's
 LEAST = {

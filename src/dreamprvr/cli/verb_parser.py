@@ -5,8 +5,8 @@ import difflib
 import re
 from typing import NoReturn
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import shorten
-from dreamprvr.errors import UserError
 
 _OPTION = re.compile(r"-(?!\d|$)")  # neither a negative number nor a lone dash
 

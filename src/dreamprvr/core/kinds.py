@@ -6,7 +6,7 @@ A name's ending says little: a video may have any, and so may what is none.
 import os
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 HEAD = 4096  # bytes that are looked at
 VIDEO, SOUND, IMAGE, HDF5, CHECKPOINT = (

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import open_regular, reason
-from dreamprvr.errors import UserError
 
 try:
     import fcntl

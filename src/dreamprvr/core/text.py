@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.kinds import (
     CAPTIONS,
     EMPTY,
@@ -33,7 +34,6 @@ from dreamprvr.core.kinds import (
     described,
     kind_of_bytes,
 )
-from dreamprvr.errors import UserError
 
 TEXT_BYTES = 2**28
 """Largest text file that is read: 256 MiB, some 60 times the largest published caption file."""

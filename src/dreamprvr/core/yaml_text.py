@@ -11,7 +11,7 @@ from jsonargparse import get_loader, set_loader
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 YAML_BYTES = 2**20
 """Largest YAML file that is read: 1 MiB."""

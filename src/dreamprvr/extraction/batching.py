@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 
 BATCH_BYTES = 256 * 2**20  # of pictures in one batch, if they are large

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 class QueryFeatures(NamedTuple):

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 
 GROUP = "dreamprvr.encoders"
-TRANSFORMERS = "transformers:"
-INSTALL = "pip install 'dreamprvr[search]'"
 
 Factory = Callable[[str], Encoder]
 """Makes an encoder for a device: "cpu", "cuda", "cuda:1", "mps"."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamprvr.errors import UserError, check_range
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.extraction.batching import Batcher
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures

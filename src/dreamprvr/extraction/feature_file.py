@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from data_modules.hdf5 import H5_ERRORS, Hdf5Features, reason_of, write_attributes, write_rows
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
 __all__ = ["ExtractionSettings", "FeatureFile", "VideoFeatures", "write_feature_file"]

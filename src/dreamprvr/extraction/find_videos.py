@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.kinds import (
     CAPTIONS,
     EMPTY,
@@ -20,7 +21,6 @@ from dreamprvr.core.kinds import (
     kind_of,
 )
 from dreamprvr.core.text import one_line, read_text, shorten
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
 
 __all__ = ["SUFFIXES", "Found", "FoundVideo", "find_videos"]

@@ -11,9 +11,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import inside, plain_errors, refuse_links, remove_files
 from dreamprvr.core.locks import open_lock, take
-from dreamprvr.errors import UserError
 
 LOCK, JOINED = ".lock", "joined"
 _PART = re.compile(r"([0-9a-f]{32}|\d{6,20})\.hdf5")

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from dreamprvr.errors import check_range
+from dreamprvr.core.errors import check_range
 
 LARGEST_DIM = 2**20  # numbers a row
 LARGEST_BATCH = 2**20  # windows or captions that are encoded at once

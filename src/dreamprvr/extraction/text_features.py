@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from data_modules.captions import read_captions
 from data_modules.hdf5 import link_name
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import one_line, quote
-from dreamprvr.errors import UserError, check_range
 from dreamprvr.extraction.encoder import Encoder, encode_sentences
 from dreamprvr.extraction.settings import LARGEST_BATCH
 from dreamprvr.extraction.summary import length

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from data_modules.hdf5 import Hdf5Features, write_attributes, write_rows
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 
 FORMAT, VERSION = "dreamprvr-text-features", 1
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.parts import PartsFolder
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
 

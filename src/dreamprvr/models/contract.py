@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, Padding
 from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.models.published import PublishedFormat

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+
+from dreamprvr.core.distributed import gather_rows, is_distributed, rows_of_ranks
 
 Padding = Literal["zero", "ignore"]
 PADDED = -1  # label of a padded row among the queries of a batch; no loss term counts it
@@ -70,3 +73,22 @@ def join_tensors(values: Sequence[Any], dim: int = 0) -> Any:
         items = [join_tensors(parts, dim) for parts in zip(*values, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else tuple(items)
     return first
+
+
+def gather_encoded(batch: EncodedBatch) -> EncodedBatch:
+    """Join the batch of all ranks, so that every rank computes the loss of all.
+
+    Every rank has as many videos. Only the numbers of queries differ, so they alone are asked for.
+    """
+    if not is_distributed():
+        return batch
+    count = len(next(iter(batch.videos.scales.values())).tokens)
+    queries, videos = (
+        rows_of_ranks(batch.queries.embedding),
+        [count for _ in range(dist.get_world_size())],
+    )
+    return EncodedBatch(
+        map_tensors(lambda x: gather_rows(x, queries), batch.queries),
+        map_tensors(lambda x: gather_rows(x, videos), batch.videos),
+        gather_rows(batch.labels + dist.get_rank() * count, queries),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.models.contract import CompiledParts, RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, Padding, QueryRows, Scale
 from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding

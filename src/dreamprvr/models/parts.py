@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.models.encoded import EncodedBatch
 
 PartSetting = str | dict[str, Any]

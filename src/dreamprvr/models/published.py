@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dreamprvr.torch_file import StandIn
+from dreamprvr.core.torch_file import StandIn
 
 # A published name is translated by the first pattern that matches its beginning, then every part
 # in the second table. Both tables are read top to bottom.

@@ -8,8 +8,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.parts import PartSetting, part_path
 from dreamprvr.models.settings import read_settings

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.models.parts import PartSetting, part_path
 
 LARGEST = 1_000_000  # of all numbers of a network

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamprvr.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import PADDED, map_tensors
 from dreamprvr.models.registry import build_model, class_path

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.engines import create_engine, new_collection

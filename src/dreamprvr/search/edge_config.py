@@ -2,7 +2,7 @@
 
 import os
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.layout import vector_layouts
 
 os.environ["RUST_BACKTRACE"] = "0"  # of a panic over damaged files, 60 lines that help no user

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_room
-from dreamprvr.errors import UserError
 from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.edge_errors import check_writable, plain_errors, reading
 from dreamprvr.search.edge_points import (

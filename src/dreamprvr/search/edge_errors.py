@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 _PANICS = "pyo3_runtime"  # module of the class of panics, which cannot be imported
 
@@ -40,9 +40,18 @@ def reading(folder: Path) -> AbstractContextManager[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise if any of the engine's files may not be written, which it wants even to search."""
-    for path in (folder, *folder.rglob("*")):
-        if not os.access(path, os.W_OK):
+    """Raise if any of the engine's files may not be written, which it wants even to search.
+
+    A file that another process removes meanwhile, as the engine does when it tidies up, is no
+    reason to refuse.
+    """
+    inside = (
+        Path(parent, name)
+        for parent, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    )
+    for path in (folder, *inside):
+        if not os.access(path, os.W_OK) and path.exists():
             raise UserError(
                 f"{path} may not be written, and the engine opens no files that it may not write, "
                 "even to search: copy the library to where you may write"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.search.layout import FACETS, facet, values
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import one_line, quote
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import (
     SOURCE,

@@ -11,9 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import inside, is_running, read_regular, write_note
 from dreamprvr.core.locks import command, open_lock, take
-from dreamprvr.errors import UserError
 from dreamprvr.search.manifest import HOLDERS, LOCK, WANTED
 
 BRIEF = 5.0  # seconds that a writer waits for anybody

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.search.engine import Engine, Record
 from dreamprvr.search.rows import RowStore, Sizes, sizes
 from dreamprvr.search.vectors import Model

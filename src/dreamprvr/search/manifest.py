@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, inside, refuse_links
 from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.text import load_json, quote
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.settings import ExtractionSettings
 
 NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, one_line, quote, read_csv, shorten
-from dreamprvr.errors import UserError
 
 KEYS = ("video_id", "path")
 LISTS = ("tags",)  # columns of several values

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dreamprvr.checkpoint import read_checkpoint, trained_model
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
-from dreamprvr.errors import UserError
 from dreamprvr.models.contract import RetrievalModel
-from dreamprvr.search.provenance import PROVENANCE, Provenance, read_provenance
+from dreamprvr.training.checkpoint import read_checkpoint, trained_model
+from dreamprvr.training.provenance import PROVENANCE, Provenance, read_provenance
 
 KEPT = ("model", "video_dim", "text_dim", "network", "objective", *PROVENANCE)
 

@@ -5,7 +5,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.encoder import Encoder, no_text
 from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
 from dreamprvr.extraction.settings import ExtractionSettings

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.search.layout import values
 
 MOST = 1_000_000  # videos or moments of one answer, as on the command line

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.search.engine import EngineHit, EngineQuery, Record
 from dreamprvr.search.filters import where_filter
 from dreamprvr.search.layout import (

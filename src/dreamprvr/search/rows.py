@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, check_room, open_regular, remove_files, sync
-from dreamprvr.errors import UserError
 from dreamprvr.search.catalogue import SOURCE
 from dreamprvr.search.engine import Record
 from dreamprvr.search.manifest import ROWS

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.engine import Engine
 from dreamprvr.search.engines import is_interrupted, open_engine, repair_engine
 from dreamprvr.search.lock import LibraryLock

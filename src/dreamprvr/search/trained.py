@@ -8,8 +8,8 @@ from einops import rearrange
 
 from data_modules.dataset import VideoItem, collate_videos
 from data_modules.pooling import clips, frames, normalise
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.layers.basic import unit

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.search.vectors import VideoVectors, segment_means, unit
 

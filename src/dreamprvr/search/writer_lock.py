@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.locks import command, open_lock, take
-from dreamprvr.errors import UserError
 from dreamprvr.search.manifest import WRITER
 
 _TRIES, _PAUSE = 5, 0.02  # the winner may not have said yet who it is

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import NoRoom
 from dreamprvr.core.text import normal_id
-from dreamprvr.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.extraction.settings import ExtractionSettings
 from dreamprvr.search.catalogue import Payload, path_of

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import SearchResult
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.exports import results_csv, results_zip

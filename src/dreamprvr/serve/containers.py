@@ -11,7 +11,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.replies import Refusal
 from dreamprvr.video.clock import REAL_GAP

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import one_line
-from dreamprvr.errors import UserError
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.queries import SearchRequest

@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import LibraryVideo, clock
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import MADE, SourceFile

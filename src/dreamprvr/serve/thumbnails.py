@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import MADE, SourceFile, fitted, readable
 from dreamprvr.serve.replies import Refusal

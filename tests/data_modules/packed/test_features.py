@@ -10,7 +10,7 @@ from data_modules.packed import resident
 from data_modules.packed.features import PackedFeatures
 from data_modules.packed.resident import Resident
 from data_modules.packed.store import PackedStore
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def trainer(local_rank: int = 0, device: str = "cpu") -> Any:

@@ -12,7 +12,7 @@ from data_modules.dataset import VideoDataset
 from data_modules.packed.pack import pack, remove_remains, same_samples
 from data_modules.packed.settings import Items, Precision, packed_settings
 from data_modules.packed.store import PackedStore
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def packed(

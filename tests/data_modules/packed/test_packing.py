@@ -13,7 +13,7 @@ from data_modules.packed import packing
 from data_modules.packed import settings as packed_settings
 from data_modules.packed.pack import pack
 from data_modules.packed.packing import Packing
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from packed_items import items
 from data_modules.packed.packing import Packing
 from data_modules.packed.resident import Resident, Residents
 from data_modules.packed.store import PackedStore
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from data_modules.dataset import VideoDataset
 from data_modules.features import BigFileFeatures
 from data_modules.packed import settings as module
 from data_modules.packed.settings import folder_name, kind_of, packed_settings, stored_dtype
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 
 def settings(data: Any, precision: Any = "float32", ignore: Path = Path("nowhere")):

@@ -10,7 +10,7 @@ from packed_items import items
 from data_modules.packed.pack import pack
 from data_modules.packed.settings import packed_settings
 from data_modules.packed.store import PackedStore, Unusable, write_manifest
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 
 FILES = ["clips.rows", "clips.offsets", "frames.rows", "frames.offsets", "manifest.json"]
 

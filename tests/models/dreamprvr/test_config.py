@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 
 

@@ -11,7 +11,7 @@ from models.tiny import CONFIG, TEXT_DIM, VIDEO_DIM, batch, network, single
 from shared import needs_reference
 from torch import Tensor, nn
 
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.models.dreamprvr.registers import DiffusionRegisters

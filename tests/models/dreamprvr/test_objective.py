@@ -5,7 +5,7 @@ import pytest
 import torch
 from models.tiny import batch, network
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.encoded import EncodedBatch

@@ -18,7 +18,7 @@ from dreamprvr.models.layers.basic import (
     parameter_groups,
     sinusoidal_table,
 )
-from dreamprvr.optim.bert_adam import BertAdam
+from dreamprvr.training.optimizer import BertAdam
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

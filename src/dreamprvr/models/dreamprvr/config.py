@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dreamprvr.errors import UserError
+from dreamprvr.core.errors import UserError
 from dreamprvr.models.gaussian import GaussianConfig
 from dreamprvr.models.parts import PartSetting
 from dreamprvr.models.settings import check_objective, check_settings

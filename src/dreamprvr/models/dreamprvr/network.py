@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamprvr.batch import TrainBatch
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.contract import CompiledParts
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.objective import Objective

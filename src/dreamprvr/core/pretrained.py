@@ -1,0 +1,157 @@
+"""Read models of `transformers` from this machine, and refuse those that lack weights."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import shorten
+
+if TYPE_CHECKING:
+    import torch
+
+TRANSFORMERS = "transformers:"  # begins the name of an encoder that is a saved model
+INSTALL = "pip install 'dreamprvr[search]'"
+# Makes `from_pretrained` report the weights that do not fit, those of another size among them.
+REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+
+
+def load_part(kind: Any, source: str, **options: Any) -> Any:
+    """`kind.from_pretrained` of what is on this machine.
+
+    Args:
+        kind: a class of transformers that has `from_pretrained`.
+        source: folder or the hub's name.
+        options: for `from_pretrained`.
+
+    Raises:
+        UserError: it is missing (what to download, and where to), or damaged.
+    """
+    try:
+        with quiet():
+            return kind.from_pretrained(source, local_files_only=True, **options)
+    except Exception as error:  # damaged files raise whatever their reader raises
+        if os.path.isdir(source):
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"cannot read a model from {source} ({reason}): its weights (safetensors), "
+                "config.json, preprocessor_config.json and tokenizer must be there, all whole"
+            ) from error
+        raise UserError(_missing(source)) from None
+
+
+def load_model(
+    kind: Any, source: str, unused: Sequence[str] = (), **options: Any
+) -> "torch.nn.Module":
+    """Read a model of which every weight comes from its files.
+
+    Args:
+        kind: see `load_part`.
+        source: see `load_part`.
+        unused: beginnings of the names of weights that the files may hold beside the model's own.
+        options: see `load_part`.
+
+    Raises:
+        UserError: see `load_part`, `check_torch_files` and `refuse_random_weights`.
+    """
+    check_torch_files(source)
+    model, found = load_part(kind, source, **REPORTED, **options)
+    refuse_random_weights(model, found, source, unused)
+    return cast("torch.nn.Module", model)
+
+
+def check_torch_files(source: str) -> None:
+    """Check each record of the weights that a folder keeps in torch's form, not as safetensors.
+
+    torch itself takes a compressed or damaged record for weights.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    # Late: the command line names the encoders without torch, which takes a second to import
+    from dreamprvr.core.torch_file import StandIn, read_torch_file
+
+    folder = Path(source)
+    if not any(folder.glob("*.safetensors")):
+        for file in sorted(folder.glob("pytorch_model*.bin")):
+            read_torch_file(file, foreign={"": StandIn})
+
+
+def refuse_random_weights(
+    model: "torch.nn.Module",
+    found: Mapping[str, Any],
+    source: str,
+    unused: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """Refuse a model whose files do not hold exactly its weights.
+
+    transformers fills what is missing with random numbers, others in every process.
+
+    Args:
+        model: as `from_pretrained` made it.
+        found: what it reports with the options `REPORTED`.
+        source: folder or name of the model, for the message.
+        unused: beginnings of the names of weights that the files may hold too much.
+        optional: beginnings of the names of weights that may be missing, since no feature needs
+            them.
+
+    Raises:
+        UserError: names weights that are missing, unexpected, of another size or not finite.
+    """
+    missing = _names(found["missing_keys"], optional)
+    extra = _names(found["unexpected_keys"], unused)
+    state = model.state_dict().items()
+    wrong = {
+        "missing": missing,
+        "unexpected": extra,
+        "of another size": sorted(str(name) for name, *_ in found["mismatched_keys"]),
+        "not finite": [n for n, w in state if w.is_floating_point() and not w.isfinite().all()],
+    }
+    said = [
+        f"{len(names)} {kind} ({', '.join(map(shorten, names[:3]))}{', ...' if names[3:] else ''})"
+        for kind, names in wrong.items()
+        if names
+    ]
+    if said:
+        parallel = bool(extra) and all(name.startswith("module.") for name in extra)
+        advice = "they were saved with DataParallel: save model.module instead" if parallel else (
+            "give a folder whose weights and config.json belong together"
+        )  # fmt: skip
+        raise UserError(
+            f"the weights in {source} do not fit the model: {', '.join(said)}; {advice}"
+        )
+
+
+def _names(keys: Iterable[str], allowed: Sequence[str]) -> list[str]:
+    """Sorted names of weights, without those that are allowed or that no feature depends on."""
+    return sorted(
+        name for name in map(str, keys) if not name.startswith(tuple(allowed))
+        and not name.endswith(("position_ids", "num_batches_tracked"))
+    )  # fmt: skip
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from showing a bar or a report of many lines for each model it reads."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _missing(source: str) -> str:
+    return (
+        f"model {source} is not on this machine: where there is a network, run "
+        f"`hf download {source}`, or `hf download {source} --local-dir FOLDER`, copy FOLDER here "
+        f"and give --encoder {TRANSFORMERS}FOLDER"
+    )

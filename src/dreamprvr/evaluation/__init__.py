@@ -1,0 +1,1 @@
+"""Evaluation: metrics, the gallery that is ranked, predictions, baselines and records."""

@@ -1,0 +1,195 @@
+"""Rankings that need no network: what a trained model has to beat.
+
+All score functions work on blocks: some captions against some videos. Rank their scores with
+rank = 1 + number of other videos that score at least as much as the true one, so that a tie never
+helps (`dreamprvr.evaluation.metrics`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from data_modules.base import PRVRDataModule
+from data_modules.features import FeatureStore
+from data_modules.pooling import frames
+from data_modules.schema import Annotations
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.metrics import CUTOFFS, ranks, recalls
+
+
+def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, float]:
+    """What a random order of the videos reaches on average.
+
+    Args:
+        num_videos: V, size of the gallery.
+        positives: number of true videos, one for all captions or one each.
+
+    Returns:
+        R@1, R@5, R@10, R@100 and their sum SumR, in %.
+
+    >>> chance(200)
+    {'R@1': 0.5, 'R@5': 2.5, 'R@10': 5.0, 'R@100': 50.0, 'SumR': 58.0}
+    """
+    counts = np.atleast_1d(np.asarray(positives))
+    if not counts.size or num_videos < 1 or counts.min() < 1 or counts.max() > num_videos:
+        raise UserError(f"chance of {positives} true videos among {num_videos} is not defined")
+    recalls = {}
+    for k in CUTOFFS:
+        # All true videos miss the first k: product over i < k of (V - p - i) / (V - i).
+        taken = np.arange(min(k, num_videos))[:, None]
+        miss = np.clip((num_videos - counts - taken) / (num_videos - taken), 0, 1).prod(axis=0)
+        recalls[f"R@{k}"] = float(100 * (1 - miss).mean())
+    return {name: round(value, 10) for name, value in recalls.items()} | {
+        "SumR": round(sum(recalls.values()), 10)
+    }
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Maps captions and video rows to one space, in which cosines mean something.
+
+    Attributes:
+        text_mean: (E,), subtracted from captions.
+        matrix: (E, F), maps captions.
+        video_mean: (F,), subtracted from video rows.
+        whitening: (F, F), maps video rows.
+    """
+
+    text_mean: np.ndarray
+    matrix: np.ndarray
+    video_mean: np.ndarray
+    whitening: np.ndarray
+
+    def texts(self, texts: np.ndarray) -> np.ndarray:
+        """(Q, E) -> (Q, F)."""
+        return (texts - self.text_mean) @ self.matrix
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """(N, F) -> (N, F)."""
+        return (rows - self.video_mean) @ self.whitening
+
+
+def fit_alignment(
+    texts: np.ndarray, videos: np.ndarray, ridge: float = 1.0, shrinkage: float = 0.1
+) -> Alignment:
+    """Ridge regression, in closed form, of each caption's whitened video from the caption.
+
+    Without whitening, what varies most in the videos (their backgrounds) would rule all cosines.
+
+    Args:
+        texts: (n, E) mean word vectors of training captions.
+        videos: (n, F) mean rows of their videos, one a caption (repeat a video's).
+        ridge: strength of the penalty, relative to the mean variance of a text feature.
+        shrinkage: added to the videos' variances, relative to their mean.
+
+    Raises:
+        UserError: the sizes do not fit, or there is no caption.
+    """
+    if texts.ndim != 2 or videos.ndim != 2 or len(texts) != len(videos) or not len(texts):
+        raise UserError(f"cannot align texts {texts.shape} with videos {videos.shape}, row by row")
+    text_mean, video_mean = texts.mean(axis=0), videos.mean(axis=0)
+    x, y = texts - text_mean, videos - video_mean
+    variances, axes = np.linalg.eigh(y.T @ y / len(y))  # (F,), (F, F)
+    # the tiny constants keep inputs that are all alike solvable
+    scale = np.maximum(variances, 0) + shrinkage * variances.mean() + 1e-12
+    whitening = (axes / np.sqrt(scale)) @ axes.T
+    gram = x.T @ x  # (E, E)
+    penalty = ridge * np.trace(gram) / len(gram) + 1e-12
+    matrix = np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ (y @ whitening))
+    return Alignment(text_mean, matrix, video_mean, whitening)
+
+
+def mean_pooling(
+    texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
+) -> np.ndarray:
+    """Cosine of a caption with the mean of all rows of a video.
+
+    Args:
+        texts: (Q, E) mean word vectors.
+        videos: V matrices (N, F) of rows; each N its own.
+        alignment: maps both; without one, E and F must agree (a joint space).
+
+    Returns:
+        Scores (Q, V).
+
+    Raises:
+        UserError: text and video sizes differ and no alignment is given.
+    """
+    pooled = (rows.mean(axis=0, keepdims=True) for rows in videos)
+    return max_over_time(texts, pooled, alignment)
+
+
+def max_over_time(
+    texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
+) -> np.ndarray:
+    """Cosine of a caption with the row of a video that fits best; as `mean_pooling` otherwise."""
+    if alignment is not None:
+        texts, videos = alignment.texts(texts), map(alignment.rows, videos)
+    queries = _unit(texts)
+    scores = []
+    for rows in videos:
+        if rows.shape[1] != texts.shape[1]:
+            raise UserError(
+                f"texts of size {texts.shape[1]} and videos of size {rows.shape[1]} have no cosine:"
+                " fit an alignment on the training split"
+            )
+        scores.append((queries @ _unit(rows).T).max(axis=1))
+    return np.stack(scores, axis=1) if scores else np.empty((len(texts), 0))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their norms; rows of zeros stay zero."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+METHODS = {"mean pooling": mean_pooling, "max over time": max_over_time}
+
+
+def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
+    """Chance, mean pooling and max over time on the test split.
+
+    `untrained` compares features as they are, where text and video sizes agree. `aligned` first
+    maps captions to the video space by ridge regression on the training split.
+
+    Returns:
+        R@1, R@5, R@10, R@100 and SumR in % by name.
+    """
+    video_store, text_store = data.stores()
+    table = data.annotations("test")
+    row_of = {video: row for row, video in enumerate(table.videos["video_id"])}
+    positives = [[row_of[v] for v in videos] for videos in table.queries["video_ids"]]
+    texts = _mean_words(table, text_store)
+    results = {"chance": chance(len(table.videos), [len(rows) for rows in positives])}
+    alignments: dict[str, Alignment | None] = {"untrained": None}
+    if data.video_dim != data.text_dim:
+        alignments = {}
+    alignments["aligned"] = _alignment(data.annotations("train"), video_store, text_store)
+    for name, method in METHODS.items():
+        for kind, alignment in alignments.items():
+            scores = method(texts, _videos(table, video_store), alignment)
+            results[f"{name}, {kind}"] = _evaluate(scores, positives)
+    return results
+
+
+def _evaluate(scores: np.ndarray, positives: list[list[int]]) -> dict[str, float]:
+    padded = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(rows) for rows in positives], batch_first=True, padding_value=-1
+    )
+    return recalls(ranks(torch.from_numpy(scores), padded))
+
+
+def _alignment(table: Annotations, videos: FeatureStore, texts: FeatureStore) -> Alignment:
+    means = {video: videos[video].mean(axis=0) for video in table.videos["video_id"]}
+    targets = np.stack([means[ids[0]] for ids in table.queries["video_ids"]])
+    return fit_alignment(_mean_words(table, texts), targets)
+
+
+def _mean_words(table: Annotations, store: FeatureStore) -> np.ndarray:
+    return np.stack([store[query].mean(axis=0) for query in table.queries["query_id"]])
+
+
+def _videos(table: Annotations, store: FeatureStore) -> Iterator[np.ndarray]:
+    return (frames(store[video]) for video in table.videos["video_id"])

@@ -1,0 +1,189 @@
+"""The record of a run's evaluations, `metrics.json`.
+
+It holds one entry for each data set, features, split, labels, checkpoint and settings that are not
+the checkpoint's own. Evaluating the same again replaces that entry alone; nothing else in the file
+is lost.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_modules.base import PRVRDataModule
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import inside, plain_errors, write_text
+from dreamprvr.core.locks import folder_lock
+from dreamprvr.core.text import load_json
+
+Entry = dict[str, Any]
+NAME = "metrics.json"
+FORMAT = 2  # 1 was one result without a label
+KEY = ("data", "root", "features", "split", "labels", "checkpoint", "settings")
+LARGEST = 1 << 26  # bytes of a file that is read
+
+
+def set_seed() -> int | None:
+    """The seed that this process was given by Lightning's `seed_everything`; None without one."""
+    seed = os.environ.get("PL_GLOBAL_SEED", "")
+    return int(seed) if seed.isdigit() else None
+
+
+class Origin(NamedTuple):
+    """The training that weights come from; None where their checkpoint does not say.
+
+    Attributes:
+        seed: of the training.
+        epoch: that was trained last, from 0.
+        step: number of steps of the optimiser.
+        network: their network's settings.
+    """
+
+    seed: int | None
+    epoch: int | None
+    step: int | None
+    network: Mapping[str, Any] | None = None
+
+
+def origin(checkpoint: Mapping[str, Any]) -> Origin:
+    """Read the training that a checkpoint comes from.
+
+    Args:
+        checkpoint: its content; values of other types count as unknown.
+    """
+    settings = checkpoint.get("hyper_parameters")
+    seed = settings.get("seed") if isinstance(settings, Mapping) else None
+    found = (seed, checkpoint.get("epoch"), checkpoint.get("global_step"))
+    seed, epoch, step = (value if isinstance(value, int) else None for value in found)
+    network = settings.get("network") if isinstance(settings, Mapping) else None
+    return Origin(seed, epoch, step, network if isinstance(network, Mapping) else None)
+
+
+def other_settings(of: Origin, network: Mapping[str, Any], **others: Any) -> dict[str, Any] | None:
+    """Name the settings that give other figures than the checkpoint's own: None without any.
+
+    Args:
+        of: the training that the weights come from.
+        network: the settings that the network is evaluated with.
+        others: further settings, by name, as a pair of the value and its default.
+    """
+    trained = {} if of.network is None else of.network
+    found = {
+        f"network.{name}": value
+        for name, value in network.items()
+        if name in trained and _plain(trained[name]) != _plain(value)
+    }
+    found |= {name: value for name, (value, default) in others.items() if value != default}
+    return found or None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def evaluation_entry(
+    data: PRVRDataModule,
+    split: str,
+    checkpoint: str | None,
+    found: Mapping[str, float],
+    of: Origin,
+    settings: dict[str, Any] | None = None,
+) -> Entry:
+    """Describe the evaluation of a whole split.
+
+    Args:
+        data: the data set.
+        split: `val` or `test`.
+        checkpoint: its path, from the run's folder where it lies there.
+        found: the recalls, by name.
+        of: the training that the weights come from.
+        settings: of `other_settings`.
+
+    Returns:
+        JSON types only: what `KEY` names, `seed`, `epoch` and `step` of the training, the recalls,
+        the numbers of videos and captions, and seed, date, version, commit and command of the
+        evaluation.
+    """
+    table = data.annotations(split)
+    entry: Entry = {
+        "data": data.collection, "root": os.path.abspath(data.root), "features": data.features,
+        "split": split, "labels": table.labels(), "checkpoint": checkpoint,
+        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **found,
+        "videos": len(table.videos), "captions": len(table.queries), "evaluation_seed": set_seed(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": version("dreamprvr"),
+        "commit": _commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }  # fmt: skip
+    for name in ("root", "checkpoint", "command"):  # paths need not be UTF-8
+        if entry[name]:
+            entry[name] = entry[name].encode("utf-8", "backslashreplace").decode()
+    return entry
+
+
+def add_entry(folder: Path, entry: Entry) -> Path:
+    """Add an entry to the record of a run; it replaces one of the same key.
+
+    Processes that write at once wait for each other. A record that cannot be read, or is of another
+    form, is renamed and a new one begun.
+
+    Args:
+        folder: the run's; made if need be.
+        entry: of `evaluation_entry`.
+
+    Returns:
+        The record's path.
+
+    Raises:
+        UserError: it cannot be written, or the folder is a link that looks like a run.
+    """
+    path = folder / NAME
+    if folder.name.startswith("version_"):  # ours; a link to a run may have another name
+        inside(folder.parent, folder.name, kind="folder")
+    with plain_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with folder_lock(folder, f"{path}: another process is writing, waiting"):
+            entries = _entries(path)
+            kept = [one for one in entries if any(one.get(k) != entry[k] for k in KEY)]
+            content = {"format": FORMAT, "results": [*kept, entry]}
+            write_text(path, json.dumps(content, indent=2) + "\n", root=folder)
+    return path
+
+
+def _entries(path: Path) -> list[Entry]:
+    """The entries of a record; one that cannot be read is renamed and said."""
+    if not os.path.lexists(path):
+        return []
+    with suppress(UserError):
+        found = None if path.is_symlink() else load_json(path, LARGEST)
+        if isinstance(found, dict) and found.get("format") == FORMAT:
+            entries = found.get("results")
+            if isinstance(entries, list) and all(isinstance(one, dict) for one in entries):
+                return entries
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"metrics-old-{number}.json")):
+        number += 1
+    path.rename(aside)
+    print(f"{path} was not a record of this version: it is now {aside.name}", file=sys.stderr)
+    return []
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that runs, with `-dirty` after changes; None if it is none."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed; a repository around it is another's
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=root, capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

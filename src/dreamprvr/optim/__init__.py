@@ -1,1 +1,0 @@
-"""The published optimiser and its schedule (docs/model.md, section 8)."""

@@ -1,0 +1,1 @@
+"""Training: the LightningModule, its optimiser, callbacks, checkpoints and compilation."""

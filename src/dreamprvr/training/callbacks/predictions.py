@@ -1,0 +1,214 @@
+"""Writes `predict`'s answers, one line a query."""
+
+import importlib.util
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from data_modules.schema import Annotations
+from dreamprvr.core.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import atomic_path, plain_errors
+from dreamprvr.evaluation.prediction import QueryHits
+from dreamprvr.models.encoded import map_tensors
+from dreamprvr.models.losses.retrieval import TERM_NAMES
+
+SUFFIXES = (".jsonl", ".parquet")
+LIMITS = "leave out trainer.limit_predict_batches, trainer.fast_dev_run and samplers of your own"
+Record = dict[str, Any]
+Write = Callable[[list[Record]], None]
+Span = Callable[[int], tuple[float, float]]  # a clip -> start and end, as shares of its video
+
+
+class PredictionWriter(Callback):
+    """Streams hits to a file; it appears under its name only once it is complete.
+
+    Whatever ends the command before that, a file of an earlier run stays as it was and nothing
+    else is left behind. Of several processes the first writes what all have found: each query
+    once, in the order of the table.
+
+    A line holds `query_id`, `video_ids` (the true videos), `rank` (of the best of them among all
+    videos, from 1, also beyond the hits) and `hits`, the best videos first, each with `video_id`,
+    `score`, `clip` and `frame` (indices of the best clip and frame) and, where the video's duration
+    is known, `start` and `end` of that clip in seconds. `video_ids` and `rank` are null where no
+    true video is known.
+
+    Args:
+        output: path ending in .jsonl or .parquet.
+
+    Raises:
+        UserError: the name ends otherwise, pyarrow is missing, or (later) the file cannot be
+            written (no room, no permission), or a part of the split was left out.
+    """
+
+    def __init__(self, output: Path) -> None:
+        if output.suffix not in SUFFIXES:
+            raise UserError(f"--output {output}: end the name in {' or '.join(SUFFIXES)}")
+        if output.suffix == ".parquet":
+            _require_pyarrow()
+        self.output = output
+        self._open = ExitStack()
+        self._write: Write | None = None
+        self._next = 0  # the row that is written next
+        self._waiting: dict[int, Record] = {}  # by row, those that came before their turn
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to predict nothing."""
+        if stage == "predict" and trainer.limit_predict_batches == 0:
+            raise UserError("trainer.limit_predict_batches is 0: predict has nothing to do")
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file."""
+        batches = gather_objects(trainer.num_predict_batches)
+        if any(numbers != batches[0] for numbers in batches):
+            raise UserError(
+                f"the processes have {batches} batches to predict: their loaders must give as many "
+                "each; run predict on one device (--trainer.devices 1)"
+            )
+        self.table: Annotations = trainer.datamodule.annotations("test")  # type: ignore[attr-defined]
+        self._next, self._waiting = 0, {}
+        on_first_rank(self._begin)
+
+    def _begin(self) -> None:
+        if self.output.is_dir():
+            raise UserError(f"--output {self.output} is a folder: name a file in it")
+        self._write = self._open.enter_context(_file(self.output))
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: QueryHits | None,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        """Write the hits of a batch of queries of all processes."""
+        if outputs is None:  # of a batch of the gallery
+            return
+        hits = map_tensors(gather_rows, outputs) if is_distributed() else outputs
+        on_first_rank(lambda: self._add(hits, pl_module))
+
+    def _add(self, hits: QueryHits, pl_module: Any) -> None:
+        """Write the records whose turn it is; the others wait."""
+        videos = len(self.table.videos)
+        if pl_module.searched < videos:
+            raise UserError(
+                f"only {pl_module.searched} of {videos} videos would be searched, so nothing is "
+                f"written: {LIMITS}"
+            )
+        found = records(hits, self.table, pl_module.network.clip_span)
+        for row, record in zip(hits.query.tolist(), found, strict=True):
+            if row >= self._next:  # samplers of several processes give some queries twice
+                self._waiting[row] = record
+        ready = []
+        while self._next in self._waiting:
+            ready.append(self._waiting.pop(self._next))
+            self._next += 1
+        with plain_errors(self.output, "or give another --output"):
+            if self._write is not None:
+                self._write(ready)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the file its name."""
+        on_first_rank(self._end)
+
+    def _end(self) -> None:
+        queries = len(self.table.queries)
+        if self._next < queries:
+            answered = self._next + len(self._waiting)
+            raise UserError(
+                f"only {answered} of {queries} captions were answered, so nothing is written: "
+                f"{LIMITS}"
+            )
+        self._open.close()
+        self._write = None
+        print(f"written to {self.output}")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Remove the unfinished file."""
+        self._write = None
+        # closing writes what is buffered, so a full disk fails again; or it is closed already
+        with suppress(OSError, ValueError, UserError):
+            self._open.__exit__(_Abandoned, _Abandoned(), None)
+
+
+class _Abandoned(Exception):
+    """The file is not to be kept."""
+
+
+def records(hits: QueryHits, table: Annotations, span: Span) -> list[Record]:
+    """Give hits as dictionaries of builtins, one a query.
+
+    Args:
+        hits: of Q queries.
+        table: of the split that was searched.
+        span: gives start and end of a clip's token, as shares of the video.
+    """
+    query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
+    video_ids, durations = table.videos["video_id"], table.videos["duration"]
+    best = {TERM_NAMES.get(name, name): tokens.tolist() for name, tokens in hits.best.items()}
+    ranks, scores = hits.rank.tolist(), hits.score.tolist()
+    result = []
+    for row, query in enumerate(hits.query.tolist()):
+        found = []
+        for place, video in enumerate(hits.video[row].tolist()):
+            tokens = {name: tokens[row][place] for name, tokens in best.items()}
+            hit = {"video_id": video_ids[video], "score": scores[row][place], **tokens}
+            if math.isfinite(durations[video]):
+                start, end = span(tokens["clip"])
+                hit |= {"start": start * durations[video], "end": end * durations[video]}
+            found.append(hit)
+        true = {"video_ids": list(true_ids[query]) or None, "rank": ranks[row] or None}
+        result.append({"query_id": query_ids[query], **true, "hits": found})
+    return result
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[Write]:
+    """Give what writes records; the file takes its name at the end, unless an error comes first."""
+    writer = _jsonl if path.suffix == ".jsonl" else _parquet
+    with atomic_path(path) as partial, writer(partial) as write:
+        yield write
+
+
+@contextmanager
+def _jsonl(path: Path) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda batch: file.writelines(
+            json.dumps(record, ensure_ascii=False) + "\n" for record in batch
+        )
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    hit = pa.struct(
+        {
+            "video_id": pa.string(), "score": pa.float32(), "clip": pa.int32(),
+            "frame": pa.int32(), "start": pa.float64(), "end": pa.float64(),
+        }
+    )  # fmt: skip
+    schema = pa.schema(
+        {
+            "query_id": pa.string(), "video_ids": pa.list_(pa.string()), "rank": pa.int64(),
+            "hits": pa.list_(hit),
+        }
+    )  # fmt: skip
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+        yield lambda batch: writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _require_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError(
+            "a .parquet file needs pyarrow: pip install 'dreamprvr[parquet]', or write .jsonl"
+        )

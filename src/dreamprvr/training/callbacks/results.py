@@ -1,0 +1,177 @@
+"""Prints the results table and keeps the record of evaluations."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+
+from data_modules.base import PRVRDataModule
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.metrics import COLUMNS, Coverage, results_table
+from dreamprvr.evaluation.record import Origin, add_entry, evaluation_entry, other_settings
+
+MONITORS = {"val_SumR", *(f"val/{column}" for column in COLUMNS)}
+SPLITS = {"validate": "val", "test": "test"}
+
+
+def own_folder(trainer: Trainer) -> Path:
+    """The folder of this process's run; unlike `trainer.log_dir` it asks no other process."""
+    logger = trainer.loggers[0] if trainer.loggers else None
+    return Path(getattr(logger, "log_dir", None) or trainer.default_root_dir)
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Where results belong: the run that the checkpoint came from, else the trainer's folder.
+
+    A run keeps its checkpoints in `<run>/checkpoints/`.
+    """
+    checkpoint = Path(trainer.ckpt_path) if trainer.ckpt_path else None
+    if checkpoint is not None and checkpoint.parent.name == "checkpoints":
+        return checkpoint.parent.parent
+    return own_folder(trainer)
+
+
+class Results(Callback):
+    """A table of R@1, R@5, R@10, R@100 and SumR at the end of every command.
+
+    After training it shows the best epoch; validation and test also add to `metrics.json`. An
+    evaluation of a part of a split is marked in the table, is not recorded, and chooses nothing.
+    """
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+        self.best_epoch = -1
+        self.partial: dict[str, dict[str, float]] = {}  # the last one of a training
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch so far, for resumed runs."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best epoch of the run that is resumed."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to evaluate nothing; let a training go on that validates nothing or a part."""
+        for verb, split in SPLITS.items():
+            if stage == verb and getattr(trainer, f"limit_{split}_batches") == 0:
+                raise UserError(f"trainer.limit_{split}_batches is 0: {verb} has nothing to do")
+        if stage == "fit":
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, EarlyStopping) and callback.monitor in MONITORS:
+                    callback.strict = False
+            if trainer.limit_val_batches == 0:
+                _choose_no_checkpoint(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """In training remember the best epoch; of `validate` report."""
+        if trainer.sanity_checking:
+            return
+        if trainer.state.fn == "validate":
+            self._report(trainer, pl_module, "val")
+            return
+        if found := _recalls(trainer, "val"):
+            if not self.best or found["SumR"] > self.best["SumR"]:
+                self.best, self.best_epoch = found, trainer.current_epoch
+        elif found := _recalls(trainer, "val_partial"):
+            _choose_no_checkpoint(trainer)
+            name = f"{_name(trainer, 'val')}, epoch {trainer.current_epoch}"
+            self.partial = {_marked(name, pl_module): found}
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report."""
+        self._report(trainer, pl_module, "test")
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the best epoch and where its checkpoint is."""
+        if self.best:
+            name = f"{_name(trainer, 'val')}, epoch {self.best_epoch}"
+            print("\n" + results_table({name: self.best}))
+            checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
+            if checkpoint:
+                print(f"best checkpoint: {checkpoint}")
+        if self.partial:
+            print("\n" + results_table(self.partial))
+            print("no best checkpoint is chosen by validations of a part of the split")
+        elif trainer.limit_val_batches == 0:
+            print("\nnothing was validated (trainer.limit_val_batches is 0): no best checkpoint")
+        elif not self.best:
+            print("\nnothing was validated: no best checkpoint")
+
+    @rank_zero_only
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """After Ctrl-C say how to go on."""
+        last = own_folder(trainer) / "checkpoints" / "last.ckpt"
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+            resume = f"resume with --ckpt_path {last}" if last.exists() else "no epoch was finished"
+            print(f"\ninterrupted: {resume}")
+
+    @rank_zero_only
+    def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        """Print the table, then add it to the record; where that fails, the table still stands."""
+        name = _name(trainer, split)
+        if not (found := _recalls(trainer, split)):
+            part = {_marked(name, pl_module): _recalls(trainer, f"{split}_partial")}
+            print("\n" + results_table(part))
+            print("not recorded: it is of a part of the split, no result of the whole")
+            return
+        print("\n" + results_table({name: found}))
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, PRVRDataModule):
+            return
+        folder = run_folder(trainer)
+        origin: Origin = pl_module.origin  # type: ignore[assignment]
+        settings = other_settings(
+            origin,
+            pl_module.hparams["network"],
+            gallery_dtype=(pl_module.gallery_dtype, "float32"),
+            precision=(str(trainer.precision), "32-true"),
+        )
+        checkpoint = _relative(trainer.ckpt_path, folder)
+        entry = evaluation_entry(data, split, checkpoint, found, origin, settings)
+        try:
+            print(f"written to {add_entry(folder, entry)}")
+        except UserError as error:
+            sys.stdout.flush()
+            print(f"not recorded: {error}", file=sys.stderr)
+
+
+def _choose_no_checkpoint(trainer: Trainer) -> None:
+    """Let callbacks that keep the best checkpoint keep none: there is nothing to choose by."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor in MONITORS:
+            callback.save_top_k = 0
+
+
+def _name(trainer: Trainer, split: str) -> str:
+    """The row of a table: data set and split."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return f"{getattr(data, 'collection', '')} {split}".strip()
+
+
+def _marked(name: str, pl_module: LightningModule) -> str:
+    coverage: Coverage | None = pl_module.coverage  # type: ignore[assignment]
+    return f"{name}, PARTIAL ({coverage})"
+
+
+def _relative(checkpoint: Any, folder: Path) -> str | None:
+    """A checkpoint's path from its run's folder, or from the root where it lies elsewhere."""
+    if not checkpoint:
+        return None
+    path = Path(checkpoint).absolute()
+    return (
+        path.relative_to(folder.absolute()).as_posix()
+        if path.is_relative_to(folder.absolute())
+        else str(path)
+    )
+
+
+def _recalls(trainer: Trainer, prefix: str) -> dict[str, float]:
+    metrics = trainer.callback_metrics
+    return {c: float(metrics[f"{prefix}/{c}"]) for c in COLUMNS if f"{prefix}/{c}" in metrics}

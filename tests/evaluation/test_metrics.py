@@ -1,0 +1,187 @@
+import random
+
+import pytest
+import torch
+from golden import group, settings
+from shared import needs_reference
+from torch import Tensor
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.metrics import (
+    COLUMNS,
+    Coverage,
+    RetrievalRecall,
+    ranks,
+    recalls,
+    results_table,
+)
+
+
+def slow_rank(scores: list[float], positives: list[int]) -> int:
+    """Sort the videos, false before true where the scores are equal; place of the first true."""
+    order = sorted(range(len(scores)), key=lambda v: (-scores[v], v in positives))
+    return 1 + min(order.index(v) for v in positives if v >= 0)
+
+
+def slow_recalls(rank: list[int]) -> dict[str, float]:
+    result = {f"R@{k}": 100 * sum(r <= k for r in rank) / len(rank) for k in (1, 5, 10, 100)}
+    return result | {"SumR": sum(result.values())}
+
+
+def example(queries: int = 60, videos: int = 150, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Scores with many ties, and one to three true videos a query."""
+    generator = random.Random(seed)
+    scores = [[generator.randrange(-20, 10) / 30 for _ in range(videos)] for _ in range(queries)]
+    positives = []
+    for query in range(queries):
+        true = generator.sample(range(videos), 1 + query % 3)
+        row = true + [-1] * (3 - len(true))
+        positives.append(row if query % 2 else row[::-1])  # padding may come first
+    return torch.tensor(scores), torch.tensor(positives)
+
+
+def slow_example() -> list[int]:
+    scores, positives = example()
+    return [slow_rank(s, p) for s, p in zip(scores.tolist(), positives.tolist(), strict=True)]
+
+
+def test_ranks_equal_the_slow_reference() -> None:
+    found = ranks(*example()).tolist()
+    assert found == slow_example()
+    assert len(set(found)) > 20
+
+
+def test_metric_equals_the_slow_reference() -> None:
+    scores, positives = example()
+    metric = RetrievalRecall()
+    for start in range(0, 60, 25):  # blocks of another size at the end
+        block = slice(start, start + 25)
+        metric.update(scores[block], positives[block], torch.arange(60)[block])
+    assert metric.compute() == pytest.approx(slow_recalls(slow_example()), rel=1e-12)
+
+
+@needs_reference
+def test_golden_recall() -> None:
+    metric, labels = RetrievalRecall(), group("in")["labels"]
+    metric.update(group("eval")["scores"], labels[:, None], torch.arange(len(labels)))
+    found, golden = metric.compute(), settings()["recall"]
+    assert {name: found[name] for name in golden} == golden
+    assert found["SumR"] == sum(golden.values())
+
+
+def test_everything_tied_is_the_worst_rank() -> None:
+    assert ranks(torch.zeros(2, 7), torch.tensor([[0], [6]])).tolist() == [7, 7]
+    # three true videos: the four false ones come first
+    assert ranks(torch.zeros(1, 7), torch.tensor([[0, 3, 6]])).tolist() == [5]
+
+
+def test_several_true_videos_count_by_the_best() -> None:
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.7]])
+    assert ranks(scores, torch.tensor([[0, 2]])).tolist() == [3]
+    assert ranks(scores, torch.tensor([[2, 3]])).tolist() == [2]
+    # the best true video shares its score with a false one
+    tied = torch.tensor([[0.9, 0.9, 0.9, 0.1]])
+    assert ranks(tied, torch.tensor([[0, 1, 3]])).tolist() == [2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_naming_a_true_video_twice_changes_nothing(seed: int) -> None:
+    generator = random.Random(seed)
+    scores, positives = example(queries=30, videos=generator.randrange(3, 12), seed=seed)
+    twice = []
+    for row in positives.tolist():
+        known = [video for video in row if video >= 0]
+        more = row + generator.choices([*known, -1], k=4)
+        twice.append(generator.sample(more, len(more)))
+    found = ranks(scores, torch.tensor(twice))
+    assert torch.equal(found, ranks(scores, positives))
+    rows = zip(scores.tolist(), twice, strict=True)
+    assert found.tolist() == [slow_rank(row, true) for row, true in rows]
+
+
+def test_infinite_scores_are_ranked() -> None:
+    scores = torch.tensor([[-torch.inf, 0.0, torch.inf], [-torch.inf, -torch.inf, 0.0]])
+    assert ranks(scores, torch.tensor([[0], [0]])).tolist() == [3, 3]
+
+
+def test_cutoffs_and_unrounded_sum() -> None:
+    found = recalls(torch.tensor([1, 2, 5, 6, 10, 11, 100]))
+    share = 100 / 7
+    assert found == pytest.approx(
+        {"R@1": share, "R@5": 3 * share, "R@10": 5 * share, "R@100": 100, "SumR": 9 * share + 100}
+    )
+    assert recalls(torch.tensor([101]))["SumR"] == 0
+
+
+def test_query_seen_twice_counts_once() -> None:
+    scores, positives = torch.eye(3), torch.tensor([[0], [1], [0]])  # ranks 1, 1, 3
+    metric = RetrievalRecall()
+    metric.update(scores, positives, torch.tensor([4, 2, 9]))
+    metric.update(scores[:2], positives[:2], torch.tensor([4, 2]))
+    assert metric.compute()["R@1"] == pytest.approx(200 / 3)
+
+
+def test_reset_forgets() -> None:
+    metric = RetrievalRecall()
+    metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[0]]), torch.tensor([0]))
+    assert metric.compute()["R@1"] == 0
+    metric.reset()
+    metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[1]]), torch.tensor([0]))
+    assert metric.compute()["R@1"] == 100
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_nan_is_refused_with_the_query(column: int) -> None:
+    scores = torch.zeros(3, 2)
+    scores[1, column] = torch.nan
+    with pytest.raises(UserError, match="query row 17 has NaN scores"):
+        RetrievalRecall().update(scores, torch.zeros(3, 1).long(), torch.tensor([16, 17, 18]))
+
+
+def test_a_metric_says_how_many_queries_it_ranked() -> None:
+    scores, positives = torch.eye(3), torch.tensor([[0], [1], [0]])
+    metric = RetrievalRecall()
+    metric.update(scores, positives, torch.tensor([4, 2, 9]))
+    metric.update(scores[:2], positives[:2], torch.tensor([4, 2]))
+    metric.compute()
+    assert metric.counted == 3
+
+
+@pytest.mark.parametrize("seen", [(4, 4, 9, 9), (3, 4, 9, 9), (4, 4, 8, 9)])
+def test_only_all_of_a_split_is_whole(seen: tuple[int, int, int, int]) -> None:
+    coverage = Coverage(*seen)
+    assert coverage.whole == (seen == (4, 4, 9, 9))
+    assert str(coverage) == f"{seen[0]} of 4 videos, {seen[2]} of 9 captions"
+
+
+def row(*values: float) -> dict[str, float]:
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def test_layout() -> None:
+    rows = {"chance": row(0.04, 0.25, 0.55, 5, 5.84), "DreamPRVR": row(8.7, 27.5, 40.3, 100, 176.5)}
+    assert results_table(rows).split("\n") == [
+        "              R@1     R@5    R@10   R@100    SumR",
+        "chance        0.0     0.2     0.6     5.0     5.8",
+        "DreamPRVR     8.7    27.5    40.3   100.0   176.5",
+    ]
+
+
+def test_the_corner_names_data_set_and_split() -> None:
+    assert results_table({"a": row(1, 2, 3, 4, 10)}, "tvr test").split("\n") == [
+        "tvr test     R@1     R@5    R@10   R@100    SumR",
+        "a            1.0     2.0     3.0     4.0    10.0",
+    ]
+
+
+def test_other_entries_are_not_shown() -> None:
+    assert results_table({"a": row(1, 2, 3, 4, 10) | {"loss": 9.9}}).count("9.9") == 0
+
+
+def test_no_rows() -> None:
+    assert results_table({}).split() == list(COLUMNS)
+
+
+def test_a_missing_column_is_an_error() -> None:
+    with pytest.raises(KeyError, match="SumR"):
+        results_table({"a": {"R@1": 1, "R@5": 1, "R@10": 1, "R@100": 1}})
