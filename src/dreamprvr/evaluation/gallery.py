@@ -11,7 +11,7 @@ from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.core.distributed import gather_rows, is_distributed
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, join_tensors, map_tensors
-from dreamprvr.models.layers.basic import full
+from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.scoring import BestTokens, score_block, unit_rows, unit_tokens
 
 GalleryDtype = Literal["float32", "bfloat16", "float16"]
@@ -122,7 +122,7 @@ class Gallery:
 
     def _score(self, queries: EncodedQueries, best: dict[str, Tensor] | None) -> Tensor:
         weights, rows = self.model.scale_weights, self.rows
-        total = full(queries.embedding).new_zeros(len(queries.embedding), len(rows))
+        total = at_least_float32(queries.embedding).new_zeros(len(queries.embedding), len(rows))
         for part in self._parts:
             columns = torch.searchsorted(rows, part.rows)
             scores: Tensor | None = None
@@ -143,7 +143,7 @@ class Gallery:
         rows, scale = queries.rows[name], part.videos.scales[name]
         mask = scale.mask if self.model.padding == "ignore" else None
         count = rows.vectors.shape[1]
-        vectors = full(rearrange(rows.vectors, "q w d -> (q w) d"))
+        vectors = at_least_float32(rearrange(rows.vectors, "q w d -> (q w) d"))
         found = score_block(vectors, scale.tokens, mask, with_token, self.memory / 4)
         if count == 1:
             return found._replace(score=found.score * rows.weights)

@@ -176,7 +176,7 @@ def _entries(path: Path) -> list[Entry]:
 
 def _commit() -> str | None:
     """The commit of the checkout that runs, with `-dirty` after changes; None if it is none."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     if not (root / ".git").exists():  # installed; a repository around it is another's
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -62,8 +62,8 @@ class RetrievalModel(nn.Module):
         objective: settings of the loss, a frozen dataclass of builtins.
 
     Attributes:
-        Network: class of the settings of the network.
-        Objective: class of the settings of the loss.
+        network_settings: class of the settings of the network.
+        objective_settings: class of the settings of the loss.
         config: the settings of the network.
         published: how the authors' checkpoints name what the model has; None if there are none.
         scales: names of the scales, in the order in which they are kept.
@@ -71,8 +71,8 @@ class RetrievalModel(nn.Module):
             code does; `ignore` leaves it out.
     """
 
-    Network: ClassVar[type]
-    Objective: ClassVar[type]
+    network_settings: ClassVar[type]
+    objective_settings: ClassVar[type]
     published: ClassVar[PublishedFormat | None] = None
     scales: ClassVar[tuple[str, ...]] = ("clips", "frames")
     padding: Padding = "zero"

@@ -98,8 +98,10 @@ def read_model_settings(
     Raises:
         UserError: a setting is unknown or not allowed, or names a class that is not trusted.
     """
-    network = read_settings(model.Network, settings.get("network"), "network")
-    objective = read_settings(model.Objective, settings.get("objective") or {}, "objective")
+    network = read_settings(model.network_settings, settings.get("network"), "network")
+    objective = read_settings(
+        model.objective_settings, settings.get("objective") or {}, "objective"
+    )
     for path in [*_parts(network), *_parts(objective)]:
         module = path.rpartition(".")[0]
         if module.partition(".")[0] not in _trusted() and module not in sys.modules:

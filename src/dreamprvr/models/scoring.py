@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, Padding, QueryRows, Scale
-from dreamprvr.models.layers.basic import full, unit
+from dreamprvr.models.layers.basic import at_least_float32, unit
 
 CPU_TILE = 12e6  # bytes; the maximum over tokens then reads from the cache
 
@@ -74,9 +74,9 @@ def best_sum(rows: QueryRows, scale: Scale, padding: Padding) -> Tensor:
     # max, not amax: its gradient goes to one token also where several tie
     best = token_products(vectors, scale.tokens, mask).max(dim=-1).values
     if count == 1:
-        return best * full(rows.weights)
+        return best * at_least_float32(rows.weights)
     best = rearrange(best, "(q w) b -> q w b", w=count)
-    return torch.einsum("qw,qwb->qb", full(rows.weights), best)
+    return torch.einsum("qw,qwb->qb", at_least_float32(rows.weights), best)
 
 
 def token_products(query: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -91,8 +91,8 @@ def token_products(query: Tensor, tokens: Tensor, mask: Tensor | None = None) ->
         (Q, B, M); cosines if both are of unit length.
     """
     with torch.autocast(query.device.type, enabled=False):
-        rows = rearrange(full(tokens), "b m d -> d (b m)")
-        products = rearrange(full(query) @ rows, "q (b m) -> q b m", b=len(tokens))
+        rows = rearrange(at_least_float32(tokens), "b m d -> d (b m)")
+        products = rearrange(at_least_float32(query) @ rows, "q (b m) -> q b m", b=len(tokens))
     return products if mask is None else products.masked_fill(mask[None] == 0, -torch.inf)
 
 
@@ -139,6 +139,6 @@ def score_block(
 def _products(columns: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
     """(B, M, Q): queries last, so that the maximum over tokens takes whole rows of them at once."""
     with torch.autocast(columns.device.type, enabled=False):
-        rows = full(rearrange(tokens, "b m d -> (b m) d"))
+        rows = at_least_float32(rearrange(tokens, "b m d -> (b m) d"))
         products = rearrange(rows @ columns, "(b m) q -> b m q", b=len(tokens))
     return products if mask is None else products.masked_fill_(mask[..., None] == 0, -torch.inf)

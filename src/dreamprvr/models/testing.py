@@ -45,8 +45,8 @@ class ModelContract:
         """A small model in float64, so that tests can be strict."""
         torch.manual_seed(0)
         lengths = {"num_clips": 4, "max_frames": 8, "max_words": 5}
-        network = read_settings(self.model.Network, {**self.small, **lengths}, "network")
-        loss = read_settings(self.model.Objective, self.objective, "objective")
+        network = read_settings(self.model.network_settings, {**self.small, **lengths}, "network")
+        loss = read_settings(self.model.objective_settings, self.objective, "objective")
         model = self.model(VIDEO_DIM, TEXT_DIM, network, loss).double().eval()
         generator = torch.Generator().manual_seed(1)
         for parameter in model.parameters():  # no weight is so small that a test cannot see it
@@ -163,7 +163,7 @@ class ModelContract:
 
     def test_every_setting_is_described(self) -> None:
         """The docstrings of the settings describe each of them."""
-        for kind in (self.model.Network, self.model.Objective):
+        for kind in (self.model.network_settings, self.model.objective_settings):
             texts = "".join(base.__doc__ or "" for base in kind.__mro__[:-1])
             missing = [field.name for field in fields(kind) if f"{field.name}: " not in texts]
             assert not missing, f"{kind.__name__}: {missing}"

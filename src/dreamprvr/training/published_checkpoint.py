@@ -71,7 +71,7 @@ def read_published(
     path, form = Path(path), kind.published
     if form is None:
         raise UserError(f"{kind.__name__} knows no checkpoints of its authors")
-    configured = kind.Network() if configured is None else configured
+    configured = kind.network_settings() if configured is None else configured
     content = _load(path, form)
     published = _weights(content[form.state_key], path)
     network, untold = _infer(published, content.get(form.config_key), configured, form, path)
@@ -80,7 +80,7 @@ def read_published(
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
     )
     state = {form.to_ours(name): value for name, value in published.items()}
-    loss = kind.Objective() if objective is None else objective
+    loss = kind.objective_settings() if objective is None else objective
     trained = Trained(kind, *sizes, network, loss, state)
     if found := disagreements(trained):
         raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(found)}")

@@ -14,7 +14,7 @@ from dreamprvr.models.layers.basic import (
     InputProjection,
     LayerNorm,
     PositionEmbedding,
-    full,
+    at_least_float32,
     parameter_groups,
     sinusoidal_table,
 )
@@ -23,14 +23,14 @@ from dreamprvr.training.optimizer import BertAdam
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_becomes_float32(dtype: torch.dtype) -> None:
-    assert full(torch.ones(1, dtype=dtype)).dtype == torch.float32
+    assert at_least_float32(torch.ones(1, dtype=dtype)).dtype == torch.float32
     assert LayerNorm(4)(torch.randn(2, 4).to(dtype)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_full_precision_stays(dtype: torch.dtype) -> None:
     x = torch.ones(1, dtype=dtype)
-    assert full(x) is x
+    assert at_least_float32(x) is x
 
 
 def test_layer_norm() -> None:

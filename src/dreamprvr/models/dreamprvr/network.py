@@ -13,7 +13,7 @@ from dreamprvr.models.dreamprvr.published import FORMAT
 from dreamprvr.models.dreamprvr.registers import DiffusionRegisters
 from dreamprvr.models.encoded import EncodedBatch, EncodedVideos
 from dreamprvr.models.gaussian import GaussianModel
-from dreamprvr.models.layers.basic import full, initialize
+from dreamprvr.models.layers.basic import at_least_float32, initialize
 from dreamprvr.models.parts import RegisterSampler, build_part
 
 
@@ -27,8 +27,8 @@ class DreamPRVR(GaussianModel):
         objective: settings of the loss.
     """
 
-    Network = DreamPRVRConfig
-    Objective = ObjectiveConfig
+    network_settings = DreamPRVRConfig
+    objective_settings = ObjectiveConfig
     published = FORMAT
     kept = ("registers",)
     config: DreamPRVRConfig
@@ -105,7 +105,7 @@ def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
     Returns:
         (B, D).
     """
-    query = full(query)
+    query = at_least_float32(query)
     total = query.new_zeros(num_videos, query.shape[1]).index_add(0, labels, query)
     # not bincount, which reads its result's size on the host
     count = query.new_zeros(num_videos).index_add(0, labels, torch.ones_like(query[:, 0]))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 from dreamprvr.models.encoded import EncodedBatch, Padding
-from dreamprvr.models.layers.basic import full
+from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.queries import diversity, query_similarity
 from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
 from dreamprvr.models.parts import LossTerm, build_part
@@ -38,7 +38,7 @@ class Objective(nn.Module):
         c = self.config
         with torch.autocast(batch.queries.embedding.device.type, enabled=False):
             terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
-            query, labels = full(batch.queries.embedding), batch.labels
+            query, labels = at_least_float32(batch.queries.embedding), batch.labels
             shape = (c.diversity_delta, c.diversity_alpha, c.diversity_gamma)
             terms["diversity"] = diversity(query, labels, *shape)
             terms["similarity"] = query_similarity(query, labels, c.similarity_temperature)

@@ -11,7 +11,7 @@ from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.dreamprvr.diffusion import Denoiser, Diffusion, Guidance
 from dreamprvr.models.dreamprvr.variational_sampler import VariationalSampler
 from dreamprvr.models.layers.attention import AttentionBlock
-from dreamprvr.models.layers.basic import full
+from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.parts import Registers, RegisterSampler
 
 EPSILON = 1e-5  # of the standardisation in the textual perturbation
@@ -86,7 +86,9 @@ class DiffusionRegisters(RegisterSampler):
         with torch.autocast(text.device.type, enabled=False):
             return {
                 "kl": kl_to_standard_normal(registers.context.mu, registers.context.logvar),
-                "diffusion": denoising_error(full(target.predicted), full(target.noise)),
+                "diffusion": denoising_error(
+                    at_least_float32(target.predicted), at_least_float32(target.noise)
+                ),
             }
 
     def diffusion_target(self, sample: RegisterSample, text: Tensor) -> DiffusionTarget:

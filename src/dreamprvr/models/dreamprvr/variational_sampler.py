@@ -5,7 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamprvr.models.layers.basic import LayerNorm, full, sinusoidal_table
+from dreamprvr.models.layers.basic import LayerNorm, at_least_float32, sinusoidal_table
 
 POSITION_SIZE = 32  # size of the position codes and of the pooling GRU
 POOLING_TEMPERATURE = 0.1
@@ -81,7 +81,7 @@ class VariationalSampler(nn.Module):
         """
         # exp(logvar) is too steep for half precision
         with torch.autocast(tokens.device.type, enabled=False):
-            tokens = full(tokens)
+            tokens = at_least_float32(tokens)
             pooled = self.pooling(tokens, rank_weights)
             residual = torch.sigmoid(self.mean_linear(self.mean_pooling(tokens)))
             mu = F.normalize(self.mean_norm(pooled + residual), dim=-1)

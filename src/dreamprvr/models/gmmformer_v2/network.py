@@ -10,7 +10,7 @@ from dreamprvr.models.contract import CompiledParts
 from dreamprvr.models.encoded import EncodedBatch, EncodedVideos, Padding
 from dreamprvr.models.gaussian import GaussianConfig, GaussianModel
 from dreamprvr.models.gmmformer_v2.published import FORMAT
-from dreamprvr.models.layers.basic import full, initialize
+from dreamprvr.models.layers.basic import at_least_float32, initialize
 from dreamprvr.models.losses.matching import optimal_matching
 from dreamprvr.models.losses.queries import diversity
 from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
@@ -79,7 +79,7 @@ class Objective(nn.Module):
             hard_negatives: whether the triplets use hard negatives.
         """
         c = self.config
-        query, labels = full(batch.queries.embedding), batch.labels
+        query, labels = at_least_float32(batch.queries.embedding), batch.labels
         with torch.autocast(query.device.type, enabled=False):
             terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
             shape = (c.diversity_delta, c.diversity_alpha, c.diversity_gamma)
@@ -97,8 +97,8 @@ class GMMFormerV2(GaussianModel):
         objective: settings of the loss.
     """
 
-    Network = GMMFormerV2Config
-    Objective = ObjectiveConfig
+    network_settings = GMMFormerV2Config
+    objective_settings = ObjectiveConfig
     published = FORMAT
 
     def __init__(
@@ -125,8 +125,8 @@ class GMMFormerV2(GaussianModel):
         terms = dict(self.objective(batch, epoch >= c.hard_negatives_from))
         # apart from the compiled terms: the assignment is made on the host
         with torch.autocast(batch.labels.device.type, enabled=False):
-            clips = F.normalize(full(batch.videos.scales["clips"].tokens), dim=-1)
-            query = F.normalize(full(batch.queries.embedding), dim=-1)
+            clips = F.normalize(at_least_float32(batch.videos.scales["clips"].tokens), dim=-1)
+            query = F.normalize(at_least_float32(batch.queries.embedding), dim=-1)
             terms["matching"] = optimal_matching(query, clips, batch.labels)
         return terms | {"total": weighted_total(terms, c, {})}
 

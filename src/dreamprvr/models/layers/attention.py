@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 
-from dreamprvr.models.layers.basic import FeedForward, LayerNorm, full
+from dreamprvr.models.layers.basic import FeedForward, LayerNorm, at_least_float32
 from dreamprvr.models.layers.dropout import Dropout
 
 MASKED = -10000.0  # added to the score of a masked key
@@ -66,7 +66,9 @@ class MultiHeadAttention(nn.Module):
         constant = rearrange(
             q @ rearrange(self.key.bias, "(h d) -> h d 1", **heads), "h b 1 -> b h 1"
         )
-        scores = full(asked @ context.transpose(-1, -2)) + full(constant)  # (B, H, K)
+        scores = at_least_float32(asked @ context.transpose(-1, -2)) + at_least_float32(
+            constant
+        )  # (B, H, K)
         bias = key_bias(mask)
         if bias is not None:
             scores = scores + bias.squeeze(1)
@@ -99,7 +101,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, window: Tensor 
         q = q * scale
     else:
         window = window * scale
-    scores = full(q @ k.transpose(-1, -2))
+    scores = at_least_float32(q @ k.transpose(-1, -2))
     if window is not None and bias is not None:
         scores = torch.addcmul(bias, scores, window)  # one pass over the largest tensor
     elif window is not None:

@@ -11,7 +11,7 @@ from dreamprvr.models.layers.dropout import Dropout
 STANDARD_DEVIATION = 0.02  # of initial weights
 
 
-def full(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """Return half precision as float32, and float32 and float64 as they are.
 
     Softmax, norms, cosines and losses go through this, so mixed precision never reaches them.
@@ -24,7 +24,7 @@ def unit(x: Tensor) -> Tensor:
 
     A row of zeros stays a row of zeros.
     """
-    return F.normalize(full(x), dim=-1)
+    return F.normalize(at_least_float32(x), dim=-1)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -42,7 +42,9 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis; (..., D) -> (..., D), never in half precision."""
-        return F.layer_norm(full(x), self.normalized_shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(
+            at_least_float32(x), self.normalized_shape, self.weight, self.bias, self.eps
+        )
 
 
 class InputProjection(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamprvr.models.layers.attention import AttentionBlock
-from dreamprvr.models.layers.basic import InputProjection, full
+from dreamprvr.models.layers.basic import InputProjection, at_least_float32
 from dreamprvr.models.layers.dropout import Dropout
 from dreamprvr.models.layers.parallel import ParallelBlocks
 
@@ -73,7 +73,7 @@ class AdaptiveAggregation(nn.Module):
         )
         logits = self.logits(self.dropout(F.relu(self.hidden(found))))  # (G B, 1, L)
         logits = rearrange(logits, "(g b) 1 l -> g b l", g=num)
-        weights = torch.softmax(full(logits) / self.temperature, dim=0)
+        weights = torch.softmax(at_least_float32(logits) / self.temperature, dim=0)
         # not an einsum: it would become B x L matrix products of one row each
         return (weights[..., None] * branches).sum(dim=0)
 

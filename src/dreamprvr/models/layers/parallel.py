@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamprvr.models.layers.attention import AttentionBlock, attend, fused_attend, key_bias
-from dreamprvr.models.layers.basic import LayerNorm, full
+from dreamprvr.models.layers.basic import LayerNorm, at_least_float32
 
 
 class ParallelBlocks(nn.ModuleList):
@@ -102,4 +102,6 @@ def grouped_norm(x: Tensor, norms: Sequence[LayerNorm]) -> Tensor:
         return norms[0](x)
     weight = torch.stack([norm.weight for norm in norms])[:, None, None]  # (G, 1, 1, D)
     bias = torch.stack([norm.bias for norm in norms])[:, None, None]
-    return torch.addcmul(bias, F.layer_norm(full(x), x.shape[-1:], eps=norms[0].eps), weight)
+    return torch.addcmul(
+        bias, F.layer_norm(at_least_float32(x), x.shape[-1:], eps=norms[0].eps), weight
+    )

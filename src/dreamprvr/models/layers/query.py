@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamprvr.models.layers.attention import MASKED, AttentionBlock
-from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, full
+from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at_least_float32
 
 
 class QueryEncoder(nn.Module):
@@ -46,5 +46,5 @@ class QueryEncoder(nn.Module):
 
     def pool(self, x: Tensor, mask: Tensor) -> Tensor:
         """Weigh and sum the words of each caption; (Q, L, D) and (Q, L) -> (Q, D)."""
-        scores = full(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
+        scores = at_least_float32(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
         return torch.einsum("ql,qld->qd", torch.softmax(scores, dim=-1), x)

@@ -13,7 +13,7 @@ from dreamprvr.models.layers.attention import OutputAttentionBlock
 from dreamprvr.models.layers.basic import (
     InputProjection,
     PositionEmbedding,
-    full,
+    at_least_float32,
     initialize,
     unit,
 )
@@ -109,8 +109,8 @@ class MSSL(RetrievalModel):
         objective: settings of the loss.
     """
 
-    Network = MSSLConfig
-    Objective = ObjectiveConfig
+    network_settings = MSSLConfig
+    objective_settings = ObjectiveConfig
     published = FORMAT
     scales = ("clips",)
     kept = ("lengths", "keys", "values", "frame_mask")
@@ -162,7 +162,7 @@ class MSSL(RetrievalModel):
         frame_tokens = self.frame_block(frame_tokens, mask=frame_mask)
         proposals = window_means(clip_tokens)
         extras = {
-            "lengths": full(proposals).norm(dim=-1),
+            "lengths": at_least_float32(proposals).norm(dim=-1),
             "keys": self.key(frame_tokens),
             "values": self.value(frame_tokens),
             "frame_mask": frame_mask,
@@ -176,11 +176,14 @@ class MSSL(RetrievalModel):
         result = scores.clone()
         for video in range(scores.shape[1]):
             key = proposals[video, best[:, video]]  # (Q, D) of unit length
-            key = full(key) * full(videos.extras["lengths"][video])[best[:, video], None]
+            key = (
+                at_least_float32(key)
+                * at_least_float32(videos.extras["lengths"][video])[best[:, video], None]
+            )
             keys, values, mask = (
                 videos.extras[name][video] for name in ("keys", "values", "frame_mask")
             )
-            found = attend_frames(key, full(keys), full(values), mask)
+            found = attend_frames(key, at_least_float32(keys), at_least_float32(values), mask)
             frame = (query * unit(found)).sum(dim=-1)
             result[:, video] += self.config.frame_weight * frame
         return result
@@ -201,7 +204,7 @@ class MSSL(RetrievalModel):
         c, labels = self.objective_config, batch.labels
         hard = (c.margin, epoch >= c.hard_negatives_from, c.hard_pool)
         with torch.autocast(labels.device.type, enabled=False):
-            query, scale = full(batch.queries.embedding), batch.videos.scales["clips"]
+            query, scale = at_least_float32(batch.queries.embedding), batch.videos.scales["clips"]
             rows = batch.queries.rows["clips"]
             cosine_rows = rows._replace(vectors=unit(rows.vectors))
             cosines = best_sum(cosine_rows, Scale(unit(scale.tokens)), self.padding)
@@ -220,12 +223,12 @@ class MSSL(RetrievalModel):
     def _own_frames(self, batch: EncodedBatch) -> Tensor:
         """What each query finds among the frames of its own video, (Q, D)."""
         query, known = unit(batch.queries.embedding), batch.labels.clamp(min=0)
-        proposals = full(batch.videos.scales["clips"].tokens)[known]  # (Q, P, D)
+        proposals = at_least_float32(batch.videos.scales["clips"].tokens)[known]  # (Q, P, D)
         best = torch.einsum("qd,qpd->qp", query, unit(proposals)).argmax(dim=-1)
         key = proposals[torch.arange(len(query), device=query.device), best]
         extras = batch.videos.extras
         return attend_frames(
-            key, full(extras["keys"])[known], full(extras["values"])[known],
+            key, at_least_float32(extras["keys"])[known], at_least_float32(extras["values"])[known],
             extras["frame_mask"][known],
         )  # fmt: skip
 
