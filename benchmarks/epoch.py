@@ -20,8 +20,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from benchmarks.inputs import Settings, settings
 from benchmarks.report import machine, parser, positive, publish, use_threads
+from data_modules.generation.world import WorldConfig
 from data_modules.synthetic import Synthetic
-from data_modules.world import WorldConfig
 from dreamprvr.models.dreamprvr import DreamPRVR
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.optimizer import BertAdam

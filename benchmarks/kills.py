@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import yaml
 
-from data_modules.tiny import write_tiny
+from data_modules.testing import write_tiny
 from data_modules.tvr import TVR
 
 EVERY = {

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
 from benchmarks.report import machine, parser, publish, use_threads
-from data_modules.captions import write_captions
 from data_modules.charades import Charades
+from data_modules.readers.captions import write_captions
 
 VIDEOS, CAPTIONS, BATCH = 5_338, 12_408, 128
 ROWS, WORDS = (30, 90), (4, 14)  # shortest and longest video and caption

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from data_modules.features import FeatureStore
+from data_modules.readers.features import FeatureStore
 from data_modules.synthetic import Synthetic
 from dreamprvr.extraction.encoder import Encoder, QueryFeatures
 from dreamprvr.search.curve import score_curve

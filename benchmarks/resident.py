@@ -6,9 +6,14 @@ import numpy as np
 import torch
 
 from benchmarks.inputs import SHORTEST_VIDEO, WORDS, Settings
-from data_modules.packed.buffers import Buffers
-from data_modules.packed.gather import Field, gather_queries, gather_videos, on_device
-from data_modules.packed.ragged import offsets_of
+from data_modules.loading.gather import (
+    Buffers,
+    Field,
+    gather_queries,
+    gather_videos,
+    offsets_of,
+    on_device,
+)
 from dreamprvr.core.batch import TrainBatch
 
 PART = 100_000  # rows generated at once

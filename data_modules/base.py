@@ -1,27 +1,80 @@
-"""The base class of every benchmark: subclass it, name your files, done (see CONTRIBUTING)."""
+"""The base class of every benchmark, and the benchmarks that are installed.
+
+A benchmark is a subclass of `PRVRDataModule` (CONTRIBUTING.md, "Adding a data set").
+"""
 
 import os
+import warnings
+from collections.abc import Mapping
 from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from data_modules.captions import find_captions, read_captions
-from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
-from data_modules.features import FeatureStore, open_features
-from data_modules.layout import FeatureSet, Split, SplitSize, refuse_missing
 from data_modules.loaders import Share, SplitLoaders
-from data_modules.packed.features import PackedFeatures
-from data_modules.packed.settings import Precision
-from data_modules.schema import Annotations
-from data_modules.tables import read_tables
+from data_modules.loading.dataset import InputSizes, QueryDataset, VideoDataset
+from data_modules.loading.packed import PackedFeatures
+from data_modules.loading.packed_store import Precision
+from data_modules.readers.captions import find_captions, read_captions
+from data_modules.readers.features import FeatureStore, open_features
+from data_modules.readers.tables import Annotations, read_tables
 from dreamprvr.core.distributed import gather_objects
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import quote
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+GROUP = "dreamprvr.datasets"
+
+
+class FeatureSet(NamedTuple):
+    """Where a kind of features lies below `<root>/<collection>/`, and its sizes.
+
+    `video` is a folder (holding feature.hdf5 or the big file) or an HDF5 file; `group` names the
+    dataset inside each video's group where the file is grouped.
+    """
+
+    video: str
+    text: str
+    video_dim: int
+    text_dim: int
+    group: str | None = None
+
+
+class SplitSize(NamedTuple):
+    """What `data check` expects of a split."""
+
+    videos: int
+    captions: int
+
+
+def refuse_missing(collection: str, files: Mapping[Path, str], source: str) -> None:
+    """Raise if a file is missing.
+
+    Args:
+        collection: name of the benchmark.
+        files: what is needed, each with what it is.
+        source: one line that says where the files can be had.
+
+    Raises:
+        UserError: names all that are missing in one message.
+    """
+    missing = [f"{what}: {path}" for path, what in files.items() if not path.exists()]
+    if missing:
+        raise UserError(
+            f"{collection}: missing {'; '.join(missing)}. {source} "
+            "Another folder: --data.root DIR. A big file (feature.bin) is read as it is, or "
+            "converted by `lightning data convert`. Without the features: `lightning data "
+            "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
+        )
+
 
 LARGEST = 2**20  # videos or captions of a batch, or rows of one
 MOST_WORKERS = 1024  # processes
@@ -276,3 +329,29 @@ class PRVRDataModule(LightningDataModule):
     def _packed(self) -> PackedFeatures:
         folder = Path(self.packed_folder or self.folder / "packed")
         return PackedFeatures(folder, self.packed or "float32", self.device_resident)
+
+
+def installed_datasets() -> dict[str, EntryPoint]:
+    """Entry points of all installed benchmarks, ours included, by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def load_dataset(point: EntryPoint) -> type[PRVRDataModule] | None:
+    """The class behind an entry point; None, with a warning, if it is broken."""
+    try:
+        loaded = point.load()
+    except Exception as error:  # a stranger's package may fail in any way
+        warnings.warn(f"data set {point.name} ({point.value}) is broken: {error}", stacklevel=2)
+        return None
+    if not (isinstance(loaded, type) and issubclass(loaded, PRVRDataModule)):
+        warnings.warn(
+            f"data set {point.name} ({point.value}) is not a PRVRDataModule", stacklevel=2
+        )
+        return None
+    return loaded
+
+
+def import_plugins() -> dict[str, type[PRVRDataModule]]:
+    """Import every installed benchmark, so that its bare class name is known."""
+    loaded = {name: load_dataset(point) for name, point in installed_datasets().items()}
+    return {name: dataset for name, dataset in loaded.items() if dataset is not None}

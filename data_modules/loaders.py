@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from data_modules.dataset import (
+from data_modules.loading.ahead import AheadLoader
+from data_modules.loading.dataset import (
     QueryDataset,
     TrainDataset,
     VideoDataset,
@@ -14,10 +15,9 @@ from data_modules.dataset import (
     collate_train,
     collate_videos,
 )
+from data_modules.loading.gather import FieldSource
+from data_modules.loading.packed import PackedQueries, PackedTrain, PackedVideos, as_is
 from data_modules.order import EpochOrder, ResumableAheadLoader, ResumableLoader
-from data_modules.packed.ahead import AheadLoader
-from data_modules.packed.dataset import PackedQueries, PackedTrain, PackedVideos, as_is
-from data_modules.packed.gather import FieldSource
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.stopping import keep_loading
 

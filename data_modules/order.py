@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from data_modules.packed.ahead import AheadLoader
+from data_modules.loading.ahead import AheadLoader
 
 
 class EpochOrder(DistributedSampler[Any]):

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from data_modules.generated import is_current
-from data_modules.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
+from data_modules.generation.folders import is_current
+from data_modules.readers.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
 from dreamprvr.core.text import read_bytes
@@ -27,7 +27,7 @@ def work_folder(folder: Path, record: str, settings: Mapping[str, Any]) -> Path:
 
     Args:
         folder: that of the finished data set; the work folder is its hidden sibling.
-        record: see `data_modules.generated.is_current`.
+        record: see `data_modules.generation.folders.is_current`.
         settings: what the files depend on; others start over.
     """
     work = folder.with_name(f".{folder.name}.partial")

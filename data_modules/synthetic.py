@@ -3,14 +3,14 @@
 from typing import ClassVar
 
 from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.world import WorldConfig, generate_world
+from data_modules.generation.world import WorldConfig, generate_world
 
 
 class Synthetic(PRVRDataModule):
     """Untrimmed videos made of events over background, captions that each describe one event.
 
     Generated into `<root>/synthetic/` in the MS-SL layout the first time it is used; see
-    `data_modules/world.py` for what is in it.
+    `data_modules/generation/world.py` for what is in it.
     """
 
     collection = "synthetic"

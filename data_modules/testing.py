@@ -7,29 +7,40 @@
 
 runs all of it on a tiny generated data set. A data set that lies in another form than the
 published benchmarks overrides `make`.
+
+What a batch promises to the network, as assertions (see `dreamprvr.core.batch`).
+
+A benchmark of a few videos with random features, in the layout of the published ones.
 """
 
 import copy
 import inspect
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
+import pandas as pd
 import torch
+from torch import Tensor
 
-from data_modules.base import PRVRDataModule
-from data_modules.batch_checks import check_queries, check_train_batch, check_videos
-from data_modules.check import check
-from data_modules.layout import SPLITS
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS
-from data_modules.tiny import write_tiny, write_tiny_benchmark
+from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.checking.check import check
+from data_modules.generation.folders import generator
+from data_modules.readers.captions import write_captions
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 __all__ = ["DataModuleContract", "write_tiny", "write_tiny_benchmark"]
 
 EVALUATION = ("val", "test")
+
+
+# a row of norm n is divided by n + 1e-5: even rows of norm 0.001 come out at 0.99
+UNIT = 0.02
 
 
 class DataModuleContract:
@@ -204,3 +215,158 @@ def _flat(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _flat(part)
+
+
+def check_videos(batch: Videos, data: PRVRDataModule) -> None:
+    """Shapes, types, mask and lengths of B videos."""
+    size, lengths = len(batch.row), data.sizes
+    _expect("row", batch.row, (size,), torch.int64)
+    _expect("clips", batch.clips, (size, lengths.num_clips, data.video_dim), torch.float32)
+    _expect("frames", batch.frames, (size, lengths.max_frames, data.video_dim), torch.float32)
+    _expect("frame_mask", batch.frame_mask, (size, lengths.max_frames), torch.float32)
+    _check_mask("frame", batch.frames, batch.frame_mask)
+    _check_unit("clips", batch.clips)
+    _check_unit("frames", batch.frames)
+
+
+def check_queries(batch: Queries, data: PRVRDataModule, gallery: int) -> None:
+    """Shapes, types, mask, lengths and true videos of Q captions.
+
+    Args:
+        batch: the captions.
+        data: knows the sizes.
+        gallery: number of videos that positives may name.
+    """
+    size, longest = batch.words.shape[:2]
+    _expect("row", batch.row, (size,), torch.int64)
+    _expect("words", batch.words, (size, longest, data.text_dim), torch.float32)
+    _expect("word_mask", batch.word_mask, (size, longest), torch.float32)
+    assert longest <= data.sizes.max_words, f"captions of {longest} words; at most max_words"
+    _check_mask("word", batch.words, batch.word_mask)
+    _check_unit("words", batch.words)
+    places = batch.positives
+    _expect("positives", places, (size, places.shape[-1]), torch.int64)
+    assert ((places >= -1) & (places < gallery)).all(), f"positives are not in -1 .. {gallery - 1}"
+    assert (places[:, 0] >= 0).all(), "a query has no true video in its first place"
+    padded = (places < 0).int()
+    assert (padded.diff(dim=1) >= 0).all(), "padding (-1) comes before a true video"
+
+
+def check_train_batch(batch: TrainBatch, data: PRVRDataModule, gallery: int) -> None:
+    """Videos, queries, and the labels that tie them together."""
+    check_videos(batch.videos, data)
+    check_queries(batch.queries, data, gallery)
+    videos, labels = batch.videos.row, batch.labels
+    _expect("labels", labels, (len(batch.queries.row),), torch.int64)
+    assert (labels.diff() >= 0).all(), "labels are not sorted"
+    named = torch.unique(labels).tolist()
+    assert named == list(range(len(videos))), f"labels name videos {named} of {len(videos)}"
+    true = (batch.queries.positives == videos[labels][:, None]).any(dim=1)
+    assert true.all(), "a label names a video that is not among its query's positives"
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    assert tuple(tensor.shape) == shape, f"{name} has shape {tuple(tensor.shape)}, not {shape}"
+    assert tensor.dtype == dtype, f"{name} is {tensor.dtype}, not {dtype}"
+
+
+def _check_mask(name: str, rows: Tensor, mask: Tensor) -> None:
+    """Ones, then zeros; nothing behind the last one."""
+    assert ((mask == 0) | (mask == 1)).all(), f"{name}_mask holds more than 0 and 1"
+    assert (mask[:, 0] == 1).all(), f"{name}_mask hides everything of an item"
+    assert (mask.diff(dim=1) <= 0).all(), f"{name}_mask is no row of ones, then zeros"
+    assert not rows[mask == 0].any(), f"{name}s behind the end are not zero"
+
+
+def _check_unit(name: str, rows: Tensor) -> None:
+    norm = rows.norm(dim=-1)
+    assert ((norm == 0) | ((norm - 1).abs() < UNIT)).all(), (
+        f"{name} have norms from {norm.min():.3f} to {norm.max():.3f}: neither 1 nor 0"
+    )
+
+
+def write_tiny_benchmark(
+    root: str | os.PathLike[str],
+    collection: str,
+    video_path: str,
+    text_path: str,
+    video_dim: int,
+    text_dim: int,
+    group: str | None = None,
+    train: int = 6,
+    val: int = 4,
+    captions: int = 3,
+    max_rows: int = 12,
+    max_words: int = 6,
+    caption_ids: str = "{video}#enc#{number}",
+    one_vector: bool = False,
+    seed: int = 0,
+) -> Path:
+    """Write `<root>/<collection>/` in the MS-SL layout; val and test are the same.
+
+    Args:
+        root: folder of all data sets.
+        collection: name of the folder and prefix of its files.
+        video_path: where the video features lie below the folder: an HDF5 file, or a folder in
+            which feature.hdf5 is written.
+        text_path: HDF5 file of the text features below the folder.
+        video_dim, text_dim: feature sizes.
+        group: name of the dataset in each video's group; None writes a dataset per video.
+        train, val: videos of the splits.
+        captions: largest number of captions a video.
+        max_rows: largest number of rows a video.
+        max_words: largest number of words a caption.
+        caption_ids: how the text features spell a caption's id; caption files always hold `#enc#`.
+        one_vector: store a caption as one vector (text_dim,) rather than words (L, text_dim).
+        seed: same seed, same files.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(root) / collection
+    videos = folder / video_path
+    videos = videos if videos.suffix in (".hdf5", ".h5") else videos / "feature.hdf5"
+    texts = folder / text_path
+    for path in (videos, texts, folder / "TextData" / "captions"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    random = generator(seed, collection)
+
+    def rows(most: int, dim: int) -> np.ndarray:
+        return random.standard_normal((random.integers(1, most + 1), dim)).astype(np.float32)
+
+    with h5py.File(videos, "w") as video_file, h5py.File(texts, "w") as text_file:
+        for splits, count in ((("train",), train), (("val", "test"), val)):
+            table = []
+            for video in (f"{splits[0]}-{index}" for index in range(count)):
+                video_file[f"{video}/{group}" if group else video] = rows(max_rows, video_dim)
+                for number in range(random.integers(1, captions + 1)):
+                    words = rows(max_words, text_dim)
+                    key = caption_ids.format(video=video, number=number)
+                    text_file[key] = words[0] if one_vector else words
+                    table.append((f"{video}#enc#{number}", f"sentence {number} of {video}"))
+            written = pd.DataFrame(table, columns=["query_id", "text"])
+            for split in splits:
+                path = folder / "TextData" / f"{collection}{split}.caption.txt"
+                write_captions(path, written)
+    return folder
+
+
+def write_tiny(
+    dataset: type[PRVRDataModule],
+    root: str | os.PathLike[str],
+    features: str = "standard",
+    **options: Any,
+) -> Path:
+    """Write a tiny benchmark where a data set class looks for its own.
+
+    Args:
+        dataset: gives the collection, paths and sizes.
+        root: folder of all data sets.
+        features: one of its feature sets.
+        options: further arguments of `write_tiny_benchmark`.
+    """
+    chosen = dataset.feature_sets[features]
+    return write_tiny_benchmark(
+        root, dataset.collection, chosen.video, chosen.text, chosen.video_dim, chosen.text_dim,
+        chosen.group, **options,
+    )  # fmt: skip

@@ -23,8 +23,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_modules import hdf5_check
-from data_modules.features import open_features
+from data_modules.readers import hdf5_check
+from data_modules.readers.features import open_features
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures, write_feature_file
 from dreamprvr.extraction.settings import ExtractionSettings

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from data_modules.dataset import InputSizes, QueryDataset, VideoDataset
-from data_modules.features import Hdf5Features
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.loading.dataset import InputSizes, QueryDataset, VideoDataset
+from data_modules.readers.features import Hdf5Features
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 
 SIZES = InputSizes(num_clips=2, max_frames=4, max_words=3)
 VIDEOS = {"a": 1, "b": 4, "c": 9, "d": 3}  # rows of each

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from data_modules.base import PRVRDataModule, SplitSize
-from data_modules.check import check
+from data_modules.checking.check import check
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from data_modules.simulate import simulate
-from data_modules.simulated_video import Simulation
+from data_modules.generation.simulate import simulate
+from data_modules.generation.simulated_video import Simulation
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 
 SMALL = Simulation(video_dim=24, text_dim=20, max_tokens=3)
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_modules.base import PRVRDataModule
-from data_modules.plugins import GROUP
+from data_modules.base import GROUP, PRVRDataModule
 from data_modules.testing import DataModuleContract
 from dreamprvr.models.dreamprvr import DreamPRVRConfig
 

@@ -18,16 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search.libraries import SETTINGS
 
-from data_modules.annotations import (
+from data_modules.readers.bigfile import BigFile
+from data_modules.readers.captions import read_captions
+from data_modules.readers.published import (
     read_activitynet,
     read_charades_sta,
     read_tvr,
     read_tvr_videos,
 )
-from data_modules.bigfile import BigFile
-from data_modules.captions import read_captions
-from data_modules.schema import Annotations
-from data_modules.tables import read_tables
+from data_modules.readers.tables import Annotations, read_tables
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
     load_json,

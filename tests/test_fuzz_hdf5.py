@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fuzz_hdf5 import OURS, damages, fuzz, make_files
 
-from data_modules import hdf5_check
+from data_modules.readers import hdf5_check
 
 FORMS = 8  # of each of 20 files; `python -m tests.fuzz_hdf5` reads all
 

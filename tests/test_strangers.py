@@ -15,8 +15,8 @@ from search.checkpoints import checkpoint
 from search.libraries import SETTINGS, features, video
 from simulating import run as simulate
 
-from data_modules.convert import convert_big_file
-from data_modules.packed.packing import Packing
+from data_modules.loading.packing import Packing
+from data_modules.readers.convert import convert_big_file
 from dreamprvr.cli.runs import MetricsFile, RunFolder, write_config
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.record import KEY, add_entry

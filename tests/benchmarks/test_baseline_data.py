@@ -12,9 +12,9 @@ from shared import REFERENCE, needs_reference
 from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
-from data_modules import dataset as product
-from data_modules.features import Hdf5Features
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.loading import dataset as product
+from data_modules.readers.features import Hdf5Features
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 
 SIZES = product.InputSizes(num_clips=4, max_frames=8, max_words=3)
 VIDEOS = {"a": 1, "b": 4, "c": 9, "d": 8, "e": 300, "f": 0}  # rows of each, 0: one vector

@@ -14,7 +14,7 @@ import yaml
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.schema import Annotations
+from data_modules.readers.tables import Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.cli.main import main
 from dreamprvr.core.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 from bigfiles import write_big_file
 from cli.running import DATA, Tiny, refused, run, write_config
 
-from data_modules.check import check
+from data_modules.checking.check import check
 from dreamprvr.evaluation.baselines import evaluate_baselines
 from dreamprvr.evaluation.metrics import COLUMNS
 

@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pytest
 from cli.running import refused, run
 
-from data_modules import plugins
+from data_modules import base as plugins
 from dreamprvr.cli import datasets_verb
 from dreamprvr.cli.datasets_verb import GROUP
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.synthetic import Synthetic
 from dreamprvr.cli.demo import newest_checkpoint, show_answers
 from dreamprvr.core.errors import UserError

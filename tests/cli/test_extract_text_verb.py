@@ -10,7 +10,7 @@ from extraction.movies import constant, write_movie
 from extraction.tiny_models import save_clip, save_resnet
 
 from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.features import open_features
+from data_modules.readers.features import open_features
 from dreamprvr.extraction import text_features
 from dreamprvr.extraction.encoders import load_encoder
 

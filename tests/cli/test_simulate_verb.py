@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from cli.running import DATA, refused, run
 
-from data_modules import text_encoder
-from data_modules.captions import read_captions
-from data_modules.simulated_video import Simulation
-from data_modules.tables import read_tables
-from data_modules.text_encoder import TextEncoder
+from data_modules.generation import text_encoder
+from data_modules.generation.simulated_video import Simulation
+from data_modules.generation.text_encoder import TextEncoder
+from data_modules.readers.captions import read_captions
+from data_modules.readers.tables import read_tables
 from dreamprvr.cli import simulate_verb
 
 SIMULATE = ("data", "simulate", "--data", DATA, "--data.root", "sim", "--annotations")

@@ -1,5 +1,6 @@
 import json
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +12,37 @@ import torch
 from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.features import open_features
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from data_modules.tables import write_tables
+from data_modules import base as plugins
+from data_modules.base import (
+    GROUP,
+    FeatureSet,
+    PRVRDataModule,
+    import_plugins,
+    installed_datasets,
+    load_dataset,
+    refuse_missing,
+)
+from data_modules.charades import Charades
+from data_modules.readers.features import open_features
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations, write_tables
 from data_modules.testing import write_tiny
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
+
+
+def test_all_missing_files_are_named_at_once(tmp_path: Path):
+    there, gone, lost = (tmp_path / name for name in ("there", "gone.txt", "lost.hdf5"))
+    there.touch()
+    with pytest.raises(UserError) as caught:
+        refuse_missing("kitchen", {there: "x", gone: "captions", lost: "features"}, "Ask Ann.")
+    line = str(caught.value)
+    assert line.startswith(f"kitchen: missing captions: {gone}; features: {lost}. Ask Ann. ")
+    assert f"{there};" not in line
+    assert "\n" not in line
+
+
+def test_nothing_missing(tmp_path: Path):
+    refuse_missing("kitchen", {tmp_path: "folder"}, "")
 
 
 class Kitchen(PRVRDataModule):
@@ -329,3 +354,35 @@ def test_a_trainer_sees_the_same_batches(root: Path, options: dict[str, Any]):
         seen.append(module.seen)
     assert len(seen[0]) > 40
     assert all(a.equal(b) for a, b in zip(*seen, strict=True))
+
+
+def point(value: str) -> EntryPoint:
+    return EntryPoint("other", value, GROUP)
+
+
+def test_our_own_are_installed_like_any_other():
+    found = installed_datasets()
+    assert {"activitynet", "charades", "synthetic", "tvr"} <= set(found)
+    assert list(found) == sorted(found)
+    assert load_dataset(found["charades"]) is Charades
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no_such_module:Kitchen", r"data set other \(no_such_module:Kitchen\) is broken: No mod"),
+        ("data_modules.charades:Kitchen", "is broken: .*has no attribute 'Kitchen'"),
+        ("data_modules.readers.tables:Annotations", "is not a PRVRDataModule"),
+        ("data_modules.base:SPLITS", "is not a PRVRDataModule"),
+    ],
+)
+def test_a_broken_plugin_only_warns(value: str, message: str):
+    with pytest.warns(UserWarning, match=message):
+        assert load_dataset(point(value)) is None
+
+
+def test_the_others_still_load(monkeypatch: pytest.MonkeyPatch):
+    points = {"bad": point("no_such_module:A"), "good": point("data_modules.charades:Charades")}
+    monkeypatch.setattr(plugins, "installed_datasets", lambda: points)
+    with pytest.warns(UserWarning, match="no_such_module"):
+        assert import_plugins() == {"good": Charades}

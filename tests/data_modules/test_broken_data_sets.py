@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from data_modules.base import FeatureSet, PRVRDataModule, Split
-from data_modules.dataset import QueryDataset, VideoDataset
-from data_modules.features import FeatureStore
-from data_modules.schema import Annotations
+from data_modules.loading.dataset import QueryDataset, VideoDataset
+from data_modules.readers.features import FeatureStore
+from data_modules.readers.tables import Annotations
 from data_modules.testing import DataModuleContract, write_tiny
 
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from data_modules.hdf5 import write_rows
+from data_modules.readers.hdf5 import write_rows
 from data_modules.resumable import work_folder, write_datasets
 from dreamprvr.core.errors import UserError
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from data_modules.generation.world import WorldConfig
 from data_modules.synthetic import Synthetic
 from data_modules.testing import DataModuleContract
-from data_modules.world import WorldConfig
 
 
 class Small(Synthetic):

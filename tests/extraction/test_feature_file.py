@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from data_modules.features import open_features
-from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
+from data_modules.readers.features import open_features
+from data_modules.readers.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import (
     ExtractionSettings,

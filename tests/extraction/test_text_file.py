@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from data_modules.features import open_features
-from data_modules.hdf5 import ATTRIBUTES_SUM
+from data_modules.readers.features import open_features
+from data_modules.readers.hdf5 import ATTRIBUTES_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.tables import read_tables
+from data_modules.readers.tables import read_tables
 from dreamprvr.core.files import atomic_path
 from dreamprvr.extraction.encoders import register
 from dreamprvr.search.library import Library

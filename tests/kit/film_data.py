@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.feature_store import FeatureStore
-from data_modules.features import open_features
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.readers.features import open_features
+from data_modules.readers.store import FeatureStore
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from dreamprvr.core.files import atomic_path
 from tests.kit.films import COLLECTION
 from tests.kit.statistics_encoder import StatisticsEncoder, word_rows

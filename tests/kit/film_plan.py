@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from data_modules.generated import generator
+from data_modules.generation.folders import generator
 from tests.kit.vocabulary import PLACES, Event, caption, draw_event
 
 PALETTE_SPREAD = 0.07  # of a film's brightness and tint

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.captions import write_captions
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from data_modules.tables import write_tables
+from data_modules.readers.captions import write_captions
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations, write_tables
 from tests.kit.film_plan import FilmPlan, plan_films
 from tests.kit.render import render
 

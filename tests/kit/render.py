@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from data_modules.generated import generator
+from data_modules.generation.folders import generator
 from tests.kit.drawing import background, draw, placements
 from tests.kit.film_plan import FilmPlan, Shot
 from tests.kit.vocabulary import COLOURS

@@ -17,7 +17,7 @@ import warnings
 import webbrowser
 from pathlib import Path
 
-from data_modules.tables import read_tables
+from data_modules.readers.tables import read_tables
 from dreamprvr.core.errors import UserError
 from tests.kit.__main__ import run
 from tests.kit.film_plan import plan_films

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data_modules.generated import generator
+from data_modules.generation.folders import generator
 from dreamprvr.extraction.encoder import QueryFeatures
 from tests.kit.blobs import find_blobs
 from tests.kit.motion_statistics import layout_statistics, motion_statistics, shape_statistics

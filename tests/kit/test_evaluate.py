@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.tables import write_tables
+from data_modules.readers.tables import write_tables
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
 from tests.kit.evaluate import Finding, judge, summary, table, write_splits
 from tests.kit.film_plan import plan_films

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from data_modules.tables import write_tables
+from data_modules.readers.tables import write_tables
 from tests.kit.film_data import Film
 from tests.kit.film_plan import FilmPlan, plan_films
 from tests.kit.films import annotations

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from data_modules.tables import read_tables
+from data_modules.readers.tables import read_tables
 from tests.kit.film_plan import FORMS, FilmPlan, Form, plan_films
 from tests.kit.films import make_films, split_names
 from tests.kit.render import frame_times, frames, render

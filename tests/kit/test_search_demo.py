@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.tables import write_tables
+from data_modules.readers.tables import write_tables
 from dreamprvr.core.errors import UserError
 from tests.kit import search_demo
 from tests.kit.film_plan import plan_films

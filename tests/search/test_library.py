@@ -9,7 +9,7 @@ import h5py
 import pytest
 from search.libraries import SETTINGS, features, library, video
 
-from data_modules.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
+from data_modules.readers.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.search import lock
 from dreamprvr.search.edge_engine import EdgeEngine

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_modules.pooling import clips
+from data_modules.loading.pooling import clips
 from dreamprvr.search.timeline import Timeline, clip_rows, sections
 
 

@@ -8,7 +8,7 @@ import torch
 from search.checkpoints import checkpoint, network
 from search.libraries import DIM, WordEncoder, features, video
 
-from data_modules.pooling import clips, normalise
+from data_modules.loading.pooling import clips, normalise
 from dreamprvr.core.errors import UserError
 from dreamprvr.search import trained
 from dreamprvr.search.library import Library

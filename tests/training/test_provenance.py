@@ -12,7 +12,7 @@ from cli.running import Tiny
 from recorder import QUIET, module, trainer
 from search.libraries import SETTINGS, features, video
 
-from data_modules.hdf5 import Hdf5Features
+from data_modules.readers.hdf5 import Hdf5Features
 from data_modules.testing import write_tiny
 from dreamprvr.training.checkpoint import read_checkpoint
 from dreamprvr.training.provenance import Provenance, read_provenance, trained_on

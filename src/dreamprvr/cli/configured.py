@@ -3,8 +3,7 @@
 from argparse import SUPPRESS
 from typing import Any
 
-from data_modules.base import PRVRDataModule
-from data_modules.plugins import import_plugins
+from data_modules.base import PRVRDataModule, import_plugins
 from dreamprvr.cli.trainer_cli import PRVRCLI
 from dreamprvr.core.errors import UserError
 

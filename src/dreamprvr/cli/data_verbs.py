@@ -11,7 +11,7 @@ from dreamprvr.cli.verb_parser import VerbParser
 def check_data(arguments: list[str]) -> int:
     """Print what is there, missing or broken; the exit code is 1 if training would fail."""
     _, rest = VerbParser("data check", "Check a data set.").split(arguments)
-    from data_modules.check import check
+    from data_modules.checking.check import check
     from dreamprvr.cli.configured import configured_data
 
     report = check(configured_data(rest))
@@ -36,7 +36,7 @@ def convert(arguments: list[str]) -> int:
         folder = data.folder / data.feature_set.video
     else:
         parser.refuse(rest)
-    from data_modules.convert import convert_big_file
+    from data_modules.readers.convert import convert_big_file
 
     print(f"features are in {convert_big_file(folder, options.output)}")
     return 0

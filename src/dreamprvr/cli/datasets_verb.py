@@ -23,7 +23,7 @@ def _described(point: EntryPoint) -> str:
     if point.dist is not None and point.dist.name == "dreamprvr":
         path, document = point.value.replace(":", "."), _written_docstring(point)
     else:
-        from data_modules.plugins import load_dataset
+        from data_modules.base import load_dataset
 
         dataset = load_dataset(point)
         if dataset is None:

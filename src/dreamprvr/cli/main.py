@@ -162,7 +162,7 @@ def _quieten() -> None:
 def _trainer_verb() -> None:
     follow_parent()
     with listening():
-        from data_modules.plugins import import_plugins
+        from data_modules.base import import_plugins
         from dreamprvr.cli.trainer_cli import run
 
         import_plugins()

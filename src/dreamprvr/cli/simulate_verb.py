@@ -7,15 +7,15 @@ from dreamprvr.cli.verb_parser import VerbParser
 from dreamprvr.core.errors import UserError
 
 if TYPE_CHECKING:
-    from data_modules.schema import Annotations
+    from data_modules.readers.tables import Annotations
 
 
 def simulate_data(arguments: list[str]) -> int:
     """Write a data set with stand-in features where the configured one is looked for."""
     options, rest = _parser().split(arguments)
-    from data_modules.simulate import simulate
-    from data_modules.simulated_video import Simulation
-    from data_modules.text_encoder import TextEncoder
+    from data_modules.generation.simulate import simulate
+    from data_modules.generation.simulated_video import Simulation
+    from data_modules.generation.text_encoder import TextEncoder
     from dreamprvr.cli.configured import configured_data
 
     data = configured_data(rest)
@@ -50,8 +50,8 @@ def _parser() -> VerbParser:
 
 def _read(files: list[Path], durations: list[Path], fraction: float, seed: int) -> "Annotations":
     """Annotation files as the splits train and val, their repairs printed."""
-    from data_modules.annotations import read_activitynet, read_charades_sta, read_tvr
-    from data_modules.splits import hold_out, join
+    from data_modules.generation.simulate import hold_out, join
+    from data_modules.readers.published import read_activitynet, read_charades_sta, read_tvr
 
     if len(files) > 2:
         raise UserError(f"--annotations takes one or two files, not {len(files)}")

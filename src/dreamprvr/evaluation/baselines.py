@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from data_modules.base import PRVRDataModule
-from data_modules.features import FeatureStore
-from data_modules.pooling import frames
-from data_modules.schema import Annotations
+from data_modules.loading.pooling import frames
+from data_modules.readers.features import FeatureStore
+from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.metrics import CUTOFFS, ranks, recalls
 

@@ -14,7 +14,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_modules.hdf5 import H5_ERRORS, Hdf5Features, reason_of, write_attributes, write_rows
+from data_modules.readers.hdf5 import (
+    H5_ERRORS,
+    Hdf5Features,
+    reason_of,
+    write_attributes,
+    write_rows,
+)
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote

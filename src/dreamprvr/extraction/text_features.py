@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from data_modules.captions import read_captions
-from data_modules.hdf5 import link_name
+from data_modules.readers.captions import read_captions
+from data_modules.readers.hdf5 import link_name
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import one_line, quote
 from dreamprvr.extraction.encoder import Encoder, encode_sentences

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from data_modules.hdf5 import Hdf5Features, write_attributes, write_rows
+from data_modules.readers.hdf5 import Hdf5Features, write_attributes, write_rows
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote

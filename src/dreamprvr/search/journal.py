@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_modules.npz import read_npz
+from data_modules.readers.npz import read_npz
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, sync
 from dreamprvr.search.engine import Record

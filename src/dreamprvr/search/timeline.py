@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from data_modules.pooling import boundaries
+from data_modules.loading.pooling import boundaries
 
 LEAST = 1e-3  # seconds of a piece: what a file says of the end may cut the last row to nothing
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from data_modules.dataset import VideoItem, collate_videos
-from data_modules.pooling import clips, frames, normalise
+from data_modules.loading.dataset import VideoItem, collate_videos
+from data_modules.loading.pooling import clips, frames, normalise
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.extraction.encoder import Encoder

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from data_modules.pooling import pool
+from data_modules.loading.pooling import pool
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.search.timeline import sections
 

@@ -16,7 +16,7 @@ from core.test_distributed import on_two
 from lightning import Callback, Trainer
 from limits import full_disk
 
-from data_modules.schema import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.prediction import QueryHits

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from data_modules.schema import Annotations
+from data_modules.readers.tables import Annotations
 from dreamprvr.core.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, plain_errors

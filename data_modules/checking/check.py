@@ -1,0 +1,344 @@
+"""Find everything that is missing, broken or odd about a benchmark, for one report."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.checking.report import FeatureSummary, Report, SplitSummary, Spread
+from data_modules.readers.store import FeatureStore, caption_id_forms, plural, some
+from data_modules.readers.tables import Annotations
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import normal_id, quote
+
+Tables = dict[str, Annotations]
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Scan:
+    """What reading features found.
+
+    Attributes:
+        lengths: rows of every id that can be read.
+        problems, remarks: lines for the report.
+    """
+
+    lengths: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def check(data: PRVRDataModule, splits: Sequence[str] = SPLITS) -> Report:
+    """Look at all that training and evaluation would read.
+
+    Goes on after what cannot be read. A generated benchmark is generated first. The features that
+    several splits share are read once.
+
+    Args:
+        data: the benchmark.
+        splits: which of its splits to look at.
+
+    Returns:
+        The report; `report.ok` is False if training would fail. Bad data raise nothing.
+    """
+    report = Report(type(data).__name__, data.folder, data.sizes.max_words)
+    missing = _missing_files(data, splits, report)
+    tables = _read_tables(data, splits, missing, report)
+    _look_at_tables(tables, report)
+    videos = _scan(data, tables, "video", "video" in missing, report)
+    captions = _scan(data, tables, "text", "text" in missing, report)
+    for split in splits:
+        report.splits[split] = None
+        if split in tables:
+            report.splits[split] = _summary(data, split, tables[split], videos, captions)
+    _compare_sizes(report)
+    return report
+
+
+def _missing_files(data: PRVRDataModule, splits: Sequence[str], report: Report) -> set[str]:
+    """Report files that are not there; returns what they hold: "video", "text" and split names."""
+    own = type(data).prepare_data is not PRVRDataModule.prepare_data
+    if own and any(not path.exists() for split in splits for path in data.files(split).values()):
+        attempt(data.prepare_data, report.problems)
+    missing = set()
+    places: dict[str, str] = {}
+    for split in splits:
+        for what, path in data.files(split).items():
+            if not path.exists():
+                missing.add({"video features": "video", "text features": "text"}.get(what, split))
+                places[str(path)] = what
+    report.problems += [f"missing {what}: expected at {path}" for path, what in places.items()]
+    if places and data.source:
+        report.remarks.append(data.source)
+    return missing
+
+
+def _read_tables(
+    data: PRVRDataModule, splits: Sequence[str], missing: set[str], report: Report
+) -> Tables:
+    tables = {}
+    for split in splits:
+        # a missing file is reported already
+        problems: list[str] = [] if split in missing else report.problems
+        table = attempt(partial(data.annotations, split), problems)
+        if table is not None:
+            tables[split] = table
+    return tables
+
+
+def _look_at_tables(tables: Tables, report: Report) -> None:
+    """Problems and remarks of each split; where splits hold the same, one line for all."""
+    problems: dict[str, list[str]] = {}
+    remarks: dict[str, list[str]] = {}
+    for split, table in tables.items():
+        lines = _find(table_problems, table)
+        # remarks take sound tables for granted
+        found, lines = (problems, lines) if lines else (remarks, _find(table_remarks, table))
+        for line in lines:
+            found.setdefault(line, []).append(split)
+    for kept, found in ((report.problems, problems), (report.remarks, remarks)):
+        kept += [f"{', '.join(names)}: {line}" for line, names in found.items()]
+
+
+def _find(find: Callable[[Annotations], list[str]], table: Annotations) -> list[str]:
+    failed: list[str] = []
+    return attempt(partial(find, table), failed) or failed
+
+
+def _scan(data: PRVRDataModule, tables: Tables, kind: str, missing: bool, report: Report) -> Scan:
+    """Open and read the video or the text features."""
+    opener, dim = {
+        "video": (data.video_features, data.video_dim),
+        "text": (data.text_features, data.text_dim),
+    }[kind]
+    store = attempt(opener, [] if missing else report.problems)
+    if store is None:
+        return Scan()
+    report.features.append(FeatureSummary(f"{kind} features", store.dim, store.path))
+    if store.dim != dim:
+        report.problems.append(
+            f"{kind} features have size {store.dim}, but {type(data).__name__} expects {dim}: "
+            f"{store.path} (other features: --data.features {'|'.join(data.feature_sets)})"
+        )
+    ids = {
+        key: None
+        for table in tables.values()
+        for key in (table.videos["video_id"] if kind == "video" else table.queries["query_id"])
+        if isinstance(key, str)
+    }
+    found = scan(store, list(ids), "video" if kind == "video" else "caption")
+    report.problems += [f"{kind} features: {line}" for line in found.problems]
+    report.remarks += [f"{kind} features: {line}" for line in found.remarks]
+    return found
+
+
+def _summary(
+    data: PRVRDataModule, split: str, table: Annotations, videos: Scan, captions: Scan
+) -> SplitSummary:
+    rows = [videos.lengths[key] for key in table.videos["video_id"] if key in videos.lengths]
+    words = [captions.lengths[key] for key in table.queries["query_id"] if key in captions.lengths]
+    return SplitSummary(
+        split,
+        len(table.videos),
+        len(table.queries),
+        data.expected.get(split),
+        attempt(partial(captions_per_video, table), []),  # a broken table is reported already
+        Spread.of(rows),
+        Spread.of(words),
+        sum(count > data.sizes.max_words for count in words),
+    )
+
+
+def _compare_sizes(report: Report) -> None:
+    for name, split in report.splits.items():
+        found = (split.videos, split.captions) if split else None
+        if split and split.expected and found != split.expected:
+            report.remarks.append(
+                f"{name}: {split.videos:,} videos and {split.captions:,} captions; published are "
+                f"{split.expected.videos:,} and {split.expected.captions:,}"
+            )
+
+
+def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
+    """Read the features of some ids, one after the other; one entry is in memory at a time.
+
+    Args:
+        store: the features.
+        ids: what is needed, each once.
+        noun: what an id stands for: "video" or "caption".
+    """
+    found = Scan()
+    faults: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    zeros: dict[str, int] = {}
+    for key in tqdm(ids, desc=f"{noun} features", unit=noun, disable=None):
+        try:
+            rows = store[key]
+            found.lengths[key] = len(rows)
+            if empty := int((~rows.any(axis=1)).sum()):
+                zeros[key] = empty
+        except Exception as error:  # the store may be a stranger's
+            reason = _reason(store, key, error)
+            kind = re.sub(r"\d+", "#", reason)  # the same fault, whatever the numbers
+            first.setdefault(kind, reason)
+            faults.setdefault(kind, []).append(key)
+    for kind, keys in faults.items():
+        found.problems.append(f"{first[kind]}: {some(keys, noun)} in {store.path}")
+    if zeros:
+        count = plural(sum(zeros.values()), "all-zero row")
+        found.remarks.append(f"{count}: {some(list(zeros), noun)} in {store.path}")
+    found.remarks += _unused(store, ids, noun)
+    return found
+
+
+def attempt(action: Callable[[], T], problems: list[str]) -> T | None:
+    """Result of an action; where it fails, a line is added to `problems` and None returned."""
+    try:
+        return action()
+    except Exception as error:  # a data set of another package may fail in any way
+        problems.append(one_line(error))
+        return None
+
+
+def one_line(error: Exception) -> str:
+    """An error in one line, with its type unless it is meant to be read."""
+    message = " ".join(str(error).split())
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
+
+
+def _reason(store: FeatureStore, key: str, error: Exception) -> str:
+    """What is wrong with an entry, without the words that only tell where."""
+    try:
+        name = store._find(key)
+        if name is None:
+            return "no features"
+    except Exception:
+        return one_line(error)
+    message = one_line(error).partition(". Run `lightning data check`")[0]
+    message = message.removeprefix(f"{store.path}: ")
+    for form in (*caption_id_forms(key), name):
+        message = message.replace(f"{quote(form)} ", "")
+    return message
+
+
+def _unused(store: FeatureStore, ids: Sequence[str], noun: str) -> list[str]:
+    used = {normal_id(form) for key in ids for form in caption_id_forms(key)}
+    try:
+        names = [name for name in store.keys() if normal_id(name) not in used]  # noqa: SIM118 - no mapping
+    except Exception as error:
+        return [f"{store.path}: ids cannot be listed: {one_line(error)}"]
+    if not names:
+        return []
+    return [f"features that no split checked uses: {some(names, noun)} in {store.path}"]
+
+
+Lines = Iterator[str]
+
+
+def table_problems(table: Annotations) -> list[str]:
+    """Why a training on these tables would fail."""
+    if problems := list(_ids_that_are_no_text(table)):
+        return problems  # the rest compares ids
+    finders = (_videos_twice, _captions_twice, _captions_without_video, _unknown_videos)
+    return [line for find in finders for line in find(table)]
+
+
+def table_remarks(table: Annotations) -> list[str]:
+    """What is odd about these tables, and harmless."""
+    finders: tuple[Callable[[Annotations], Lines], ...] = (
+        _videos_without_captions, _empty_texts, _same_texts, _moments_unknown, _moments_outside,
+        _moments_reversed,
+    )  # fmt: skip
+    return [line for find in finders for line in find(table)]
+
+
+def captions_per_video(table: Annotations) -> Spread | None:
+    """Spread of the number of captions, over all videos of the table."""
+    counts = Counter(video for videos in table.queries["video_ids"] for video in videos)
+    return Spread.of(counts[video] for video in table.videos["video_id"])
+
+
+def _ids_that_are_no_text(table: Annotations) -> Lines:
+    columns = (("video", table.videos["video_id"]), ("caption", table.queries["query_id"]))
+    for noun, column in columns:
+        if other := [repr(name) for name in column if not isinstance(name, str)]:
+            yield f"ids must be strings: {some(other, noun)}"
+
+
+def _twice(ids: list[str]) -> list[str]:
+    return [name for name, count in Counter(ids).items() if count > 1]
+
+
+def _videos_twice(table: Annotations) -> Lines:
+    if names := _twice(table.videos["video_id"].tolist()):
+        yield f"ids used twice: {some(names, 'video')}"
+
+
+def _captions_twice(table: Annotations) -> Lines:
+    # v#enc#0 and v#0 would be given the same features
+    if names := _twice([max(caption_id_forms(name)) for name in table.queries["query_id"]]):
+        yield f"ids used twice: {some(names, 'caption')}"
+
+
+def _captions_without_video(table: Annotations) -> Lines:
+    queries = table.queries
+    if names := queries["query_id"][queries["video_ids"].str.len() == 0].tolist():
+        yield f"no true video: {some(names, 'caption')}"
+
+
+def _unknown_videos(table: Annotations) -> Lines:
+    known = set(table.videos["video_id"])
+    named = dict.fromkeys(video for videos in table.queries["video_ids"] for video in videos)
+    if names := [str(video) for video in named if video not in known]:
+        yield f"captions name videos that are not in the video table: {some(names, 'video')}"
+
+
+def _videos_without_captions(table: Annotations) -> Lines:
+    named = {video for videos in table.queries["video_ids"] for video in videos}
+    if names := [video for video in table.videos["video_id"] if video not in named]:
+        yield f"no caption, so only to be found wrongly: {some(names, 'video')}"
+
+
+def _empty_texts(table: Annotations) -> Lines:
+    queries = table.queries
+    if names := queries["query_id"][queries["text"].str.strip() == ""].tolist():
+        yield f"empty text: {some(names, 'caption')}"
+
+
+def _same_texts(table: Annotations) -> Lines:
+    pairs = zip(table.queries["video_ids"], table.queries["text"], strict=True)
+    counts = Counter((video, text) for videos, text in pairs for video in videos)
+    if names := list(dict.fromkeys(video for (video, _), count in counts.items() if count > 1)):
+        yield f"the same text twice for one video: {some(names, 'video')}"
+
+
+def _moments_unknown(table: Annotations) -> Lines:
+    count = int((table.queries["moments"].str.len() == 0).sum())
+    if count:
+        yield f"moment unknown: {plural(count, 'caption')} (only results by moment length need it)"
+
+
+def _moments_outside(table: Annotations) -> Lines:
+    # seconds; NaN, an unknown duration, is never exceeded
+    duration = dict(zip(table.videos["video_id"], table.videos["duration"], strict=True))
+    names = [
+        query.query_id
+        for query in table.queries.itertuples()
+        if any(end > duration[v] for v in query.video_ids[:1] for _, end in query.moments)
+    ]
+    if names:
+        yield f"moment ends after its video: {some(names, 'caption')}"
+
+
+def _moments_reversed(table: Annotations) -> Lines:
+    queries = zip(table.queries["query_id"], table.queries["moments"], strict=True)
+    if names := [name for name, moments in queries if any(e < s for s, e in moments)]:
+        yield f"moment ends before it starts: {some(names, 'caption')}"

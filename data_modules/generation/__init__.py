@@ -1,0 +1,1 @@
+"""Make benchmarks: the generated one, and stand-ins for features that cannot be had."""

@@ -1,0 +1,1 @@
+"""Turn tables and features into batches."""

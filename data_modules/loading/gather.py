@@ -1,0 +1,203 @@
+"""Gather batches from packed rows: one gather a tensor, on whatever device the rows are.
+
+Items of any length lie one after the other: item i has the rows [offsets[i], offsets[i + 1]). Which
+rows a batch takes is computed on the CPU, from the offsets, in a few array operations; so no size
+is ever read back from a device.
+"""
+
+import math
+import threading
+import weakref
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamprvr.core.batch import Queries, Videos
+
+# Rows of packed features start at the beginning of a page where they are a page long, and numpy's
+# memory 16 bytes behind it. A processor takes such a store for one into the row that it reads next,
+# and waits: copying is five times as slow.
+PAGE, START = 4096, 64
+
+
+MOST = 12  # three tensors of a batch: the one in use, the next, and two to spare
+
+
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Offsets (N + 1,) int64 of items of these lengths (N,)."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def flatten(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of numbers as one array (T,) int64, and its offsets (N + 1,)."""
+    offsets = offsets_of([len(numbers) for numbers in lists])
+    return np.fromiter(chain.from_iterable(lists), np.int64, offsets[-1]), offsets
+
+
+def padded(
+    offsets: np.ndarray, items: np.ndarray, length: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places of some items as a rectangle.
+
+    Args:
+        offsets: (N + 1,) int64.
+        items: (B,) int64, in any order, perhaps with repeats.
+        length: L, at least the longest item's; by default just that.
+
+    Returns:
+        Places (B, L) int64, padded with the place after the last item's last; and where they are
+        none of the padding, (B, L) bool.
+    """
+    starts = offsets[items]
+    lengths = offsets[items + 1] - starts
+    column = np.arange(lengths.max() if length is None else length)
+    inside = column < lengths[:, None]  # (B, L)
+    return np.where(inside, starts[:, None] + column, offsets[-1]), inside
+
+
+def joined(offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of some items one after the other (T,), and which of the B items each is of (T,).
+
+    Args:
+        offsets: (N + 1,) int64.
+        items: (B,) int64.
+    """
+    starts = offsets[items]
+    lengths = offsets[items + 1] - starts
+    ends = np.cumsum(lengths)
+    places = np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1])
+    return places, np.repeat(np.arange(len(items)), lengths)
+
+
+class _Slot(NamedTuple):
+    memory: np.ndarray  # (bytes,) uint8
+    holder: "weakref.ref[np.ndarray]"  # dead once no tensor shares the memory
+
+
+class Buffers:
+    """Uninitialised tensors on the CPU.
+
+    The first touch of fresh memory costs several times what filling it with a batch does: the
+    system clears it page by page. A tensor's storage keeps alive the array that it was made from,
+    and views share the storage; so the array's end tells that the memory is free.
+    """
+
+    def __init__(self) -> None:
+        self._slots: list[_Slot] = []
+        self._lock = threading.Lock()  # two passes over one loader gather in two threads
+
+    def __reduce__(self) -> tuple[type["Buffers"], tuple[()]]:
+        return Buffers, ()  # each process has its own
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A tensor whose memory no other living tensor shares."""
+        with self._lock:
+            holder = self._take(math.prod(shape) * dtype.itemsize)
+        return torch.from_numpy(holder).view(dtype).view(shape)
+
+    def _take(self, size: int) -> np.ndarray:
+        free = [i for i, slot in enumerate(self._slots) if slot.holder() is None]
+        fitting = [i for i in free if size <= self._slots[i].memory.nbytes <= 2 * size]
+        if fitting:
+            memory = self._slots.pop(fitting[0]).memory
+        else:
+            memory = _aligned(size + size // 8)  # batches of captions vary in length
+            if len(self._slots) >= MOST and free:
+                del self._slots[free[0]]
+        holder = memory[:size]
+        if len(self._slots) < MOST:
+            self._slots.append(_Slot(memory, weakref.ref(holder)))
+        return holder
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Uninitialised memory that begins `START` bytes into a page."""
+    memory = np.empty(size + PAGE, np.uint8)
+    begin = (START - memory.ctypes.data) % PAGE
+    return memory[begin : begin + size]
+
+
+class Field(NamedTuple):
+    """The rows of N items, one after the other, and a row of zeros for padding."""
+
+    rows: Tensor  # (R + 1, F) float32 or float16, on any device; the last row is zero
+    offsets: np.ndarray  # (N + 1,) int64; item i has the rows [offsets[i], offsets[i + 1])
+
+
+class FieldSource(Protocol):
+    """What gives fields by name."""
+
+    def field(self, name: str) -> Field:
+        """A field."""
+
+
+def gather_videos(source: FieldSource, rows: np.ndarray, frames: int, buffers: Buffers) -> Videos:
+    """A batch of videos.
+
+    Args:
+        source: gives `clips` and `frames`.
+        rows: (B,) int64, rows of the videos.
+        frames: length that frames are padded to.
+        buffers: gives memory on the CPU.
+    """
+    clips, _ = _gather(source.field("clips"), rows, None, buffers)
+    padded_frames, mask = _gather(source.field("frames"), rows, frames, buffers)
+    return Videos(_put(rows, clips), clips, padded_frames, mask)
+
+
+def gather_queries(
+    source: FieldSource,
+    rows: np.ndarray,
+    positives: np.ndarray,
+    offsets: np.ndarray,
+    buffers: Buffers,
+) -> Queries:
+    """A batch of captions, padded to the longest.
+
+    Args:
+        source: gives `words`.
+        rows: (Q,) int64, rows of the captions.
+        positives: (T + 1,) int64, true videos of all captions one after the other, and -1.
+        offsets: (N + 1,) int64, of `positives`.
+        buffers: gives memory on the CPU.
+    """
+    words, mask = _gather(source.field("words"), rows, None, buffers)
+    true = positives[padded(offsets, rows)[0]]  # (Q, P)
+    return Queries(_put(rows, words), words, mask, _put(true, words))
+
+
+def _gather(
+    field: Field, items: np.ndarray, length: int | None, buffers: Buffers
+) -> tuple[Tensor, Tensor]:
+    """Rows (B, L, F) float32 of items, zero behind their ends, and a mask (B, L) float32."""
+    places, inside = padded(field.offsets, items, length)
+    places = places.astype(np.int32) if len(field.rows) < 2**31 else places
+    picked = _select(field.rows, _put(places.reshape(-1), field.rows), buffers)
+    return picked.view(*places.shape, -1), _put(inside.astype(np.float32), field.rows)
+
+
+def _select(rows: Tensor, places: Tensor, buffers: Buffers) -> Tensor:
+    if rows.device.type != "cpu":  # its allocator keeps memory by itself
+        return rows.index_select(0, places).float()
+    shape = (len(places), rows.shape[1])
+    picked = torch.index_select(rows, 0, places, out=buffers.take(shape, rows.dtype))
+    if rows.dtype == torch.float32:
+        return picked
+    return buffers.take(shape, torch.float32).copy_(picked)
+
+
+def _put(values: np.ndarray, like: Tensor) -> Tensor:
+    return on_device(torch.from_numpy(values), like.device)
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy of what lies on the CPU that the host does not wait for."""
+    if device.type == "cuda":  # from other memory, a copy may wait for all that is under way
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

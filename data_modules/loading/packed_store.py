@@ -1,0 +1,295 @@
+"""A folder of packed features: its key, its files, their checksums.
+
+It holds `manifest.json` and for each field two raw little-endian files: `<field>.rows`, the rows of
+all items one after the other and a row of zeros, and `<field>.offsets`, int64.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from data_modules.loading.dataset import QueryDataset, VideoDataset
+from data_modules.loading.gather import Field
+from data_modules.readers.store import FeatureStore
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import JSON_BYTES, read_bytes
+
+CHUNK = 4 * 2**20
+
+
+Precision = Literal["float32", "float16"]
+
+
+Items = VideoDataset | QueryDataset
+
+
+FORMAT = 1  # of the files; one more whenever these, or pooling, change
+
+
+RECORD = "manifest.json"
+
+
+class ChecksumWriter:
+    """Writes a file, and computes its checksums from what is still in memory.
+
+    Read back from the disk, a fault of the disk would become part of the checksum.
+
+    Args:
+        path: the file; it must not exist.
+
+    Attributes:
+        bytes: written so far.
+        checksums: CRC-32 of each `CHUNK` bytes, complete when the file is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.bytes = 0
+        self.checksums: list[int] = []
+        self._file = path.open("xb")
+        self._waiting = bytearray()
+
+    def write(self, values: np.ndarray) -> None:
+        """Append the bytes of an array."""
+        self._waiting += np.ascontiguousarray(values).data.cast("B")
+        self.bytes += values.nbytes
+        while len(self._waiting) >= CHUNK:
+            self._put(self._waiting[:CHUNK])
+            del self._waiting[:CHUNK]
+
+    def _put(self, chunk: bytearray) -> None:
+        self._file.write(chunk)
+        self.checksums.append(zlib.crc32(chunk))
+
+    def __enter__(self) -> "ChecksumWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._file:  # closed whatever happens
+            if self._waiting and kind is None:
+                self._put(self._waiting)
+
+
+def has_checksums(content: np.ndarray, checksums: Sequence[int]) -> bool:
+    """Whether every chunk of a mapped file has its checksum.
+
+    CRC-32 runs at 1.5 GB/s on a core, and the interpreter lets it run on all of them. Having been
+    read through the map, the file is there for whoever reads the map next.
+
+    Args:
+        content: (bytes,) uint8.
+        checksums: one for each `CHUNK` bytes.
+    """
+    chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
+    if len(chunks) != len(checksums):
+        return False
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = pool.map(_chunk_crc, chunks)
+        return all(now == kept for now, kept in zip(found, checksums, strict=True))
+
+
+def _chunk_crc(chunk: np.ndarray) -> int:
+    return zlib.crc32(chunk.data)
+
+
+def fields_of(data: Items) -> tuple[str, ...]:
+    """The arrays of an item that are packed."""
+    return ("clips", "frames") if isinstance(data, VideoDataset) else ("words",)
+
+
+def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str, Any]:
+    """All that the content of a packed store depends on, of JSON types.
+
+    The source is known by the names, sizes and times of change of its files, which costs no reading
+    of them. A copied data set is packed again: its files are others.
+
+    Args:
+        data: the items that are packed, in their order.
+        precision: how values are stored.
+        ignore: a folder that is none of the source.
+
+    Raises:
+        UserError: the features lie in no file.
+    """
+    sizes = data.sizes
+    lengths = (
+        {"num_clips": sizes.num_clips, "max_frames": sizes.max_frames}
+        if isinstance(data, VideoDataset)
+        else {"max_words": sizes.max_words}
+    )
+    return {
+        "format": FORMAT,
+        "fields": list(fields_of(data)),
+        "lengths": lengths,
+        "precision": precision,
+        "ids": hashlib.blake2b("\0".join(data.ids).encode("utf-8", "surrogatepass")).hexdigest(),
+        "source": {
+            "path": data.store.path.name,
+            "dataset": str(getattr(data.store, "name", "")),  # inside each group of an HDF5 file
+            "dim": int(data.store.dim),
+        },
+        "files": _files(data.store, ignore),
+    }
+
+
+def stored_dtype(settings: dict[str, Any]) -> np.dtype:
+    """The type of the rows, little-endian."""
+    return np.dtype(settings["precision"]).newbyteorder("<")
+
+
+def kind_of(settings: dict[str, Any]) -> str:
+    """What is packed: "videos" or "captions"."""
+    return "videos" if "clips" in settings["fields"] else "captions"
+
+
+def folder_name(settings: dict[str, Any]) -> str:
+    """The folder of a store: the same when its source changes, another with other settings."""
+    lasting = {name: settings[name] for name in settings if name not in ("format", "files")}
+    digest = hashlib.blake2b(json.dumps(lasting, sort_keys=True).encode(), digest_size=8)
+    return f"{kind_of(settings)}-{settings['precision']}-{digest.hexdigest()}"
+
+
+def _files(store: FeatureStore, ignore: Path) -> dict[str, list[int]]:
+    if not store.path.exists():
+        raise UserError(
+            f"the features of {store.path} lie in no file, so whether packed ones are stale could "
+            "not be told: leave out --data.packed"
+        )
+    if store.path.is_file():
+        return {store.path.name: _state(store.path)}
+    found = {}
+    for folder, inner, names in os.walk(store.path):
+        inner[:] = [name for name in inner if Path(folder, name).resolve() != ignore.resolve()]
+        for path in (Path(folder, name) for name in names):
+            found[path.relative_to(store.path).as_posix()] = _state(path)
+    return dict(sorted(found.items()))
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    # the last also tells of content that was replaced with the old time of modification, as
+    # rsync -a and cp -p do
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+class Unusable(Exception):
+    """A folder whose content must not be used; the message says why."""
+
+
+class PackedStore:
+    """Packed features, mapped into memory: all processes share what the system has read.
+
+    Safe to pickle; the copy opens the same folder, and refuses it if it was replaced meanwhile.
+
+    Args:
+        folder: the folder.
+        settings: what it must have been packed from and with.
+        verify: compare all checksums, which reads everything once.
+
+    Raises:
+        Unusable: it is missing, was packed from or with something else, or is damaged.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], verify: bool) -> None:
+        self.folder = folder
+        self._manifest = _read_manifest(folder)
+        if self._manifest.get("settings") != settings:
+            raise Unusable("was packed from other files or with other settings")
+        self._fields: dict[str, Field] | None = self._open(verify)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"folder": self.folder, "_manifest": self._manifest, "_fields": None}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was packed from and with."""
+        settings: dict[str, Any] = self._manifest["settings"]
+        return settings
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files but the manifest."""
+        return sum(file["bytes"] for file in self._manifest["files"].values())
+
+    def field(self, name: str) -> Field:
+        """A field, mapped.
+
+        Raises:
+            UserError: in another process than the one that opened the store, if it has changed.
+        """
+        if self._fields is None:
+            try:
+                if _read_manifest(self.folder) != self._manifest:
+                    raise Unusable("has been replaced")
+                self._fields = self._open(verify=False)
+            except Unusable as reason:
+                raise UserError(f"{self.folder} {reason} while in use: start again") from None
+        return self._fields[name]
+
+    def _open(self, verify: bool) -> dict[str, Field]:
+        try:
+            return self._map(verify)
+        except (LookupError, TypeError, ValueError):  # its checksum is right, its content is not
+            raise Unusable(f"is damaged: {RECORD} and the files differ") from None
+
+    def _map(self, verify: bool) -> dict[str, Field]:
+        dim, dtype = self.settings["source"]["dim"], stored_dtype(self.settings)
+        fields = {}
+        for name in self.settings["fields"]:
+            rows = self._content(f"{name}.rows", verify).view(dtype).reshape(-1, dim)
+            offsets = np.array(self._content(f"{name}.offsets", verify).view("<i8"), np.int64)
+            if offsets[0] or (np.diff(offsets) < 1).any() or offsets[-1] != len(rows) - 1:
+                raise Unusable(f"is damaged: {name}.offsets and {name}.rows differ")
+            with warnings.catch_warnings():
+                # the map is read-only, so that it costs no memory; nothing writes to its rows
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                fields[name] = Field(torch.from_numpy(rows), offsets)
+        return fields
+
+    def _content(self, name: str, verify: bool) -> np.ndarray:
+        """The bytes of a file, mapped."""
+        file = self._manifest["files"][name]
+        try:
+            content = np.memmap(self.folder / name, np.uint8, "r")
+        except (OSError, ValueError):  # an empty file cannot be mapped
+            raise Unusable(f"is damaged: {name} cannot be read") from None
+        if len(content) != file["bytes"]:
+            raise Unusable(f"is damaged: {name} has {len(content)} bytes, not {file['bytes']}")
+        if verify and not has_checksums(content, file["crc32"]):
+            raise Unusable(f"is damaged: {name} does not have its checksums")
+        return content
+
+
+def write_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with its own checksum."""
+    return {**manifest, "crc32": _crc(manifest)}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        if not (folder / RECORD).exists():
+            raise Unusable("is missing")
+        manifest = json.loads(read_bytes(folder / RECORD, JSON_BYTES))
+        if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
+            raise ValueError
+    except (UserError, ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+        raise Unusable(f"is damaged: {RECORD} does not have its checksum") from None
+    return manifest
+
+
+def _crc(manifest: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())

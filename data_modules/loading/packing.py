@@ -1,0 +1,182 @@
+"""Pack features: read, pool and normalise all items once, and write them one after the other.
+
+One process packs for all processes of a run; a store that is there and sound is used as it is.
+"""
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data_modules.generation.folders import building
+from data_modules.loading.gather import offsets_of
+from data_modules.loading.packed_store import (
+    RECORD,
+    ChecksumWriter,
+    Items,
+    PackedStore,
+    Precision,
+    Unusable,
+    fields_of,
+    folder_name,
+    kind_of,
+    packed_settings,
+    stored_dtype,
+    write_manifest,
+)
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import NO_ROOM, NoRoom, check_room
+from dreamprvr.core.locks import folder_lock
+
+ROOM_CHECKS = 16  # times that the rest's size is estimated while packing
+SAMPLES = 8
+
+
+ADVICE = "name another folder with --data.packed_folder, or leave out --data.packed"
+
+
+def pack(data: Items, folder: Path, settings: dict[str, Any]) -> None:
+    """Write the packed store of all items; until it is complete there is none.
+
+    The items themselves decide what is packed, so packed values are those that reading item by
+    item gives.
+
+    Args:
+        data: the items.
+        folder: takes the place of what is there.
+        settings: of these items (`data_modules.loading.packed_store`).
+
+    Raises:
+        UserError: an item is missing or unreadable.
+        OSError: no room, or no permission.
+    """
+    manifest: dict[str, Any] = {}
+    with building(folder, RECORD, manifest) as new:
+        manifest.update(
+            write_manifest({"settings": settings, "files": _write(data, new, settings)})
+        )
+
+
+def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Write the files of all fields, and return their sizes and checksums."""
+    names, dtype = fields_of(data), stored_dtype(settings)
+    lengths: dict[str, list[int]] = {name: [] for name in names}
+    every = -(-len(data) // ROOM_CHECKS)
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(ChecksumWriter(folder / name))
+            for field in names
+            for name in (f"{field}.rows", f"{field}.offsets")
+        }
+        bar = tqdm(range(len(data)), desc=f"packing {kind_of(settings)}", disable=None)
+        for number in bar:
+            item = data[number]
+            for name in names:
+                rows = getattr(item, name).numpy()
+                files[f"{name}.rows"].write(rows.astype(dtype))
+                lengths[name].append(len(rows))
+            if number % every == 0:  # refused now rather than when the disk is full
+                done = sum(file.bytes for file in files.values())
+                check_room(folder, done * (len(data) - number - 1) // (number + 1), "packing")
+        for name in names:
+            files[f"{name}.rows"].write(np.zeros(settings["source"]["dim"], dtype))
+            files[f"{name}.offsets"].write(offsets_of(lengths[name]).astype("<i8"))
+    return {name: {"bytes": file.bytes, "crc32": file.checksums} for name, file in files.items()}
+
+
+def same_samples(store: PackedStore, data: Items, settings: dict[str, Any]) -> bool:
+    """Whether a few items, evenly spread, are packed as reading them gives them, bit for bit.
+
+    Finds what names, sizes and times of files do not tell.
+    """
+    for number in np.unique(np.linspace(0, len(data) - 1, SAMPLES).astype(int)).tolist():
+        item = data[number]
+        for name in fields_of(data):
+            rows, offsets = store.field(name)
+            packed = rows[offsets[number] : offsets[number + 1]].numpy()
+            if not np.array_equal(
+                packed, getattr(item, name).numpy().astype(stored_dtype(settings))
+            ):
+                return False
+    return True
+
+
+def remove_remains(folder: Path) -> None:
+    """Remove what a killed process left of this folder; only while no other one can be packing."""
+    for remains in folder.parent.glob(f".{folder.name}-*.tmp"):
+        shutil.rmtree(remains, ignore_errors=True)
+
+
+class Packing:
+    """Opens packed stores, each once, and makes those that are missing, stale or damaged.
+
+    Args:
+        folder: holds a folder for each store.
+        precision: how values are stored.
+    """
+
+    def __init__(self, folder: Path, precision: Precision) -> None:
+        self.folder = folder
+        self.precision = precision
+        self._open: dict[Path, PackedStore] = {}
+
+    def store(self, data: Items, checked: bool = False) -> PackedStore:
+        """The packed store of some items.
+
+        Every checksum is compared when this object opens a store for the first time: reading
+        everything once costs less than training on a damaged value, and warms the system's cache.
+
+        Args:
+            data: the items, whose source is at hand.
+            checked: another process of this run has compared the checksums just now.
+
+        Raises:
+            UserError: the items cannot be read, or the store cannot be written.
+        """
+        settings = packed_settings(data, self.precision, self.folder)
+        path = self.folder / folder_name(settings)
+        known = self._open.get(path)
+        if known is not None and known.settings == settings:
+            return known
+        try:
+            self._open[path] = self._usable(data, path, settings, verify=not checked)
+        except Unusable:
+            self._open[path] = self._make(data, path, settings)
+        return self._open[path]
+
+    def _make(self, data: Items, path: Path, settings: dict[str, Any]) -> PackedStore:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with folder_lock(self.folder, f"{path}: another process is packing, waiting") as alone:
+                try:  # it may have packed just this
+                    return self._usable(data, path, settings)
+                except Unusable as reason:
+                    if path.exists():
+                        print(f"{path} {reason}: packing again")
+                if alone:
+                    remove_remains(path)
+                pack(data, path, settings)
+                return self._usable(data, path, settings)
+        except Unusable as reason:
+            raise UserError(f"{path} {reason} just after packing: the disk may be faulty") from None
+        except NoRoom as error:
+            raise UserError(f"{error}, or {ADVICE}") from None
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise UserError(
+                    f"{self.folder}: no room on the disk for packed features: make room, {ADVICE}"
+                ) from None
+            cause = os.strerror(error.errno) if error.errno else error
+            raise UserError(f"{self.folder} cannot be written ({cause}): {ADVICE}") from None
+
+    def _usable(
+        self, data: Items, path: Path, settings: dict[str, Any], verify: bool = True
+    ) -> PackedStore:
+        store = PackedStore(path, settings, verify)
+        if verify and not same_samples(store, data, settings):
+            raise Unusable("differs from the features that it was packed from")
+        return store

@@ -1,0 +1,1 @@
+"""Read what benchmarks publish: captions, tables, annotations and features."""

@@ -1,0 +1,375 @@
+"""The "big file" form of features, as the benchmarks publish it: four files in a folder.
+
+`feature.bin` holds raw little-endian float32 rows, `shape.txt` their number and size, `id.txt`
+their names, and `video2frames.txt` a Python dict literal {video id: [row names in order]}.
+"""
+
+import ast
+import io
+import re
+import warnings
+from array import array
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from data_modules.readers.store import FeatureStore
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.kinds import BIG_FILE, FOLDER, refuse_other_kinds
+from dreamprvr.core.text import open_file, quote, read_bytes
+
+FILES = ("feature.bin", "id.txt", "shape.txt", "video2frames.txt")
+NAME_BYTES = 2**30
+"""Largest id.txt and video2frames.txt that are read; the published ones have up to 70 MB."""
+
+_BLOCK = 2**18  # characters of video2frames.txt in memory at a time, besides one entry's rest
+_LONGEST = 2**14  # characters of a name with what stands around it
+
+# The quantifiers with a second "+" never give back what they took: no text is read twice.
+_STRING = r"""u?(?:'(?:[^'\\\n]++|\\.)*+'|"(?:[^"\\\n]++|\\.)*+")"""
+_KEY = re.compile(rf"({_STRING})\s*+:\s*+\[\s*+", re.DOTALL)
+# After a string comes a comma or (looked ahead) the bracket.
+_NAME = re.compile(rf"({_STRING})\s*+(?:,\s*+|(?=\]))", re.DOTALL)
+_PLAIN = re.compile(r"(?:u?+'[^'\\\n]*+'\s*+(?:,\s*+|(?=\])))++")
+_PLAIN_NAME = re.compile(r"'([^']*)'")
+_NEXT = re.compile(r"\]\s*+(?:,\s*+|(?=\}))")
+_SPACE = re.compile(r"\s*+")
+_ID = re.compile(r"[^ \t\n\r\x0b\x0c]+")  # not "\S+", which ends at ISO-8859-1's no-break space
+
+_SAMPLES = 32  # places of feature.bin that are looked at
+# Wide types first: the halves of their numbers may pass for numbers of a narrow type.
+_TYPES = {
+    "<f8": "float64", ">f8": "big-endian float64", ">f4": "big-endian float32", "<i4": "int32",
+    "<f2": "float16", ">f2": "big-endian float16",
+}  # fmt: skip
+
+
+class BigFile:
+    """A big file opened for reading. Its matrix is mapped, never loaded as a whole.
+
+    Args:
+        folder: the folder of the four files.
+
+    Attributes:
+        shape: (rows, columns) of the whole matrix.
+        videos: video id -> the numbers of its rows in order, (N,) int64.
+
+    Raises:
+        UserError: if a file is missing or too large, the four do not fit together, or the numbers
+            of feature.bin were not written as little-endian float32.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in FILES:
+            if not (folder / name).is_file():
+                refuse_other_kinds(folder, "a folder with a big file", FOLDER, BIG_FILE)
+                raise UserError(f"{folder} has no {name}: a big file is {', '.join(FILES)}")
+        self._matrix: np.memmap | None = None
+        self.shape = self._read_shape()
+        self._refuse_other_numbers()
+        self.videos = self._read_videos(self._read_index())
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_matrix": None}  # pickling a map would copy the file
+
+    def read(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows [start, stop) of a video, (stop - start, columns) float32, in memory."""
+        return np.asarray(self._mapped()[self.videos[video][start:stop]], dtype=np.float32)
+
+    def _mapped(self) -> np.memmap:
+        if self._matrix is None:
+            path = self.folder / "feature.bin"
+            try:
+                self._matrix = np.memmap(path, dtype="<f4", mode="r", shape=self.shape)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise UserError(f"{path} cannot be read: {reason}") from None
+        return self._matrix
+
+    def _read_shape(self) -> tuple[int, int]:
+        path, binary = self.folder / "shape.txt", self.folder / "feature.bin"
+        match = re.fullmatch(rb"\s*(\d{1,15})\s+(\d{1,15})\s*", read_bytes(path, 2**16))
+        rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not rows or not columns:
+            raise UserError(f"{path} must hold two positive numbers, `rows columns`")
+        size, expected = binary.stat().st_size, rows * columns * 4
+        if size != expected:
+            other = {2 * expected: "float64", expected // 2: "float16"}.get(size)
+            advice = (
+                f"write its {other} numbers as float32" if other else "copy or download it again"
+            )
+            raise UserError(
+                f"{binary} has {size:,} bytes, but shape.txt's {rows} x {columns} float32 make "
+                f"{expected:,}: {advice}"
+            )
+        return rows, columns
+
+    def _refuse_other_numbers(self) -> None:
+        """Look at a few rows, evenly spread, whether they can be little-endian float32."""
+        rows, columns = self.shape
+        width = max(1, min(rows * columns, 4096) // columns)
+        starts = np.unique(np.linspace(0, rows - width, _SAMPLES).astype(int) // 4 * 4)
+        matrix = self._mapped()
+        blocks = [np.array(matrix[i : i + width]).reshape(-1)[:4096] for i in starts]
+        # each begins at a multiple of 16 bytes, and is cut to one of 8
+        found = other_numbers(np.concatenate([block[: len(block) // 2 * 2] for block in blocks]))
+        self._matrix = None
+        if found:
+            raise UserError(f"{self.folder / 'feature.bin'} holds {found}")
+
+    def _read_index(self) -> dict[str, int]:
+        path = self.folder / "id.txt"
+        text = read_bytes(path, NAME_BYTES).decode("iso-8859-1")
+        index = dict(zip(_ID.findall(text), count()))
+        if len(index) != self.shape[0]:
+            names = _ID.findall(text)
+            if len(names) == self.shape[0]:
+                twice = next(name for row, name in enumerate(names) if index[name] != row)
+                raise UserError(
+                    f"{path} names row {quote(twice)} twice: which one is meant is unknown"
+                )
+            raise UserError(
+                f"{path} names {len(names):,} rows, but shape.txt says {self.shape[0]:,}: "
+                "they belong to different files"
+            )
+        return index
+
+    def _read_videos(self, index: dict[str, int]) -> dict[str, np.ndarray]:
+        path = self.folder / "video2frames.txt"
+        videos: dict[str, np.ndarray] = {}
+        last, rows = None, array("q")
+        try:
+            with io.TextIOWrapper(open_file(path, NAME_BYTES), encoding="utf-8-sig") as file:
+                for video, place, names in parse_video_frames(file):
+                    if not place and last is not None:
+                        videos[last] = np.array(rows, np.int64)
+                    if not place:
+                        if video in videos or video == last:
+                            raise UserError(f"{path} lists video {quote(video)} twice: keep one")
+                        last, rows = video, array("q")
+                    rows.extend(self._row_numbers(index, video, names))
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is not UTF-8 text: convert the file to UTF-8") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise UserError(f"{path} {error}") from None
+        if last is None:
+            raise UserError(f"{path} lists no videos")
+        videos[last] = np.array(rows, np.int64)
+        return videos
+
+    def _row_numbers(self, index: dict[str, int], video: str, names: list[str]) -> list[int]:
+        try:
+            return list(map(index.__getitem__, names))
+        except KeyError:
+            # id.txt may be UTF-8 after all: then its ISO-8859-1 reading is this spelling.
+            names = [n if n in index else n.encode().decode("iso-8859-1") for n in names]
+        for name in names:
+            if name not in index:
+                raise UserError(
+                    f"{self.folder / 'video2frames.txt'} gives video {quote(video)} a row "
+                    f"{quote(name)} that id.txt does not name: they belong to different files"
+                )
+        return [index[name] for name in names]
+
+
+class BigFileFeatures(FeatureStore):
+    """The features of a big file.
+
+    Args:
+        folder: the folder that holds feature.bin, id.txt, shape.txt and video2frames.txt.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder)
+        self._big = BigFile(self.path)
+        self.dim = self._big.shape[1]
+
+    def keys(self) -> list[str]:
+        """All ids, in the order of video2frames.txt."""
+        return list(self._big.videos)
+
+    def _has(self, name: str) -> bool:
+        return name in self._big.videos
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return len(self._big.videos[name]), self.dim
+
+    def _read(self, name: str) -> np.ndarray:
+        return self._big.read(name)
+
+
+@np.errstate(all="ignore")  # strange bits may be signals
+def other_numbers(values: np.ndarray) -> str:
+    """Say which numbers a sample of a file holds if they cannot be little-endian float32.
+
+    Numbers of another type or byte order, read as float32, spread over tens of decades or are as
+    small as 1e-41. Features, even those of a softmax, do not.
+
+    Args:
+        values: (n,) float32 as read, from a place in the file that is a multiple of 8 bytes.
+
+    Returns:
+        The end of a sentence, or "" if nothing is wrong. Fewer than 8 numbers that are not zero
+        are not judged.
+    """
+    spread, middle, strange = _magnitudes(values)
+    ordinary = 1e-30 < middle < 1e30 and strange < 0.05
+    # whole numbers, and those of float16, leave the first half of a float64 empty
+    half = not values[::2].any() and len(np.unique(values[1::2])) > 16
+    if spread < 2.5 and ordinary and not half:
+        return ""
+    data = values.astype("<f4").tobytes()
+    for dtype, name in _TYPES.items():
+        found = _magnitudes(np.frombuffer(data[: len(data) // 8 * 8], dtype))
+        if found[0] < 1.5 and 1e-6 < found[1] < 1e6 and found[2] == 0:
+            return f"{name}, not little-endian float32: write its numbers anew"
+    if ordinary:
+        return ""  # unusual, but no other reading explains it
+    return (
+        f"numbers of about {middle:.0e}: they have another type or byte order than little-endian "
+        "float32"
+    )
+
+
+def _magnitudes(values: np.ndarray) -> tuple[float, float, float]:
+    """Spread of the powers of ten, median size, and share out of the ordinary, of what is not 0."""
+    sizes = np.abs(values.astype(np.float64))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if len(sizes) < 8:
+        return 0.0, 1.0, 0.0
+    ordinary = (sizes > 1e-30) & (sizes < 1e15)
+    return float(np.std(np.log10(sizes))), float(np.median(sizes)), float(1 - ordinary.mean())
+
+
+def parse_video_frames(file: TextIO) -> Iterator[tuple[str, int, list[str]]]:
+    """Walk through a dict literal {str: [str, ...]} piece by piece, evaluating nothing.
+
+    No more than a piece of the text is in memory. `ast.literal_eval` builds a syntax tree of some
+    hundred times the file's size.
+
+    Args:
+        file: the literal, as `print(dict)` writes it.
+
+    Yields:
+        A key, how many of its names came before, and the next ones. A list comes in one part or
+        in several that follow each other; an empty one as one empty part.
+
+    Raises:
+        ValueError: if the text is anything else, or a name is longer than 16,000 characters. The
+            message says at which character.
+    """
+    text = _Text(file)
+    text.skip_space()
+    text.take("{")
+    text.skip_space()
+    while not text.at("}"):
+        video = _string(text.match(_KEY)[1])
+        place = 0
+        for names in _lists(text):
+            yield video, place, names
+            place += len(names)
+        if not place:
+            yield video, 0, []
+        text.match(_NEXT)
+        text.skip_space()
+    text.take("}")
+    text.skip_space()
+    if text.more():
+        raise text.error()
+
+
+def _lists(text: "_Text") -> Iterator[list[str]]:
+    """The names up to the closing bracket, in parts that are not empty."""
+    names: list[str] = []
+    while True:
+        text.skip_space()
+        if found := text.look(_PLAIN):
+            names += _PLAIN_NAME.findall(found[0])  # as good as always, and several times faster
+        elif text.at("]"):
+            break
+        else:
+            names.append(_string(text.match(_NAME)[1]))
+        if len(names) >= 4096:
+            yield names
+            names = []
+    if names:
+        yield names
+
+
+class _Text:
+    """A text of which only a piece is in memory.
+
+    Args:
+        file: read from where it stands.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.piece, self.place, self.passed, self.ended = "", 0, 0, False
+
+    def more(self) -> bool:
+        """Read on if little is left of the piece; false at the end of the text."""
+        if len(self.piece) - self.place < _LONGEST and not self.ended:
+            new = self.file.read(_BLOCK)
+            if "\0" in new:
+                raise ValueError("holds a NUL character: take it out")
+            self.ended = len(new) < _BLOCK
+            self.passed += self.place
+            self.piece, self.place = self.piece[self.place :] + new, 0
+        return self.place < len(self.piece)
+
+    def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Take what the pattern matches here, if it does."""
+        self.more()
+        found = pattern.match(self.piece, self.place)
+        if found:
+            self.place = found.end()
+        return found
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Take what the pattern must match here."""
+        found = self.look(pattern)
+        if found is None:
+            raise self.error()
+        return found
+
+    def at(self, mark: str) -> bool:
+        """Compare the next character."""
+        return self.more() and self.piece[self.place] == mark
+
+    def take(self, mark: str) -> None:
+        """Take the next character, which must be this one."""
+        if not self.at(mark):
+            raise self.error()
+        self.place += 1
+
+    def skip_space(self) -> None:
+        """Pass over white space of any length."""
+        while self.more() and (found := _SPACE.match(self.piece, self.place)) and found[0]:
+            self.place = found.end()
+
+    def error(self) -> ValueError:
+        """The text has another form here."""
+        return ValueError(
+            "is not a Python dict literal {video id: [row names]} at character "
+            f"{self.passed + self.place}"
+        )
+
+
+def _string(token: str) -> str:
+    if "\\" not in token:
+        return token.lstrip("u")[1:-1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # escapes that Python frowns upon
+            value = ast.literal_eval(token)  # one string token, by the pattern that found it
+            value.encode()
+    except (SyntaxError, ValueError):
+        raise ValueError(f"holds a broken string {quote(token)}") from None
+    return value

@@ -1,0 +1,392 @@
+"""Features in HDF5 files, flat or with a group per id.
+
+The files are other people's: nothing in them may lead to another file, and an id is only ever one
+link name, never a path.
+"""
+
+import errno
+import math
+import os
+import re
+import shlex
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from data_modules.readers.hdf5_check import Fault, check_structure
+from data_modules.readers.store import FeatureStore
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.kinds import (
+    CAPTIONS,
+    CHECKPOINT,
+    FOLDER,
+    IMAGE,
+    SOUND,
+    SUBTITLES,
+    VIDEO,
+    described,
+    kind_of,
+)
+from dreamprvr.core.text import quote
+
+# Attributes of what we write ourselves; compared wherever they are there.
+ROWS_SUM, ATTRIBUTES_SUM = "rows_crc32", "attributes_crc32"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PACKED = (
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+)
+# What h5py raises on files that are truncated, damaged or hostile.
+H5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
+
+
+class UnavailableError(UserError):
+    """A file that may be whole, but cannot be opened now or by this user."""
+
+
+class Hdf5Features(FeatureStore):
+    """An HDF5 file with one root dataset per id, of any floating-point type.
+
+    Only datasets of the file itself are read: links and external storage, which would reach into
+    other files, are refused.
+
+    Args:
+        path: the file. It is opened when first needed, once in each process.
+
+    Raises:
+        UserError: if the file is missing, no HDF5, empty, or of another layout.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._handle: tuple[int, h5py.File] | None = None
+        first = next(self._names(), None)
+        if first is None:
+            raise UserError(f"{self.path} holds no features{self._wanted()}")
+        shape = self._shape(first)
+        if len(shape) not in (1, 2) or not shape[-1]:
+            raise UserError(f"{self.path}: {quote(first)} has shape {shape}, not (rows, size)")
+        self.dim = int(shape[-1])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_handle": None}
+
+    @property
+    def fingerprint(self) -> str:
+        """The root attribute that `lightning extract` writes; "" if there is none."""
+        try:
+            found = self._file().attrs.get("fingerprint", "")
+        except H5_ERRORS:  # a damaged attribute says nothing
+            return ""
+        found = plain_text(found)
+        return found if isinstance(found, str) else ""
+
+    def keys(self) -> list[str]:
+        """All ids, as the file spells them."""
+        return list(self._names())
+
+    def _wanted(self) -> str:
+        return ": expected a dataset per id"
+
+    def _names(self) -> Iterator[str]:
+        with self._reading("its list of names"):
+            for name in self._file():  # h5py leaves names that are not UTF-8 as bytes
+                yield name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """The link names from the root to the dataset."""
+        return (name,)
+
+    def _file(self) -> h5py.File:
+        if self._handle is None or self._handle[0] != os.getpid():
+            self._handle = (os.getpid(), open_hdf5(self.path))
+        return self._handle[1]
+
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        if self._handle is not None:
+            self._handle[1].close()
+            self._handle = None
+
+    def _has(self, name: str) -> bool:
+        *groups, last = self._parts(name)
+        with self._reading(quote(name)):
+            node: object = self._file()
+            for part in groups:
+                if not isinstance(node, h5py.Group) or not holds(node, part):
+                    return False
+                node = follow(node, part)
+            return isinstance(node, h5py.Group) and holds(node, last)
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        node: object = self._file()
+        for part in self._parts(name):
+            if isinstance(node, h5py.Group):
+                node = follow(node, part)
+        if not isinstance(node, h5py.Dataset):
+            raise UserError(f"{self.path}: {quote(name)} is no dataset{self._wanted()}")
+        if node.is_virtual or node.external:
+            raise UserError(f"{self.path}: {quote(name)} keeps its data in another file: not read")
+        if node.dtype.kind != "f":
+            raise UserError(
+                f"{self.path}: {quote(name)} holds {node.dtype}, not floating-point numbers"
+            )
+        return node
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        with self._reading(quote(name)):
+            return self._dataset(name).shape or ()
+
+    def _read(self, name: str) -> np.ndarray:
+        with self._reading(quote(name)):
+            dataset = self._dataset(name)
+            if not _is_stored(dataset):
+                raise ValueError("rows that were never written")
+            stored = dataset[()]
+            if ROWS_SUM in (held := dataset.attrs) and held[ROWS_SUM] != checksum(name, [stored]):
+                raise ValueError("its values changed since they were written")
+            with np.errstate(over="ignore"):  # infinite values are refused by whoever reads them
+                return np.asarray(stored, np.float32)
+
+    def _attributes(self, name: str) -> dict[str, Any]:
+        """All attributes of a dataset, or with "" of the file, checked if they have a checksum.
+
+        Raises:
+            UserError: they cannot be read, or differ from what was written.
+        """
+        with self._reading(quote(name) if name else "its attributes"):
+            held = self._dataset(name).attrs if name else self._file().attrs
+            found = {key: plain_text(value) for key, value in held.items()}
+            wanted = found.pop(ATTRIBUTES_SUM, None)
+            if wanted is not None and wanted != attributes_checksum(name, found):
+                raise ValueError("its attributes changed since they were written")
+            return found
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Say in one line that `what` cannot be read."""
+        try:
+            yield
+        except H5_ERRORS as error:
+            raise UserError(
+                f"{self.path}: cannot read {what} ({reason_of(error)}): copy or download the file "
+                "again"
+            ) from None
+
+
+class GroupedHdf5Features(Hdf5Features):
+    """An HDF5 file with a group per id that holds, among others, the dataset `name`.
+
+    Args:
+        path: the file.
+        name: e.g. "i3d_feat" or "clip_feat".
+    """
+
+    def __init__(self, path: str | Path, name: str) -> None:
+        self.name = name
+        super().__init__(path)
+
+    def _wanted(self) -> str:
+        return f": expected a group per id that holds {quote(self.name)}"
+
+    def _names(self) -> Iterator[str]:
+        yield from (name for name in super()._names() if self._has(name))
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        return (name, self.name)
+
+
+def open_hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
+    """Open an HDF5 file that is there, or say in one line why that is impossible.
+
+    Its structure is checked by another process when this state of it is seen first, so that no
+    damage to it ends or hangs this one (`data_modules.readers.hdf5_check`).
+
+    Args:
+        path: the file.
+        mode: "r" to read, "r+" to read and write.
+
+    Raises:
+        UnavailableError: it is locked or unreadable.
+        UserError: it is missing, no HDF5 file, left open or damaged.
+    """
+    _check_kind(path)
+    fault = check_structure(path)
+    if fault is None:
+        try:
+            return h5py.File(path, mode)
+        except H5_ERRORS as error:
+            fault = Fault(getattr(error, "errno", None), str(error))
+    kind = UserError if fault.errno is None else UnavailableError
+    raise kind(f"{path} {_cause(path, fault)}")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what cannot be an HDF5 file, by what it is instead."""
+    if path.is_dir():
+        if kind_of(path) != FOLDER:
+            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
+        raise UserError(f"{path} is a folder: name an HDF5 file in it")
+    if not path.exists():
+        raise UserError(f"{path} is missing: expected an HDF5 file, or a folder with features")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file: expected an HDF5 file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            size = path.stat().st_size
+            # its signature may follow a block of the user's, of 512 bytes or a doubling of that
+            place = 512
+            found = head.startswith(SIGNATURE)
+            while not found and place < size:
+                file.seek(place)
+                found = file.read(len(SIGNATURE)) == SIGNATURE
+                place *= 2
+    except PermissionError:
+        raise UnavailableError(f"{path} may not be read: check its permissions") from None
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        if kind_of(path) in (VIDEO, SOUND, IMAGE, CHECKPOINT, CAPTIONS, SUBTITLES):
+            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
+        raise UserError(f"{path} {_other_kind(head)}")
+
+
+def _other_kind(head: bytes) -> str:
+    """Say what a file that starts with `head` is, and what to do."""
+    if not head:
+        return "is empty: copy or download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "is a web page, not an HDF5 file: the download needs a login or another address"
+    for start, form, tool in PACKED:
+        if head.startswith(start):
+            return f"is packed as {form}, not an HDF5 file: unpack it first ({tool})"
+    if head[257:262] == b"ustar":
+        return "is a tar archive, not an HDF5 file: unpack it first (tar -xf)"
+    if not head.strip(b"\0"):
+        return "starts with zeros only, as a download that broke off: download it again"
+    text = head[:40].decode("utf-8", "replace").splitlines()[0]
+    if text.isprintable() and "\ufffd" not in text[:-1]:
+        return f"is no HDF5 file; it starts with the text {quote(text)}: check which file it is"
+    return "is no HDF5 file, or its beginning is lost: copy or download it again"
+
+
+def _cause(path: Path, fault: Fault) -> str:
+    """Say why HDF5 cannot open a file, and what to do."""
+    if "unable to lock file" in fault.message and fault.errno is not None:
+        if fault.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
+            return "is being written by another program: wait for it"
+        return (
+            f"cannot be locked ({os.strerror(fault.errno)}), as its disk has no file locks: set "
+            "HDF5_USE_FILE_LOCKING=FALSE in the environment, and let nothing write it meanwhile"
+        )
+    if "already open for" in fault.message:
+        return (
+            "was not closed by its writer: wait if a program still writes it; if that was killed, "
+            f"`h5clear -s {shlex.quote(str(path))}` frees what it wrote"
+        )
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"may not be opened ({os.strerror(fault.errno)}): check its permissions"
+    if fault.errno is not None:
+        return f"cannot be read: {os.strerror(fault.errno)}"
+    if found := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", fault.message):
+        there, whole = (int(number) for number in found.groups())
+        return f"is truncated, {there:,} of {whole:,} bytes: copy or download it again"
+    return f"is damaged ({reason_of(fault.message)}): copy or download it again"
+
+
+def reason_of(error: object) -> str:
+    """The first line of what h5py says, without its quotes."""
+    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+
+
+def checksum(name: str, blocks: Iterable[np.ndarray]) -> int:
+    """The CRC-32 of a dataset's name and of its rows, as they are stored.
+
+    Args:
+        name: of the dataset, so that rows under another name are noticed.
+        blocks: arrays that are the rows when put one after the other.
+    """
+    found = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+    for block in blocks:
+        if block.size:  # an empty array has no bytes to cast to
+            found = zlib.crc32(np.ascontiguousarray(block).data.cast("B"), found)
+    return found
+
+
+def attributes_checksum(name: str, attributes: Mapping[str, Any]) -> int:
+    """The CRC-32 of the attributes of a dataset, or with "" of the file.
+
+    Args:
+        name: of the dataset.
+        attributes: text, bytes, and numbers of Python or NumPy, without this checksum.
+    """
+    plain = [
+        (key, value.tolist() if isinstance(value, np.ndarray | np.generic) else value)
+        for key, value in sorted(attributes.items())
+    ]
+    return zlib.crc32(repr((name, plain)).encode("utf-8", "surrogatepass"))
+
+
+def write_rows(file: h5py.File, name: str, rows: np.ndarray) -> h5py.Dataset:
+    """Write rows (N, F) as a new dataset with their checksum, which reading compares."""
+    dataset = file.create_dataset(name, data=rows)
+    dataset.attrs[ROWS_SUM] = checksum(name, [rows])
+    return dataset
+
+
+def write_attributes(node: h5py.HLObject, name: str, attributes: Mapping[str, Any]) -> None:
+    """Write the attributes of a dataset, or with "" of the file, and the checksum of all."""
+    node.attrs.update(attributes)
+    plain = {key: plain_text(value) for key, value in node.attrs.items()}
+    plain.pop(ATTRIBUTES_SUM, None)
+    node.attrs[ATTRIBUTES_SUM] = attributes_checksum(name, plain)
+
+
+def plain_text(value: object) -> Any:
+    """An attribute's text, whether it was stored as bytes or as characters."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _is_stored(dataset: h5py.Dataset) -> bool:
+    """Whether all rows lie in the file; HDF5 reads zeros where they do not."""
+    if dataset.chunks is None:
+        return bool(dataset.id.get_storage_size() == dataset.nbytes)
+    chunks = zip(dataset.shape, dataset.chunks, strict=True)
+    return bool(dataset.id.get_num_chunks() == math.prod(-(-size // part) for size, part in chunks))
+
+
+def link_name(name: str) -> bytes | None:
+    """The bytes of a single link name; None if it cannot be one ("." and "/" are paths)."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        return None
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None
+
+
+def holds(group: h5py.Group, name: str) -> bool:
+    """Whether a group has a link of just this name."""
+    link = link_name(name)
+    return link is not None and group.id.links.exists(link)
+
+
+def follow(group: h5py.Group, name: str) -> object:
+    """The object behind a link of a group, unless the link leads out of the group's file."""
+    link = link_name(name)
+    if link is None or group.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
+        raise UserError(
+            f"{group.file.filename}: {quote(name)} is a link to somewhere else: not read"
+        )
+    return group[link]

@@ -1,0 +1,259 @@
+"""The benchmarks' original annotation files, as they were published, brought to one schema.
+
+Sources: ActivityNet Captions (Krishna et al., ICCV 2017), Charades-STA (Gao et al., ICCV 2017) and
+TVR (Lei et al., ECCV 2020). Captions are numbered as the PRVR caption files of MS-SL number them.
+All of them hold moments that do not fit their video; these are repaired, none is dropped, and every
+reader says in plain words what it repaired.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data_modules.readers.tables import LONGEST, QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import (
+    load_json,
+    load_json_lines,
+    normal_id,
+    number,
+    quote,
+    read_csv,
+    read_lines,
+)
+
+# Where it stands, video id, duration or NaN, (start, end) or None, sentence.
+_Caption = tuple[str, str, float, tuple[float, float] | None, str]
+
+
+TOLERANCE = 0.5  # seconds past the end that rounding explains
+
+
+def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read ActivityNet Captions: {video: {duration, timestamps [[start, end]], sentences}}.
+
+    Args:
+        path: train.json, val_1.json or val_2.json.
+        split: name to give to all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: if the file is missing or has another structure.
+    """
+    path = Path(path)
+    captions: list[_Caption] = []
+    durations: dict[str, float] = {}
+    content = load_json(path)
+    for video, entry in content.items() if isinstance(content, dict) else ():
+        where = f"{path}, video {quote(video)}"
+        try:
+            duration, moments, texts = (entry[k] for k in ("duration", "timestamps", "sentences"))
+            pairs = list(zip(moments, texts, strict=True))
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{where}: expected a duration and as many timestamps as sentences"
+            ) from None
+        video = normal_id(video)
+        if video in durations:
+            raise UserError(f"{where}: the video comes twice, in two normal forms of Unicode")
+        durations[video] = read_duration(where, duration)
+        for moment, text in pairs:
+            captions.append((where, video, durations[video], read_moment(where, moment), text))
+    return _annotations(path, split, durations, captions)
+
+
+def read_charades_sta(
+    path: str | Path, durations: str | Path, split: str
+) -> tuple[Annotations, list[str]]:
+    """Read Charades-STA: `VIDEO start end##sentence` a line.
+
+    Args:
+        path: charades_sta_train.txt or charades_sta_test.txt.
+        durations: the Charades_v1_*.csv of the same videos; its column `length` is in seconds.
+        split: name to give to all rows.
+
+    Returns:
+        The tables (of the videos that have captions), and remarks on what was repaired.
+
+    Raises:
+        UserError: if a file is missing, or a line has another form (says which).
+    """
+    path = Path(path)
+    lengths = _read_lengths(Path(durations))
+    captions: list[_Caption] = []
+    for place, line in read_lines(path):
+        where = f"{path}, line {place}"
+        head, separator, text = line.partition("##")
+        fields = head.split()
+        if not separator or len(fields) != 3:
+            raise UserError(f"{where}: expected `VIDEO start end##sentence`, got {quote(line)}")
+        video = normal_id(fields[0])
+        duration = lengths.get(video, math.nan)
+        captions.append((where, video, duration, read_moment(where, fields[1:]), text))
+    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+
+
+def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read TVR: one {desc_id, vid_name, desc, ts [start, end], duration} a line.
+
+    Args:
+        path: e.g. tvr_val_release.jsonl; lines without `ts` have no known moment.
+        split: name to give to all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: if the file is missing, or a line has another form (says which).
+    """
+    path = Path(path)
+    captions: list[_Caption] = []
+    for place, row in load_json_lines(path):
+        where = f"{path}, line {place}"
+        video, text = row.get("vid_name"), row.get("desc")
+        if not isinstance(video, str) or not isinstance(text, str):
+            raise UserError(f"{where}: expected an object with vid_name, desc, ts and duration")
+        video = normal_id(video)
+        duration = read_duration(where, row["duration"]) if "duration" in row else math.nan
+        moment = read_moment(where, row["ts"]) if "ts" in row else None
+        captions.append((where, video, duration, moment, text))
+    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+
+
+def read_tvr_videos(path: str | Path) -> pd.DataFrame:
+    """Read tvr_video2dur_idx.json: {split: {video: [duration, index]}}.
+
+    Returns:
+        A table of all videos in the form of `Annotations.videos`, with TVR's names of the splits.
+
+    Raises:
+        UserError: if the file is missing or has another structure.
+    """
+    path = Path(path)
+    try:
+        rows = [
+            (normal_id(video), read_duration(f"{path}, video {quote(video)}", entry[0]), split, "")
+            for split, videos in load_json(path).items()
+            for video, entry in videos.items()
+        ]
+    except (AttributeError, TypeError, KeyError, IndexError):
+        raise UserError(f"{path}: expected {{split: {{video: [duration, index]}}}}") from None
+    return pd.DataFrame(rows, columns=VIDEO_COLUMNS)
+
+
+def _annotations(
+    path: Path, split: str, durations: dict[str, float], captions: list[_Caption]
+) -> tuple[Annotations, list[str]]:
+    """Number the captions of each video from 0 and repair what does not fit."""
+    if not captions:
+        raise UserError(f"{path} holds no captions")
+    counts: dict[str, int] = {}
+    repairs: list[set[str]] = []
+    rows = []
+    for where, video, duration, moment, text in captions:
+        if not isinstance(text, str):
+            raise UserError(f"{where}: sentence {quote(text)} is no string")
+        if duration != durations[video] and not math.isnan(duration):
+            raise UserError(
+                f"{where}: video {quote(video)} lasts {durations[video]} s in another line"
+            )
+        index = counts.setdefault(video, 0)
+        counts[video] += 1
+        fitted, done = fit(moment, duration) if moment else (None, set[str]())
+        clean, had_break = one_line(text)
+        repairs.append(done | ({"break"} if had_break else set()))
+        moments = (fitted,) if fitted else ()
+        rows.append((f"{video}#enc#{index}", (video,), clean, moments, split))
+    videos = [(video, duration, split, "") for video, duration in durations.items()]
+    annotations = Annotations(
+        pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(rows, columns=QUERY_COLUMNS)
+    )
+    return annotations, remarks(repairs, sum(map(math.isnan, durations.values())))
+
+
+def _read_lengths(path: Path) -> dict[str, float]:
+    columns, rows = read_csv(path)
+    if not {"id", "length"} <= set(columns):
+        raise UserError(f"{path}: expected a CSV file with the columns id and length")
+    return {
+        normal_id(row["id"]): read_duration(f"{path}, line {place}", row["length"])
+        for place, row in rows
+    }
+
+
+def fit(moment: tuple[float, float], duration: float) -> tuple[tuple[float, float], set[str]]:
+    """Order a moment's ends and clip them to the video; says what was needed."""
+    start, end = min(moment), max(moment)
+    done = {"swapped"} if moment != (start, end) else set()
+    if start == end:
+        done.add("empty")
+    limit = math.inf if math.isnan(duration) else duration
+    if start < 0:
+        done.add("negative")
+    if end > limit:
+        done |= {"past"} | ({"far"} if end > limit + TOLERANCE else set())
+    if start > limit or end < 0:
+        done.add("outside")
+    return (min(max(start, 0.0), limit), min(max(end, 0.0), limit)), done
+
+
+def one_line(text: str) -> tuple[str, bool]:
+    """A sentence without outer white space or line breaks, and whether it had one of these."""
+    stripped = text.strip()
+    joined = re.sub(r"\s*[\r\n]\s*", " ", stripped)
+    return joined, bool(re.search(r"[\r\n]", text))
+
+
+def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
+    """Say what was repaired.
+
+    Args:
+        repairs: for each caption the kinds of repair that `fit` and `one_line` reported.
+        unknown: number of videos without a duration.
+    """
+
+    def count(kind: str) -> int:
+        return sum(kind in done for done in repairs)
+
+    sentences = (
+        (count("swapped"), f"{count('swapped'):,} moments end before they start: ends swapped"),
+        (
+            count("past"),
+            f"{count('past'):,} moments end after their video "
+            f"({count('far'):,} by more than {TOLERANCE} s): clipped",
+        ),
+        (count("negative"), f"{count('negative'):,} moments start before 0: clipped"),
+        (
+            count("outside"),
+            f"{count('outside'):,} moments lie wholly outside their video: "
+            "kept, of length 0, at its nearest end",
+        ),
+        (count("empty"), f"{count('empty'):,} moments are given with length 0: kept"),
+        (count("break"), f"{count('break'):,} sentences hold a line break: made a space"),
+        (unknown, f"{unknown:,} videos have no known duration: their moments are not clipped"),
+    )
+    return [sentence for found, sentence in sentences if found]
+
+
+def read_duration(where: str, value: Any) -> float:
+    """A duration in seconds out of a file, or a UserError that says where it stands."""
+    seconds = number(value)
+    if seconds is None or not 0 < seconds <= LONGEST:
+        raise UserError(
+            f"{where}: duration {quote(value)} is not a positive number of seconds up to "
+            f"{LONGEST:,}"
+        )
+    return seconds
+
+
+def read_moment(where: str, value: Any) -> tuple[float, float]:
+    """A moment out of a file as it stands there, or a UserError that says where."""
+    ends = [number(v) for v in value] if isinstance(value, list) and len(value) == 2 else []
+    if not ends or ends[0] is None or ends[1] is None:
+        raise UserError(f"{where}: moment {quote(value)} is not [start, end] in seconds")
+    return ends[0], ends[1]

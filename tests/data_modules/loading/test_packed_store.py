@@ -1,0 +1,282 @@
+import json
+import os
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from packed_items import SIZES, items, tables
+
+from data_modules.loading import packed_store as checksums
+from data_modules.loading import packed_store as module
+from data_modules.loading.dataset import VideoDataset
+from data_modules.loading.packed_store import (
+    ChecksumWriter,
+    PackedStore,
+    Unusable,
+    folder_name,
+    has_checksums,
+    kind_of,
+    packed_settings,
+    stored_dtype,
+    write_manifest,
+)
+from data_modules.loading.packing import pack
+from data_modules.readers.features import BigFileFeatures
+from dreamprvr.core.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksums, "CHUNK", 10)
+
+
+def content(path: Path) -> np.ndarray:
+    return np.fromfile(path, np.uint8)
+
+
+@pytest.mark.parametrize("size", [1, 9, 10, 11, 20, 47])
+def test_a_checksum_a_chunk(tmp_path: Path, size: int):
+    values = np.arange(size, dtype=np.uint8)
+    with ChecksumWriter(tmp_path / "f") as file:
+        for part in np.array_split(values, 3):
+            file.write(part)
+    assert content(tmp_path / "f").tolist() == values.tolist()
+    assert file.bytes == size
+    parts = [values[i : i + 10].tobytes() for i in range(0, size, 10)]
+    assert file.checksums == [zlib.crc32(part) for part in parts]
+    assert has_checksums(content(tmp_path / "f"), file.checksums)
+
+
+def test_arrays_of_any_order_and_type(tmp_path: Path):
+    values = np.arange(6, dtype="<f4").reshape(2, 3).T
+    with ChecksumWriter(tmp_path / "f") as file:
+        file.write(values)
+    assert np.fromfile(tmp_path / "f", "<f4").tolist() == [0, 3, 1, 4, 2, 5]
+    assert file.bytes == 24
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path: Path):
+    with ChecksumWriter(tmp_path / "f") as file:
+        file.write(np.zeros(25, np.uint8))
+    sound = content(tmp_path / "f")
+    for place in range(25):
+        for bit in range(8):
+            broken = sound.copy()
+            broken[place] ^= 1 << bit
+            assert not has_checksums(broken, file.checksums)
+    for size in range(25):
+        assert not has_checksums(sound[:size], file.checksums)
+    assert not has_checksums(np.zeros(35, np.uint8), file.checksums)
+
+
+def test_an_existing_file_is_not_written_over(tmp_path: Path):
+    (tmp_path / "f").write_text("kept")
+    with pytest.raises(FileExistsError):
+        ChecksumWriter(tmp_path / "f")
+
+
+def test_an_error_closes_the_file(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), ChecksumWriter(tmp_path / "f") as file:
+        raise ZeroDivisionError
+    assert file._file.closed
+
+
+def settings(data: Any, precision: Any = "float32", ignore: Path = Path("nowhere")):
+    return packed_settings(data, precision, ignore)
+
+
+def test_all_that_the_content_depends_on_makes_another_folder(tmp_path: Path):
+    videos, captions = items(tmp_path)
+    other = [
+        VideoDataset(tables(), videos.store, SIZES._replace(num_clips=3)),
+        VideoDataset(tables(), videos.store, SIZES._replace(max_frames=3)),
+        VideoDataset(tables(videos=3, captions=1), videos.store, SIZES),
+        VideoDataset(tables(), captions.store, SIZES),
+        captions,
+    ]
+    names = [folder_name(settings(data)) for data in (videos, *other)]
+    names.append(folder_name(settings(videos, "float16")))
+    assert len(set(names)) == len(names)
+    assert folder_name(settings(items(tmp_path)[0])) == names[0]
+    assert names[0].startswith("videos-float32-")
+    assert names[-2].startswith("captions-float32-")
+
+
+def test_what_does_not_matter_makes_the_same_folder(tmp_path: Path):
+    videos, captions = items(tmp_path)
+    longer = VideoDataset(tables(), videos.store, SIZES._replace(max_words=9))
+    assert settings(longer) == settings(videos)
+    assert settings(captions)["lengths"] == {"max_words": 3}
+
+
+def test_a_changed_source_is_another_state_of_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    videos, _ = items(tmp_path)
+    before = settings(videos)
+    os.utime(videos.store.path, ns=(1, 1))
+    after = settings(videos)
+    assert after != before
+    assert folder_name(after) == folder_name(before)
+    monkeypatch.setattr(module, "FORMAT", 99)
+    assert settings(videos) != after
+    assert folder_name(settings(videos)) == folder_name(before)
+
+
+def test_a_folder_is_all_its_files_without_the_packed_ones(tmp_path: Path):
+    videos, _ = items(tmp_path)
+    store = object.__new__(BigFileFeatures)
+    store.path, store.dim = tmp_path, 5
+    videos.store = store
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "x").write_text("12")
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "y").write_text("12")
+    files = settings(videos, ignore=tmp_path / "inner" / ".." / "packed")["files"]
+    assert list(files) == ["inner/x", "t.hdf5", "v.hdf5"]
+    status = (tmp_path / "inner" / "x").stat()
+    assert files["inner/x"] == [2, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def test_features_in_no_file(tmp_path: Path):
+    videos, _ = items(tmp_path)
+    videos.store.path = tmp_path / "http:"
+    with pytest.raises(UserError, match=r"lie in no file.*leave out --data\.packed$"):
+        settings(videos)
+
+
+def test_types_and_kinds(tmp_path: Path):
+    videos, captions = items(tmp_path)
+    assert stored_dtype(settings(videos)).str == "<f4"
+    assert stored_dtype(settings(videos, "float16")).str == "<f2"
+    assert kind_of(settings(videos)) == "videos"
+    assert kind_of(settings(captions)) == "captions"
+
+
+FILES = ["clips.rows", "clips.offsets", "frames.rows", "frames.offsets", "manifest.json"]
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> dict[str, Any]:
+    videos, _ = items(tmp_path)
+    packed = packed_settings(videos, "float32", tmp_path)
+    pack(videos, tmp_path / "p", packed)
+    return packed
+
+
+def test_sizes(tmp_path: Path, packed: dict[str, Any]):
+    store = PackedStore(tmp_path / "p", packed, verify=True)
+    clips, offsets = store.field("clips")
+    assert clips.shape == (9, 5)
+    assert offsets.tolist() == [0, 2, 4, 6, 8]
+    assert store.field("frames").offsets.tolist() == [0, 1, 5, 9, 12]
+    assert store.bytes == sum((tmp_path / "p" / name).stat().st_size for name in FILES[:4])
+    assert store.settings == packed
+
+
+def test_other_settings(tmp_path: Path, packed: dict[str, Any]):
+    with pytest.raises(Unusable, match="from other files or with other settings"):
+        PackedStore(tmp_path / "p", {**packed, "format": 2}, verify=False)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_bit_is_found(tmp_path: Path, packed: dict[str, Any], name: str):
+    path = tmp_path / "p" / name
+    sound = path.read_bytes()
+    for place in range(0, len(sound), 7):
+        broken = bytearray(sound)
+        broken[place] ^= 1 << place % 8
+        path.write_bytes(broken)
+        with pytest.raises(Unusable, match=r"^is damaged: "):
+            PackedStore(tmp_path / "p", packed, verify=True)
+    path.write_bytes(sound)
+    PackedStore(tmp_path / "p", packed, verify=True)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_cut_short_are_found_without_checksums(
+    tmp_path: Path, packed: dict[str, Any], name: str
+):
+    path = tmp_path / "p" / name
+    sound = path.read_bytes()
+    for size in (0, 1, len(sound) // 2, len(sound) - 2):
+        path.write_bytes(sound[:size])
+        with pytest.raises(Unusable, match=r"^is damaged: "):
+            PackedStore(tmp_path / "p", packed, verify=False)
+    path.unlink()
+    with pytest.raises(Unusable, match=r"^is (damaged: |missing$)"):
+        PackedStore(tmp_path / "p", packed, verify=False)
+
+
+def test_offsets_that_do_not_fit(tmp_path: Path, packed: dict[str, Any]):
+    for place, value in ((0, 1), (1, 0), (4, 9)):
+        offsets = np.array([0, 2, 4, 6, 8])
+        offsets[place] = value
+        (tmp_path / "p" / "clips.offsets").write_bytes(offsets.tobytes())
+        with pytest.raises(Unusable, match=r"clips\.offsets and clips\.rows differ"):
+            PackedStore(tmp_path / "p", packed, verify=False)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"null", b"{", b"\xff", b"{}", b'{"crc32": 1}'])
+def test_manifests_that_are_none(tmp_path: Path, packed: dict[str, Any], text: bytes):
+    (tmp_path / "p" / "manifest.json").write_bytes(text)
+    with pytest.raises(Unusable, match=r"manifest\.json does not have its checksum"):
+        PackedStore(tmp_path / "p", packed, verify=False)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        [],
+        {},
+        {name: 3 for name in FILES},
+        {name: {"bytes": "8"} for name in FILES},
+        {name: {"bytes": 8, "crc32": 4} for name in FILES},
+    ],
+)
+def test_manifests_of_another_form(tmp_path: Path, packed: dict[str, Any], files: object):
+    for manifest in ({"files": files}, {"settings": packed, "files": files}):
+        text = json.dumps(write_manifest(manifest))
+        (tmp_path / "p" / "manifest.json").write_text(text)
+        with pytest.raises(Unusable, match=r"is damaged|other settings"):
+            PackedStore(tmp_path / "p", packed, verify=True)
+
+
+def test_files_of_sizes_that_are_no_rows(tmp_path: Path, packed: dict[str, Any]):
+    manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
+    del manifest["crc32"]
+    for name in FILES[:4]:
+        changed = json.loads(json.dumps(manifest))
+        path = tmp_path / "p" / name
+        sound = path.read_bytes()
+        path.write_bytes(sound[:6])
+        changed["files"][name]["bytes"] = 6
+        text = json.dumps(write_manifest(changed))
+        (tmp_path / "p" / "manifest.json").write_text(text)
+        with pytest.raises(Unusable, match="is damaged"):
+            PackedStore(tmp_path / "p", packed, verify=False)
+        path.write_bytes(sound)
+
+
+def test_a_copy_for_another_process(tmp_path: Path, packed: dict[str, Any]):
+    store = PackedStore(tmp_path / "p", packed, verify=True)
+    content = pickle.dumps(store)
+    assert len(content) < 5000  # the rows stay where they are
+    copy = pickle.loads(content)
+    assert copy.field("frames").rows.equal(store.field("frames").rows)
+
+    path = tmp_path / "p" / "manifest.json"
+    other = json.loads(path.read_text())
+    del other["crc32"]
+    other["settings"]["format"] = 2
+    path.write_text(json.dumps(write_manifest(other)))
+    with pytest.raises(UserError, match="has been replaced while in use: start again"):
+        pickle.loads(content).field("frames")
+    path.unlink()
+    with pytest.raises(UserError, match="is missing while in use"):
+        pickle.loads(content).field("frames")
+    store.field("frames")  # what is open stays open
