@@ -20,7 +20,7 @@ import torch
 
 from data_modules.readers.features import FeatureStore
 from data_modules.synthetic import Synthetic
-from dreamprvr.extraction.encoder import Encoder, QueryFeatures
+from dreamprvr.extraction.encoders import Encoder, QueryFeatures
 from dreamprvr.search.curve import score_curve
 from dreamprvr.search.engine import Record
 from dreamprvr.search.model_file import read_model

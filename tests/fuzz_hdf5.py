@@ -26,9 +26,13 @@ import numpy as np
 from data_modules.readers import hdf5_check
 from data_modules.readers.features import open_features
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures, write_feature_file
-from dreamprvr.extraction.settings import ExtractionSettings
-from dreamprvr.extraction.text_file import CaptionWords, TextFile, TextSettings, write_text_file
+from dreamprvr.extraction.feature_file import (
+    ExtractionSettings,
+    FeatureFile,
+    VideoFeatures,
+    write_feature_file,
+)
+from dreamprvr.extraction.text_features import CaptionWords, TextFile, TextSettings, write_text_file
 
 BATCH = 500  # damaged files that one process reads
 SECONDS = 300  # for one file
@@ -62,7 +66,8 @@ def make_files(folder: Path) -> dict[str, Path]:
                 made[path.stem] = path
     settings = ExtractionSettings("clip", "abc", 3, 2.0, 1.0, 0.5)
     videos = [
-        VideoFeatures(f"v{i}", rows[i], 0.5, 4.0, Path("/v/a.mp4"), 7, 8, "odd") for i in range(3)
+        VideoFeatures(f"v{i}", 0.5, 4.0, Path("/v/a.mp4"), 7, 8, "odd", rows=rows[i])
+        for i in range(3)
     ]
     made["extract"] = folder / "extract.hdf5"
     write_feature_file(made["extract"], settings, videos)
@@ -78,7 +83,7 @@ def read(name: str, path: Path) -> Read:
     found: Read = {key: (store.rows(key), store[key].tobytes()) for key in list(store.keys())}
     assert "no such id" not in store
     if name == "extract":
-        with FeatureFile.open(path) as file:
+        with FeatureFile(path) as file:
             found["settings"] = file.settings
             found |= {f"record {key}": file.record(key) for key in file.video_ids()}
     if name == "words":

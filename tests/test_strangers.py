@@ -20,8 +20,7 @@ from data_modules.readers.convert import convert_big_file
 from dreamprvr.cli.runs import MetricsFile, RunFolder, write_config
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.record import KEY, add_entry
-from dreamprvr.extraction.parts import PartsFolder
-from dreamprvr.extraction.store import FeatureStore
+from dreamprvr.extraction.output import FeatureOutput, Output
 from dreamprvr.search import rows
 from dreamprvr.search.library import Library
 from dreamprvr.serve.cache import CacheFolder
@@ -219,14 +218,13 @@ def test_the_users_own_links_are_followed(tmp_path: Path, whole: Path) -> None:
 
 def extract(folder: Path) -> None:
     """What `extract` does to its output and to the parts beside it."""
-    with FeatureStore(folder / "f.hdf5", SETTINGS) as store:
+    with FeatureOutput(folder / "f.hdf5", SETTINGS) as store:
         store.join({"a": store.add(video("a"))})
 
 
 def extract_words(folder: Path) -> None:
-    parts = PartsFolder(folder / "f.hdf5", "extract-text")
-    parts.hold()
-    parts.release()
+    with Output(folder / "f.hdf5", "extract-text"):
+        pass
 
 
 def convert(folder: Path) -> None:

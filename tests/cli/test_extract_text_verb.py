@@ -11,8 +11,8 @@ from extraction.tiny_models import save_clip, save_resnet
 
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.readers.features import open_features
-from dreamprvr.extraction import text_features
 from dreamprvr.extraction.encoders import load_encoder
+from dreamprvr.extraction.image_encoders import JointEncoder
 
 pytest.importorskip("transformers")
 TEXTS = {
@@ -65,16 +65,16 @@ def test_extract_and_again() -> None:
 
 
 def test_interrupted_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = text_features.encode_sentences, []
+    real, calls = JointEncoder.encode_queries, []
 
-    def interrupted(encoder, texts):
+    def interrupted(self, texts):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(texts)
-        return real(encoder, texts)
+        return real(self, texts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(text_features, "encode_sentences", interrupted)
+        patch.setattr(JointEncoder, "encode_queries", interrupted)
         result = run(*EXTRACT, "--batch_size", "2")
     assert (result.code, result.err) == (130, "interrupted\n")
     assert result.out == (

@@ -25,7 +25,7 @@ def _films() -> None:
 
 
 def rows() -> dict[str, np.ndarray]:
-    with FeatureFile.open("f.hdf5") as file:
+    with FeatureFile("f.hdf5") as file:
         return {name: file.read(name).rows for name in file.video_ids()}
 
 
@@ -35,7 +35,7 @@ def test_extract_and_again() -> None:
     assert result.out.startswith("2 videos extracted (4.9 s of video in ")
     assert result.out.endswith("; features are in f.hdf5\n")
     assert {name: found.shape for name, found in rows().items()} == {"a": (3, 12), "b": (2, 12)}
-    with FeatureFile.open("f.hdf5") as file:
+    with FeatureFile("f.hdf5") as file:
         assert file.settings.encoder == f"transformers:{Path('clip').absolute()}"
     again = run(*EXTRACT)
     assert again.out == "0 videos extracted, 2 unchanged; features are in f.hdf5\n"

@@ -1,5 +1,7 @@
 import contextlib
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,25 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from extraction.clock_encoder import ClockEncoder
-from extraction.movies import constant, write_movie
+from extraction.movies import constant, picture, write_movie
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction import reading
-from dreamprvr.extraction.extractor import extract, settings_of
+from dreamprvr.extraction import extractor, windows
+from dreamprvr.extraction.extractor import Batcher, Progress, Summary, extract, length, settings_of
 from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures
-from dreamprvr.extraction.find_videos import find_videos
-from dreamprvr.extraction.summary import Summary
+from dreamprvr.extraction.find_videos import FoundVideo, find_videos
 
 OUTPUT = Path("f.hdf5")
 LENGTHS = {"a": 3, "b": 5, "c": 2, "d": 4}
 
 
-@pytest.fixture(autouse=True)
-def _films() -> None:
-    Path("v").mkdir()
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
     for name, seconds in LENGTHS.items():
-        write_movie(Path(f"v/{name}.mp4"), constant(seconds, 10))
+        write_movie(folder / f"{name}.mp4", constant(seconds, 10))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _films(originals: Path) -> None:
+    shutil.copytree(originals, "v")
 
 
 def run(encoder: ClockEncoder | None = None, **options: object) -> Summary:
@@ -37,7 +45,7 @@ def run(encoder: ClockEncoder | None = None, **options: object) -> Summary:
 
 
 def contents() -> dict[str, VideoFeatures]:
-    with FeatureFile.open(OUTPUT) as file:
+    with FeatureFile(OUTPUT) as file:
         return {name: file.read(name) for name in file.video_ids()}
 
 
@@ -173,7 +181,7 @@ from extraction.test_extractor import *
 
 def slowly(count):
     print("batch", flush=True)
-    time.sleep(0.2)
+    time.sleep(0.1)
 
 run(ClockEncoder(slowly), batch_size=1)
 print("end")
@@ -205,14 +213,14 @@ def test_a_run_that_is_killed_goes_on(stop: signal.Signals) -> None:
 
 def test_little_of_a_long_video_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     write_movie(Path("v/long.mp4"), constant(120, 10))
-    monkeypatch.setattr(reading, "AHEAD_BYTES", 200_000)
-    held, put = [], reading.ReadAhead._put
+    monkeypatch.setattr(windows, "AHEAD_BYTES", 200_000)
+    held, put = [], windows.ReadAhead._put
 
-    def watched(self: reading.ReadAhead, event: reading.Event | None) -> None:
+    def watched(self: windows.ReadAhead, event: windows.Event | None) -> None:
         put(self, event)
         held.append(self._bytes)
 
-    monkeypatch.setattr(reading.ReadAhead, "_put", watched)
+    monkeypatch.setattr(windows.ReadAhead, "_put", watched)
     run()
     assert len(contents()["long"].rows) == 120
     assert 0 < max(held) <= 200_000  # the whole is 5.9 MB
@@ -247,3 +255,147 @@ def test_settings() -> None:
         settings_of(encoder, stride=0.0)
     with pytest.raises(UserError, match=r"^--batch_size is 0"):
         run(batch_size=0)
+
+
+def window(seconds: float) -> np.ndarray:
+    return picture(seconds)[None]
+
+
+def test_a_batch_holds_windows_of_several_videos() -> None:
+    encoder = ClockEncoder()
+    batcher = Batcher(encoder, 4)
+    for name, seconds in [("a", 1), ("a", 2), ("b", 3), ("b", 4), ("b", 5)]:
+        batcher.add(name, window(seconds))
+    assert encoder.batches == [4]
+    assert batcher.is_complete("a")
+    assert not batcher.is_complete("b")
+    batcher.flush()
+    assert encoder.batches == [4, 1]
+    assert batcher.is_complete("b")
+    assert batcher.take("b")[:, 0].tolist() == [3, 4, 5]
+    assert batcher.take("a")[:, 0].tolist() == [1, 2]
+    batcher.flush()
+    assert encoder.batches == [4, 1]
+
+
+def test_a_failed_video_leaves_nothing() -> None:
+    encoder = ClockEncoder()
+    batcher = Batcher(encoder, 3)
+    for name in "aabab":
+        batcher.add(name, window(1))
+    batcher.forget("a")
+    batcher.flush()
+    assert encoder.batches == [3, 1]
+    assert len(batcher.take("b")) == 2
+    batcher.add("a", window(7))
+    batcher.flush()
+    assert batcher.take("a")[:, 0].tolist() == [7]
+
+
+def test_large_windows_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extractor, "BATCH_BYTES", 2 * window(0).nbytes)
+    encoder = ClockEncoder()
+    batcher = Batcher(encoder, 100)
+    for seconds in range(5):
+        batcher.add("a", window(seconds))
+    batcher.flush()
+    assert encoder.batches == [2, 2, 1]
+    assert batcher.take("a")[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_encoder_that_breaks_its_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(ClockEncoder(), 1)
+    monkeypatch.setattr(ClockEncoder, "encode_windows", lambda self, w: torch.zeros(1, 2))
+    with pytest.raises(UserError, match=r"clock gave rows of shape \(1, 2\), not \(1, 3\)"):
+        batcher.add("a", window(0))
+
+
+def test_a_full_device() -> None:
+    def full(count: int) -> None:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(UserError, match=r"a batch of 1 windows does not fit .* --batch_size"):
+        Batcher(ClockEncoder(full), 1).add("a", window(0))
+
+
+def test_lines() -> None:
+    summary = Summary(
+        Path("f.hdf5"), extracted=2, unchanged=1_234, unnamed=1, video_seconds=3725.4,
+        elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
+        warnings=[(Path("/v/ä.mp4"), "truncated: ends at 1.0 s")],
+    )  # fmt: skip
+    assert summary.lines() == [
+        "/v/ä.mp4: truncated: ends at 1.0 s",
+        "/v/a\\x1b[2J.mp4: failed: only sound",
+        "1 other video of f.hdf5 kept; --prune drops them",
+        "2 videos extracted (1:02:05 of video in 12.3 s), 1,234 unchanged, 1 file failed; features"
+        " are in f.hdf5",
+    ]
+    assert summary.exit_code == 1
+
+
+def test_nothing_new() -> None:
+    summary = Summary(Path("f.hdf5"), unchanged=3)
+    assert summary.lines() == ["0 videos extracted, 3 unchanged; features are in f.hdf5"]
+    assert summary.exit_code == 0
+
+
+def test_nothing_at_all() -> None:
+    summary = Summary(Path("f.hdf5"), failures=[(Path("a"), "x"), (Path("b"), "y")])
+    assert summary.lines()[-1] == "0 videos extracted, 2 files failed"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "0:01:00"), (7384.6, "2:03:05")]
+)
+def test_length(seconds: float, text: str) -> None:
+    assert length(seconds) == text
+
+
+def test_the_lines_say_what_prune_did() -> None:
+    summary = Summary(Path("f.hdf5"), unchanged=1, unseen=2, dropped=3)
+    assert summary.lines() == [
+        "0 videos extracted, 1 unchanged, 3 dropped, 2 kept unseen; features are in f.hdf5"
+    ]
+    summary = Summary(Path("f.hdf5"), undropped=3, failures=[(Path("a"), "x")])
+    assert summary.lines()[1:] == [
+        "nothing that was named could be extracted, so --prune dropped nothing: 3 videos of f.hdf5 "
+        "kept",
+        "0 videos extracted, 1 file failed; features are in f.hdf5",
+    ]
+
+
+def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("a", 300), ("b", 100)):
+        Path(name).write_bytes(bytes(size))
+    videos = [FoundVideo(name, Path(name).absolute()) for name in ("a", "b")]
+    now = [100.0]
+    monkeypatch.setattr(extractor.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stderr", out)
+    with Progress(videos, show=True) as bar:
+
+        def line() -> str:
+            bar._bar.refresh()
+            return out.getvalue().split("\r")[-1]
+
+        now[0] += 2
+        bar.within(videos[0], 30.0, 60.0)
+        assert bar._bar.n == 150
+        assert line().startswith(" 38%|")
+        assert "| 0/2 videos, 15.0 s of video a second [00:0" in line()
+        bar.within(videos[0], 10.0, None)  # never goes back
+        assert bar._bar.n == 150
+        bar.finished(videos[0], 60.0)
+        assert bar._bar.n == 300
+        assert "| 1/2 videos, 30.0 s of video a second [00:0" in line()
+        bar.finished(videos[1], 0.0)
+        assert line().startswith("100%|")
+        assert "2/2 videos" in line()
+
+
+def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    videos = [FoundVideo("gone", Path("gone").absolute())]
+    with Progress(videos) as bar:
+        bar.finished(videos[0], 1.0)
+    assert capsys.readouterr().err == ""

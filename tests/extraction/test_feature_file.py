@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from dreamprvr.extraction.feature_file import (
     write_feature_file,
 )
 
+ONE = ExtractionSettings("one", "ab12", 4, 1.0, 2.0, 1.0)
 SETTINGS = ExtractionSettings("colours", "ab12", 3, 2.0, 1.5, 1.0)
 
 
 def video(name: str, rows: int = 2, **changes: object) -> VideoFeatures:
     values = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
-    made = VideoFeatures(name, values, 0.5, 2.25, Path("/videos/a.mp4"), 10**10, 7 * 10**18, "odd")
+    made = VideoFeatures(
+        name, 0.5, 2.25, Path("/videos/a.mp4"), 10**10, 7 * 10**18, "odd", rows=values
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -36,7 +40,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         video("a", path=Path(os.fsdecode(b"/v/\xff.mp4"))),
     ]
     path = write(tmp_path / "new" / "f.hdf5", *strange)
-    with FeatureFile.open(path) as file:
+    with FeatureFile(path) as file:
         assert file.settings == SETTINGS
         assert file.video_ids() == ["a", "b__ä ☃ #1"]
         for wanted in strange:
@@ -56,7 +60,7 @@ def test_training_reads_it_too(tmp_path: Path) -> None:
 
 
 def test_the_file_opens_again_after_closing(tmp_path: Path) -> None:
-    file = FeatureFile.open(write(tmp_path / "f.hdf5", video("a")))
+    file = FeatureFile(write(tmp_path / "f.hdf5", video("a")))
     with file:
         pass
     assert file.read("a").rows.shape == (2, 3)
@@ -78,7 +82,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_video_that_is_not_there(tmp_path: Path) -> None:
-    with FeatureFile.open(write(tmp_path / "f.hdf5", video("a"))) as file:
+    with FeatureFile(write(tmp_path / "f.hdf5", video("a"))) as file:
         for name in ("b", "../a", "/a", ".", ""):
             with pytest.raises(UserError, match="has no video"):
                 file.read(name)
@@ -87,14 +91,14 @@ def test_a_video_that_is_not_there(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "f.hdf5"
     with pytest.raises(UserError, match="is missing"):
-        FeatureFile.open(path)
+        FeatureFile(path)
     path.write_bytes(b"text")
     with pytest.raises(UserError, match="is no HDF5 file; it starts with the text 'text'"):
-        FeatureFile.open(path)
+        FeatureFile(path)
     with h5py.File(path, "w") as file:
         file["a"] = np.zeros((2, 3), "f4")
     with pytest.raises(UserError, match="no feature file of `lightning extract`"):
-        FeatureFile.open(path)
+        FeatureFile(path)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_broken_root_attributes(tmp_path: Path, name: str, value: object, messag
         if value is not None:
             file.attrs[name] = value
     with pytest.raises(UserError, match=message):
-        FeatureFile.open(path)
+        FeatureFile(path)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_broken_attributes_of_a_video(
         file["a"].attrs.pop(ATTRIBUTES_SUM)
         if value is not None:
             file["a"].attrs[name] = value
-    with FeatureFile.open(path) as file, pytest.raises(UserError, match=message):
+    with FeatureFile(path) as file, pytest.raises(UserError, match=message):
         file.record("a")
 
 
@@ -147,7 +151,7 @@ def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "f.hdf5", video("a"))
     with h5py.File(path, "r+") as file:
         file["z"] = h5py.ExternalLink("other.hdf5", "secret")
-    with FeatureFile.open(path) as file, pytest.raises(UserError, match="link to somewhere else"):
+    with FeatureFile(path) as file, pytest.raises(UserError, match="link to somewhere else"):
         file.read("z")
 
 
@@ -157,7 +161,7 @@ def test_what_changed_since_it_was_written_is_noticed(tmp_path: Path) -> None:
         file["a"][1, 1] = 7
         file["b"].attrs["start"] = 1.5
         file.move("c", "other")
-    with FeatureFile.open(path) as file:
+    with FeatureFile(path) as file:
         for name in ("a", "b", "other"):
             with pytest.raises(UserError, match=rf"'{name}' \(its \w+ changed since they were"):
                 file.read(name)
@@ -168,7 +172,7 @@ def test_what_changed_since_it_was_written_is_noticed(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file.attrs["window"] = 2.0
     with pytest.raises(UserError, match="its attributes changed since they were written"):
-        FeatureFile.open(path)
+        FeatureFile(path)
 
 
 def test_files_without_checksums_are_read(tmp_path: Path) -> None:
@@ -177,5 +181,29 @@ def test_files_without_checksums_are_read(tmp_path: Path) -> None:
         for held in (file.attrs, file["a"].attrs):
             for name in {ATTRIBUTES_SUM, ROWS_SUM} & set(held):
                 del held[name]
-    with FeatureFile.open(path) as file:
+    with FeatureFile(path) as file:
         assert file.read("a").start == 0.5
+
+
+@pytest.mark.parametrize("name", ["fps", "window", "stride"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e-300, 1e300])
+def test_numbers_have_limits(name: str, value: float) -> None:
+    numbers = {"fps": 1.0, "window": 1.0, "stride": 1.0, name: value}
+    with pytest.raises(UserError, match=rf"^{name} is {re.escape(str(value))}; it must be"):
+        ExtractionSettings("one", "ab12", 4, **numbers)
+
+
+def test_differences_name_both_values() -> None:
+    other = ExtractionSettings("one", "ab12", 4, 2.0, 2.0, 0.5)
+    assert ONE.differences(other) == "fps 1.0, not 2.0, stride 1.0, not 0.5"
+
+
+def test_a_model_may_have_moved() -> None:
+    assert ONE.differences(ExtractionSettings("two", "ab12", 4, 1.0, 2.0, 1.0)) == ""
+
+
+def test_another_encoder_is_named_rather_than_its_fingerprint() -> None:
+    other = ExtractionSettings("two", "cd34", 4, 1.0, 2.0, 1.0)
+    assert ONE.differences(other) == "encoder one, not two"
+    retrained = ExtractionSettings("one", "cd34", 4, 1.0, 2.0, 1.0)
+    assert ONE.differences(retrained) == "fingerprint ab12, not cd34"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dreamprvr.extraction.feature_file import VideoRecord
 from dreamprvr.extraction.find_videos import FoundVideo
+from dreamprvr.extraction.output import Stored
 from dreamprvr.extraction.plan import Plan, make_plan
-from dreamprvr.extraction.store import Stored
 
 OUTPUT = Path("features.hdf5")
 

@@ -55,7 +55,7 @@ def test_all_of_them(tmp_path: Path) -> None:
         find_videos([DATA / "videos"]), encoder, settings_of(encoder), output, show_progress=False
     )
     assert (summary.extracted, summary.failures, summary.warnings) == (6, [], [])
-    with FeatureFile.open(output) as file:
+    with FeatureFile(output) as file:
         found = {name: file.read(name) for name in file.video_ids()}
     assert sorted(found) == sorted(Path(name).stem for name in LENGTHS)
     for name, seconds in LENGTHS.items():

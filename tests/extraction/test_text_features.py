@@ -1,15 +1,26 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
+from data_modules.readers.features import open_features
+from data_modules.readers.hdf5 import ATTRIBUTES_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import text_features
-from dreamprvr.extraction.encoder import Encoder, QueryFeatures
-from dreamprvr.extraction.text_features import extract_text, read_caption_files
-from dreamprvr.extraction.text_file import TextFile
+from dreamprvr.extraction.encoders import Encoder, QueryFeatures
+from dreamprvr.extraction.text_features import (
+    CaptionWords,
+    TextFile,
+    TextOutput,
+    TextSettings,
+    extract_text,
+    read_caption_files,
+    write_text_file,
+)
 
 OUTPUT = Path("text.hdf5")
 
@@ -135,3 +146,125 @@ def test_caption_files() -> None:
     Path("d.txt").write_text("v/w#enc#0 d\n")
     with pytest.raises(UserError, match=r"^d\.txt: caption id 'v/w#enc#0' names no dataset"):
         read_caption_files([Path("d.txt")])
+
+
+ONE = TextSettings("one", "ab12", 3)
+WRITTEN = [
+    CaptionWords("a#enc#0", "a  dog", np.arange(6, dtype=np.float32).reshape(2, 3)),
+    CaptionWords("\u00e4 b#enc#10", "", np.ones((1, 3), np.float32)),
+]
+
+
+def test_what_was_written_is_read() -> None:
+    write_text_file(OUTPUT, ONE, iter(WRITTEN))
+    with TextFile(OUTPUT) as file:
+        assert file.settings == ONE
+        for caption_id, text, rows in WRITTEN:
+            assert file.text(caption_id) == text
+            np.testing.assert_array_equal(file[caption_id], rows)
+
+
+def test_training_reads_the_same_file() -> None:
+    write_text_file(OUTPUT, ONE, WRITTEN)
+    store = open_features(OUTPUT)
+    assert (store.dim, store.fingerprint) == (3, "ab12")
+    assert sorted(store.keys()) == [caption.caption_id for caption in WRITTEN]
+    np.testing.assert_array_equal(store["a#0"], WRITTEN[0].rows)
+
+
+@pytest.mark.parametrize(("name", "value"), [("format", "other"), ("version", 2)])
+def test_another_file_is_refused(name: str, value: object) -> None:
+    write_text_file(OUTPUT, ONE, WRITTEN)
+    with h5py.File(OUTPUT, "r+") as file:
+        file.attrs[name] = value
+        del file.attrs[ATTRIBUTES_SUM]
+    with pytest.raises(UserError, match=r"^text\.hdf5 holds no word features of this version"):
+        TextFile(OUTPUT)
+
+
+@pytest.mark.parametrize("name", ["version", "encoder", "fingerprint", "text_dim"])
+def test_what_is_missing_is_one_line(name: str) -> None:
+    write_text_file(OUTPUT, ONE, WRITTEN)
+    with h5py.File(OUTPUT, "r+") as file:
+        del file.attrs[name], file.attrs[ATTRIBUTES_SUM]
+        del file["a#enc#0"].attrs[ATTRIBUTES_SUM]
+        del file["a#enc#0"].attrs["text"]
+    with pytest.raises(UserError, match=r"^text\.hdf5: cannot read its encoder"):
+        TextFile(OUTPUT)
+    with h5py.File(OUTPUT, "r+") as file:
+        file.attrs[name] = 1
+    with TextFile(OUTPUT) as found, pytest.raises(UserError, match="cannot read 'a#enc#0'"):
+        found.text("a#enc#0")
+
+
+TWO = TextSettings("one", "ab12", 2)
+
+
+def words(caption_id: str, text: str = "x", value: float = 0.0) -> CaptionWords:
+    return CaptionWords(caption_id, text, np.full((2, 2), value, np.float32))
+
+
+def first_numbers() -> dict[str, float]:
+    with TextFile(OUTPUT) as file:
+        return {name: float(file[name][0, 0]) for name in file.keys()}  # noqa: SIM118
+
+
+def test_parts_are_joined_with_what_was_there() -> None:
+    write_text_file(OUTPUT, TWO, [words("a", "x", 1), words("b", "x", 2)])
+    with TextOutput(OUTPUT, TWO) as store:
+        assert store.texts == {"a": "x", "b": "x"}
+        store.add([words("b", "y", 3), words("c", "x", 4)])
+        store.add([words("d", "x", 5)])
+        assert first_numbers() == {"a": 1, "b": 2}
+        store.join()
+        assert store.texts == {"a": "x", "b": "y", "c": "x", "d": "x"}
+    assert first_numbers() == {"a": 1, "b": 3, "c": 4, "d": 5}
+    assert [path.name for path in OUTPUT.parent.iterdir()] == ["text.hdf5"]
+
+
+def test_parts_survive_without_a_join_and_the_later_one_counts() -> None:
+    for value in (1, 2):
+        with TextOutput(OUTPUT, TWO) as store:
+            store.add([words("a", str(value), value)])
+    assert not OUTPUT.exists()
+    with TextOutput(OUTPUT, TWO) as store:
+        assert store.texts == {"a": "2"}
+        store.join()
+    assert first_numbers() == {"a": 2}
+
+
+def test_nothing_new_writes_nothing() -> None:
+    write_text_file(OUTPUT, TWO, [words("a")])
+    before = OUTPUT.stat()
+    with TextOutput(OUTPUT, TWO) as store:
+        store.join()
+    assert (OUTPUT.stat().st_ino, OUTPUT.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_another_encoder_is_refused() -> None:
+    other = replace(TWO, encoder="two", fingerprint="cd34")
+    with TextOutput(OUTPUT, TWO) as store:
+        store.add([words("a")])
+    said = r"holds words of encoder one \(fingerprint ab12\), not of two \(cd34\): "
+    with (
+        pytest.raises(UserError, match=rf"000001\.hdf5 {said}an earlier run left it: delete"),
+        TextOutput(OUTPUT, other),
+    ):
+        pass
+    with TextOutput(OUTPUT, replace(TWO, encoder="moved")) as store:
+        store.join()
+    with (
+        pytest.raises(
+            UserError, match=r"text\.hdf5 holds words of encoder moved .* give another -o"
+        ),
+        TextOutput(OUTPUT, other),
+    ):
+        pass
+    assert [path.name for path in OUTPUT.parent.iterdir()] == ["text.hdf5"]
+
+
+def test_something_else_is_not_overwritten() -> None:
+    OUTPUT.write_text("notes")
+    with pytest.raises(UserError, match="is no HDF5 file"), TextOutput(OUTPUT, TWO):
+        pass
+    assert OUTPUT.read_text() == "notes"

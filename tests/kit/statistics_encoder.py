@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_modules.generation.folders import generator
-from dreamprvr.extraction.encoder import QueryFeatures
+from dreamprvr.extraction.encoders import QueryFeatures
 from tests.kit.blobs import find_blobs
 from tests.kit.motion_statistics import layout_statistics, motion_statistics, shape_statistics
 
@@ -26,7 +26,7 @@ TEXT_DIM = 96
 
 
 class StatisticsEncoder:
-    """Follows `dreamprvr.extraction.encoder.Encoder`; the same everywhere, on any device."""
+    """Follows `dreamprvr.extraction.encoders.Encoder`; the same everywhere, on any device."""
 
     name = "statistics"
     fingerprint = hashlib.sha256(f"statistics {VERSION}".encode()).hexdigest()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoders import Encoder
 from tests.kit.drawing import Placed, draw
 from tests.kit.statistics_encoder import HUES, StatisticsEncoder, hue_statistics, word_rows
 from tests.kit.vocabulary import COLOURS

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamprvr.extraction.encoder import QueryFeatures
-from dreamprvr.extraction.encoders import register
-from dreamprvr.extraction.feature_file import VideoFeatures, write_feature_file
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures, write_feature_file
 from dreamprvr.search.library import Library
 
 NAME, DIM, TEXT_DIM = "words", 6, 5
@@ -59,7 +57,7 @@ def video(name: str, seed: int = 0, rows: int | None = None, **events: int) -> V
     content = 0.1 * random.standard_normal((count, DIM)).astype(np.float32)
     for word, second in events.items():
         content[second : second + 3] += axis(word)
-    return VideoFeatures(name, content, 0.0, float(count), Path(f"/films/{name}.mp4"), 100, 5)
+    return VideoFeatures(name, 0.0, float(count), Path(f"/films/{name}.mp4"), 100, 5, rows=content)
 
 
 def features(

@@ -38,7 +38,7 @@ def test_batches_are_bounded_in_videos_and_rows(
     monkeypatch.setattr(indexing, "BATCH_VIDEOS", 3)
     monkeypatch.setattr(indexing, "BATCH_ROWS", 50)
     films = [video(f"v{i}", rows=rows) for i, rows in enumerate((5, 5, 5, 60, 5, 30, 30, 5))]
-    with FeatureFile.open(features(tmp_path / "f.hdf5", films)) as file:
+    with FeatureFile(features(tmp_path / "f.hdf5", films)) as file:
         report = Indexer(engine, UntrainedModel(6), {}, {}).run(file, ignore)
     assert sizes == [[5, 5, 5], [60], [5, 30, 30], [5]]
     assert report.added == [film.video_id for film in films]

@@ -13,7 +13,7 @@ from search.libraries import SETTINGS, WordEncoder, features, library, video
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import encoders
 from dreamprvr.extraction.encoders import register
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.search import models
 from dreamprvr.search.library import Library
 from dreamprvr.search.manifest import read_manifest

@@ -13,10 +13,8 @@ from search.libraries import features
 from shared import DATA, needs_data
 from torch import Tensor
 
-from dreamprvr.extraction.encoder import QueryFeatures
-from dreamprvr.extraction.encoders import register
-from dreamprvr.extraction.feature_file import VideoFeatures
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
 from dreamprvr.search.library import Library
 from dreamprvr.search.vectors import unit
 
@@ -55,7 +53,7 @@ def library(tmp_path: Path) -> Library:
     noise = np.random.default_rng(0).standard_normal(rows.shape).astype(np.float32)
     noisy = rows[::-1] / 11 + noise / 20
     videos = [
-        VideoFeatures(name, part, 0.0, WINDOW * len(part), Path(f"/{name}.mp4"), 1, 1)
+        VideoFeatures(name, 0.0, WINDOW * len(part), Path(f"/{name}.mp4"), 1, 1, rows=part)
         for name, part in (("real", rows), ("noisy", noisy))
     ]
     settings = ExtractionSettings(NAME, RecordedClip.fingerprint, DIM, 0.5, WINDOW, WINDOW)

@@ -7,7 +7,7 @@ import torch
 from search.libraries import WordEncoder
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.encoder import QueryFeatures
+from dreamprvr.extraction.encoders import QueryFeatures
 from dreamprvr.search.untrained import UntrainedModel
 
 

@@ -22,7 +22,7 @@ def test_metadata_of_known_and_new_videos(writer: Writer, tmp_path: Path) -> Non
     table = tmp_path / "table.csv"
     table.write_text("video_id,tags\nb,y\nc,z\nnobody,z\n")
     path = features(tmp_path / "more.hdf5", [video("b"), video("c")])
-    with FeatureFile.open(path) as file:
+    with FeatureFile(path) as file:
         report = writer.update(file, table, None, prune=False)
     assert (report.added, report.described, report.removed) == (["c"], ["b"], [])
     assert len(report.warnings) == 1
@@ -32,7 +32,7 @@ def test_metadata_of_known_and_new_videos(writer: Writer, tmp_path: Path) -> Non
 
 
 def test_pruned(writer: Writer, tmp_path: Path) -> None:
-    with FeatureFile.open(features(tmp_path / "less.hdf5", [video("b")])) as file:
+    with FeatureFile(features(tmp_path / "less.hdf5", [video("b")])) as file:
         assert writer.update(file, None, None, prune=True).removed == ["a"]
     assert [name for name, _ in writer.engine.payloads()] == ["b"]
 
@@ -41,7 +41,7 @@ def test_other_features_change_nothing(writer: Writer, tmp_path: Path) -> None:
     other = replace(SETTINGS, stride=2.0)
     path = features(tmp_path / "other.hdf5", [video("c")], other)
     refused = pytest.raises(UserError, match=r"does not fit library .*stride")
-    with FeatureFile.open(path) as file, refused:
+    with FeatureFile(path) as file, refused:
         writer.update(file, None, None, prune=True)
     assert sorted(name for name, _ in writer.engine.payloads()) == ["a", "b"]
 

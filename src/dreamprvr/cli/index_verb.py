@@ -55,7 +55,7 @@ def _lacking(library: "Library", features: Path) -> int:
     """How many videos of the library a feature file does not hold."""
     from dreamprvr.extraction.feature_file import FeatureFile
 
-    with FeatureFile.open(features) as file:
+    with FeatureFile(features) as file:
         there = set(file.video_ids())
     return sum(video.video_id not in there for video in library.videos())
 

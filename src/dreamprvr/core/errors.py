@@ -26,3 +26,8 @@ def check_range(name: str, value: object, least: float, most: float, whole: bool
         shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "too large"
         kind = "a whole number" if whole else "a number"
         raise UserError(f"{name} is {shown}; it must be {kind} from {least:,} to {most:,}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

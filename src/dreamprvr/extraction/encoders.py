@@ -1,15 +1,98 @@
-"""Finds encoders by name: `register`, the entry points `dreamprvr.encoders`, `transformers:...`."""
+"""Encoders of videos and sentences: what they must offer, and how they are found by name.
 
-from collections.abc import Callable
+A name is one that was given to `register`, an entry point of the group `dreamprvr.encoders`, or
+`transformers:` followed by the folder of a saved model. This module does not import torch, which
+takes a second: the command line needs the names without it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
-from dreamprvr.core.errors import UserError
-from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS
+import numpy as np
+
+from dreamprvr.core.errors import UserError, first_line
+from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS, load_part
 from dreamprvr.core.text import quote
-from dreamprvr.extraction.encoder import Encoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GROUP = "dreamprvr.encoders"
+# Sizes of batches, unless the user gives others.
+WINDOWS_AT_ONCE, CAPTIONS_AT_ONCE = 32, 64
+HUB = {
+    "clip-b32": "openai/clip-vit-base-patch32",
+    "clip-l14": "openai/clip-vit-large-patch14",
+    "siglip2-base": "google/siglip2-base-patch16-224",
+    "resnet152": "microsoft/resnet-152",
+}
+"""Names on the hub of the models that have a short name here: the entry points in setup.cfg."""
+
+
+class QueryFeatures(NamedTuple):
+    """The features of one sentence."""
+
+    words: "Tensor"  # (L, E) float32, a row for each token: what a trained model reads
+    sentence: "Tensor | None"  # (F,) float32 in the space of the video rows, if there is such one
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns windows of frames into rows of F numbers, and sentences into tokens of E numbers.
+
+    Attributes:
+        name: the name given to `--encoder`, by which a library loads the encoder again.
+        fingerprint: hex digest of the weights and of the preprocessing. Features of two encoders
+            are comparable only if their fingerprints are equal.
+        video_dim: F.
+        text_dim: E; 0 if the encoder reads no text.
+        searches_untrained: True if video rows and `QueryFeatures.sentence` share one space.
+        frames_per_window: number of frames that `encode_windows` needs of each window, spread
+            evenly; 0 for all sampled frames, whose number may differ between windows.
+        fps: frames to sample in a second, unless the user gives another number.
+        window: length of a window in seconds, unless the user gives another one.
+        stride: seconds from the start of a window to the start of the next one, unless the user
+            gives another number.
+    """
+
+    name: str
+    fingerprint: str
+    video_dim: int
+    text_dim: int
+    searches_untrained: bool
+    frames_per_window: int
+    fps: float
+    window: float
+    stride: float
+
+    def encode_windows(self, windows: Sequence[np.ndarray]) -> "Tensor":
+        """Encode B windows, which may be of different videos.
+
+        Args:
+            windows: arrays (n, H, W, 3) uint8 RGB, upright, with the n frames of a window; the
+                sizes may differ between windows.
+
+        Returns:
+            (B, F) float32 on the CPU, not normalised.
+        """
+        ...
+
+    def encode_query(self, text: str) -> QueryFeatures:
+        """Encode one sentence. A sentence that is too long is cut, never refused."""
+        ...
+
+
+@runtime_checkable
+class BatchEncoder(Protocol):
+    """An `Encoder` that can also read several sentences at once."""
+
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryFeatures]:
+        """Encode sentences as `encode_query` does, up to rounding."""
+        ...
+
 
 Factory = Callable[[str], Encoder]
 """Makes an encoder for a device: "cpu", "cuda", "cuda:1", "mps"."""
@@ -18,24 +101,24 @@ _registered: dict[str, Factory] = {}
 
 
 def register(name: str, factory: Factory) -> None:
-    """Make an encoder known to this process; it goes before an installed one of the same name."""
+    """Add an encoder for this process; it hides an installed one of the same name."""
     _registered[name] = factory
 
 
 def encoder_names() -> list[str]:
-    """Names that `load_encoder` knows, apart from `transformers:...`."""
+    """Names that `load_encoder` knows, without those of the form `transformers:FOLDER`."""
     return sorted({*_registered, *_installed()})
 
 
 def load_encoder(name: str, device: str = "auto") -> Encoder:
-    """The encoder of a name, ready to use. Nothing is downloaded.
+    """Load an encoder by its name. Nothing is downloaded.
 
     Args:
         name: one of `encoder_names()`, or `transformers:` with a folder or a model of the cache.
-        device: as torch names it, or "auto": a GPU if there is one.
+        device: a device of torch, or "auto" for a GPU if there is one.
 
     Raises:
-        UserError: no such encoder, device or model, or a package is missing.
+        UserError: there is no such encoder, device or model, or a package is missing.
     """
     encoder = _factory(name)(pick_device(device))
     if not isinstance(encoder, Encoder):
@@ -44,12 +127,14 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
 
 
 def pick_device(device: str) -> str:
-    """The device to use, checked to be there.
+    """Return the device to use, after checking that it works.
+
+    Args:
+        device: a device of torch, or "auto" for a GPU if there is one.
 
     Raises:
-        UserError: torch does not know it, or cannot reach it.
+        UserError: torch does not know the device, or cannot reach it.
     """
-    # torch takes a second to import, and the command line needs names and help without it
     import torch
 
     if device == "auto":
@@ -59,8 +144,7 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--device {device}: {reason}") from None
+        raise UserError(f"--device {device}: {first_line(error)}") from None
     return device
 
 
@@ -68,7 +152,10 @@ def _factory(name: str) -> Factory:
     if name in _registered:
         return _registered[name]
     if name.startswith(TRANSFORMERS):
-        return _transformers(name)
+        source = name.removeprefix(TRANSFORMERS)
+        if not source:
+            raise UserError(f"encoder {quote(name)} names no model: write {TRANSFORMERS}FOLDER")
+        return lambda device: open_model(source, device)
     installed = _installed()
     if name not in installed:
         known = ", ".join(encoder_names()) or "none"
@@ -76,14 +163,7 @@ def _factory(name: str) -> Factory:
             f"no encoder {quote(name)}; there are: {known}; or {TRANSFORMERS}FOLDER for a saved "
             "model"
         )
-    return _load(installed[name])
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def _load(point: EntryPoint) -> Factory:
+    point = installed[name]
     try:
         return cast(Factory, point.load())
     except ImportError as error:
@@ -91,13 +171,74 @@ def _load(point: EntryPoint) -> Factory:
             f"encoder {point.name} ({point.value}) needs a package that is not here ({error}): "
             f"{INSTALL}"
         ) from None
-    except Exception as error:  # a stranger's package may fail in any way
+    except Exception as error:  # a package of others may fail in any way
         raise UserError(f"encoder {point.name} ({point.value}) is broken: {error}") from error
 
 
-def _transformers(name: str) -> Factory:
-    from dreamprvr.extraction.transformers_models import open_model
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
-    if not name.removeprefix(TRANSFORMERS):
-        raise UserError(f"encoder {quote(name)} names no model: write {TRANSFORMERS}FOLDER")
-    return lambda device: open_model(name.removeprefix(TRANSFORMERS), device)
+
+def clip_b32(device: str) -> Encoder:
+    """Load CLIP ViT-B/32 of OpenAI: 512 numbers a row, 151 million weights."""
+    return open_model(HUB["clip-b32"], device, "clip-b32")
+
+
+def clip_l14(device: str) -> Encoder:
+    """Load CLIP ViT-L/14 of OpenAI: 768 numbers a row, 428 million weights."""
+    return open_model(HUB["clip-l14"], device, "clip-l14")
+
+
+def siglip2_base(device: str) -> Encoder:
+    """Load SigLIP 2 base of Google, 224 pixels: 768 numbers, 375 million weights, multilingual."""
+    return open_model(HUB["siglip2-base"], device, "siglip2-base")
+
+
+def resnet152(device: str) -> Encoder:
+    """Load ResNet-152 of Microsoft, trained on ImageNet: 2048 numbers a row; it reads no text."""
+    return open_model(HUB["resnet152"], device, "resnet152")
+
+
+def open_model(source: str, device: str, name: str | None = None) -> Encoder:
+    """Load a saved model as an encoder. Nothing is downloaded, and no code of a model is run.
+
+    Args:
+        source: a folder, or the name on the hub of a model in the local cache.
+        device: a device of torch.
+        name: the encoder's name; by default `transformers:` and the source.
+
+    Raises:
+        UserError: the model is not there, cannot be read, or is of an unknown family.
+    """
+    try:
+        import transformers
+
+        from dreamprvr.extraction.image_encoders import FAMILIES
+    except ImportError as error:
+        raise UserError(
+            f"encoder {name or source} needs a package that is not here ({error}): {INSTALL}"
+        ) from None
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        source = os.path.abspath(folder)
+    config = load_part(transformers.AutoConfig, source)
+    if config.model_type not in FAMILIES:
+        raise UserError(
+            f"{source} holds a model of the family {config.model_type!r}; as encoders there are "
+            f"{', '.join(FAMILIES)}"
+        )
+    return FAMILIES[config.model_type](name or f"{TRANSFORMERS}{source}", source, device)
+
+
+def no_text(name: str) -> UserError:
+    """Make the error for searching by sentences with an encoder that reads no text.
+
+    Args:
+        name: name of the encoder.
+    """
+    return UserError(
+        f"encoder {name} reads no text, so a library of its features cannot be searched by "
+        "sentences: extract with an encoder that does (clip-b32, siglip2-base); these features are "
+        "for training and testing a DreamPRVR through a data set whose captions have the words of "
+        "such an encoder (`lightning extract-text`)"
+    )

@@ -1,21 +1,112 @@
-"""Videos -> a feature file, going on where an earlier run ended."""
+"""Extract videos to a feature file, going on where an earlier run ended."""
 
 import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from dreamprvr.core.errors import UserError, check_range
-from dreamprvr.extraction.batching import Batcher
-from dreamprvr.extraction.encoder import Encoder
-from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
-from dreamprvr.extraction.find_videos import Found
+from dreamprvr.core.text import one_line
+from dreamprvr.extraction.encoders import WINDOWS_AT_ONCE, Encoder
+from dreamprvr.extraction.feature_file import LARGEST_BATCH, ExtractionSettings, VideoFeatures
+from dreamprvr.extraction.find_videos import FoundVideo, FoundVideos
+from dreamprvr.extraction.output import FeatureOutput
 from dreamprvr.extraction.plan import Plan, make_plan
-from dreamprvr.extraction.progress import Progress
-from dreamprvr.extraction.reading import Cut, Done, ReadAhead
-from dreamprvr.extraction.settings import LARGEST_BATCH
-from dreamprvr.extraction.store import FeatureStore
-from dreamprvr.extraction.summary import Summary
+from dreamprvr.extraction.windows import ReadAhead, VideoRead, WindowRead
+
+BATCH_BYTES = 256 * 2**20  # bytes of pictures in a batch, above which it has fewer windows
+BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
+
+
+@dataclass
+class Summary:
+    """The result of an extraction: numbers of videos, and lines for the user.
+
+    Args:
+        output: path of the feature file.
+        extracted: videos that were read in this run.
+        unchanged: named videos that were extracted before.
+        unnamed: videos of the output that were not named.
+        unseen: videos of the output whose place could not be read.
+        dropped: videos that the output no longer has.
+        undropped: videos that were not dropped only because nothing would have been left.
+        video_seconds: length of the videos that were read in this run.
+        elapsed: seconds that the run took.
+        renamed: videos that were extracted before under another name of their file.
+        left_out: a line on files in folders that are not videos, or "".
+        failures: files without a result, each with the reason.
+        warnings: extracted files with something odd, each with a description.
+    """
+
+    output: Path
+    extracted: int = 0
+    unchanged: int = 0
+    unnamed: int = 0
+    unseen: int = 0
+    dropped: int = 0
+    undropped: int = 0
+    video_seconds: float = 0.0
+    elapsed: float = 0.0
+    renamed: int = 0
+    left_out: str = ""
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    warnings: list[tuple[Path, str]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command: 1 if a file failed, else 0."""
+        return 1 if self.failures else 0
+
+    def lines(self) -> list[str]:
+        """Return a line for each file with a warning or failure, and then the totals."""
+        lines = [f"{one_line(path)}: {text}" for path, text in self.warnings]
+        lines += [f"{one_line(path)}: failed: {text}" for path, text in self.failures]
+        if self.unnamed:
+            lines.append(
+                f"{_count(self.unnamed, 'other video')} of {self.output} kept; --prune drops them"
+            )
+        if self.left_out:
+            lines.append(self.left_out)
+        if self.undropped:
+            lines.append(
+                f"nothing that was named could be extracted, so --prune dropped nothing: "
+                f"{_count(self.undropped, 'video')} of {self.output} kept"
+            )
+        return [*lines, self._total()]
+
+    def _total(self) -> str:
+        parts = [f"{_count(self.extracted, 'video')} extracted"]
+        if self.extracted:
+            parts[0] += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
+        if self.unchanged:
+            parts.append(f"{self.unchanged:,} unchanged")
+        if self.renamed:
+            parts.append(f"{self.renamed:,} renamed")
+        if self.dropped:
+            parts.append(f"{self.dropped:,} dropped")
+        if self.unseen:
+            parts.append(f"{self.unseen:,} kept unseen")
+        if self.failures:
+            parts.append(f"{_count(len(self.failures), 'file')} failed")
+        kept = self.unchanged + self.renamed + self.unnamed + self.unseen + self.undropped
+        there = f"; features are in {self.output}" if self.extracted + kept else ""
+        return ", ".join(parts) + there
+
+
+def length(seconds: float) -> str:
+    """Write seconds as "12.3 s", or as h:mm:ss from a minute on."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def settings_of(
@@ -24,10 +115,16 @@ def settings_of(
     window: float | None = None,
     stride: float | None = None,
 ) -> ExtractionSettings:
-    """The encoder's own settings, but for those given; a window without a stride is its own.
+    """Return the encoder's own settings, except for those that are given.
+
+    Args:
+        encoder: the encoder of the videos.
+        fps: samples in a second, or None.
+        window: seconds that a row covers, or None.
+        stride: seconds from a row to the next, or None for the window, if that is given.
 
     Raises:
-        UserError: a number is not above 0, or windows are too short to see a picture.
+        UserError: a number is out of its limits, or a window may be too short for a sample.
     """
     if stride is None and window is not None:
         stride = window
@@ -45,34 +142,34 @@ def settings_of(
 
 
 def extract(
-    found: Found,
+    found: FoundVideos,
     encoder: Encoder,
     settings: ExtractionSettings,
     output: Path,
-    batch_size: int = 32,
+    batch_size: int = WINDOWS_AT_ONCE,
     prune: bool = False,
     show_progress: bool | None = None,
 ) -> Summary:
-    """Extract what is not extracted yet; a broken file is reported and stops nothing.
+    """Extract the videos that are not extracted yet. A broken file is reported and stops nothing.
 
-    Whatever ends the run early (Ctrl-C, a full disk), finished videos are kept: in the output, or,
+    Whatever ends the run early (Ctrl-C, a full disk), finished videos are kept: in the output or,
     if the process was killed, beside it for the next run.
 
     Args:
-        found: what to extract.
-        encoder: makes the rows.
-        settings: see `settings_of`.
-        output: the feature file.
-        batch_size: windows a call of the encoder; they may be of several videos.
-        prune: drop videos from the output that were not found, unless it would hold nothing then.
-        show_progress: False never shows a bar; None only on a terminal.
+        found: the videos to extract.
+        encoder: the encoder that makes the rows.
+        settings: how to cut the videos, see `settings_of`.
+        output: path of the feature file.
+        batch_size: number of windows in a call of the encoder; they may be of several videos.
+        prune: drop videos from the output that were not found, unless nothing would be left.
+        show_progress: False for no progress bar; None for a bar only on a terminal.
 
     Raises:
-        UserError: see `FeatureStore`; the disk is full; the encoder is broken.
+        UserError: see `FeatureOutput`; or the disk is full, or the encoder is broken.
     """
     check_range("--batch_size", batch_size, 1, LARGEST_BATCH, whole=True)
     began = time.monotonic()
-    with FeatureStore(output, settings) as store:
+    with FeatureOutput(output, settings) as store:
         unseen = [path for path, _ in found.unseen]
         plan = make_plan(found.videos, store.stored(), prune, unseen)
         summary = Summary(
@@ -87,18 +184,21 @@ def extract(
             parts = any(item.file != output for item in plan.kept.values())
             if plan.changed or parts:
                 store.join(plan.kept)
-        summary.pruned(plan.dropped, bool(plan.kept))
+        if plan.kept:
+            summary.dropped = plan.dropped
+        else:
+            summary.undropped = plan.dropped
     return summary
 
 
 class _Run:
-    """One pass over the videos that are pending."""
+    """One pass over the pending videos."""
 
     def __init__(
         self,
         encoder: Encoder,
         settings: ExtractionSettings,
-        store: FeatureStore,
+        store: FeatureOutput,
         plan: Plan,
         summary: Summary,
         batch_size: int,
@@ -106,7 +206,7 @@ class _Run:
         self.settings, self.store, self.plan, self.summary = settings, store, plan, summary
         self.batcher = Batcher(encoder, batch_size)
         self.count = encoder.frames_per_window
-        self.waiting: list[Done] = []  # read, but for rows in a batch that is not full
+        self.waiting: list[VideoRead] = []  # videos with rows in a batch that is not full
 
     def extract(self, show_progress: bool | None) -> None:
         """Read, encode and keep every pending video."""
@@ -116,10 +216,10 @@ class _Run:
             ReadAhead(pending, self.settings, self.count) as events,
         ):
             for event in events:
-                if isinstance(event, Cut):
+                if isinstance(event, WindowRead):
                     self.batcher.add(event.video.video_id, event.window.frames)
                     progress.within(event.video, event.window.end, event.expected_end)
-                elif isinstance(event, Done):
+                elif isinstance(event, VideoRead):
                     self.waiting.append(event)
                     progress.finished(event.video, event.duration)
                 else:
@@ -134,7 +234,7 @@ class _Run:
         while self.waiting and self.batcher.is_complete(self.waiting[0].video.video_id):
             self._keep(self.waiting.pop(0))
 
-    def _keep(self, done: Done) -> None:
+    def _keep(self, done: VideoRead) -> None:
         video = done.video
         rows = self.batcher.take(video.video_id)
         if not np.isfinite(rows).all():
@@ -142,11 +242,142 @@ class _Run:
             return
         self.plan.kept[video.video_id] = self.store.add(
             VideoFeatures(
-                video.video_id, rows, done.start, done.duration, video.path, done.size,
-                done.mtime_ns, done.warning,
+                video.video_id, done.start, done.duration, video.path, done.size, done.mtime_ns,
+                done.warning, rows=rows,
             )
         )  # fmt: skip
         self.summary.extracted += 1
         self.summary.video_seconds += done.duration
         if done.warning:
             self.summary.warnings.append((video.path, done.warning))
+
+
+class Batcher:
+    """Collects windows until a batch is full, and rows until a video is complete.
+
+    Args:
+        encoder: the encoder of the windows.
+        batch_size: largest number of windows in a call of the encoder.
+    """
+
+    def __init__(self, encoder: Encoder, batch_size: int) -> None:
+        self._encoder, self._batch_size = encoder, batch_size
+        self._waiting: list[tuple[str, np.ndarray]] = []
+        self._bytes = 0
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, video_id: str, frames: np.ndarray) -> None:
+        """Take the next window of a video, frames (n, H, W, 3)."""
+        if self._waiting and self._bytes + frames.nbytes > BATCH_BYTES:
+            self.flush()
+        self._waiting.append((video_id, frames))
+        self._bytes += frames.nbytes
+        self._counts[video_id] = self._counts.get(video_id, 0) + 1
+        if len(self._waiting) >= self._batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode the windows that wait.
+
+        Raises:
+            UserError: the batch does not fit on the device, or the encoder gave rows of a wrong
+                shape.
+        """
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        if not waiting:
+            return
+        try:
+            encoded = self._encoder.encode_windows([frames for _, frames in waiting])
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"a batch of {len(waiting)} windows does not fit on the device: give a smaller "
+                "--batch_size"
+            ) from None
+        wanted = (len(waiting), self._encoder.video_dim)
+        if tuple(encoded.shape) != wanted:
+            raise UserError(
+                f"encoder {self._encoder.name} gave rows of shape {tuple(encoded.shape)}, not "
+                f"{wanted}: it is broken"
+            )
+        # each row is copied, since a view would keep the whole batch
+        for (video_id, _), row in zip(waiting, encoded.float().numpy(), strict=True):
+            self._rows.setdefault(video_id, []).append(row.copy())
+
+    def is_complete(self, video_id: str) -> bool:
+        """Check that all windows of a video that were added are encoded."""
+        return len(self._rows.get(video_id, [])) == self._counts.get(video_id, 0)
+
+    def take(self, video_id: str) -> np.ndarray:
+        """Return the rows (N, F) of a complete video, and forget the video."""
+        del self._counts[video_id]
+        return np.stack(self._rows.pop(video_id))
+
+    def forget(self, video_id: str) -> None:
+        """Drop the windows and rows of a video that failed."""
+        kept = [item for item in self._waiting if item[0] != video_id]
+        self._bytes = sum(frames.nbytes for _, frames in kept)
+        self._waiting = kept
+        self._rows.pop(video_id, None)
+        self._counts.pop(video_id, None)
+
+
+class Progress:
+    """Progress bar: videos, seconds of video in a second, time left.
+
+    It counts bytes of the files, since their lengths in seconds are not known before they are read.
+
+    Args:
+        videos: the videos to extract.
+        show: False for no bar; None for a bar only on a terminal.
+    """
+
+    def __init__(self, videos: list[FoundVideo], show: bool | None = None) -> None:
+        self._sizes = {video.video_id: _size(video) for video in videos}
+        self._total, self._finished, self._done_bytes = len(videos), 0, 0
+        self._seconds, self._began = 0.0, time.monotonic()
+        disable = None if show is None else not show
+        self._bar = tqdm(
+            total=sum(self._sizes.values()), bar_format=BAR, disable=disable, mininterval=0.5
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def within(self, video: FoundVideo, seconds: float, expected: float | None) -> None:
+        """Show that a video has been read up to a second.
+
+        Args:
+            video: the video.
+            seconds: the second up to which it has been read.
+            expected: second at which it ends by its header; None if it does not say.
+        """
+        share = min(1.0, seconds / expected) if expected and expected > 0 else 0.0
+        self._show(self._done_bytes + round(share * self._sizes[video.video_id]), seconds)
+
+    def finished(self, video: FoundVideo, seconds: float) -> None:
+        """Show that a video is done.
+
+        Args:
+            video: the video.
+            seconds: its length; 0 if it failed.
+        """
+        self._finished += 1
+        self._seconds += seconds
+        self._done_bytes += self._sizes[video.video_id]
+        self._show(self._done_bytes, 0.0)
+
+    def _show(self, done: int, seconds: float) -> None:
+        rate = (self._seconds + seconds) / max(time.monotonic() - self._began, 1e-3)
+        text = f"{self._finished:,}/{self._total:,} videos, {rate:.1f} s of video a second"
+        self._bar.set_description_str(text, refresh=False)
+        self._bar.update(max(0, done - self._bar.n))
+
+
+def _size(video: FoundVideo) -> int:
+    with suppress(OSError):
+        return max(1, video.path.stat().st_size)
+    return 1

@@ -1,14 +1,14 @@
-"""Feature files: an HDF5 dataset of rows a video, with seconds and the encoder as attributes.
+"""Feature files of videos: an HDF5 dataset of rows for each video, and how the rows were made.
 
-Root attributes: `format`, `version` and those of `ExtractionSettings`. A dataset (N, F) float32 is
-named by its video id; row i covers the seconds [start + i * stride, start + i * stride + window),
-cut at `duration`. Its attributes: `start`, `duration`, `path`, `size`, `mtime_ns`, `warning`.
-Training reads the same file: all that it asks for is a dataset a video.
+Root attributes: `format`, `version` and the fields of `ExtractionSettings`. A dataset (N, F)
+float32 is named by its video id. Row i covers the seconds [start + i * stride, start + i * stride +
+window), cut at `duration`. Attributes of a dataset: `start`, `duration`, `path`, `size`,
+`mtime_ns`, `warning`. Training reads the same file: it needs no more than a dataset for each video.
 """
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import h5py
@@ -21,30 +21,78 @@ from data_modules.readers.hdf5 import (
     write_attributes,
     write_rows,
 )
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import quote
-from dreamprvr.extraction.settings import ExtractionSettings
-
-__all__ = ["ExtractionSettings", "FeatureFile", "VideoFeatures", "write_feature_file"]
 
 FORMAT, VERSION = "dreamprvr-features", 1
-WORDS = "dreamprvr-text-features"  # format of a file of `lightning extract-text`
+TEXT_FORMAT = "dreamprvr-text-features"  # format of a file of `lightning extract-text`
 NO_FEATURE_FILE = "this is no feature file of `lightning extract`; extract the videos again"
+LARGEST_DIM = 2**20  # numbers in a row
+LARGEST_BATCH = 2**20  # windows or captions that are encoded at once
+LEAST_FPS, MOST_FPS = 0.00001, 1000  # once a day; no recording shows more pictures a second
+SHORTEST, LONGEST = 0.001, 86_400  # seconds of a window or stride: a millisecond, a day
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How the videos of a feature file were cut and encoded.
+
+    Args:
+        encoder: name by which `load_encoder` finds the encoder again.
+        fingerprint: digest of the encoder's weights and preprocessing.
+        video_dim: F, the numbers in a row.
+        fps: frames sampled in a second.
+        window: seconds that a row covers.
+        stride: seconds from the start of a row to the start of the next one.
+
+    Raises:
+        UserError: a number is out of its limits.
+    """
+
+    encoder: str
+    fingerprint: str
+    video_dim: int
+    fps: float
+    window: float
+    stride: float
+
+    def __post_init__(self) -> None:
+        check_range("video_dim", self.video_dim, 1, LARGEST_DIM, whole=True)
+        check_range("fps", self.fps, LEAST_FPS, MOST_FPS)
+        for name in ("window", "stride"):
+            check_range(name, getattr(self, name), SHORTEST, LONGEST)
+
+    def differences(self, other: "ExtractionSettings") -> str:
+        """Name the settings by which the rows of two files differ, as "fps 2.0, not 1.0".
+
+        The encoder's name does not count, only its fingerprint: a model may have moved.
+
+        Args:
+            other: the settings to compare with.
+
+        Returns:
+            The differences, separated by commas; "" if there are none.
+        """
+        ours, theirs = asdict(self), asdict(other)
+        names = [name for name in ours if name != "encoder" and ours[name] != theirs[name]]
+        if "fingerprint" in names and self.encoder != other.encoder:
+            names[names.index("fingerprint")] = "encoder"
+        return ", ".join(f"{name} {ours[name]}, not {theirs[name]}" for name in names)
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """What a feature file knows of a video, apart from its rows.
+    """Facts about a video of a feature file, without its rows.
 
     Args:
-        video_id: unique in the file; no "/" in it.
+        video_id: id that is unique in the file and has no "/" in it.
         start: second at which the first row begins, as a player counts.
         duration: second at which the video ends, as a player counts.
-        path: of the video when it was extracted, absolute.
-        size: of the video in bytes, then.
-        mtime_ns: its time of last change, then.
-        warning: what was odd about the video, or "".
+        path: absolute path of the video when it was extracted.
+        size: size of the video in bytes at that time.
+        mtime_ns: time of the video's last change at that time, in nanoseconds.
+        warning: oddities of the video in words, or "".
     """
 
     video_id: str
@@ -53,28 +101,25 @@ class VideoRecord:
     path: Path
     size: int
     mtime_ns: int
-    warning: str
-
-
-@dataclass(frozen=True)
-class VideoFeatures:
-    """A video of a feature file: a `VideoRecord` and rows (N, F) float32."""
-
-    video_id: str
-    rows: np.ndarray
-    start: float
-    duration: float
-    path: Path
-    size: int
-    mtime_ns: int
     warning: str = ""
 
 
-class FeatureFile(Hdf5Features):
-    """A feature file, read only. Files may be other people's: links out of it are refused.
+@dataclass(frozen=True)
+class VideoFeatures(VideoRecord):
+    """A video of a feature file with its rows.
 
     Args:
-        path: the file.
+        rows: (N, F) float32.
+    """
+
+    rows: np.ndarray = field(kw_only=True)
+
+
+class FeatureFile(Hdf5Features):
+    """A feature file, read only. It may be a stranger's: links out of it are refused.
+
+    Args:
+        path: path of the file.
 
     Raises:
         UserError: missing, damaged, or not written by `lightning extract`.
@@ -86,11 +131,6 @@ class FeatureFile(Hdf5Features):
         if self.dim != self.settings.video_dim:
             raise UserError(f"{self.path}: rows of {self.dim} numbers; {NO_FEATURE_FILE}")
 
-    @classmethod
-    def open(cls, path: str | Path) -> "FeatureFile":
-        """The same as the constructor, for a `with` statement."""
-        return cls(path)
-
     def __enter__(self) -> "FeatureFile":
         return self
 
@@ -98,23 +138,23 @@ class FeatureFile(Hdf5Features):
         self.close()
 
     def video_ids(self) -> list[str]:
-        """All ids, sorted."""
+        """List the ids of all videos, sorted."""
         return sorted(self.keys())
 
     def record(self, video_id: str) -> VideoRecord:
-        """What is known of a video, without reading its rows.
+        """Read the facts about a video without its rows.
 
         Raises:
-            UserError: it is not in the file, or its attributes are missing or damaged.
+            UserError: the video is not in the file, or its attributes are missing or damaged.
         """
         if not self._has(video_id):
             raise UserError(f"{self.path} has no video {quote(video_id)}")
-        found = self._attributes(video_id)
+        attributes = self._attributes(video_id)
         with self._reading(quote(video_id)):
             record = VideoRecord(
-                video_id, float(found["start"]), float(found["duration"]),
-                Path(os.fsdecode(found["path"])), int(found["size"]),
-                int(found["mtime_ns"]), str(found["warning"]),
+                video_id, float(attributes["start"]), float(attributes["duration"]),
+                Path(os.fsdecode(attributes["path"])), int(attributes["size"]),
+                int(attributes["mtime_ns"]), str(attributes["warning"]),
             )  # fmt: skip
         if not (np.isfinite([record.start, record.duration]).all() and record.start >= 0):
             raise UserError(
@@ -124,33 +164,34 @@ class FeatureFile(Hdf5Features):
         return record
 
     def read(self, video_id: str) -> VideoFeatures:
-        """A video with its rows.
+        """Read a video with its rows.
 
         Raises:
-            UserError: as `record`; or the rows are none, of another size, or not finite.
+            UserError: see `record`; or there are no rows, or they are of another size or not
+                finite.
         """
         record = self.record(video_id)
         return VideoFeatures(rows=self[video_id], **vars(record))
 
     def _settings(self) -> ExtractionSettings:
         try:
-            found = self._attributes("")
-            if found.get("format", "") == WORDS:
+            attributes = self._attributes("")
+            if attributes.get("format", "") == TEXT_FORMAT:
                 raise UserError(
                     f"{self.path} holds the words of captions, from `lightning extract-text`, not "
                     "the features of videos, from `lightning extract`"
                 )
-            if found.get("format", "") != FORMAT:
+            if attributes.get("format", "") != FORMAT:
                 raise UserError(f"{self.path}: {NO_FEATURE_FILE}")
-            if int(found["version"]) != VERSION:
+            if int(attributes["version"]) != VERSION:
                 raise UserError(
-                    f"{self.path} has version {int(found['version'])}, and this program reads "
+                    f"{self.path} has version {int(attributes['version'])}, and this program reads "
                     f"version {VERSION}: update it, or extract the videos again"
                 )
             return ExtractionSettings(
-                str(found["encoder"]), str(found["fingerprint"]),
-                int(found["video_dim"]), float(found["fps"]), float(found["window"]),
-                float(found["stride"]),
+                str(attributes["encoder"]), str(attributes["fingerprint"]),
+                int(attributes["video_dim"]), float(attributes["fps"]),
+                float(attributes["window"]), float(attributes["stride"]),
             )  # fmt: skip
         except H5_ERRORS as error:
             raise UserError(f"{self.path} ({reason_of(error)}): {NO_FEATURE_FILE}") from None
@@ -158,27 +199,21 @@ class FeatureFile(Hdf5Features):
 
 def write_feature_file(
     path: str | Path, settings: ExtractionSettings, videos: Iterable[VideoFeatures]
-) -> int:
-    """Write a feature file as a whole; one that is there stays until the new one is complete.
+) -> None:
+    """Write a whole feature file. An old file of that name stays until the new one is complete.
 
     Args:
-        path: the file.
-        settings: of all videos.
-        videos: taken one by one, so that no more than one is in memory.
-
-    Returns:
-        How many videos were written.
+        path: path of the file.
+        settings: settings of all videos.
+        videos: the videos; they are taken one by one, so that no more than one is in memory.
 
     Raises:
-        UserError: no room, no permission, or two videos of one id.
+        UserError: the disk is full, the folder may not be written, or two videos have one id.
     """
-    count = 0
     with atomic_path(Path(path)) as partial, h5py.File(partial, "w") as file:
         write_attributes(file, "", {"format": FORMAT, "version": VERSION, **asdict(settings)})
         for video in videos:
             _write_video(file, video, settings.video_dim)
-            count += 1
-    return count
 
 
 def _write_video(file: h5py.File, video: VideoFeatures, dim: int) -> None:

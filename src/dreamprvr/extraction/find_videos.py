@@ -1,8 +1,12 @@
-"""Arguments of a command line -> video files, and what could not be looked at."""
+"""Find the video files that arguments of a command line name, and give them ids.
 
+Ids are as short as the names of the files allow, unique, and the same in every run.
+"""
+
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +25,6 @@ from dreamprvr.core.kinds import (
     kind_of,
 )
 from dreamprvr.core.text import one_line, read_text, shorten
-from dreamprvr.extraction.video_ids import FoundVideo, id_forms, unique_ids
-
-__all__ = ["SUFFIXES", "Found", "FoundVideo", "find_videos"]
 
 SUFFIXES = frozenset({
     ".264", ".265", ".3g2", ".3gp", ".3gp2", ".3gpp", ".3gpp2", ".asf", ".avc", ".avi", ".divx",
@@ -33,9 +34,9 @@ SUFFIXES = frozenset({
     ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tp", ".trp", ".vob", ".vro", ".webm", ".wm",
     ".wmv", ".wtv", ".xvid",
 })  # fmt: skip
-"""Endings that only videos have; a file that is named may have any."""
+"""Endings that only videos have. A file that the user names may have any ending."""
 SHARED = frozenset({".mod", ".obu", ".ogg", ".ogx", ".tod", ".ts"})
-"""Endings of videos and of other things, which the first bytes tell apart."""
+"""Endings of videos and of other files, which are told apart by their first bytes."""
 OTHERS = frozenset({
     ".aac", ".ass", ".bmp", ".ckpt", ".csv", ".doc", ".docx", ".flac", ".h5", ".hdf5", ".heic",
     ".html", ".idx", ".ini", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".m4a", ".md", ".mka",
@@ -43,19 +44,35 @@ OTHERS = frozenset({
     ".sub", ".svg", ".tif", ".tiff", ".tsv", ".txt", ".vtt", ".wav", ".webp", ".wma", ".xml",
     ".yaml", ".yml", ".zip",
 })  # fmt: skip
-"""Endings of what is left out without being opened."""
-SHOWN = 6  # endings of files left out that are said
+"""Endings of files that are left out without being opened."""
+SHOWN = 6  # endings of left out files that a message names
+
+
+@dataclass(frozen=True)
+class FoundVideo:
+    """A file to extract.
+
+    Args:
+        video_id: id that is unique among the files that were found together.
+        path: absolute path, in which links are kept.
+        depth: number of names at the end of the path that make the shortest id, counted from the
+            folder that the user named.
+    """
+
+    video_id: str
+    path: Path
+    depth: int = 1
 
 
 @dataclass
-class Found:
-    """What the arguments name.
+class FoundVideos:
+    """The videos that the arguments name.
 
     Args:
-        videos: in the order of the arguments, those of a folder sorted.
-        unseen: files and folders that are missing or cannot be looked into, with the reason;
-            absolute. Videos may lie below them.
-        left_out: how many files of folders are not videos, by their ending.
+        videos: the videos in the order of the arguments, those of a folder sorted.
+        unseen: absolute paths of files and folders that are missing or cannot be read, each with
+            the reason. Videos may lie below them.
+        left_out: numbers of files in folders that are not videos, by their ending.
     """
 
     videos: list[FoundVideo] = field(default_factory=list)
@@ -63,7 +80,7 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def left_out_text(self) -> str:
-        """One line on the files that were left out: "3 files are not videos: .txt 2, .jpg 1"."""
+        """Say which files were left out, as "3 files are not videos: .txt 2, .jpg 1", or ""."""
         if not self.left_out:
             return ""
         count = self.left_out.total()
@@ -77,25 +94,26 @@ class Found:
 @dataclass(frozen=True)
 class _Named:
     path: Path
-    base: Path  # the id is the path from here
+    base: Path  # folder from which the path makes the id
 
 
-def find_videos(arguments: Sequence[str | Path]) -> Found:
-    """All videos that the arguments name.
+def find_videos(arguments: Sequence[str | Path]) -> FoundVideos:
+    """Find all videos that the arguments name.
 
-    An id is the path from the folder that was given, without its ending and with "__" for "/";
-    that of a file given by itself is its name without the ending. Where ids would be the same the
-    endings are kept, and where that is not enough, names of parent folders are put in front. The
-    same file is taken once.
+    The id of a video is its path from the folder that the user named, without the file's ending and
+    with "__" in place of "/". The id of a file that the user named is its name without the ending.
+    Where ids would be the same, the endings are kept; where that is not enough, the names of parent
+    folders are put in front. A file that is named twice is taken once.
 
     Args:
-        arguments: folders (searched with all below them, hidden ones left out), files, and `.txt`
-            lists with a file or folder a line, from the list's folder; "#" begins a comment.
+        arguments: folders (searched with all folders below them, except hidden ones), files, and
+            `.txt` lists. A list names a file or folder in each line, relative to the list's
+            folder; lines that begin with "#" are comments.
 
     Raises:
-        UserError: they name no video that is there, or a list cannot be read.
+        UserError: the arguments name no video that exists, or a list cannot be read.
     """
-    found = Found()
+    found = FoundVideos()
     named = [item for argument in arguments for item in _Search(found).expand(Path(argument))]
     found.unseen = list(dict.fromkeys(found.unseen))
     unique = {os.path.realpath(item.path): item for item in reversed(named)}
@@ -109,7 +127,7 @@ def find_videos(arguments: Sequence[str | Path]) -> Found:
     return found
 
 
-def _nothing(arguments: Sequence[str | Path], found: Found) -> str:
+def _nothing(arguments: Sequence[str | Path], found: FoundVideos) -> str:
     if found.unseen:
         path, reason = found.unseen[0]
         more = f" (and {len(found.unseen) - 1} more)" if len(found.unseen) > 1 else ""
@@ -126,7 +144,7 @@ def _nothing(arguments: Sequence[str | Path], found: Found) -> str:
 
 
 def _is_video(path: Path) -> bool:
-    """Whether a file of a folder is to be tried: by its ending, else by its first bytes."""
+    """Check by its ending, else by its first bytes, whether a file of a folder may be a video."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in OTHERS:
         return suffix in SUFFIXES
@@ -135,9 +153,9 @@ def _is_video(path: Path) -> bool:
 
 
 class _Search:
-    """Expands arguments; what it cannot look at goes to `found.unseen`."""
+    """Expands arguments to files, and notes in `found` what it cannot read or leaves out."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: FoundVideos) -> None:
         self.found = found
 
     def expand(self, argument: Path) -> Iterator[_Named]:
@@ -161,7 +179,7 @@ class _Search:
             yield _Named(path, base)
 
     def _listed(self, path: Path) -> Iterator[_Named]:
-        """What the lines of a list name."""
+        """Give the files that the lines of a list name."""
         if kind_of(path) in (CAPTIONS, SUBTITLES):
             raise UserError(f"{path} is {described(path, 'a list of videos')}")
         # not splitlines, which knows more line ends, that names may hold
@@ -174,7 +192,7 @@ class _Search:
             yield from self._entry(entry, path.parent if inside else entry.parent)
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        """Videos in a folder and below, sorted; folders behind links too, each once."""
+        """Give the videos in a folder and below it, sorted; links are followed, each once."""
         seen: set[tuple[int, int]] = set()
         for root, folders, names in os.walk(folder, onerror=self._miss, followlinks=True):
             status = os.stat(root)
@@ -197,3 +215,68 @@ class _Search:
     def _miss(self, error: OSError, path: Path | None = None) -> None:
         place = path or Path(os.fsdecode(error.filename))
         self.found.unseen.append((place, error.strerror or str(error)))
+
+
+def id_forms(path: Path, depth: int) -> Iterator[str]:
+    """Give the ids that a file may have, the shortest first.
+
+    They are the last `depth` names of its path, joined by "__", without the file's ending; the same
+    with the ending; then with more and more parent folders in front; and at last one with a digest
+    of the path, which no other file has.
+
+    Args:
+        path: absolute path of the file.
+        depth: number of names in the shortest id.
+    """
+    parts = path.parts[-depth:]
+    yield _id((*parts[:-1], path.stem))
+    for count in range(depth, len(path.parts) + 1):
+        yield _id(path.parts[-count:])
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    yield f"{_id(parts)}-{digest}"  # a/b.mp4 beside a__b.mp4
+
+
+def names_of(path: Path) -> Iterator[str]:
+    """Give all ids with an ending that a file may have, whatever folder the user names."""
+    yield from (_id(path.parts[-count:]) for count in range(1, len(path.parts) + 1))
+
+
+def unique_ids(
+    ids: Sequence[str], files: Sequence[tuple[Path, int]], taken: Collection[str] = frozenset()
+) -> list[str]:
+    """Make ids unique by longer forms where two of them are the same.
+
+    Args:
+        ids: the ids that the files have at first.
+        files: path and depth of each file, see `id_forms`.
+        taken: ids that other files have.
+
+    Returns:
+        The ids in the order of the files.
+    """
+    unique = list(ids)
+    forms = [list(id_forms(path, depth)) for path, depth in files]
+    begin = [form.index(name) if name in form else 0 for name, form in zip(ids, forms, strict=True)]
+    for step in range(1, max(map(len, forms), default=0)):
+        clashing = _clashing(unique, taken)
+        if not clashing:
+            break
+        for place in clashing:
+            if step > begin[place]:  # never shorter than to begin with
+                unique[place] = forms[place][min(step, len(forms[place]) - 1)]
+    return unique
+
+
+def _clashing(ids: Iterable[str], taken: Collection[str]) -> list[int]:
+    count = Counter(ids)
+    return [i for i, name in enumerate(ids) if count[name] > 1 or name in taken]
+
+
+def _id(parts: Iterable[str]) -> str:
+    """Join names of folders and file to an id that is Unicode and prints in one line.
+
+    Bytes that are not UTF-8 are written as "\\xe9", and so are line ends and other characters that
+    a terminal obeys. Invisible characters, such as the joiners of an emoji, stay.
+    """
+    text = os.fsencode("__".join(part.strip("/") for part in parts))
+    return one_line(text.decode("utf-8", "backslashreplace"))

@@ -11,23 +11,29 @@ import torch
 from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from dreamprvr.core.pretrained import load_model, load_part
-from dreamprvr.extraction.encoder import QueryFeatures, no_text
+from dreamprvr.extraction.encoders import QueryFeatures, no_text
 
-PREPROCESSING = 1  # raise it when the same model gives other numbers for the same pictures
+PREPROCESSING = 1  # to be raised when the same model gives other numbers for the same pictures
+# Settings of an image processor that change its numbers; the others name classes and versions.
+PREPARATION = frozenset({
+    "size", "crop_size", "crop_pct", "resample", "image_mean", "image_std", "rescale_factor",
+    "do_resize", "do_center_crop", "do_rescale", "do_normalize", "max_num_patches", "patch_size",
+})  # fmt: skip
 
 
 class ImageEncoder(ABC):
-    """An `Encoder` (see there) that looks at single pictures.
+    """An `Encoder` of single pictures. The row of a window is the mean over its pictures.
 
     Args:
-        name: see `Encoder`.
-        source: folder or hub name of the model.
-        device: as torch names it.
+        name: the encoder's name.
+        source: folder of the model, or its name on the hub.
+        device: a device of torch.
 
     Raises:
-        UserError: the model is not there or damaged, or its files lack some of its weights.
+        UserError: the model is missing or damaged, or its files lack some of its weights.
     """
 
     frames_per_window = 0
@@ -35,11 +41,9 @@ class ImageEncoder(ABC):
     video_dim: int
     text_dim = 0
     searches_untrained = False
-    unused: tuple[str, ...] = ()  # beginnings of names of weights that are there and not needed
+    unused: tuple[str, ...] = ()  # prefixes of the names of weights that are not needed
 
     def __init__(self, name: str, source: str, device: str) -> None:
-        from transformers import AutoImageProcessor, AutoModel
-
         self.name, self.device = name, torch.device(device)
         # Through Pillow: torchvision is no requirement, and scales pictures differently
         self.processor = load_part(AutoImageProcessor, source, backend="pil")
@@ -49,11 +53,18 @@ class ImageEncoder(ABC):
 
     @abstractmethod
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
-        """(P, F) of P pictures that the image processor has prepared."""
+        """Encode P pictures.
+
+        Args:
+            inputs: output of the image processor, on the model's device.
+
+        Returns:
+            (P, F), a row for each picture.
+        """
 
     @torch.inference_mode()
     def encode_windows(self, windows: Sequence[np.ndarray]) -> Tensor:
-        """(B, F) float32 on the CPU: of each window the mean of its pictures."""
+        """Encode windows as the means of their pictures, (B, F) float32 on the CPU."""
         pictures = [Image.fromarray(frame) for window in windows for frame in window]
         inputs = self.processor(images=pictures, return_tensors="pt")
         embedded = self.embed({key: value.to(self.device) for key, value in inputs.items()})
@@ -62,7 +73,7 @@ class ImageEncoder(ABC):
 
 
 def fingerprint(model: nn.Module, processor: Any) -> str:
-    """Digest of all weights, and of how pictures are prepared."""
+    """Return a digest of all weights and of the preparation of pictures."""
     digest = hashlib.blake2b(digest_size=16)
     settings = {key: value for key, value in processor.to_dict().items() if key in PREPARATION}
     digest.update(json.dumps([PREPROCESSING, settings], sort_keys=True, default=str).encode())
@@ -72,15 +83,8 @@ def fingerprint(model: nn.Module, processor: Any) -> str:
     return digest.hexdigest()
 
 
-# The rest of a processor's settings names classes, versions and backends.
-PREPARATION = frozenset({
-    "size", "crop_size", "crop_pct", "resample", "image_mean", "image_std", "rescale_factor",
-    "do_resize", "do_center_crop", "do_rescale", "do_normalize", "max_num_patches", "patch_size",
-})  # fmt: skip
-
-
 class ResNetEncoder(ImageEncoder):
-    """What a ResNet sees before its classes, averaged over the picture (2048 of ResNet-152)."""
+    """Last feature map of a ResNet, averaged over the picture (2048 numbers for ResNet-152)."""
 
     unused = ("classifier.",)
 
@@ -89,27 +93,25 @@ class ResNetEncoder(ImageEncoder):
         self.video_dim = int(self.model.config.hidden_sizes[-1])
 
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
-        """(P, F) of P pictures: see the base class."""
+        """Encode P pictures, (P, F): see the base class."""
         pooled: Tensor = self.model(**inputs).pooler_output  # (P, F, 1, 1)
         return pooled.flatten(1)
 
     def encode_query(self, text: str) -> QueryFeatures:
-        """Refused.
+        """Refuse the sentence.
 
         Raises:
-            UserError: always.
+            UserError: always, since a ResNet reads no text.
         """
         raise no_text(self.name)
 
 
 class JointEncoder(ImageEncoder):
-    """The embedding of a picture, and of a sentence with the states of its tokens."""
+    """CLIP or SigLIP: pictures and sentences in one space, and token states of a sentence."""
 
     searches_untrained = True
 
     def __init__(self, name: str, source: str, device: str) -> None:
-        from transformers import AutoTokenizer
-
         super().__init__(name, source, device)
         self.tokenizer = load_part(AutoTokenizer, source)
         config = self.model.config
@@ -117,27 +119,23 @@ class JointEncoder(ImageEncoder):
         self.padded = config.model_type != "clip"
         self.max_tokens = int(config.text_config.max_position_embeddings)
         self.text_dim = int(config.text_config.hidden_size)
-        self.video_dim = self._video_dim()
+        self.video_dim = int(
+            config.vision_config.hidden_size if self.padded else config.projection_dim
+        )
         self.fingerprint = _with_words(self.fingerprint, self.tokenizer.get_vocab())
 
-    def _video_dim(self) -> int:
-        config = self.model.config
-        if config.model_type == "clip":
-            return int(config.projection_dim)
-        return int(config.vision_config.hidden_size)
-
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
-        """(P, F) of P pictures: see the base class."""
+        """Encode P pictures, (P, F): see the base class."""
         embedded: Tensor = self.model.get_image_features(**inputs).pooler_output  # (P, F)
         return embedded
 
     def encode_query(self, text: str) -> QueryFeatures:
-        """Token states (L, E), padding left out, and the sentence (F,); the end may be cut off."""
+        """Encode a sentence as token states (L, E) without padding, and one vector (F,)."""
         return self.encode_queries([text])[0]
 
     @torch.inference_mode()
     def encode_queries(self, texts: Sequence[str]) -> list[QueryFeatures]:
-        """The same of several sentences."""
+        """Encode sentences as `encode_query` does; a long one is cut at its end."""
         tokens = self.tokenizer(
             [text.lower() if self.padded else text for text in texts], return_tensors="pt",
             truncation=True, max_length=self.max_tokens, return_attention_mask=True,
@@ -153,8 +151,14 @@ class JointEncoder(ImageEncoder):
 
 
 def _with_words(fingerprint: str, vocabulary: dict[str, int]) -> str:
-    """A model with other words is another model."""
+    """Extend a fingerprint by the vocabulary, since a model with other words is another model."""
     digest = hashlib.blake2b(fingerprint.encode(), digest_size=16)
     for word, place in sorted(vocabulary.items()):
         digest.update(f"{word}\0{place}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+FAMILIES: dict[str, type[ResNetEncoder | JointEncoder]] = {
+    "clip": JointEncoder, "siglip": JointEncoder, "siglip2": JointEncoder, "resnet": ResNetEncoder,
+}  # fmt: skip
+"""Encoders by the family of a model, `model_type` in its config.json."""

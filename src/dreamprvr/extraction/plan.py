@@ -1,4 +1,4 @@
-"""What is to be done: videos that are there already are not extracted again, and keep their ids."""
+"""Decide which videos to extract: those extracted before are kept, with their ids."""
 
 import os
 from collections import defaultdict
@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dreamprvr.extraction.store import Stored
-from dreamprvr.extraction.video_ids import FoundVideo, id_forms, names_of, unique_ids
+from dreamprvr.extraction.find_videos import FoundVideo, id_forms, names_of, unique_ids
+from dreamprvr.extraction.output import Stored
 
 
 @dataclass
@@ -16,14 +16,14 @@ class Plan:
     """The videos of a run.
 
     Args:
-        pending: to extract.
-        kept: what the output keeps as it is, by id; `changed` says whether it has to be written
-            again for that.
-        unchanged: how many of the videos named are kept.
-        renamed: how many are kept that had another name before.
-        unnamed: how many are kept that were not named.
-        unseen: how many are kept that lie where nothing could be looked at.
-        dropped: how many are not kept, as they were not named.
+        pending: videos to extract.
+        kept: videos of the output that it keeps, by id.
+        changed: True if the output must be written again even if nothing is extracted.
+        unchanged: number of named videos that are kept.
+        renamed: number of videos that are kept and had another name before.
+        unnamed: number of videos that are kept although they were not named.
+        unseen: number of videos that are kept because their place could not be read.
+        dropped: number of videos that are not kept, because they were not named.
     """
 
     pending: list[FoundVideo] = field(default_factory=list)
@@ -42,19 +42,19 @@ def make_plan(
     prune: bool,
     unseen: Sequence[Path] = (),
 ) -> Plan:
-    """Compare the videos named with what was extracted before.
+    """Compare the videos that are named now with those that were extracted before.
 
-    A file that was extracted before keeps its id, by whatever argument it is named now; another
-    one that would have the same id gets a longer one. A video is unchanged if its size and time of
-    change are those of then; it may have moved. A file that was renamed is known by its size and
-    time, where the old file is gone: its rows stay, under the id of its new name. Videos that are
-    not named now stay, whether their files are there or not, unless `prune`.
+    A file that was extracted before keeps its id, whatever argument names it now. Another file that
+    would have the same id gets a longer one. A video is unchanged if its size and time of change
+    are the same as then, even if it has moved. A file that was renamed is recognised by its size
+    and time if the old file is gone: its rows stay, under the id of its new name. Videos that are
+    not named now stay, whether or not their files exist, unless `prune` is set.
 
     Args:
-        videos: named now.
-        stored: extracted before, by id.
+        videos: videos that are named now.
+        stored: videos that were extracted before, by id.
         prune: drop videos that are not named.
-        unseen: folders and files that could not be looked at: what was extracted from there stays.
+        unseen: folders and files that could not be read; videos extracted from there are kept.
     """
     plan = Plan()
     ids = _ids(videos, stored, unseen)
@@ -81,7 +81,7 @@ def make_plan(
 def _ids(
     videos: Sequence[FoundVideo], stored: Mapping[str, Stored], unseen: Sequence[Path]
 ) -> list[str]:
-    """The ids that videos have already, or have from now on."""
+    """Return the id of each video: the one it has already, or else a new one."""
     by_path = {os.path.realpath(item.record.path): name for name, item in stored.items()}
     known = [by_path.get(os.path.realpath(video.path)) for video in videos]
     claimed = {name for name in known if name is not None}
@@ -97,12 +97,12 @@ def _ids(
         # the id of a file that is gone is free
         if name in claimed or os.path.exists(path) or _is_below(path, unseen):
             taken |= {name, *names_of(path)}
-    found = iter(unique_ids(names, [(video.path, video.depth) for video in new], taken))
-    return [next(found) if name is None else name for name in known]
+    new_ids = iter(unique_ids(names, [(video.path, video.depth) for video in new], taken))
+    return [next(new_ids) if name is None else name for name in known]
 
 
 def _moved(video: FoundVideo, stored: Mapping[str, Stored], claimed: set[str]) -> str | None:
-    """The id of a video that lay elsewhere before: none that is still named there."""
+    """Return the id of a video that lay elsewhere before, unless a named video has it; or None."""
     for name in dict.fromkeys([video.video_id, *id_forms(video.path, video.depth)]):
         if name in stored and name not in claimed and _is_unchanged(video.path, stored[name]):
             return name
@@ -115,10 +115,10 @@ def _renamed(
     stored: Mapping[str, Stored],
     unseen: Sequence[Path],
 ) -> dict[str, str]:
-    """Ids of videos that are there already under another id, with that id.
+    """Return the old ids of videos whose files were renamed, by their new ids.
 
-    Such a video is the only one named of its size and time, and so is the one that is stored; and
-    the file of that one is gone.
+    A file counts as renamed if it is the only named one of its size and time, if only one stored
+    video had that size and time, and if the file of the stored video is gone.
     """
     gone: dict[tuple[int, int], list[str]] = defaultdict(list)
     new: dict[tuple[int, int], list[str]] = defaultdict(list)
@@ -141,7 +141,7 @@ def _renamed(
 def _keep_the_rest(
     plan: Plan, named: set[str], stored: Mapping[str, Stored], prune: bool, unseen: Sequence[Path]
 ) -> None:
-    """Videos not named stay; what is stored of changed ones stays until they are extracted."""
+    """Keep videos that are not named, and the old rows of changed ones until they are extracted."""
     for name, item in stored.items():
         if name in plan.kept:
             continue

@@ -1,31 +1,185 @@
-"""Captions -> word features, going on where an earlier run ended."""
+"""Encode captions to files of word features, going on where an earlier run ended.
+
+Such a file has an HDF5 dataset (L, E) float32 for each caption, named by the caption's id. Training
+reads it as it reads the published ones. Root attributes: `format`, `version` and the fields of
+`TextSettings`. Each dataset has its `text`, by which a changed caption is recognised.
+"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import h5py
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from data_modules.readers.captions import read_captions
-from data_modules.readers.hdf5 import link_name
+from data_modules.readers.hdf5 import Hdf5Features, link_name, write_attributes, write_rows
 from dreamprvr.core.errors import UserError, check_range
+from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import one_line, quote
-from dreamprvr.extraction.encoder import Encoder, encode_sentences
-from dreamprvr.extraction.settings import LARGEST_BATCH
-from dreamprvr.extraction.summary import length
-from dreamprvr.extraction.text_file import CaptionWords, TextSettings
-from dreamprvr.extraction.text_store import TextStore
+from dreamprvr.extraction.encoders import CAPTIONS_AT_ONCE, BatchEncoder, Encoder
+from dreamprvr.extraction.extractor import length
+from dreamprvr.extraction.feature_file import LARGEST_BATCH, TEXT_FORMAT
+from dreamprvr.extraction.output import JOINED, Output
 
-PART_BYTES = 64 * 2**20  # of words that are written at once
+VERSION = 1
+PART_BYTES = 64 * 2**20  # bytes of words that are written at once
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """The encoder that read the captions of a file.
+
+    Args:
+        encoder: name by which `load_encoder` finds the encoder again.
+        fingerprint: digest of its weights and vocabulary.
+        text_dim: E, the numbers of a word.
+    """
+
+    encoder: str
+    fingerprint: str
+    text_dim: int
+
+
+class CaptionWords(NamedTuple):
+    """The features of a caption's words."""
+
+    caption_id: str
+    text: str
+    rows: np.ndarray  # (L, E) float32
+
+
+class TextFile(Hdf5Features):
+    """A file of word features, read only.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        UserError: it is missing, damaged, or was not written by `lightning extract-text`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        attributes = self._attributes("")
+        with self._reading("its encoder"):
+            ours = attributes.get("format", "") == TEXT_FORMAT
+            if not ours or int(attributes["version"]) != VERSION:
+                raise UserError(
+                    f"{path} holds no word features of this version of `lightning extract-text`: "
+                    "give another -o"
+                )
+            self.settings = TextSettings(
+                str(attributes["encoder"]), str(attributes["fingerprint"]),
+                int(attributes["text_dim"]),
+            )  # fmt: skip
+
+    def __enter__(self) -> "TextFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def text(self, caption_id: str) -> str:
+        """Return the text of a caption as it was encoded."""
+        attributes = self._attributes(caption_id)
+        with self._reading(quote(caption_id)):
+            return str(attributes["text"])
+
+
+def write_text_file(path: Path, settings: TextSettings, captions: Iterable[CaptionWords]) -> None:
+    """Write a whole file. An old file of that name stays until the new one is complete.
+
+    Args:
+        path: path of the file.
+        settings: settings of all captions.
+        captions: the captions; they are taken one by one, so that no more than one is in memory.
+
+    Raises:
+        UserError: the disk is full, or the folder may not be written.
+    """
+    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        write_attributes(file, "", {"format": TEXT_FORMAT, "version": VERSION, **asdict(settings)})
+        for caption_id, text, rows in captions:
+            write_attributes(write_rows(file, caption_id, rows), caption_id, {"text": text})
+
+
+class TextOutput(Output):
+    """The file that `lightning extract-text` writes; every part holds some captions.
+
+    Args:
+        path: path of the file, which need not exist yet.
+        settings: settings of this run.
+
+    Attributes:
+        texts: texts of the captions that are in the output or in a part, by id.
+
+    Raises:
+        UserError: on entering: another run writes the file, it is of another encoder, or it is
+            something else.
+    """
+
+    def __init__(self, path: Path, settings: TextSettings) -> None:
+        super().__init__(path, "extract-text")
+        self.settings = settings
+        self.texts: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
+
+    def check(self, path: Path) -> None:
+        """Refuse a file of another encoder, and note the captions of a fitting one."""
+        with TextFile(path) as file:
+            if file.settings.fingerprint != self.settings.fingerprint:
+                advice = "give another -o" if path == self.path else (
+                    f"an earlier run left it: delete {self.parts}"
+                )  # fmt: skip
+                raise UserError(
+                    f"{path} holds words of encoder {file.settings.encoder} (fingerprint "
+                    f"{file.settings.fingerprint[:12]}), not of {self.settings.encoder} "
+                    f"({self.settings.fingerprint[:12]}): {advice}, or the same --encoder"
+                )
+            names = file.keys()
+            self._note(path, ((name, file.text(name)) for name in names))
+
+    def add(self, captions: Sequence[CaptionWords]) -> None:
+        """Write captions to a part; once this returns, a crash cannot lose them."""
+        number = max((int(path.stem) for path in self.part_files()), default=0) + 1
+        path = self.parts / f"{number:06d}.hdf5"
+        write_text_file(path, self.settings, captions)
+        self._note(path, ((caption.caption_id, caption.text) for caption in captions))
+
+    def join(self) -> None:
+        """Write a new output with the captions of the old one and of the parts."""
+        if self.part_files():
+            write_text_file(self.parts / JOINED, self.settings, self._read())
+            self.replace_output()
+
+    def _note(self, path: Path, texts: Iterable[tuple[str, str]]) -> None:
+        for name, text in texts:
+            self.texts[name], self._files[name] = text, path
+
+    def _read(self) -> Iterator[CaptionWords]:
+        files = {path: TextFile(path) for path in set(self._files.values())}
+        try:
+            for name, path in sorted(self._files.items()):
+                yield CaptionWords(name, self.texts[name], files[path][name])
+        finally:
+            for file in files.values():
+                file.close()
 
 
 def read_caption_files(paths: Sequence[Path]) -> dict[str, str]:
-    """The texts of all captions by id, in the order of the files.
+    """Read the texts of all captions by id, in the order of the files.
+
+    Args:
+        paths: caption files.
 
     Raises:
         UserError: a file is missing or no caption file, an id cannot name a dataset, or two files
-            give an id different texts.
+            have different texts for an id.
     """
     texts: dict[str, str] = {}
     for path in paths:
@@ -47,31 +201,36 @@ def extract_text(
     captions: Mapping[str, str],
     encoder: Encoder,
     output: Path,
-    batch_size: int = 64,
+    batch_size: int = CAPTIONS_AT_ONCE,
     show_progress: bool | None = None,
 ) -> tuple[list[str], bool]:
     """Encode the captions that are not in the output yet, or with another text.
 
-    Whatever ends the run early (Ctrl-C, a full disk), what is finished is kept: in the output, or,
+    Whatever ends the run early (Ctrl-C, a full disk), finished captions are kept: in the output or,
     if the process was killed, beside it for the next run.
 
     Args:
-        captions: texts by id.
-        encoder: reads them; what is too long for it is cut.
-        output: the file, see `text_file`.
-        batch_size: captions read at once.
-        show_progress: False never shows a bar; None only on a terminal.
+        captions: texts of the captions by id.
+        encoder: the encoder that reads them; it cuts those that are too long.
+        output: path of the file of word features.
+        batch_size: number of captions that are encoded at once.
+        show_progress: False for no progress bar; None for a bar only on a terminal.
 
     Returns:
-        Lines that say what was done, and whether every caption gave words.
+        Lines for the user about the run; and True if every caption gave words.
 
     Raises:
         UserError: the encoder reads no text, another one made the output, or the disk is full.
     """
-    _check(encoder, batch_size)
+    if not encoder.text_dim:
+        raise UserError(
+            f"encoder {encoder.name} reads no text: take the words of one that does (clip-b32, "
+            "clip-l14, siglip2-base), whatever encoder the videos have"
+        )
+    check_range("--batch_size", batch_size, 1, LARGEST_BATCH, whole=True)
     began = time.monotonic()
     settings = TextSettings(encoder.name, encoder.fingerprint, encoder.text_dim)
-    with TextStore(output, settings) as store:
+    with TextOutput(output, settings) as store:
         pending = [item for item in captions.items() if store.texts.get(item[0]) != item[1]]
         others = len(store.texts.keys() - captions.keys())
         run = _Run(encoder, store, batch_size)
@@ -89,26 +248,17 @@ def extract_text(
     return [*run.failures, f"{total}{there}"], not run.failures
 
 
-def _check(encoder: Encoder, batch_size: int) -> None:
-    if not encoder.text_dim:
-        raise UserError(
-            f"encoder {encoder.name} reads no text: take the words of one that does (clip-b32, "
-            "clip-l14, siglip2-base), whatever encoder the videos have"
-        )
-    check_range("--batch_size", batch_size, 1, LARGEST_BATCH, whole=True)
-
-
 class _Run:
-    """One pass over the captions that are pending."""
+    """One pass over the pending captions."""
 
-    def __init__(self, encoder: Encoder, store: TextStore, batch_size: int) -> None:
+    def __init__(self, encoder: Encoder, store: TextOutput, batch_size: int) -> None:
         self.encoder, self.store, self.batch_size = encoder, store, batch_size
         self.count = 0
         self.failures: list[str] = []
         self.waiting: list[CaptionWords] = []
 
     def encode(self, pending: Sequence[tuple[str, str]], show_progress: bool | None) -> None:
-        """Read every pending caption, keeping some at a time."""
+        """Encode every pending caption, and write them a part at a time."""
         disable = (None if show_progress is None else not show_progress) if pending else True
         with tqdm(total=len(pending), desc="captions", disable=disable) as bar:
             for start in range(0, len(pending), self.batch_size):
@@ -120,21 +270,25 @@ class _Run:
                     self.keep()
 
     def keep(self) -> None:
-        """Write what is finished."""
+        """Write the captions that are finished."""
         waiting, self.waiting = self.waiting, []
         if waiting:
             self.store.add(waiting)
             self.count += len(waiting)
 
     def _words(self, batch: Sequence[tuple[str, str]]) -> list[torch.Tensor]:
+        texts = [text for _, text in batch]
         try:
-            found = encode_sentences(self.encoder, [text for _, text in batch])
+            if isinstance(self.encoder, BatchEncoder):
+                features = self.encoder.encode_queries(texts)
+            else:
+                features = [self.encoder.encode_query(text) for text in texts]
         except torch.OutOfMemoryError:
             raise UserError(
                 f"a batch of {len(batch)} captions does not fit on the device: give a smaller "
                 "--batch_size"
             ) from None
-        return [features.words for features in found]
+        return [query.words for query in features]
 
     def _take(self, caption_id: str, text: str, words: torch.Tensor) -> None:
         rows = words.float().numpy()

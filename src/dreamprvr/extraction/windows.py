@@ -1,23 +1,31 @@
-"""Pictures in their order of time -> windows of equal seconds."""
+"""Cut videos into windows of equal seconds, read ahead of the encoder by a thread."""
 
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from dreamprvr.video.reader import ROUNDING, Shown
+from dreamprvr.core.errors import first_line
+from dreamprvr.extraction.feature_file import ExtractionSettings
+from dreamprvr.extraction.find_videos import FoundVideo
+from dreamprvr.video.reader import ROUNDING, Shown, VideoReader
+from dreamprvr.video.source import VideoError, check_file
 
-SHORTEST = 1e-3  # seconds that are worth a window of their own at the end of a video
+SHORTEST_REST = 1e-3  # seconds at the end of a video that are worth a window of their own
+MAX_LOST_SHARE = 0.6  # share of lost seconds above which a video is a failure
+AHEAD_BYTES = 192 * 2**20  # bytes of pictures that may wait for the encoder
 
 
 class Window(NamedTuple):
     """A span of a video.
 
     Args:
-        begin: second at which it begins.
-        end: second at which it ends; that of the last is the video's.
+        begin: second at which the window begins.
+        end: second at which it ends; the last window ends with the video.
         frames: (n, H, W, 3) uint8 RGB.
     """
 
@@ -34,24 +42,24 @@ class _Sample(NamedTuple):
 def cut(
     pictures: Iterable[Shown], fps: float, window: float, stride: float, count: int
 ) -> Iterator[Window]:
-    """Cut a video into windows, until they cover it.
+    """Cut a video into windows until they cover it.
 
-    With `start` the second of the first picture, the video is looked at in the middle of every
-    1 / fps seconds from there, at what is on the screen. Window i holds what is seen in [start +
-    i * stride, start + i * stride + window). One in which nothing is seen, as the rest at the end
-    may be, holds the last picture before its end.
+    From the second `start` of the first picture on, the picture on the screen is sampled in the
+    middle of every 1 / fps seconds. Window i holds the samples in [start + i * stride, start + i *
+    stride + window). A window without a sample, as the rest at the end may be, holds the last
+    picture before its end.
 
     Args:
-        pictures: each begins where the one before it ends.
-        fps: looks a second.
-        window: seconds.
-        stride: seconds from the begin of a window to that of the next.
-        count: frames a window, spread evenly over those that are seen in it (if these are fewer,
-            some come twice); 0 for all of them.
+        pictures: the video's pictures, each of which begins where the one before it ends.
+        fps: samples in a second.
+        window: length of a window in seconds.
+        stride: seconds from the begin of a window to the begin of the next one.
+        count: number of frames in a window, spread evenly over its samples (if these are fewer,
+            some come twice); 0 for all samples.
     """
     samples: deque[_Sample] = deque()
     start, last, place = 0.0, None, 0
-    looks = 0
+    sampled = 0
     for shown in pictures:
         if last is None:
             start = shown.begin
@@ -60,18 +68,18 @@ def cut(
             yield _window(begin, begin + window, samples, last, count)
             place += 1
             _forget(samples, start + place * stride)
-        while (seconds := start + (looks + 0.5) / fps) < shown.end - ROUNDING:
+        while (seconds := start + (sampled + 0.5) / fps) < shown.end - ROUNDING:
             if seconds >= start + place * stride - ROUNDING:
                 samples.append(_Sample(seconds, shown))
-            looks += 1
+            sampled += 1
         last = shown
     while last is not None:
         begin = start + place * stride
-        if place and begin >= last.end - SHORTEST:
+        if place and begin >= last.end - SHORTEST_REST:
             return
         end = min(begin + window, last.end)
         yield _window(begin, end, samples, last, count)
-        if end >= last.end - SHORTEST:
+        if end >= last.end - SHORTEST_REST:
             return
         place += 1
         _forget(samples, start + place * stride)
@@ -92,10 +100,156 @@ def _window(
 
 
 def _stack(pictures: list[np.ndarray]) -> np.ndarray:
-    """(n, H, W, 3); pictures of other sizes than the first are scaled to it."""
+    """Stack pictures to (n, H, W, 3), scaled to the size of the first one."""
     height, width = pictures[0].shape[:2]
     return np.stack([
         picture if picture.shape == pictures[0].shape
         else np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
         for picture in pictures
     ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WindowRead:
+    """A window was read.
+
+    Args:
+        video: the video to which it belongs.
+        window: the window.
+        expected_end: second at which the video ends by its header; None if it does not say.
+    """
+
+    video: FoundVideo
+    window: Window
+    expected_end: float | None
+
+
+@dataclass(frozen=True)
+class VideoRead:
+    """The whole of a video was read; its windows came before this event.
+
+    Args:
+        video: the video.
+        start: second at which its first window begins.
+        duration: second at which it ends.
+        size: size of the file in bytes.
+        mtime_ns: time of the file's last change, in nanoseconds.
+        warning: oddities of the video in words, or "".
+    """
+
+    video: FoundVideo
+    start: float
+    duration: float
+    size: int
+    mtime_ns: int
+    warning: str
+
+
+@dataclass(frozen=True)
+class VideoFailed:
+    """A video cannot be used, so its windows must be forgotten.
+
+    Args:
+        video: the video.
+        reason: the cause in words.
+    """
+
+    video: FoundVideo
+    reason: str
+
+
+Event = WindowRead | VideoRead | VideoFailed
+
+
+class ReadAhead:
+    """Iterates over the events of videos that a thread reads; leaving the context stops the thread.
+
+    Args:
+        videos: the videos, which are read one after another.
+        settings: how to cut them: fps, window and stride.
+        count: number of frames in a window; 0 for all samples.
+    """
+
+    def __init__(
+        self, videos: Sequence[FoundVideo], settings: ExtractionSettings, count: int
+    ) -> None:
+        self._videos, self._settings, self._count = videos, settings, count
+        self._events: deque[Event | None] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "ReadAhead":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            self._stopped = True
+            self._events.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            with self._changed:
+                while not self._events:
+                    self._changed.wait()
+                event = self._events.popleft()
+                self._bytes -= _bytes(event)
+                self._changed.notify_all()
+            if event is None:
+                return
+            yield event
+
+    def _put(self, event: Event | None) -> None:
+        """Add an event once its pictures fit in `AHEAD_BYTES`; a single event always fits."""
+        size = _bytes(event)
+        with self._changed:
+            while self._events and self._bytes + size > AHEAD_BYTES and not self._stopped:
+                self._changed.wait()
+            self._events.append(event)
+            self._bytes += size
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        for video in self._videos:
+            if self._stopped:
+                return
+            try:
+                self._put(self._read(video))
+            except VideoError as error:
+                self._put(VideoFailed(video, str(error)))
+            except Exception as error:  # what a broken file does to a decoder is not known
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                self._put(VideoFailed(video, f"cannot be read ({reason})"))
+        self._put(None)
+
+    def _read(self, video: FoundVideo) -> VideoRead:
+        before = check_file(video.path)
+        reader = VideoReader(video.path)
+        settings, start, end = self._settings, None, 0.0
+        windows = cut(reader, settings.fps, settings.window, settings.stride, self._count)
+        for window in windows:
+            if self._stopped:
+                break
+            start = window.begin if start is None else start
+            end = window.end
+            self._put(WindowRead(video, window, reader.expected_end))
+        after = check_file(video.path)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise VideoError("changed while it was read: run again when it is complete")
+        if reader.lost > MAX_LOST_SHARE * reader.length:
+            raise VideoError(
+                f"{reader.lost:.1f} of {reader.length:.1f} s have no pictures, which is too much: "
+                + "; ".join(reader.warnings)
+            )
+        return VideoRead(
+            video, start or 0.0, max(end, reader.end), before.st_size, before.st_mtime_ns,
+            "; ".join(reader.warnings),
+        )  # fmt: skip
+
+
+def _bytes(event: Event | None) -> int:
+    return event.window.frames.nbytes if isinstance(event, WindowRead) else 0

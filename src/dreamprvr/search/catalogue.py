@@ -9,8 +9,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
 
-from dreamprvr.extraction.feature_file import VideoRecord
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, VideoRecord
 from dreamprvr.search.layout import METADATA
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.search.timeline import Timeline

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
-from dreamprvr.extraction.feature_file import FeatureFile
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.engines import create_engine, new_collection
 from dreamprvr.search.lock import LibraryLock
 from dreamprvr.search.manifest import NAME, OURS, Manifest, check_engine, refuse_links_in
@@ -30,7 +29,7 @@ def create_library(
 ) -> None:
     """See `Library.create`. The manifest comes last: without it, there is no library."""
     check_engine(engine, "--engine")
-    with FeatureFile.open(features) as file:
+    with FeatureFile(features) as file:
         settings = file.settings
     model = None if checkpoint is None else read_model(checkpoint)
     if model is not None and checkpoint is not None:

@@ -210,7 +210,7 @@ class Library:
         Raises:
             UserError: other features, a bad CSV, or another process has the library open.
         """
-        with FeatureFile.open(Path(features)) as file, self._writing() as writer:
+        with FeatureFile(Path(features)) as file, self._writing() as writer:
             return writer.update(file, metadata, progress, prune)
 
     def set_metadata(self, path: StrPath) -> UpdateReport:

@@ -10,7 +10,7 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, inside, refuse_links
 from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.text import load_json, quote
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings
 
 NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"

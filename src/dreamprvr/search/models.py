@@ -6,9 +6,8 @@ import warnings
 from pathlib import Path
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.encoder import Encoder, no_text
-from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.encoders import TRANSFORMERS, Encoder, load_encoder, no_text, pick_device
+from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.search.manifest import ENGINE, MODEL, ROWS, Manifest
 from dreamprvr.search.model_file import ModelFile, read_model, write_model
 from dreamprvr.search.trained import TrainedModel

@@ -10,7 +10,7 @@ from data_modules.loading.dataset import VideoItem, collate_videos
 from data_modules.loading.pooling import clips, frames, normalise
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoders import Encoder
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.models.scoring import unit_tokens

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoders import Encoder
 from dreamprvr.search.vectors import VideoVectors, segment_means, unit
 
 

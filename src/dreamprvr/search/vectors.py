@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data_modules.loading.pooling import pool
-from dreamprvr.extraction.encoder import Encoder
+from dreamprvr.extraction.encoders import Encoder
 from dreamprvr.search.timeline import sections
 
 SEGMENTS = 16  # of each section; docs/search.md has what fewer lose

@@ -9,8 +9,7 @@ from typing import Any
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import NoRoom
 from dreamprvr.core.text import normal_id
-from dreamprvr.extraction.feature_file import FeatureFile
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.catalogue import Payload, path_of
 from dreamprvr.search.engine import Engine
 from dreamprvr.search.indexing import Indexer, UpdateReport, described

@@ -5,8 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.feature_file import FeatureFile
-from dreamprvr.extraction.settings import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 
 if TYPE_CHECKING:  # it imports Lightning, which searching does without
     from data_modules.base import PRVRDataModule
@@ -40,7 +39,7 @@ def trained_on(data: "PRVRDataModule") -> dict[str, Any]:
     """Hyper-parameters that say what is trained on, builtins only, as far as its files say."""
     videos = data.video_features()
     found: dict[str, float] = {}
-    with suppress(UserError), FeatureFile.open(videos.path) as file:
+    with suppress(UserError), FeatureFile(videos.path) as file:
         found = {name: getattr(file.settings, name) for name in _COMPARED}
     said = {FINGERPRINT: videos.fingerprint, TEXT: data.text_features().fingerprint}
     return {name: value for name, value in {**said, SETTINGS: found}.items() if value}
