@@ -99,8 +99,11 @@ def test_other_settings_are_refused() -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["extract", "-o", "f"], "lightning extract: the following arguments are required: VIDEOS"),
-        (["extract", "v"], "lightning extract: the following arguments are required: -o/--output"),
+        (
+            ["extract", "-o", "f"],
+            "lightning extract: the following arguments are required: videos;",
+        ),
+        (["extract", "v"], "lightning extract: the following arguments are required: output;"),
         (["extract", "gone", "-o", "f"], "there is nothing to extract: "),
         (
             ["extract", "clip", "-o", "f"],

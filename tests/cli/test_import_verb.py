@@ -16,9 +16,9 @@ IMPORT = ("import-checkpoint", "theirs.ckpt", "-o", "ours.ckpt")
 @pytest.mark.parametrize(
     ("words", "missing"),
     [
-        (("theirs.ckpt",), "-o/--output"),
+        (("theirs.ckpt",), "output"),
         (("-o", "ours.ckpt"), "checkpoint"),
-        ((), "checkpoint, -o/--output"),
+        ((), "checkpoint, output"),
         # what follows an option of `fit` is its value
         (("--config", "tvr.yaml", "-o", "ours.ckpt"), "checkpoint"),
     ],

@@ -42,6 +42,11 @@ def test_nothing_above_the_threshold() -> None:
     assert run("search", "library", "dog", "--threshold", "2").out.startswith("nothing found")
 
 
+@pytest.mark.parametrize("query", ["[1, 2]", "null", "1e3", "-5"])
+def test_a_query_is_text_and_no_number_or_list(query: str) -> None:
+    assert json.loads(run("search", "library", query, "--json").out)["query"] == query
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -49,14 +54,15 @@ def test_nothing_above_the_threshold() -> None:
         (("nowhere", "dog"), "nowhere is no library"),
         (("library", "dog", "--where", "tag=x"), "no metadata column 'tag'"),
         (("library", "dog", "--where", "tags"), "COLUMN=VALUE"),
-        (("library", "dog", "-k", "0"), "argument -k: 0 is no whole number from 1 to 1,000,000"),
-        (("library", "dog", "-k", HUGE), f"argument -k: {HUGE} is no whole number from 1 to "),
-        (("library", "dog", "-k", "9" * 5000), f"argument -k: {'9' * 30}... is no whole number"),
-        (("library", "dog", "--moments", HUGE), "from 1 to 1,000,000; see lightning search"),
-        (("library", "dog", "--candidates", HUGE), "from 1 to 1,000,000; see lightning search"),
-        (("library", "dog", "--candidates", "many"), "many is no whole number from 1 to 1,000,000"),
-        (("library", "a \udcff"), "argument query: 'a \\udcff' is not UTF-8 text"),
-        (("library", "dog", "--where", "tags=\udcff"), "'tags=\\udcff' is not UTF-8 text"),
+        (("library", "dog", "-k", "0"), "k is 0; at least 1"),
+        (("library", "dog", "-k", HUGE), "k is above 1,000,000, which is the most"),
+        (("library", "dog", "-k", "9" * 5000), '"k": Exceeds the limit'),
+        (("library", "dog", "--moments", HUGE), "moments is above 1,000,000"),
+        (("library", "dog", "--candidates", HUGE), "candidates is above 1,000,000"),
+        (("library", "dog", "--candidates", "9" * 5000), f"--candidates {'9' * 30}"),
+        (("library", "dog", "--candidates", "many"), "--candidates many: give a number, or all"),
+        (("library", "a \udcff"), "the query is no Unicode text: 'a \\udcff'"),
+        (("library", "dog", "--where", "tags=\udcff"), "where is no Unicode text: '\\udcff'"),
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:

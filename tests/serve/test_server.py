@@ -69,8 +69,8 @@ def test_a_real_server(tmp_path: Path) -> None:
         from dreamprvr.serve import server
         film = LibraryVideo("v", Path(sys.argv[1], "v.mp4"), 1.0, {})
         server._open_library = lambda path, device: FakeLibrary([film])
-        from dreamprvr.cli.serve_verb import serve_library
-        sys.exit(serve_library([sys.argv[1], "--port", "0", "--cache", sys.argv[1]]))
+        from dreamprvr.cli.verbs import run_verb
+        sys.exit(run_verb(["serve", sys.argv[1], "--port", "0", "--cache", sys.argv[1]]))
     """)
     (tmp_path / "library.json").write_text("{}")
     os.truncate(film(tmp_path / "v.mp4", 1.0), 50_000_000)  # more than a connection holds

