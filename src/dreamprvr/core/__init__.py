@@ -1,1 +1,1 @@
-"""Reading and writing files safely, shared by all parts of the project."""
+"""Common to all rooms: batches, errors, files, text, locks, processes, signals, saved models."""

@@ -1,4 +1,4 @@
-"""Several processes: gather what every rank encoded, with gradients."""
+"""Exchange between the processes of a run: gather tensors with gradients, values and errors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from dreamprvr.core.errors import UserError
 
 
 def is_distributed() -> bool:
-    """Whether this process is one of several."""
+    """Check that this process is one of several."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -38,18 +38,21 @@ class _GatherRows(torch.autograd.Function):
 
 
 def rows_of_ranks(x: Tensor) -> list[int]:
-    """How many rows each rank's tensor has; the host waits for the answer."""
+    """Return the number of rows of each rank's tensor; the host waits for the answer."""
     counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in _ranks()]
     dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
     return torch.cat(counts).tolist()
 
 
 def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-    """Rows of all ranks in rank order; their numbers may differ, the other axes may not.
+    """Gather the rows of all ranks, in rank order, with gradients.
 
     Args:
-        x: this rank's rows.
-        sizes: the ranks' numbers of rows, if they are known already.
+        x: rows of this rank. Their number may differ between ranks, the other axes may not.
+        sizes: number of rows of each rank, if it is known already.
+
+    Returns:
+        The rows of all ranks, on every rank.
     """
     sizes = rows_of_ranks(x) if sizes is None else sizes
     longest = max(sizes)
@@ -59,7 +62,7 @@ def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """A picklable value of every rank, in rank order."""
+    """Gather a value that can be pickled from every rank, in rank order."""
     if not is_distributed():
         return [value]
     values: list[Any] = [None for _ in _ranks()]
@@ -68,15 +71,15 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def on_first_rank(work: Callable[[], None]) -> None:
-    """Do something on rank 0 alone; every rank must call this.
+    """Call a function on rank 0 alone; every rank must call this.
 
-    No rank is left waiting for one that failed: they all raise.
+    If the function fails, all ranks raise, so that none waits for ever.
 
     Args:
-        work: what is to be done; nothing in it may wait for other ranks.
+        work: function to call; it must not wait for other ranks.
 
     Raises:
-        UserError: on the other ranks, whatever rank 0 raised.
+        UserError: on the other ranks, with the message of rank 0's error.
     """
     failed: Exception | None = None
     if not is_distributed() or dist.get_rank() == 0:
@@ -84,19 +87,19 @@ def on_first_rank(work: Callable[[], None]) -> None:
             work()
         except Exception as error:
             failed = error
-    said = gather_objects(None if failed is None else str(failed))[0]
+    message = gather_objects(None if failed is None else str(failed))[0]
     if failed is not None:
         raise failed
-    if said is not None:
-        raise UserError(said)
+    if message is not None:
+        raise UserError(message)
 
 
 def largest_of_ranks(value: int, device: torch.device) -> int:
-    """The largest of all processes' values; the host waits for the answer.
+    """Return the largest value of all processes; the host waits for the answer.
 
     Args:
-        value: of this process.
-        device: where the processes exchange tensors.
+        value: value of this process.
+        device: device on which the processes exchange tensors.
     """
     if not is_distributed():
         return value

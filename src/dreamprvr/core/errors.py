@@ -1,8 +1,8 @@
-"""The one exception that a user is meant to read, and the check that most settings need."""
+"""The exception whose message the user reads, and the check that most settings need."""
 
 
 class UserError(Exception):
-    """Bad input, said in one line: what is wrong, where, and what to do about it.
+    """Bad input. The message says in one line what is wrong, where, and what to do about it.
 
     The command line prints the message alone (no traceback) and exits with code 2.
     """
@@ -12,14 +12,14 @@ def check_range(name: str, value: object, least: float, most: float, whole: bool
     """Raise unless a setting is a number within its limits.
 
     Args:
-        name: of the setting, as the user writes it.
-        value: its value.
+        name: name of the setting, as the user writes it.
+        value: value of the setting.
         least: smallest value that is allowed.
         most: largest value that is allowed.
-        whole: whether it must be a whole number.
+        whole: True if it must be a whole number.
 
     Raises:
-        UserError: the value is no number, not finite, or out of the limits.
+        UserError: the value is not a number, not finite, or out of the limits.
     """
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:

@@ -1,9 +1,9 @@
-"""Write and delete files: whole or not at all, never through a link, with errors in one line.
+"""Write and delete files: completely or not at all, never through a link, with one-line errors.
 
-A folder may come from a stranger: a library, a run, a data set. Whatever lies in it must not make
-us write, empty, create or delete anything outside of it. So below such a folder no link is
-followed, nothing is written in place that has a second name, and only files are deleted whose
-names have a form of our own. The folder that the user names may be a link itself.
+A folder (a library, a run, a data set) may come from a stranger. Nothing in it may make this
+program write, empty, create or delete a file elsewhere. So below such a folder no link is followed,
+a file with a second name is not written in place, and files are deleted only if their names have a
+form that this program gives. The folder that the user names may be a link itself.
 """
 
 import errno
@@ -20,7 +20,7 @@ from dreamprvr.core.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MB = 1_000_000
-MARGIN = 32 * MB  # what a write takes beside what is written, and the disk should have left
+MARGIN = 32 * MB  # room for what a write needs besides its content, and to leave on the disk
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _ADVICE = {
@@ -36,18 +36,18 @@ _ADVICE = {
     errno.ENAMETOOLONG: "give a shorter name",
 }
 
-_MANY = 1000  # files of a folder, above which it is not searched at every write
-_searched: set[str] = set()  # such folders
+_MANY = 1000  # files in a folder, above which a process searches it only once
+_searched: set[str] = set()  # such folders that were searched
 
 Kind = Literal["file", "folder"]
 
 
 class NoRoom(UserError):
-    """The disk has too little room for what is to be done."""
+    """The disk has too little room for the work."""
 
 
 def number_of(error: BaseException) -> int | None:
-    """The system's number of an error, also where HDF5 says it in the text alone."""
+    """Return the system's number of an error, also if HDF5 gives it only in its text; else None."""
     number = getattr(error, "errno", None)
     if number is None and (match := re.search(r"errno = (\d+)", str(error))):
         number = int(match[1])  # h5py raises some failed writes as RuntimeError
@@ -55,23 +55,23 @@ def number_of(error: BaseException) -> int | None:
 
 
 def reason(error: BaseException) -> str:
-    """One line of why a file could not be opened or written, with what to do where that is clear.
+    """Say in one line why a file could not be opened or written, and what to do if that is clear.
 
     Args:
-        error: an OSError, or what HDF5 raises in place of one.
+        error: an OSError, or an error that HDF5 raises in its place.
     """
     number = number_of(error)
-    said = os.strerror(number) if number else str(error).partition("\n")[0]
-    return f"{said}; {_ADVICE[number]}" if number in _ADVICE else said
+    cause = os.strerror(number) if number else str(error).partition("\n")[0]
+    return f"{cause}; {_ADVICE[number]}" if number in _ADVICE else cause
 
 
 @contextmanager
 def plain_errors(path: Path, after: str = "") -> Iterator[None]:
-    """Turn what the system or HDF5 says of a failed write into one line.
+    """Turn errors of the system or of HDF5 while a file is written into one line.
 
     Args:
-        path: what is written.
-        after: what else to tell the user, say "then run the same command again".
+        path: path of the file or folder.
+        after: further advice for the user, such as "then run the same command again".
 
     Raises:
         UserError: in place of an OSError or a RuntimeError.
@@ -89,15 +89,16 @@ def plain_errors(path: Path, after: str = "") -> Iterator[None]:
 
 
 def refuse_links(root: Path, *names: str, hard: bool = False) -> None:
-    """Refuse a folder in which one of our names is a link, or leads to one at any depth.
+    """Refuse a folder if one of the named entries is a link, or holds one at any depth.
 
     Args:
-        root: a folder, which may be a link itself; it need not be there.
-        names: of entries of the folder; folders among them are searched whole.
-        hard: refuse files of more than one name too, since they are to be changed in place.
+        root: path of the folder, which may be a link itself and need not exist.
+        names: names of entries of the folder; folders among them are searched completely.
+        hard: also refuse files with more than one name, since they will be changed in place.
 
     Raises:
-        UserError: names the first link, or thing that is neither a file nor a folder.
+        UserError: there is a link, or something that is neither a file nor a folder; the message
+            names the first one.
     """
     for name in names:
         path = root / name
@@ -106,24 +107,24 @@ def refuse_links(root: Path, *names: str, hard: bool = False) -> None:
         _refuse_odd(path, status)
         if stat.S_ISDIR(status.st_mode):
             try:
-                found = sorted(os.listdir(path))
+                entries = sorted(os.listdir(path))
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {reason(error)}") from None
-            refuse_links(path, *found, hard=hard)
+            refuse_links(path, *entries, hard=hard)
         elif hard:
             _refuse_shared(path, status)
 
 
 def inside(root: Path, *names: str, kind: Kind = "file") -> Path:
-    """Give the path of something below a folder, which no link may lead out of that folder.
+    """Return the path of a file or folder below a folder, after checking that no link leads out.
 
     Args:
-        root: a folder, which may be a link itself; it need not be there.
-        names: of the folders on the way, and of the thing; one component each.
-        kind: of the thing, if it is there at all.
+        root: path of the upper folder, which may be a link itself and need not exist.
+        names: names of the folders on the way, and of the file or folder itself.
+        kind: whether it must be a file or a folder, if it exists.
 
     Raises:
-        UserError: a name is none, something on the way is a link, or the thing is of another kind.
+        UserError: a name cannot be one, there is a link on the way, or it is of another kind.
     """
     path = root
     for number, name in enumerate(names, 1):
@@ -140,17 +141,17 @@ def inside(root: Path, *names: str, kind: Kind = "file") -> Path:
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file, not through a link, without waiting.
+    """Open a regular file, never through a link and without waiting for a pipe.
 
     Args:
-        path: of the file.
-        flags: of `os.open`. With `os.O_CREAT` the file is made if it is missing.
+        path: path of the file.
+        flags: flags of `os.open`. With `os.O_CREAT` the file is made if it is missing.
 
     Returns:
-        A descriptor.
+        A file descriptor.
 
     Raises:
-        UserError: it is a link or no regular file, or is to be written and has a second name.
+        UserError: it is a link or not a regular file; or it has a second name and would be written.
         OSError: it cannot be opened.
     """
     if (status := _status(path)) is not None:
@@ -169,13 +170,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """The first `limit` bytes of a file that may be a stranger's; errors as of `open_regular`."""
+    """Read at most `limit` bytes of a file; it raises as `open_regular` does."""
     with os.fdopen(open_regular(path), "rb") as file:
         return file.read(limit)
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """The status of what has this name, of a link its own; None if there is nothing."""
+    """Return the status of a file or folder, for a link its own; None if there is nothing."""
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -204,18 +205,19 @@ def _refuse_shared(path: Path, status: os.stat_result) -> None:
 
 @contextmanager
 def atomic_path(target: Path, root: Path | None = None) -> Iterator[Path]:
-    """Give a temporary sibling to write, which takes the target's place if the block succeeds.
+    """Yield a temporary file beside the target, which replaces the target if the block succeeds.
 
-    Siblings that killed processes have left are removed. A link in the target's place is replaced
-    itself; what it leads to stays as it is.
+    Temporary files that killed processes have left are deleted. If the target is a link, the link
+    itself is replaced, and the file that it leads to stays as it is.
 
     Args:
-        target: where the file is to be; its folder is made.
-        root: a folder above the target, below which no link is followed; None if all folders
-            above are the user's own.
+        target: path of the file to write; its folder is made.
+        root: path of a folder above the target, below which no link is followed; None if all
+            folders above the target are the user's own.
 
     Raises:
-        UserError: the file cannot be written (no room, no permission), or a link is in the way.
+        UserError: the file cannot be written (disk full, no permission), or there is a link on
+            the way.
     """
     if root is not None:
         inside(root, *target.relative_to(root).parts[:-1], kind="folder")
@@ -237,29 +239,33 @@ def atomic_path(target: Path, root: Path | None = None) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, root: Path | None = None) -> None:
-    """Write a small text file in UTF-8 as `atomic_path` does, with its arguments and errors."""
+    """Write a small text file in UTF-8 by `atomic_path`, with its arguments and errors."""
     with atomic_path(path, root) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_note(path: Path, text: str) -> None:
-    """Write a few bytes to a new file, in place of what has its name; OSError if that fails."""
+    """Write a short text to a new file, after deleting an old one of that name.
+
+    Raises:
+        OSError: the old file cannot be deleted, or the new one cannot be written.
+    """
     with suppress(FileNotFoundError):
-        path.unlink()  # it may be a link, or have a second name
+        path.unlink()  # which may be a link, or have a second name
     with os.fdopen(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(text.encode())
 
 
 def check_room(folder: Path, needed: int, doing: str) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Refuse to begin work for which the disk has no room.
 
     Args:
-        folder: that is written; must exist.
-        needed: bytes, without `MARGIN`.
-        doing: what needs them, say "writing these videos".
+        folder: path of the folder that will be written; it must exist.
+        needed: number of bytes that will be written; `MARGIN` is added.
+        doing: name of the work for the message, such as "writing these videos".
 
     Raises:
-        NoRoom: says how much is needed, and how much there is.
+        NoRoom: the message gives the needed and the free space.
     """
     free, wanted = shutil.disk_usage(folder).free, needed + MARGIN
     if free < wanted:
@@ -270,10 +276,17 @@ def check_room(folder: Path, needed: int, doing: str) -> None:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Have the file system set aside `size` bytes for a file, or fail with an OSError.
+    """Make the file system set aside space for a file.
 
-    HDF5 cannot recover from a write that fails: it leaves a file that it does not read any more,
-    and may crash on closing it. So it must never come to that.
+    HDF5 cannot recover from a write that fails: it leaves a file that it cannot read, and may crash
+    on closing it. With the space set aside, writes do not fail.
+
+    Args:
+        path: path of the file.
+        size: number of bytes to set aside.
+
+    Raises:
+        OSError: the disk is full.
     """
     if not hasattr(os, "posix_fallocate"):  # macOS, Windows
         if shutil.disk_usage(path.parent).free < size - path.stat().st_size:
@@ -290,8 +303,8 @@ def reserve(path: Path, size: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have all that was written to a file or folder on the disk before going on."""
-    if os.name == "nt":  # flushing a folder or a read-only descriptor is not possible there
+    """Wait until all that was written to a file or folder is on the disk."""
+    if os.name == "nt":  # Windows cannot flush a folder or a read-only descriptor
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -304,15 +317,15 @@ def sync(path: Path) -> None:
 
 
 def remove_files(folder: Path, form: re.Pattern[str], keep: Container[str] = ()) -> None:
-    """Delete the regular files of a folder whose whole name has a form of our own.
+    """Delete the regular files of a folder whose names have a given form.
 
-    A folder that is a link, missing or unreadable is left as it is; so is a file that cannot be
+    A folder that is a link, missing or unreadable is left as it is, and so is a file that cannot be
     deleted.
 
     Args:
-        folder: that is searched, not its subfolders.
-        form: matches the names.
-        keep: names that stay.
+        folder: path of the folder; its subfolders are not searched.
+        form: pattern that matches the whole name of a file to delete.
+        keep: names of files that stay.
     """
     with suppress(OSError):
         if not stat.S_ISDIR(folder.lstat().st_mode):
@@ -326,9 +339,12 @@ def remove_files(folder: Path, form: re.Pattern[str], keep: Container[str] = ())
 
 
 def remove_partials(target: Path) -> None:
-    """Delete what killed processes left of a file that `atomic_path` writes.
+    """Delete the temporary files of `atomic_path` that killed processes have left.
 
-    A folder of very many files is searched once by a process.
+    A folder of more than `_MANY` files is searched only once by a process.
+
+    Args:
+        target: path of the file that `atomic_path` writes.
     """
     folder = os.fspath(target.parent)
     if folder in _searched:
@@ -347,13 +363,13 @@ def remove_partials(target: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number on this machine."""
-    if os.name == "nt":  # there os.kill would end it
+    """Check that there is a process of this number on this machine."""
+    if os.name == "nt":  # on Windows os.kill would end it
         return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # it belongs to another user
         return True
     return True

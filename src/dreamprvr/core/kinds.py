@@ -1,6 +1,6 @@
-"""Kinds of files, told by their first bytes: to say what was given where something else is wanted.
+"""Recognise kinds of files by their first bytes, to name what was given in place of another kind.
 
-A name's ending says little: a video may have any, and so may what is none.
+The ending of a name says little: a video may have any ending, and so may other files.
 """
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dreamprvr.core.errors import UserError
 
-HEAD = 4096  # bytes that are looked at
+HEAD = 4096  # bytes that are read
 VIDEO, SOUND, IMAGE, HDF5, CHECKPOINT = (
     "a video", "a sound file", "an image", "an HDF5 file", "a PyTorch file",
 )  # fmt: skip
@@ -58,9 +58,9 @@ _FOLDERS = (
 
 
 def kind_of(path: Path) -> str:
-    """Say what a file or folder is, say "a video"; one of this module's constants or another noun.
+    """Name the kind of a file or folder: one of this module's constants, or another noun.
 
-    Nothing but regular files is opened. What cannot be read is of an unknown kind.
+    Only regular files are opened. A file that cannot be read is of an unknown kind.
     """
     try:
         if path.is_dir():
@@ -74,7 +74,7 @@ def kind_of(path: Path) -> str:
 
 
 def kind_of_bytes(head: bytes) -> str:
-    """Say what a file is that begins with these bytes, up to `HEAD` of them."""
+    """Name the kind of a file by its first `HEAD` bytes, or all if it has fewer."""
     if not head:
         return EMPTY
     if head[4:8] in _BOXES:
@@ -92,7 +92,7 @@ def kind_of_bytes(head: bytes) -> str:
         return VIDEO
     if head[257:262] == b"ustar":
         return "an archive"
-    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # behind a block of the user's own
+    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # after a block of the user's own
         return HDF5
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 2**32:
         return "a safetensors file"
@@ -100,36 +100,38 @@ def kind_of_bytes(head: bytes) -> str:
 
 
 def described(path: Path, wanted: str = "") -> str:
-    """Say what was given, and what can be done with it: "a video; extract its features first".
+    """Describe a file that was given, as "a video, not a checkpoint; extract its features first".
 
     Args:
-        path: that was given.
-        wanted: what it is not, say "a checkpoint"; "" leaves this out.
+        path: path of the file or folder.
+        wanted: noun for what it should be, such as "a checkpoint"; "" leaves this out.
     """
     kind = kind_of(path)
-    said = f"{kind}, not {wanted}" if wanted else kind
-    return f"{said}; {_ADVICE[kind].format(path=path)}" if kind in _ADVICE else said
+    description = f"{kind}, not {wanted}" if wanted else kind
+    if kind in _ADVICE:
+        description += f"; {_ADVICE[kind].format(path=path)}"
+    return description
 
 
 def refuse_other_kinds(path: Path, wanted: str, *kinds: str) -> None:
-    """Refuse what is there and is certainly of another kind.
+    """Refuse a file or folder that is certainly of another kind.
 
-    What is missing, empty or of an unknown kind passes: whoever opens it knows more.
+    A file that is missing, empty or of an unknown kind passes: the code that opens it knows more.
 
     Args:
-        path: that was given.
-        wanted: what to call what is wanted, say "a feature file of `lightning extract`".
-        kinds: of which it may be, as `kind_of` says them.
+        path: path of the file or folder.
+        wanted: noun for what it should be, such as "a feature file of `lightning extract`".
+        kinds: kinds that it may have, as `kind_of` returns them.
 
     Raises:
-        UserError: says what it is, and what can be done with it.
+        UserError: it is of another kind; the message says which, and what can be done with it.
     """
     if kind_of(path) not in (*kinds, UNKNOWN, EMPTY):
         raise UserError(f"{path} is {described(path, wanted)}")
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether packets of an MPEG transport stream begin where they should."""
+    """Check that packets of an MPEG transport stream begin where they should."""
     for first, size in ((0, 188), (4, 192), (0, 204)):
         if len(head) > first + 3 * size and all(
             head[first + step * size] == 0x47 for step in range(4)
@@ -139,9 +141,9 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _is_raw_video(head: bytes) -> bool:
-    """Whether this is H.264 or HEVC without a container: a start code, then parameters."""
-    _, found, rest = head[:8].partition(b"\0\0\x01")
-    if not found or not rest or head[:2] != b"\0\0":
+    """Check for H.264 or HEVC without a container: a start code, then parameters."""
+    _, code, rest = head[:8].partition(b"\0\0\x01")
+    if not code or not rest or head[:2] != b"\0\0":
         return False
     return rest[0] in (0x67, 0x27, 0x47, 0x09) or rest[:2] in (b"\x40\x01", b"\x46\x01")
 
@@ -152,7 +154,7 @@ def _kind_of_text(head: bytes) -> str:
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not just cut within a character
+        if error.start < len(head) - 4:  # else the head ends within a character
             return UNKNOWN
         text = head[: error.start].decode("utf-8-sig")
     if text.lstrip()[:1] in ("{", "["):

@@ -1,4 +1,4 @@
-"""Read models of `transformers` from this machine, and refuse those that lack weights."""
+"""Read models of `transformers` that are on this machine, and refuse those that lack weights."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,51 +6,58 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.text import shorten
 
 if TYPE_CHECKING:
     import torch
 
-TRANSFORMERS = "transformers:"  # begins the name of an encoder that is a saved model
+TRANSFORMERS = "transformers:"  # prefix of the name of an encoder that is a saved model
 INSTALL = "pip install 'dreamprvr[search]'"
-# Makes `from_pretrained` report the weights that do not fit, those of another size among them.
+# Make `from_pretrained` report weights that do not fit, and those of another size among them.
 REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
 def load_part(kind: Any, source: str, **options: Any) -> Any:
-    """`kind.from_pretrained` of what is on this machine.
+    """Call `from_pretrained` of a class, for files that are on this machine.
 
     Args:
         kind: a class of transformers that has `from_pretrained`.
-        source: folder or the hub's name.
-        options: for `from_pretrained`.
+        source: folder of the model, or its name on the hub.
+        options: further arguments of `from_pretrained`.
+
+    Returns:
+        What `from_pretrained` returns.
 
     Raises:
-        UserError: it is missing (what to download, and where to), or damaged.
+        UserError: the model is damaged, or missing; then the message says how to download it.
     """
     try:
         with quiet():
             return kind.from_pretrained(source, local_files_only=True, **options)
-    except Exception as error:  # damaged files raise whatever their reader raises
+    except Exception as error:  # for a damaged file, any exception of its reader
         if os.path.isdir(source):
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"cannot read a model from {source} ({reason}): its weights (safetensors), "
-                "config.json, preprocessor_config.json and tokenizer must be there, all whole"
+                f"cannot read a model from {source} ({first_line(error)}): its weights "
+                "(safetensors), config.json, preprocessor_config.json and tokenizer must be there, "
+                "all whole"
             ) from error
-        raise UserError(_missing(source)) from None
+        raise UserError(
+            f"model {source} is not on this machine: where there is a network, run "
+            f"`hf download {source}`, or `hf download {source} --local-dir FOLDER`, copy FOLDER "
+            f"here and give --encoder {TRANSFORMERS}FOLDER"
+        ) from None
 
 
 def load_model(
     kind: Any, source: str, unused: Sequence[str] = (), **options: Any
 ) -> "torch.nn.Module":
-    """Read a model of which every weight comes from its files.
+    """Read a model, and check that every weight comes from its files.
 
     Args:
         kind: see `load_part`.
         source: see `load_part`.
-        unused: beginnings of the names of weights that the files may hold beside the model's own.
+        unused: prefixes of the names of weights that the files may hold beside the model's own.
         options: see `load_part`.
 
     Raises:
@@ -63,14 +70,17 @@ def load_model(
 
 
 def check_torch_files(source: str) -> None:
-    """Check each record of the weights that a folder keeps in torch's form, not as safetensors.
+    """Check each record of weights that a folder keeps in torch's format, not as safetensors.
 
-    torch itself takes a compressed or damaged record for weights.
+    This is needed since torch itself accepts a compressed or damaged record as weights.
+
+    Args:
+        source: folder of the model; anything else passes.
 
     Raises:
-        UserError: names the file and what is wrong with it.
+        UserError: a record is damaged; the message names the file.
     """
-    # Late: the command line names the encoders without torch, which takes a second to import
+    # imported late, since the command line names the encoders without waiting for torch
     from dreamprvr.core.torch_file import StandIn, read_torch_file
 
     folder = Path(source)
@@ -88,18 +98,19 @@ def refuse_random_weights(
 ) -> None:
     """Refuse a model whose files do not hold exactly its weights.
 
-    transformers fills what is missing with random numbers, others in every process.
+    transformers fills missing weights with random numbers, which differ between processes.
 
     Args:
-        model: as `from_pretrained` made it.
-        found: what it reports with the options `REPORTED`.
+        model: model that `from_pretrained` made.
+        found: report of `from_pretrained` when it is called with the options `REPORTED`.
         source: folder or name of the model, for the message.
-        unused: beginnings of the names of weights that the files may hold too much.
-        optional: beginnings of the names of weights that may be missing, since no feature needs
+        unused: prefixes of the names of weights that the files may hold in addition.
+        optional: prefixes of the names of weights that may be missing, since no feature needs
             them.
 
     Raises:
-        UserError: names weights that are missing, unexpected, of another size or not finite.
+        UserError: weights are missing, unexpected, of another size or not finite; the message
+            names some of them.
     """
     missing = _names(found["missing_keys"], optional)
     extra = _names(found["unexpected_keys"], unused)
@@ -110,23 +121,23 @@ def refuse_random_weights(
         "of another size": sorted(str(name) for name, *_ in found["mismatched_keys"]),
         "not finite": [n for n, w in state if w.is_floating_point() and not w.isfinite().all()],
     }
-    said = [
+    problems = [
         f"{len(names)} {kind} ({', '.join(map(shorten, names[:3]))}{', ...' if names[3:] else ''})"
         for kind, names in wrong.items()
         if names
     ]
-    if said:
+    if problems:
         parallel = bool(extra) and all(name.startswith("module.") for name in extra)
         advice = "they were saved with DataParallel: save model.module instead" if parallel else (
             "give a folder whose weights and config.json belong together"
         )  # fmt: skip
         raise UserError(
-            f"the weights in {source} do not fit the model: {', '.join(said)}; {advice}"
+            f"the weights in {source} do not fit the model: {', '.join(problems)}; {advice}"
         )
 
 
 def _names(keys: Iterable[str], allowed: Sequence[str]) -> list[str]:
-    """Sorted names of weights, without those that are allowed or that no feature depends on."""
+    """Sort the names of weights, without those that are allowed or that no feature depends on."""
     return sorted(
         name for name in map(str, keys) if not name.startswith(tuple(allowed))
         and not name.endswith(("position_ids", "num_batches_tracked"))
@@ -135,7 +146,7 @@ def _names(keys: Iterable[str], allowed: Sequence[str]) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from showing a bar or a report of many lines for each model it reads."""
+    """Keep transformers from printing a progress bar and a long report for each model."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -147,11 +158,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
-
-
-def _missing(source: str) -> str:
-    return (
-        f"model {source} is not on this machine: where there is a network, run "
-        f"`hf download {source}`, or `hf download {source} --local-dir FOLDER`, copy FOLDER here "
-        f"and give --encoder {TRANSFORMERS}FOLDER"
-    )

@@ -1,4 +1,4 @@
-"""Signals that end a run. A training finishes its step and saves first; all else ends at once."""
+"""Signals that end a run. A training finishes its step and saves first; others end at once."""
 
 import os
 import signal
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from types import FrameType
 
 NAMES = ["SIGINT", "SIGTERM", "SIGHUP"]
-if "SLURM_JOB_ID" in os.environ:  # there it says that the job's time is nearly over
+if "SLURM_JOB_ID" in os.environ:  # SLURM sends it when the job's time is nearly over
     NAMES.append("SIGUSR1")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-WORKER_SECONDS = 20  # that a loading process lives on after SIGTERM, to let a step be finished
+WORKER_SECONDS = 20  # for which a loading process goes on after SIGTERM, so that a step can end
 
 
 class Stopped(BaseException):
     """A signal ended the run.
 
     Args:
-        number: of the signal.
-        agreed: all processes of the run end for it, so that the first can speak for them.
+        number: number of the signal.
+        agreed: True if all processes of the run end for it, so that the first one can report it.
 
     Attributes:
-        advice: how to go on.
+        advice: how the user can go on, for the message.
     """
 
     def __init__(self, number: int, agreed: bool = False) -> None:
@@ -33,7 +33,7 @@ class Stopped(BaseException):
 
     @property
     def code(self) -> int:
-        """The exit code, as shells give it to a process that the signal ended."""
+        """Exit code that shells give to a process that the signal ended."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -43,18 +43,18 @@ class Stopped(BaseException):
 
 
 class _Received:
-    """The signal that this process has received, and who looks for it."""
+    """The signal that this process has received, and how it is handled."""
 
     number = 0
-    awaited = False  # a training looks for it after each step
-    process = 0  # which listens; a fork of it does not
+    awaited = False  # True while a training looks for the signal after each step
+    process = 0  # number of the process that listens; its forks do not
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Turn signals into `Stopped`; a second one ends the process at once.
+    """Turn signals into the exception `Stopped`; a second signal ends the process at once.
 
-    Signals that the process was started to ignore, as `nohup` does, stay ignored.
+    Signals that were ignored when the process started, as under `nohup`, stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -76,7 +76,7 @@ def _receive(number: int, frame: FrameType | None) -> None:
     for each in SIGNALS:
         if signal.getsignal(each) is _receive:
             signal.signal(each, signal.SIG_DFL)
-    if os.getpid() != _Received.process:  # a fork that no one has told what to do
+    if os.getpid() != _Received.process:  # a fork, which has no handling of its own
         os.kill(os.getpid(), number)
         return
     _Received.number = number
@@ -85,20 +85,24 @@ def _receive(number: int, frame: FrameType | None) -> None:
 
 
 def await_signals(awaited: bool) -> None:
-    """Say that a training looks for signals by itself, by `received_signal`, or does no longer."""
+    """Switch between raising `Stopped` and leaving signals to `received_signal`.
+
+    Args:
+        awaited: True while a training looks for signals itself, after each step.
+    """
     _Received.awaited = awaited
 
 
 def received_signal() -> int:
-    """Number of the signal that this process has received; 0 if there is none."""
+    """Return the number of the signal that this process has received; 0 if there is none."""
     return _Received.number
 
 
 def keep_loading(worker: int) -> None:
-    """Set up a loading process: signals to a whole group of processes must not end it first.
+    """Make a loading process ignore signals, which reach all processes of a run at once.
 
     Args:
-        worker: its number.
+        worker: number of the loading process, which torch passes.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

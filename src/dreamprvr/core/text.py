@@ -1,11 +1,11 @@
-"""Text files of others: one way to read them, to compare ids, and to quote what they hold.
+"""Read text files of others, compare ids, and quote text in messages.
 
 All text files are read by one rule. They are UTF-8, with or without a byte order mark, and their
 lines end with "\\n", "\\r\\n" or "\\r". NUL characters and halves of surrogate pairs are refused,
-also where a JSON file spells them as escapes. Only regular files up to a stated size are read.
+also if a JSON file writes them as escapes. Only regular files up to a stated size are read.
 
 Ids are compared in Unicode's normal form C: "é" as one character and "e" with a combining accent
-are the same id. Everything else counts: white space inside an id, no-break spaces, zero-width
+are the same id. All else must be equal: white space inside an id, no-break spaces, zero-width
 characters and upper or lower case are kept as they are.
 """
 
@@ -36,11 +36,11 @@ from dreamprvr.core.kinds import (
 )
 
 TEXT_BYTES = 2**28
-"""Largest text file that is read: 256 MiB, some 60 times the largest published caption file."""
+"""Bytes of the largest text file that is read: 256 MiB, 60 times the largest published one."""
 JSON_BYTES = 2**26
-"""Largest JSON file that is read as a whole: 64 MiB. In memory it may take twenty times as much."""
+"""Bytes of the largest JSON file that is read: 64 MiB, which may take 20 times as much memory."""
 QUOTED = 100
-"""Characters of a file's content that a message quotes."""
+"""Largest number of characters of a file's content that a message quotes."""
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
@@ -58,18 +58,18 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = QUOTED - 20
 
 
 def open_file(path: str | Path, limit: int = TEXT_BYTES) -> BinaryIO:
-    """Open a file of a stranger for reading.
+    """Open a file for reading that may come from a stranger.
 
     Pipes, sockets and devices are refused without being opened, since reading them may wait or
     go on for ever.
 
     Args:
-        path: the file; links are followed.
-        limit: the largest size in bytes that is opened.
+        path: path of the file; links are followed.
+        limit: largest size in bytes that is opened.
 
     Raises:
-        UserError: the path is missing, no regular file, too large, or may not be read. The message
-            tells these apart.
+        UserError: the file is missing, not a regular file, too large, or may not be read. The
+            message tells these apart.
     """
     shown = shorten(str(path), 300)
     try:
@@ -79,7 +79,7 @@ def open_file(path: str | Path, limit: int = TEXT_BYTES) -> BinaryIO:
             raise UserError(f"{shown} is {kind}: name a regular file")
         if status.st_size > limit:
             raise UserError(_too_large(shown, limit))
-        # without waiting, should a pipe have taken the file's place since
+        # without waiting, in case a pipe has just replaced the file
         flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
         return open(os.open(path, flags), "rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -93,11 +93,11 @@ def open_file(path: str | Path, limit: int = TEXT_BYTES) -> BinaryIO:
 
 
 def read_bytes(path: str | Path, limit: int = TEXT_BYTES) -> bytes:
-    """Read a whole file of a stranger.
+    """Read a whole file that may come from a stranger.
 
     Args:
-        path: the file; links are followed.
-        limit: the largest size in bytes that is read.
+        path: path of the file; links are followed.
+        limit: largest size in bytes that is read.
 
     Raises:
         UserError: see `open_file`.
@@ -117,13 +117,13 @@ def read_text(path: str | Path, limit: int = TEXT_BYTES, errors: str = "strict")
     """Read a whole UTF-8 text file; its line ends become "\\n".
 
     Args:
-        path: the file; links are followed.
-        limit: the largest size in bytes that is read.
+        path: path of the file; links are followed.
+        limit: largest size in bytes that is read.
         errors: "strict", or "surrogateescape" for lists of file names, which may be any bytes.
 
     Raises:
-        UserError: see `read_bytes`; or the file holds nothing but white space, is not UTF-8, or
-            has a NUL character. The last two name the line.
+        UserError: see `read_bytes`; or the file holds only white space, is not UTF-8, or has a
+            NUL character. For the last two the message names the line.
     """
     shown = shorten(str(path), 300)
     content = read_bytes(path, limit)
@@ -145,10 +145,10 @@ def read_text(path: str | Path, limit: int = TEXT_BYTES, errors: str = "strict")
 
 
 def read_lines(path: str | Path, limit: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
-    """Read the lines of a text file, each with its number from 1; blank ones at the end are left.
+    """Read the lines of a text file, each with its number from 1, without blank lines at the end.
 
-    Only line ends part lines. `str.splitlines` also knows characters that a text may hold, such as
-    U+2028.
+    Lines are parted only at line ends, not at other characters that `str.splitlines` knows, such
+    as U+2028.
 
     Raises:
         UserError: see `read_text`.
@@ -163,7 +163,8 @@ def load_json(path: str | Path, limit: int = JSON_BYTES) -> Any:
     """Read a JSON file in which no object has a key twice.
 
     Raises:
-        UserError: see `read_text`; or the file is no JSON. NaN and infinite numbers are none.
+        UserError: see `read_text`; or the file is not JSON, in which NaN and infinite numbers are
+            not allowed.
     """
     return _parse(shorten(str(path), 300), read_text(path, limit), lines=True)
 
@@ -172,7 +173,7 @@ def load_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read the objects of a JSON-lines file, each with its line number from 1.
 
     Raises:
-        UserError: see `read_text`; or a line is no JSON object, or has a key twice.
+        UserError: see `read_text`; or a line is not a JSON object, or has a key twice.
     """
     for number, line in read_lines(path):
         where = f"{shorten(str(path), 300)}, line {number}"
@@ -186,12 +187,12 @@ def read_csv(path: str | Path) -> tuple[list[str], Iterator[tuple[int, dict[str,
     """Read a CSV file whose first line names the columns.
 
     Returns:
-        The names of the columns, without white space around them; and the rows, read as they are
-        asked for: each with the number of its last line, its cells by column as they stand. Rows
-        without any text are left out.
+        The names of the columns, without white space around them; and an iterator over the rows.
+        It gives the number of a row's last line and its unchanged cells by column. Rows without any
+        text are left out.
 
     Raises:
-        UserError: see `read_text`; or the file is no CSV, a column has no name or the name of
+        UserError: see `read_text`; or the file is not CSV, a column has no name or the name of
             another, or a row has more or fewer cells than there are columns.
     """
     shown = shorten(str(path), 300)
@@ -221,31 +222,33 @@ def _csv_cells(shown: str, reader: Any) -> Iterator[list[str]]:
 
 
 def number(value: object) -> float | None:
-    """Read a finite number, also from its decimal text; None for anything else."""
+    """Convert a number or its decimal text to float; None for anything else and if not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        converted = float(value)
     except (ValueError, OverflowError):  # 1e999 is infinite; whole numbers may be too large
         return None
-    return found if math.isfinite(found) and not (isinstance(value, str) and "_" in value) else None
+    if not math.isfinite(converted) or (isinstance(value, str) and "_" in value):
+        return None
+    return converted
 
 
 def normal_id(name: str) -> str:
-    """Bring an id to the form in which ids are compared: Unicode's normal form C, no more."""
+    """Convert an id to the form in which ids are compared, Unicode's normal form C."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def one_line(text: str | Path) -> str:
-    """Write what a terminal would obey, and what breaks lines, as escapes like "\\x1b"."""
-    found = str(text)
-    if found.isprintable():
-        return found
-    return "".join(ascii(c)[1:-1] if _is_obeyed(c) else c for c in found)
+    """Write characters that a terminal obeys, and line ends, as escapes like "\\x1b"."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if _is_obeyed(c) else c for c in text)
 
 
 def shorten(text: str, length: int = QUOTED) -> str:
-    """Cut a text in its middle to at most `length` characters, with "..." for what is left out."""
+    """Cut the middle of a text to leave at most `length` characters, with "..." in its place."""
     if len(text) <= length:
         return text
     head = (length - 3) // 2
@@ -253,7 +256,7 @@ def shorten(text: str, length: int = QUOTED) -> str:
 
 
 def quote(value: object) -> str:
-    """Show a value of a file in a message as Python would write it, in about 100 characters."""
+    """Write a value of a file for a message as Python would, in about 100 characters."""
     try:
         return shorten(_SHORT.repr(value))
     except ValueError:  # a whole number of more digits than Python writes
@@ -269,12 +272,18 @@ def _is_obeyed(character: str) -> bool:
 
 
 def _line(content: bytes, place: int) -> int:
-    """Number of the line that holds the byte at `place`."""
+    """Return the number of the line that holds the byte at `place`."""
     return len(re.findall(rb"\r\n?|\n", content[:place])) + 1
 
 
 def _parse(where: str, text: str, lines: bool) -> Any:
-    """Parse JSON; `lines` says that a message must name the line within the text."""
+    """Parse JSON.
+
+    Args:
+        where: name of the file, and of the line if the text is one line of it, for messages.
+        text: text to parse.
+        lines: True if messages must name the line within the text.
+    """
     try:
         content = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
         if "\\u" in text:
@@ -293,7 +302,7 @@ def _parse(where: str, text: str, lines: bool) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object; json would silently keep the last of two equal keys."""
+    """Make a JSON object and refuse equal keys, of which json would silently keep the last."""
     row = dict(pairs)
     if len(row) != len(pairs):
         seen: set[str] = set()
@@ -309,7 +318,7 @@ def _refuse(constant: str) -> None:
 
 
 def _refuse_escapes(content: Any) -> None:
-    """Refuse what a text file may not hold where JSON spells it as an escape."""
+    """Refuse NUL characters and halves of surrogate pairs that JSON writes as escapes."""
     waiting = [content]
     while waiting:
         value = waiting.pop()

@@ -1,4 +1,4 @@
-"""Reading files that torch wrote, as data: every record is checked, and no code is run."""
+"""Read files that torch wrote as data: every record is checked, and no code is run."""
 
 import errno
 import os
@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
 from dreamprvr.core.text import quote, shorten
 
-INDEX_LIMIT = 16 << 20  # bytes of the pickle that says which tensors there are
+INDEX_LIMIT = 16 << 20  # bytes of the pickle that lists the tensors
 OLD_FORMAT = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # its first bytes
 STANDARD = ("torch.", "collections.", "builtins.", "__builtin__.", "_codecs.")
 
 
 class StandIn:
-    """Takes the place of an object of a foreign class; holds and does nothing."""
+    """Replaces an object of a foreign class; it holds nothing and does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -33,18 +33,19 @@ class StandIn:
 def read_torch_file(
     path: Path, foreign: Mapping[str, type] | None = None, mapped: bool = True
 ) -> Any:
-    """Read what `torch.save` wrote: tensors on the CPU, and builtins.
+    """Read a file of `torch.save` that holds tensors and builtin objects, to the CPU.
 
     Args:
-        path: the file.
-        foreign: beginnings of the names of classes, and the class that takes their place, say a
-            `StandIn`; then torch's old file format (before version 1.6) is read as well.
-        mapped: leave the tensors in the file until they are needed. Otherwise they are copied, for
-            use after the file may have been written anew.
+        path: path of the file.
+        foreign: prefixes of the names of foreign classes, with the class that replaces each, such
+            as `StandIn`. If this is given, torch's old file format (before version 1.6) is read as
+            well.
+        mapped: leave the tensors in the file until they are needed. If False, they are copied, so
+            that the file may be written anew.
 
     Raises:
-        UserError: there is no such file, it cannot be read, it is damaged in any of its records,
-            it was not written by torch, or it names other classes.
+        UserError: the file is missing, cannot be read, has a damaged record, was not written by
+            torch, or names other classes.
     """
     check_regular(path)
     names = _old_format_names(path)
@@ -59,10 +60,10 @@ def read_torch_file(
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no file that can be read.
+    """Refuse a path that is not a regular file, or cannot be read.
 
     Raises:
-        UserError: says why.
+        UserError: the message gives the cause.
     """
     try:
         mode = os.stat(path).st_mode
@@ -98,16 +99,16 @@ def _read_zip(path: Path, foreign: Mapping[str, type] | None, mapped: bool) -> A
         return storage
 
     content = _load(path, allowed, mmap=True, map_location=remember)
-    claimed = [size for size in claimed if size]  # torch reads an empty one at each mention
+    claimed = [size for size in claimed if size]  # torch reads an empty one at every mention
     if claimed != [size for size in expected if size]:
         raise _damaged(path, "its tensors are not as large as their records")
     return content if mapped else _load(path, allowed, mmap=False)
 
 
 def _tensor_records(path: Path) -> list[int]:
-    """Sizes of the records of tensors, in torch's order.
+    """Check all records of a zip archive, and return the sizes of its tensors in torch's order.
 
-    torch itself takes no notice of checksums, nor of compression where it maps a file.
+    torch itself checks no checksums, and ignores compression when it maps a file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -128,7 +129,7 @@ def _tensor_records(path: Path) -> list[int]:
         reason = _reason(error).replace("File is not a zip file", "cut short, or no zip archive")
         raise _damaged(path, reason) from None
     except OSError as error:
-        if error.errno not in (errno.EINVAL, None):  # a disk's fault, not a wrong place in the file
+        if error.errno not in (errno.EINVAL, None):  # an error of the disk, not of the content
             raise UserError(f"checkpoint {path}: cannot be read ({error.strerror})") from None
         raise _damaged(path, _reason(error)) from None
     except Exception as error:  # zipfile raises anything when it reads a damaged file
@@ -144,26 +145,26 @@ def _is_number(name: str, prefix: str) -> bool:
 
 
 def _stand_ins(path: Path, names: list[str], foreign: Mapping[str, type] | None) -> list[Any]:
-    """The foreign classes among `names`, in the form that torch's `safe_globals` takes."""
+    """Replace the foreign classes among `names`, in the form that torch's `safe_globals` takes."""
     if foreign is None and names:
         raise UserError(
             f"checkpoint {path} holds objects other than tensors and builtins "
             f"({_listed(names)}); a checkpoint that the authors released is read by `lightning "
             "import-checkpoint`"
         )
-    found = {
+    replaced = {
         name: kind
         for name in names
-        for beginning, kind in (foreign or {}).items()
-        if name.startswith(beginning)
+        for prefix, kind in (foreign or {}).items()
+        if name.startswith(prefix)
     }
-    strangers = [name for name in names if name not in found]
+    strangers = [name for name in names if name not in replaced]
     if strangers:
         raise UserError(
             f"{path} names {_listed(strangers)}, which no released checkpoint does; it is not "
             "opened"
         )
-    return [(kind, name) for name, kind in found.items()]
+    return [(kind, name) for name, kind in replaced.items()]
 
 
 def _listed(names: list[str]) -> str:
@@ -174,23 +175,22 @@ def _load(path: Path, allowed: list[Any], mmap: bool, map_location: Any = "cpu")
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError:  # torch's own text is a page long
+    except pickle.UnpicklingError:  # torch's own message is a page long
         raise _damaged(path, "its index of contents cannot be read") from None
     except Exception as error:  # the unpickler raises anything when it reads a damaged file
         raise _damaged(path, _reason(error)) from None
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, cut to a length that can be read."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    return shorten(line or type(error).__name__, 160)
+    """Return the first line of an error, cut to 160 characters."""
+    return shorten(first_line(error), 160)
 
 
 def _old_format_names(path: Path) -> list[str] | None:
-    """Classes that a file of torch's old format names beyond the usual; None if it is none.
+    """List the foreign classes that a file of torch's old format names; None for other files.
 
-    Such a file is a row of pickles: a fixed number, a version, facts about the machine, the
-    content, the keys of its storages. Their opcodes are read, and nothing is executed.
+    Such a file is a sequence of pickles: a fixed number, a version, facts about the machine, the
+    content, the keys of its storages. Only their opcodes are read, and nothing is executed.
     """
     names: list[str] = []
     with open(path, "rb") as file:

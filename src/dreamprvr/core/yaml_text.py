@@ -1,7 +1,7 @@
 """Read YAML strictly: one rule for configuration files, options and the records of runs.
 
-A key that stands twice is refused, since all but the last would be lost without a word. So are
-values nested too deep, and aliases that stand for very many values.
+A key that occurs twice is refused, since all but the last would be lost silently. So are values
+that are nested too deeply, and aliases that stand for very many values.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 from dreamprvr.core.errors import UserError
 
 YAML_BYTES = 2**20
-"""Largest YAML file that is read: 1 MiB."""
+"""Bytes of the largest YAML file that is read: 1 MiB."""
 DEPTH = 50
-"""Levels of values within values that are read."""
+"""Largest number of levels of values within values."""
 VALUES = 100_000
-"""Values of a text, where an alias counts as all that it stands for."""
+"""Largest number of values in a text; an alias counts as the values that it stands for."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _parse = get_loader("yaml")
@@ -28,11 +28,12 @@ def load_yaml(text: str, name: str = "") -> Any:
     """Parse YAML as jsonargparse does (1e-4 is a number, a date is text).
 
     Args:
-        text: to parse.
-        name: what to call it in a message.
+        text: text to parse.
+        name: name of the text for messages.
 
     Raises:
-        UserError: it is not YAML; a key stands twice; or it is too large once it is written out.
+        UserError: it is not YAML, a key occurs twice, or it is too large with its aliases
+            written out.
     """
     try:
         check_yaml(text, name)
@@ -42,10 +43,14 @@ def load_yaml(text: str, name: str = "") -> Any:
 
 
 def check_yaml(text: str, name: str = "") -> None:
-    """Refuse what parsing would lose, or would take too long for.
+    """Refuse text of which parsing would lose something or take too long.
+
+    Args:
+        text: text to check.
+        name: name of the text for messages.
 
     Raises:
-        UserError: names the line.
+        UserError: the message names the line.
         yaml.YAMLError: it is not YAML.
     """
     prefix = f"{name}, " if name else ""
@@ -64,12 +69,12 @@ def check_yaml(text: str, name: str = "") -> None:
 
 
 def _size(node: Node, prefix: str, known: dict[int, int]) -> int:
-    """Count the values of a node, where aliases are written out.
+    """Count the values of a node with its aliases written out.
 
     Args:
-        node: that is counted; its depth is limited.
-        prefix: of messages.
-        known: sizes of nodes that were counted before; 0 of those that are being counted.
+        node: node to count; its depth is limited.
+        prefix: beginning of messages.
+        known: sizes by id of nodes that were counted before; 0 for those that are being counted.
     """
     if id(node) in known:
         if not known[id(node)]:
@@ -95,13 +100,13 @@ def _refuse_twice(node: MappingNode, prefix: str) -> None:
     lines: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
-        found = (key.tag, key.value) if isinstance(key, ScalarNode) else ("", str(id(key)))
-        if found in lines and key.tag != "tag:yaml.org,2002:merge":
+        name = (key.tag, key.value) if isinstance(key, ScalarNode) else ("", str(id(key)))
+        if name in lines and key.tag != "tag:yaml.org,2002:merge":
             raise UserError(
-                f"{prefix}line {line}: {key.value} stands twice (first in line {lines[found]}), "
+                f"{prefix}line {line}: {key.value} stands twice (first in line {lines[name]}), "
                 "and only one could count: join the two"
             )
-        lines[found] = line
+        lines[name] = line
 
 
 def _check_within(node: ScalarNode, prefix: str) -> None:

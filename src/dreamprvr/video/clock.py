@@ -1,32 +1,32 @@
-"""One clock for a whole file, also where the clock of the file itself jumps."""
+"""One clock for a whole file, even if the clock of the file itself jumps."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from av.packet import Packet
 
-BROKEN_JUMP = 10.0  # seconds: in a broadcast the clock was set; players go on at once
-REAL_GAP = 24 * 3600.0  # seconds: in a file with an index a pause as long as this is believed
-_BACK = 0.1  # seconds by which decoding times may be out of order, as some writers guess them
-_SAME = 1e-3  # seconds by which stamps of the same instant differ
-_APART = 3.0  # seconds that sound and pictures of the same instant lie apart in a file
-_HELD = 64  # packets looked at to find the first picture behind a jump
+BROKEN_JUMP = 10.0  # seconds: a longer jump in a broadcast means that the clock was set anew
+REAL_GAP = 24 * 3600.0  # seconds: the longest pause that is believed in a file with an index
+_BACK = 0.1  # seconds by which decoding times may be out of order, since some writers guess them
+_SAME = 1e-3  # seconds by which stamps of the same instant may differ
+_APART = 3.0  # seconds by which sound and pictures of the same instant may lie apart in a file
+_HELD = 64  # packets that are read to find the first picture after a jump
 
 
 @dataclass
 class _Track:
-    """The clock of one stream; all in seconds.
+    """The clock of one stream, in seconds.
 
     Args:
-        unit: of the stamps; 0 for what is neither picture nor sound.
-        offset: added to the file's stamps.
-        last: stamp by which packets are ordered, of the last one, as the file has it.
-        decoding: `last` is a decoding time; Matroska's first packets have none.
-        length: of the last packet.
-        newest: begin of the last picture or sound, on the joined clock.
-        end: of what was read, on the joined clock.
-        ahead: end at which it jumped before the pictures did; None if it did not.
-        seen: jumps of the pictures that it has followed.
+        unit: length of a unit of its stamps; 0 for streams other than pictures and sound.
+        offset: seconds added to the stamps of the file.
+        last: stamp in the file of the last packet, by which packets are ordered.
+        decoding: True if `last` is a decoding time; the first packets of Matroska have none.
+        length: length of the last packet.
+        newest: latest begin of a picture or sound, on the joined clock.
+        end: end of the packets read so far, on the joined clock.
+        ahead: end at which the stream jumped before the pictures did; None if it did not.
+        seen: number of jumps of the pictures that the stream has followed.
     """
 
     unit: float = 0.0
@@ -40,32 +40,32 @@ class _Track:
     seen: int = 0
 
     def seconds(self, count: int | None) -> float | None:
-        """Convert a stamp of the file."""
+        """Convert a stamp of the file to seconds."""
         return None if count is None else count * self.unit
 
     def stamp(self, packet: Packet) -> float | None:
-        """Second by which the packets of the stream are ordered."""
+        """Return the second by which the packets of the stream are ordered."""
         return self.seconds(packet.pts if packet.dts is None else packet.dts)
 
 
 @dataclass
 class Clock:
-    """Moves the time stamps of packets so that they go on where the file's clock jumps.
+    """Moves the time stamps of packets so that time goes on where the clock of the file jumps.
 
-    A clock that runs backwards was set anew: recordings were joined, or the sender was restarted.
-    So was one that leaps ahead by more than `limit`. Players then show the next picture after the
-    last one, and so does this clock. Sound follows the pictures.
+    A clock that runs backwards, or leaps far ahead, was set anew: recordings were joined, or the
+    sender was restarted. Players then show the next picture right after the last one, and so does
+    this clock. Sound follows the pictures.
 
     Args:
         pictures: index of the video stream.
-        broadcast: the format has no index, and its clock may be set at any time.
-        frame_seconds: of a picture, where the file does not say.
-        numbered: only decoding times can be believed.
-        offset: seconds to add to the stamps, if reading begins behind a jump.
+        broadcast: True if the format allows the clock to be set anew at any time.
+        frame_seconds: length of a picture, if the file does not give it.
+        numbered: True if only decoding times are reliable.
+        offset: seconds to add to the stamps, if reading begins after a jump.
 
     Attributes:
-        joins: seconds, on this clock before its zero is taken off, at which the file's clock
-            jumped.
+        joins: seconds at which the clock of the file jumped, on this clock, without subtracting
+            the zero of the header.
     """
 
     pictures: int
@@ -78,7 +78,7 @@ class Clock:
 
     @property
     def picture_offset(self) -> float:
-        """Seconds that are added now to the stamps of the pictures."""
+        """Seconds that are added at present to the stamps of the pictures."""
         track = self._tracks.get(self.pictures)
         return self.offset if track is None else track.offset
 
@@ -103,16 +103,16 @@ class Clock:
         return packet
 
     def _track(self, packet: Packet) -> _Track:
-        found = self._tracks.get(packet.stream_index)
-        if found is None:
-            found = self._tracks[packet.stream_index] = _Track()
+        track = self._tracks.get(packet.stream_index)
+        if track is None:
+            track = self._tracks[packet.stream_index] = _Track()
             if packet.stream.type in ("video", "audio"):
-                found.unit = float(packet.stream.time_base or 0)
-            pictures = self._tracks.get(self.pictures, found)
-            found.seen, found.offset = pictures.seen, pictures.offset
-            if pictures is found:
-                found.offset = self.offset
-        return found
+                track.unit = float(packet.stream.time_base or 0)
+            pictures = self._tracks.get(self.pictures, track)
+            track.seen, track.offset = pictures.seen, pictures.offset
+            if pictures is track:
+                track.offset = self.offset
+        return track
 
     def _jumps(self, packet: Packet) -> bool:
         track = self._tracks.get(packet.stream_index)
@@ -127,7 +127,7 @@ class Clock:
         if stamp < track.last - (_BACK if decoding else 10 * _BACK):
             return True
         if packet.is_keyframe and packet.stream_index == self.pictures and not self.numbered:
-            # all pictures that are decoded before a keyframe are shown before it
+            # all pictures that are decoded before a keyframe must be shown before it
             begin = track.seconds(packet.pts)
             if begin is not None and track.newest is not None:
                 ahead = begin + track.offset - track.newest
@@ -136,14 +136,14 @@ class Clock:
         return False
 
     def _in_time(self, track: _Track, packet: Packet) -> bool:
-        """Whether a stream that leaps ahead was only silent for a while."""
+        """Check that a stream that leaps ahead was only silent for a while."""
         pictures = self._tracks.get(self.pictures)
         if pictures is None or pictures.end is None:
             return True
         return abs((track.stamp(packet) or 0.0) + track.offset - pictures.end) < _APART
 
     def _until_complete(self, first: Packet, source: Iterator[Packet]) -> list[Packet]:
-        """Packets that follow a jump at a keyframe, until its first picture is among them."""
+        """Read packets after a jump at a keyframe, until the first shown picture is among them."""
         if not first.is_keyframe or first.pts is None or first.dts is None:
             return []
         begin, held = first.pts, []
@@ -156,7 +156,7 @@ class Clock:
         return held
 
     def _join(self, held: list[Packet]) -> None:
-        """Set the clock of the pictures so that they go on after those before the jump."""
+        """Set the clock of the pictures so that they follow those before the jump."""
         track = self._tracks[self.pictures]
         first, stamp = held[0], track.stamp(held[0]) or 0.0
         before = (track.last or 0.0) + track.offset + (track.length or self.frame_seconds)
@@ -175,7 +175,7 @@ class Clock:
                 other.ahead = None
 
     def _follow(self, packet: Packet) -> None:
-        """Set the clock of the sound, by that of the pictures if it has jumped already."""
+        """Set the clock of the sound, by the clock of the pictures if that has jumped already."""
         track = self._tracks[packet.stream_index]
         pictures = self._tracks.get(self.pictures)
         if pictures is not None and track.seen < pictures.seen:
@@ -186,6 +186,7 @@ class Clock:
             track.ahead = end
 
     def _move(self, track: _Track, packet: Packet) -> None:
+        """Note the times of a packet, and move its stamps to the joined clock."""
         stamp = track.stamp(packet)
         if stamp is not None:
             track.last, track.decoding = stamp, packet.dts is not None

@@ -1,4 +1,4 @@
-"""Decoded frames -> upright sRGB pictures."""
+"""Convert decoded frames to upright sRGB pictures."""
 
 from fractions import Fraction
 from functools import cache
@@ -13,15 +13,15 @@ from dreamprvr.video.source import VideoError
 
 # Matrix coefficients as H.273 numbers them.
 _BT709, _BT601, _BT2020 = 1, 6, 9
-# RGB (of YCbCr that is wrong), unspecified, reserved, and three that follow from the primaries.
+# RGB (wrong for YCbCr), unspecified, reserved, and three that follow from the primaries.
 _AS_IF_UNTAGGED = {0, 2, 3, 10, 12, 13}
 _RANGES = {0, 1, 2}  # unspecified, limited, full
-_YADIF_SIDE = 3  # pixels: the deinterlacer takes no smaller frames
-_UNIT = Fraction(1, 25)  # of the time stamps within the deinterlacer
+_YADIF_SIDE = 3  # pixels of the smallest frame that the deinterlacer accepts
+_UNIT = Fraction(1, 25)  # unit of time stamps within the deinterlacer
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-_WHITE_NITS = 203.0  # of a white page in HDR pictures (BT.2408); it becomes 255
-_HLG_PEAK_NITS, _HLG_GAMMA = 1000.0, 1.2  # of the display for which HLG pictures are made
-# Linear RGB -> linear RGB of sRGB.
+_WHITE_NITS = 203.0  # brightness of a white page in HDR (BT.2408), which becomes 255
+_HLG_PEAK_NITS, _HLG_GAMMA = 1000.0, 1.2  # the display for which HLG pictures are made
+# Matrices from linear RGB of other primaries to linear RGB of sRGB.
 _TO_SRGB = {
     ColorPrimaries.BT2020: (
         (1.660491, -0.587641, -0.072850),
@@ -40,8 +40,8 @@ def upright_size(frame: VideoFrame, aspect: float) -> tuple[float, float]:
     """Give the width and height of a frame in square pixels, after it has been turned.
 
     Args:
-        frame: as decoded.
-        aspect: width of a stored pixel by its height.
+        frame: frame as it was decoded.
+        aspect: width of a stored pixel divided by its height.
     """
     width, height = frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
     return (height, width) if _orientation(frame)[0] else (width, height)
@@ -53,16 +53,16 @@ def upright_rgb(
     before: VideoFrame | None = None,
     after: VideoFrame | None = None,
 ) -> np.ndarray:
-    """Convert a frame to what a player shows.
+    """Convert a frame to the picture that a player shows.
 
     Interlaced frames are deinterlaced, HDR is mapped to sRGB with 203 nits as white, transparent
-    parts lie over black, and the frame is turned and mirrored as its display matrix says. Frames
-    without a tag for their matrix are read as BT.709 from 1280 pixels of width or 720 of height
-    on, else as BT.601.
+    parts are shown over black, and the frame is turned and mirrored by its display matrix. Frames
+    without a tag for their colour matrix are read as BT.709 if they are at least 1280 pixels wide
+    or 720 high, else as BT.601.
 
     Args:
-        frame: as decoded.
-        size: width and height of the result, in pixels.
+        frame: frame as it was decoded.
+        size: width and height of the result in pixels.
         before: the frame before this one, if this one is interlaced.
         after: the frame after this one, likewise.
 
@@ -86,12 +86,12 @@ def upright_rgb(
 
 
 def is_hdr(frame: VideoFrame) -> bool:
-    """Check whether a frame has the transfer curve of HDR10 or HLG."""
+    """Check that a frame has the transfer curve of HDR10 or HLG."""
     return frame.color_trc in _HDR
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
-    """Whether rows and columns change places, and the axes that are then flipped."""
+    """Return True if rows and columns change places, and the axes to flip after that."""
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, ()
@@ -102,7 +102,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
 
 
 def _matrix(frame: VideoFrame) -> int:
-    """The matrix coefficients of a frame, those most likely if it does not say."""
+    """Return the matrix coefficients of a frame, or the most likely ones if it has no tag."""
     if frame.format.is_rgb or frame.colorspace not in _AS_IF_UNTAGGED:
         return frame.colorspace
     by_primaries = {
@@ -128,7 +128,7 @@ def _reformatted(frame: VideoFrame, format: str, size: tuple[int, int]) -> np.nd
 
 
 def _over_black(frame: VideoFrame) -> VideoFrame:
-    """The frame itself, or, if it can be transparent, what is seen of it over black."""
+    """Return the frame itself, or a copy over black if it is transparent in parts."""
     kind = frame.format
     if not kind.has_palette and not any(part.is_alpha for part in kind.components):
         return frame
@@ -142,7 +142,7 @@ def _over_black(frame: VideoFrame) -> VideoFrame:
 def _deinterlaced(
     frame: VideoFrame, before: VideoFrame | None, after: VideoFrame | None
 ) -> VideoFrame:
-    """The earlier field of a frame, its missing lines made up from those around it."""
+    """Return the earlier field of a frame, its missing lines interpolated from their neighbours."""
     near = [
         item for item in (before, frame, after) if item is not None and _kind(item) == _kind(frame)
     ]
@@ -167,7 +167,7 @@ def _kind(frame: VideoFrame) -> tuple[object, ...]:
 
 
 def _wide_to_srgb(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of a wide gamut, or of HDR, as sRGB; what is brighter than white becomes white."""
+    """Convert wide gamut or HDR to sRGB; light that is brighter than white becomes white."""
     coded = _reformatted(frame, "rgb48le", size)
     linear = _linear(frame.color_trc)[coded]
     if frame.color_trc == ColorTrc.ARIB_STD_B67:
@@ -183,7 +183,10 @@ def _wide_to_srgb(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
 
 @cache
 def _linear(transfer: int) -> np.ndarray:
-    """(65536,) float32: light of a coded value; 1 is white, but for HLG the peak of the scene."""
+    """Tabulate the light of each coded value, (65536,) float32.
+
+    1 is white, except for HLG, where it is the peak of the scene.
+    """
     x = np.linspace(0, 1, 65536)
     if transfer == ColorTrc.SMPTE2084:
         m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
@@ -192,14 +195,14 @@ def _linear(transfer: int) -> np.ndarray:
     elif transfer == ColorTrc.ARIB_STD_B67:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         light = np.where(x <= 0.5, x**2 / 3, (np.exp((x - c) / a) + b) / 12)
-    else:  # as sRGB, so that greys stay what they are
+    else:  # as sRGB, so that greys are unchanged
         light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)
 
 
 @cache
 def _srgb() -> np.ndarray:
-    """(65536,) uint8: sRGB value of linear light from 0 to 1."""
+    """Tabulate the sRGB value of linear light from 0 to 1, (65536,) uint8."""
     x = np.linspace(0, 1, 65536)
     coded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
     return np.rint(coded * 255).astype(np.uint8)

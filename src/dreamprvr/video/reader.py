@@ -1,4 +1,4 @@
-"""Video files -> pictures with the seconds for which a player shows them."""
+"""Read the pictures of video files, with the seconds for which a player shows them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,23 +30,21 @@ from dreamprvr.video.seeking import (
 )
 from dreamprvr.video.source import Header, VideoError, decoder_of, open_video, read_header
 
-MAX_SHORT_SIDE = (
-    720  # larger pictures are shrunk: encoders read a few hundred pixels, memory is dear
-)
-ROUNDING = 1e-4  # seconds: time stamps are whole numbers of some unit, beside round numbers
-_WARM_UP = 0.5  # seconds of sound that are decoded before those that are wanted
-LONGEST_LAST = 3600.0  # seconds for which the last picture is shown, at most
-MISSING_SECONDS = 1.0  # by which a whole file may end earlier than its header says
+MAX_SHORT_SIDE = 720  # pixels; larger pictures are shrunk, as encoders read a few hundred pixels
+ROUNDING = 1e-4  # seconds by which time stamps may be rounded
+_WARM_UP = 0.5  # seconds of sound that are decoded before the wanted ones
+LONGEST_LAST = 3600.0  # longest time in seconds for which the last picture is shown
+MISSING_SECONDS = 1.0  # by which a complete file may end earlier than its header says
 Hear = Callable[[float, AudioFrame], None]
 
 
 @dataclass(eq=False)
 class Shown:
-    """A picture and the span for which it is on the screen; its pixels are made on demand.
+    """A picture and the time for which it is on the screen; its pixels are computed on demand.
 
     Args:
-        begin: second, as a player counts.
-        end: second at which the next one takes its place.
+        begin: second at which it appears, as a player counts.
+        end: second at which the next picture replaces it.
     """
 
     begin: float
@@ -59,16 +57,16 @@ class Shown:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height when it stands upright and its pixels are square."""
+        """Width and height of the upright picture in square pixels."""
         return upright_size(self._frame, self._aspect)
 
     @property
     def interlaced(self) -> bool:
-        """Its lines are of two instants, until its pixels are made."""
+        """True if the stored lines are of two instants; `pixels` shows one of them."""
         return self._frame.interlaced_frame
 
     def pixels(self) -> np.ndarray:
-        """(H, W, 3) uint8 sRGB, upright, square pixels, the short side at most `MAX_SHORT_SIDE`."""
+        """Return (H, W, 3) uint8 sRGB, upright, the short side at most `MAX_SHORT_SIDE`."""
         if self._pixels is None:
             width, height = self.size
             shrink = min(1.0, MAX_SHORT_SIDE / min(width, height))
@@ -78,25 +76,27 @@ class Shown:
         return self._pixels
 
     def scaled(self, width: int, height: int) -> np.ndarray:
-        """(height, width, 3) uint8 sRGB, upright."""
+        """Return the upright picture at another size, (height, width, 3) uint8 sRGB."""
         return upright_rgb(self._frame, (width, height), self._before, self._after)
 
 
 class VideoReader:
     """Reads a video from its first picture to its last, or from a second on.
 
+    `expected_end`, `rate` and `has_sound` are known from the first picture on, `end` after the last
+    one; `warnings`, `lost` and `length` only after the whole video was read.
+
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        warnings: what was odd, in words; complete after the last picture of the whole.
-        end: second at which the last picture ends; known after it.
-        expected_end: second at which the header says that the video ends; None if it does not.
-        rate: pictures a second, on average; None if the header does not say. Known, as the next
-            one and `expected_end`, from the first picture on.
-        has_sound: there is sound.
-        lost: seconds that should have pictures and have none; complete as `warnings` is.
-        length: seconds that the video would have if nothing was lost; the same.
+        warnings: oddities of the video in words.
+        end: second at which the last picture ends.
+        expected_end: second at which the video ends by its header; None if it does not say.
+        rate: average number of pictures in a second; None if the header does not say.
+        has_sound: True if there is sound.
+        lost: number of seconds that should have pictures and have none.
+        length: number of seconds that the video would have if none were lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class VideoReader:
         self.has_sound = False
 
     def __iter__(self) -> Iterator[Shown]:
-        """Pictures in the order in which they are shown; each takes over where one ends.
+        """Give the pictures in their order; each begins where the one before it ends.
 
         Raises:
             VideoError: the file gives no picture.
@@ -116,11 +116,13 @@ class VideoReader:
         return self.read()
 
     def read(self, start: float = 0.0, hear: Hear | None = None) -> Iterator[Shown]:
-        """Read from the picture on that is on the screen at a second.
+        """Give the pictures from a second on, beginning with the one on the screen then.
 
         Args:
-            start: second. Before the first picture it is that one, after the end the last one.
-            hear: called with each piece of sound and its second, in their order in the file.
+            start: second to begin at. Before the first picture, reading begins with the first one;
+                after the end, it gives the last one.
+            hear: function that is called with the second of each piece of sound and the piece, in
+                their order in the file.
 
         Raises:
             VideoError: the file gives no picture.
@@ -136,7 +138,7 @@ class VideoReader:
                 pictures = reading.pictures()
                 first = next(pictures, None)
                 if place is not None and (first is None or first.begin > start + ROUNDING):
-                    continue  # it led to a place that is too late
+                    continue  # the place was too late
                 if first is None:
                     raise VideoError("no picture could be decoded")
                 last = first
@@ -157,10 +159,10 @@ class _Reading:
     """One pass over the packets of a file, from a place on.
 
     Args:
-        container: just opened.
-        stream: the pictures.
-        header: of the file.
-        place: see `places`.
+        container: the file, just opened.
+        stream: its stream of pictures.
+        header: times of its header.
+        place: place to begin at, see `places`.
     """
 
     def __init__(
@@ -171,29 +173,29 @@ class _Reading:
         self._clock = new_clock(container, stream, header, place)
         self._sound: AudioStream | None = None
         self._listens_from = 0.0
-        self._heard: list[Packet] = []  # decoded later, as frames are ten times as large
+        self._heard: list[Packet] = []  # decoded late, since frames are ten times as large
         self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
         self._numbered = is_numbered(container)
         self._decoder.copy_opaque = self._numbered
-        # seconds of the pictures that the decoder holds: as they are numbered, and in their turn
+        # seconds of the pictures in the decoder: by their numbers, and in the order of showing
         self._held: set[float] = set()
         self._turns: list[float] = []
         self._spare = 0
-        self._units: dict[int, float] = {}  # of the streams' stamps, in seconds
+        self._units: dict[int, float] = {}  # seconds of a unit of the stamps of each stream
         self._last_packet = 0.0
-        self._read_to = 0  # byte of the file
+        self._read_to = 0  # byte of the file up to which it was read
         self._damaged = 0
         self._steady = container.format.name in STEADY
         self._losses = Losses(header.frame_seconds, self._steady)
         self._hdr = False
 
     def listen_from(self, second: float) -> None:
-        """Decode the sound too, from a little before a second on."""
+        """Decode the sound as well, from a little before a second on."""
         self._sound = next(iter(self._container.streams.audio), None)
         self._listens_from = second - _WARM_UP
 
     def pass_on(self, hear: Hear | None) -> None:
-        """Decode the sound that was read until now, and hand it over."""
+        """Decode the sound that was read so far, and call `hear` with each piece."""
         heard, self._heard = self._heard, []
         for packet in heard:
             try:
@@ -205,9 +207,9 @@ class _Reading:
                     hear(float(piece.time) - self._header.zero, piece)
 
     def pictures(self) -> Iterator[Shown]:
-        """Pictures in the order in which they are shown."""
+        """Give the pictures in the order in which they are shown."""
         shown: Shown | None = None
-        first: Fraction | None = None  # aspect of the pixels, as the first picture has it
+        first: Fraction | None = None  # aspect of the pixels in the first picture
         given = float(self._stream.sample_aspect_ratio or 1) or 1.0
         for seconds, frame in self._timed():
             if shown is not None:
@@ -222,7 +224,7 @@ class _Reading:
             self._hdr |= is_hdr(frame)
             now = self._decoder.sample_aspect_ratio
             first = now if shown is None else first
-            aspect = float(now) if now and now != first else given  # the header's is outdated
+            aspect = float(now) if now and now != first else given  # the header's is outdated then
             before = shown._frame if shown is not None and frame.interlaced_frame else None
             shown = Shown(seconds, seconds + self._length(frame), frame, aspect, before)
         if shown is not None:
@@ -230,29 +232,29 @@ class _Reading:
             yield shown
 
     def _timed(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Frames with their seconds; one without a time stamp follows the one before it."""
+        """Give the frames with their seconds; one without a stamp follows the one before it."""
         step = self._header.frame_seconds
         seconds = -step
         for frame in self._frames():
-            unit = frame.time_base or self._stream.time_base  # the last ones come without a unit
+            unit = frame.time_base or self._stream.time_base  # the last frames have no unit
             if self._numbered and self._turns:
                 seconds = self._turn(frame)
             elif frame.pts is None or unit is None:
                 seconds += step
             else:
                 seconds = float(frame.pts * unit) - self._header.zero
-            if seconds > -ROUNDING:  # a player leaves out what is before 0
+            if seconds > -ROUNDING:  # a player does not show pictures before 0
                 yield max(seconds, 0.0), frame
 
     def _turn(self, frame: VideoFrame) -> float:
-        """The second at which a frame is shown in its turn."""
+        """Return the second at which a frame of AVI is shown, in the order of showing."""
         own = cast(float | None, frame.opaque)
         if own in self._held:
             self._held.remove(own)
         else:
-            self._spare += 1  # its packet held two pictures, as old AVI files have it
+            self._spare += 1  # its packet held two pictures, as in old AVI files
         if frame.key_frame and own is not None:
-            # what was decoded before a keyframe is shown before it, or was left out
+            # pictures decoded before a keyframe are shown before it, or were left out
             early = {second for second in self._held if second < own}
             self._held -= early
             for _ in range(min(len(early) - self._spare, len(self._turns) - 1)):
@@ -277,7 +279,7 @@ class _Reading:
                 self._heard.append(packet)
 
     def _second(self, packet: Packet) -> float | None:
-        """Second of a packet; in passing, the end of the file is moved."""
+        """Return the second of a packet, and note the latest end of a packet."""
         stamp = packet.dts if self._numbered else packet.pts
         if stamp is None:
             return None
@@ -290,7 +292,7 @@ class _Reading:
         return second
 
     def _expect(self, packet: Packet, second: float) -> None:
-        """Note that a packet is to give a picture."""
+        """Note that a packet should give a picture."""
         if self._numbered:
             heappush(self._turns, second)
             self._held.add(second)
@@ -304,18 +306,18 @@ class _Reading:
         return second is None or second >= self._listens_from
 
     def _packets(self) -> Iterator[Packet | None]:
-        """Packets of all streams, and None at the end: it brings out what the decoder holds."""
-        found = packets_from(self._container, self._stream, self._header, self._place)
+        """Give the packets of all streams, and at last None, which empties the decoder."""
+        packets = packets_from(self._container, self._stream, self._header, self._place)
         try:
-            yield from (packet for packet in self._clock.joined(found) if packet.size)
+            yield from (packet for packet in self._clock.joined(packets) if packet.size)
         except IndexError:
             pass  # see `BROKEN`
         except (av.FFmpegError, ValueError):
-            self._damaged += 1  # nothing can be read behind it
+            self._damaged += 1  # nothing can be read after this place
         yield None
 
     def _length(self, frame: VideoFrame) -> float:
-        """Seconds for which a picture is shown if it is the last one."""
+        """Return the time in seconds for which a picture is shown if it is the last one."""
         unit = frame.time_base or self._stream.time_base
         if frame.duration and unit is not None:
             length = float(frame.duration * unit)
@@ -324,7 +326,15 @@ class _Reading:
         return self._header.frame_seconds
 
     def report(self, last: Shown, path: Path) -> tuple[float, float, list[str]]:
-        """Seconds lost, seconds in all, and what was odd; after a pass over the whole file."""
+        """Sum up a pass over the whole file.
+
+        Args:
+            last: last picture of the video.
+            path: path of the file.
+
+        Returns:
+            The number of seconds lost, the number of seconds in all, and oddities in words.
+        """
         expected, reached = self._header.end, last.end
         if expected is None:  # the header counts the sound too
             expected, reached = self._header.file_end, max(last.end, self._last_packet)

@@ -1,4 +1,4 @@
-"""Ways to begin in the middle of a file with the seconds that reading it all would give."""
+"""Begin in the middle of a file, with the same seconds as if it were read from its start."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from av.video.stream import VideoStream
 from dreamprvr.video.clock import Clock
 from dreamprvr.video.source import BROKEN, Header, check_file, open_video, read_header
 
-# Formats that say where the picture of a second lies. In others a file is read through once.
+# Formats with an index of places by seconds. Files of other formats are read through once.
 _INDEXED = {"mov", "matroska", "avi", "asf", "dv"}
-_BACK = (0.0, 1.0, 5.0, 30.0)  # seconds by which a seek begins ahead, until it is far enough
-_SOUGHT = 500  # packets behind a seek among which the keyframe must be
+_BACK = (0.0, 1.0, 5.0, 30.0)  # seconds before the target at which a seek is tried in turn
+_SOUGHT = 500  # packets after a seek among which the keyframe must be
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Keyframe:
     """A place in a file where decoding can begin.
 
     Args:
-        second: at which its picture is shown, on the clock of the whole file.
+        second: second at which its picture is shown, on the clock of the whole file.
         position: byte of the file at which its packet begins.
-        stamp: presentation time that the file gives it, in units of the stream.
-        offset: seconds that the clock adds there to the stamps of the file.
+        stamp: presentation time in the file, in units of the stream.
+        offset: seconds that the clock adds to the stamps of the file at this place.
     """
 
     second: float
@@ -40,23 +40,31 @@ class Keyframe:
 
 
 Place = float | Keyframe | None
+"""A place to begin at: a second to seek to, a keyframe, or None for the start of the file."""
 
 
 def is_broadcast(container: InputContainer) -> bool:
-    """Check whether the clock of a file's format may be set anew in the middle."""
+    """Check that the format of a file allows its clock to be set anew in the middle."""
     discontinuous = container.format.flags & cast(int, Flags.ts_discont.value)
     return bool(discontinuous) or container.format.name == "flv"
 
 
 def is_numbered(container: InputContainer) -> bool:
-    """Check for AVI, which numbers pictures as they are decoded; they are shown in turn."""
+    """Check for AVI, which numbers pictures in the order of decoding and shows them in turn."""
     return container.format.name == "avi"
 
 
 def new_clock(
     container: InputContainer, stream: VideoStream, header: Header, place: Place = None
 ) -> Clock:
-    """Make the clock for reading a file from a place on."""
+    """Make the clock for reading a file from a place on.
+
+    Args:
+        container: the file.
+        stream: its stream of pictures.
+        header: times of its header.
+        place: place at which reading begins.
+    """
     offset = place.offset if isinstance(place, Keyframe) else 0.0
     return Clock(
         stream.index, is_broadcast(container), header.frame_seconds, is_numbered(container), offset
@@ -64,14 +72,14 @@ def new_clock(
 
 
 def places(path: Path, second: float) -> list[Place]:
-    """List places to begin at for the picture of a second; the first that is early enough serves.
+    """List places to begin at for the picture of a second, of which to use the first early enough.
 
     Args:
-        path: of the video.
-        second: as a player counts.
+        path: path of the video.
+        second: second as a player counts.
 
     Returns:
-        Seconds to seek to, a keyframe, and at last None for the beginning of the file.
+        Seconds to seek to, or a keyframe; and at last None for the start of the file.
 
     Raises:
         VideoError: see `open_video`.
@@ -79,19 +87,23 @@ def places(path: Path, second: float) -> list[Place]:
     if second <= 0:
         return [None]
     status = check_file(path)
-    found = _keyframes(path, status.st_size, status.st_mtime_ns)
-    if found is None:
+    keyframes = _keyframes(path, status.st_size, status.st_mtime_ns)
+    if keyframes is None:
         return [*(second - back for back in _BACK if second > back), None]
-    early = [key for key in found if key.second <= second]
+    early = [key for key in keyframes if key.second <= second]
     return [early[-1], None] if early else [None]
 
 
 def packets_from(
     container: InputContainer, stream: VideoStream, header: Header, place: Place
 ) -> Iterator[Packet]:
-    """Demultiplex all streams of a file that was just opened, from a place on.
+    """Give the packets of all streams of a file from a place on.
 
-    Nothing comes if the place cannot be found.
+    Args:
+        container: the file, just opened.
+        stream: its stream of pictures.
+        header: times of its header.
+        place: place at which to begin. If it cannot be found, there are no packets.
     """
     try:
         if isinstance(place, Keyframe):
@@ -99,7 +111,7 @@ def packets_from(
         elif place is not None and stream.time_base:
             stamp = int((place + header.zero) / float(stream.time_base))
             container.seek(stamp, backward=True, stream=stream)
-            if is_numbered(container):  # turns are certain only from the second keyframe on
+            if is_numbered(container):  # the order is certain only from the second keyframe on
                 stamps = (packet.dts for packet in container.demux(stream))
                 before = max(next(dts for dts in stamps if dts is not None) - 1, 0)
                 container.seek(before, backward=True, stream=stream)
@@ -117,22 +129,27 @@ def packets_from(
 
 
 def _is_at(packet: Packet, stream: VideoStream, place: Keyframe) -> bool:
-    """Check by its byte and its stamp whether a packet is the one that was sought.
+    """Check by its byte and its stamp that a packet is the one that was sought.
 
-    Neither is enough: libav counts a raw stream anew behind a seek, and guesses the stamp of the
-    first packet behind it in Ogg.
+    One of them is not enough: after a seek, libav counts the bytes of a raw stream anew, and
+    guesses the stamp of the first packet in Ogg.
     """
-    found = packet.stream_index == stream.index and packet.pos == place.position
-    return found and packet.pts == place.stamp
+    same_byte = packet.stream_index == stream.index and packet.pos == place.position
+    return same_byte and packet.pts == place.stamp
 
 
 @lru_cache(maxsize=256)
 def _keyframes(path: Path, size: int, mtime_ns: int) -> Sequence[Keyframe] | None:
-    """Read the packets of a file without an index once; None if it has one.
+    """List the keyframes of a file without an index; None if the file has one.
 
-    Keyframes that are not clearly before the next one, in bytes and seconds, are left out.
+    Keyframes that are not before the next one in bytes and in seconds are left out.
+
+    Args:
+        path: path of the file.
+        size: size of the file, by which a changed file is read again.
+        mtime_ns: time of the file's last change, likewise.
     """
-    found: list[Keyframe] = []
+    keyframes: list[Keyframe] = []
     with open_video(path) as (container, stream):
         if container.format.name.split(",")[0] in _INDEXED:
             return None
@@ -147,12 +164,14 @@ def _keyframes(path: Path, size: int, mtime_ns: int) -> Sequence[Keyframe] | Non
                     continue
                 ticks = round(clock.picture_offset / unit) if unit else 0
                 second = packet.pts * unit - header.zero
-                found.append(Keyframe(second, packet.pos, packet.pts - ticks, clock.picture_offset))
+                keyframes.append(
+                    Keyframe(second, packet.pos, packet.pts - ticks, clock.picture_offset)
+                )
         except BROKEN:
-            pass  # nothing can be read behind it
-    clear = [key for key, after in pairwise(found) if _apart(key, after)]
-    return [*clear, *found[-1:]]
+            pass  # nothing can be read after this place
+    clear = [key for key, after in pairwise(keyframes) if _is_before(key, after)]
+    return [*clear, *keyframes[-1:]]
 
 
-def _apart(key: Keyframe, after: Keyframe) -> bool:
+def _is_before(key: Keyframe, after: Keyframe) -> bool:
     return key.position < after.position and key.second < after.second

@@ -1,4 +1,4 @@
-"""Opens video files of unknown origin and reads what their headers say."""
+"""Open video files of unknown origin, choose the stream of pictures, and read the header."""
 
 import os
 import stat
@@ -14,36 +14,37 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from dreamprvr.core.errors import first_line
 from dreamprvr.core.kinds import UNKNOWN, VIDEO, described, kind_of
 
-# Formats that hold their own pictures. Others (playlists, lists of files) make libav open whatever
-# files and addresses they name, and a file's ending says nothing about its format.
+# Formats that hold their own pictures. Others (playlists, lists of files) make libav open the files
+# and addresses that they name, and the ending of a file says nothing about its format.
 FORMATS = (
     "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,wtv"
 )
-# Browsers play these by their own time stamps, even if the first is not 0.
+# Browsers play these formats by their own time stamps, even if the first one is not 0.
 PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
 STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # of covers
-_TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # other decoders leave out what is below
-TRIED_BYTES = 16 * 2**20  # of the streams among which one is chosen
-# Raised by a broken file; IndexError by PyAV, at the end, if a stream began in the middle.
+_TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # other decoders ignore transparency
+TRIED_BYTES = 16 * 2**20  # bytes of streams that are decoded to choose among them
+# Exceptions for a broken file; PyAV raises IndexError at the end of some streams.
 BROKEN = (av.FFmpegError, ValueError, IndexError)
-LONGEST_FRAME = 60.0  # seconds; a header that gives less than a picture a minute is wrong
+LONGEST_FRAME = 60.0  # seconds; a header that says a picture lasts longer is wrong
 
 
 class VideoError(Exception):
-    """A file that gives no features; the text says why, and the others go on."""
+    """A video file that cannot be used; the text says why. Other files are not affected."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself before it is read.
+    """The times that the header of a file gives, in seconds.
 
     Args:
-        zero: time stamp, in seconds, at which a player's clock shows 0.
-        end: second at which the pictures end, as a player counts; None if it is not said.
-        file_end: second at which all ends, sound included; None if it is not said.
-        frame_seconds: that a frame is shown on average.
+        zero: time stamp at which a player's clock shows 0.
+        end: second at which the pictures end, as a player counts; None if unknown.
+        file_end: second at which pictures and sound end; None if unknown.
+        frame_seconds: average time for which a frame is shown.
     """
 
     zero: float
@@ -56,11 +57,17 @@ class Header:
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and choose the video stream that a player shows.
 
-    Covers and other still pictures are passed over where there is a film. Of several films it is
-    the first whose pictures can be decoded, one that is marked as the default before others.
+    Covers and other still pictures are ignored if there is a film. Of several films, those that can
+    be decoded come first, among them the one that is marked as the default, then the first one.
+
+    Args:
+        path: path of the file.
+
+    Yields:
+        The container and the chosen stream.
 
     Raises:
-        VideoError: it is missing, empty, no video, or has only sound.
+        VideoError: the file is missing, empty, not a video, or has only sound.
     """
     check_file(path)
     with _open(path) as container:
@@ -78,11 +85,11 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if len(usable) == 1 and not (still and sound):
             yield container, usable[0]
             return
-        found = _try_out(path, [stream.index for stream in usable])
+        decoded = _try_out(path, [stream.index for stream in usable])
         best = max(usable, key=lambda stream: (
-            found[stream.index], bool(stream.disposition & Disposition.default), -stream.index
+            decoded[stream.index], bool(stream.disposition & Disposition.default), -stream.index
         ))  # fmt: skip
-        if sound and found[best.index] < 2 and best.codec_context.name in STILL_CODECS:
+        if sound and decoded[best.index] < 2 and best.codec_context.name in STILL_CODECS:
             raise VideoError("only sound, with a still picture")
         yield container, best
 
@@ -93,7 +100,7 @@ def _open(path: Path) -> InputContainer:
             str(path), metadata_errors="replace",
             container_options={
                 "format_whitelist": FORMATS, "protocol_whitelist": "file",
-                "merge_pmt_versions": "1",  # a joined recording may number its streams otherwise
+                "merge_pmt_versions": "1",  # joined recordings may number their streams differently
             },
         )  # fmt: skip
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -103,8 +110,8 @@ def _open(path: Path) -> InputContainer:
 
 
 def _try_out(path: Path, indices: list[int]) -> dict[int, int]:
-    """Decode the beginning of some streams: 0, 1 or 2 (for more) pictures that each has given."""
-    found = dict.fromkeys(indices, 0)
+    """Count the pictures decoded at the beginning of each stream: 0, 1, or 2 for more than one."""
+    pictures = dict.fromkeys(indices, 0)
     read = 0
     with _open(path) as container:
         for stream in container.streams.video:
@@ -112,17 +119,17 @@ def _try_out(path: Path, indices: list[int]) -> dict[int, int]:
         try:
             for packet in container.demux([container.streams[index] for index in indices]):
                 with suppress(av.FFmpegError, ValueError):
-                    found[packet.stream.index] += len(packet.decode())
+                    pictures[packet.stream.index] += len(packet.decode())
                 read += packet.size
-                if min(found.values()) > 1 or read > TRIED_BYTES:
+                if min(pictures.values()) > 1 or read > TRIED_BYTES:
                     break
         except BROKEN:
-            pass  # what was found until then counts
-    return {index: min(count, 2) for index, count in found.items()}
+            pass  # the pictures decoded until then count
+    return {index: min(count, 2) for index, count in pictures.items()}
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
-    """Give the decoder of a stream: libvpx where VP8 or VP9 are transparent in parts."""
+    """Return the decoder of a stream: libvpx for VP8 or VP9 with transparency, else its own."""
     name = _TRANSPARENT.get(stream.codec_context.codec.canonical_name)
     if name is not None and stream.metadata.get("alpha_mode") == "1":
         with suppress(av.FFmpegError, ValueError):
@@ -132,10 +139,10 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """The status of a file that can be opened.
+    """Return the status of a file, after checking that it can be opened.
 
     Raises:
-        VideoError: it is missing, empty, may not be read, or is no regular file.
+        VideoError: the file is missing, empty, may not be read, or is not a regular file.
     """
     try:
         status = os.stat(path)
@@ -150,11 +157,15 @@ def check_file(path: Path) -> os.stat_result:
 
 
 def read_header(container: InputContainer, stream: VideoStream) -> Header:
-    """What the file says about its times.
+    """Read the times that the header of a file gives.
 
-    Seconds are those that an HTML video element seeks to. A browser plays mp4, mkv and webm by
-    their time stamps: in a file whose pictures start at 3 s, second 3 shows the first picture.
-    Only a stamp below 0 moves the clock. Files that browsers do not play count from their start.
+    Seconds are counted as an HTML video element seeks. A browser plays mp4, mkv and webm by their
+    time stamps: in a file whose pictures start at 3 s, second 3 shows the first picture. Only a
+    stamp below 0 moves the clock. Files that browsers do not play are counted from their start.
+
+    Args:
+        container: the file.
+        stream: its stream of pictures.
     """
     played = container.format.name.split(",")[0] in PLAYED_AS_STAMPED
     start = _seconds(stream.start_time, float(stream.time_base or 0))
@@ -164,7 +175,7 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
     length = _seconds(stream.duration, float(stream.time_base or 0))
     file_length = _seconds(container.duration, 1 / av.time_base)
     if container.format.name.startswith("matroska"):
-        file_start = 0.0  # its duration is the time of its end
+        file_start = 0.0  # Matroska gives the time of the end as the duration
     rate = stream.average_rate or stream.guessed_rate
     return Header(
         zero=zero,
@@ -179,5 +190,4 @@ def _seconds(count: int | None, unit: float) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    return str(getattr(error, "strerror", None) or first_line(error))
