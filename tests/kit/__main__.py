@@ -1,4 +1,4 @@
-"""The program's verbs with the weight-free encoder known as `statistics`.
+"""The command `lightning` with the encoder `statistics` added.
 
 python -m tests.kit extract data/film/videos -o features.hdf5 --encoder statistics
 """
@@ -11,13 +11,13 @@ from tests.kit.statistics_encoder import StatisticsEncoder
 
 
 def run(*arguments: str) -> None:
-    """Run a verb in this process.
+    """Run `lightning` in this process.
 
     Args:
-        arguments: the words after `lightning`.
+        arguments: words of the command line after `lightning`.
 
     Raises:
-        SystemExit: of the verb, if it does not end well.
+        SystemExit: the command failed.
     """
     register(StatisticsEncoder.name, StatisticsEncoder)
     before = sys.argv

@@ -1,4 +1,4 @@
-"""What happens when in a generated film, and how it is encoded: all from its name and seed."""
+"""Plans of generated films: the words of their captions, their events, and how they are stored."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -6,21 +6,132 @@ from fractions import Fraction
 import numpy as np
 
 from data_modules.generation.folders import generator
-from tests.kit.vocabulary import PLACES, Event, caption, draw_event
 
-PALETTE_SPREAD = 0.07  # of a film's brightness and tint
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (225, 35, 35),
+    "orange": (245, 140, 20),
+    "yellow": (245, 230, 40),
+    "green": (40, 200, 60),
+    "turquoise": (30, 215, 215),
+    "blue": (40, 70, 235),
+    "pink": (240, 90, 200),
+    "white": (250, 250, 250),
+}
+SHAPES: dict[str, tuple[str, str]] = {
+    "circle": ("circle", "circles"),
+    "ring": ("ring", "rings"),
+    "square": ("square", "squares"),
+    "triangle": ("triangle", "triangles"),
+    "cross": ("cross", "crosses"),
+}
+# Verb for one shape, verb for several, and the rest of the phrase.
+MOTIONS: dict[str, list[tuple[str, str, str]]] = {
+    "right": [
+        ("crosses", "cross", "the screen from left to right"),
+        ("moves", "move", "to the right"),
+    ],
+    "left": [
+        ("crosses", "cross", "the screen from right to left"),
+        ("moves", "move", "to the left"),
+    ],
+    "rise": [("rises", "rise", "to the top"), ("floats", "float", "upwards")],
+    "fall": [("falls", "fall", "to the bottom"), ("sinks", "sink", "downwards")],
+    "bounce": [("bounces", "bounce", "up and down"), ("hops", "hop", "on the spot")],
+    "sway": [("sways", "sway", "from side to side"), ("swings", "swing", "to and fro")],
+    "grow": [("grows", "grow", "larger"), ("expands", "expand", "")],
+    "shrink": [("shrinks", "shrink", "to a dot"), ("gets", "get", "smaller")],
+    "spin": [("rotates", "rotate", ""), ("spins", "spin", "in place")],
+    "orbit": [("circulates", "circulate", "around the middle"), ("orbits", "orbit", "the centre")],
+    "blink": [("blinks", "blink", ""), ("flashes", "flash", "on and off")],
+}
+ROUND = ("circle", "ring")  # shapes that never spin, since nobody would see it
+PLACES: dict[str, list[str]] = {
+    "night": ["at night", "under the stars"],
+    "stripes": ["over a striped floor", "on stripes"],
+    "checks": ["over a checkered floor", "on a chessboard"],
+    "meadow": ["on a meadow", "in the grass"],
+    "desert": ["in the desert", "on the sand"],
+    "snow": ["in the snow", "on ice"],
+    "sea": ["in the sea", "under water"],
+    "bricks": ["before a brick wall", "along the bricks"],
+}
+COUNTS = {1: ("a", "one"), 2: ("two", "a pair of"), 3: ("three", "a trio of")}
+LAYOUTS = {"row": "side by side", "column": "one above the other"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event in a film. All words are keys of the tables above.
+
+    Args:
+        colour: colour of the shapes.
+        shape: kind of the shapes.
+        count: number of shapes.
+        motion: how the shapes move.
+        place: background.
+        layout: how several shapes are arranged; "row" for a single one.
+    """
+
+    colour: str
+    shape: str
+    count: int
+    motion: str
+    place: str
+    layout: str = "row"
+
+
+def draw_event(place: str, rng: np.random.Generator) -> Event:
+    """Draw a random event at a place."""
+    while True:
+        event = Event(
+            colour=str(rng.choice(list(COLOURS))),
+            shape=str(rng.choice(list(SHAPES))),
+            count=int(rng.choice(list(COUNTS))),
+            motion=str(rng.choice(list(MOTIONS))),
+            place=place,
+            layout=str(rng.choice(list(LAYOUTS))),
+        )
+        if event.motion != "spin" or event.shape not in ROUND:
+            return event if event.count > 1 else Event(**{**vars(event), "layout": "row"})
+
+
+def caption(event: Event, rng: np.random.Generator | None = None) -> str:
+    """Describe an event in one sentence, which may leave out the layout.
+
+    Args:
+        event: event to describe.
+        rng: generator that chooses among synonyms and orders; None takes the first of each.
+    """
+
+    def pick(number: int) -> int:
+        return 0 if rng is None else int(rng.integers(number))
+
+    one, several, rest = MOTIONS[event.motion][pick(len(MOTIONS[event.motion]))]
+    noun = SHAPES[event.shape][event.count > 1]
+    number = COUNTS[event.count][pick(2)]
+    number = "an" if number == "a" and event.colour == "orange" else number
+    subject = f"{number} {event.colour} {noun}"
+    if event.count > 1 and pick(4) != 1:
+        subject += f" {LAYOUTS[event.layout]}"
+    clause = f"{subject} {several if event.count > 1 else one} {rest}".strip()
+    where = PLACES[event.place][pick(2)]
+    return f"{where}, {clause}" if pick(3) == 1 else f"{clause} {where}"
+
+
+PALETTE_SPREAD = 0.07  # by which brightness and tint of films differ from 1
 FILLERS = ("nothing", "nothing", "cloud", "flicker", "card")
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a film is stored.
+    """The format of a film's file.
 
     Args:
-        codec: PyAV's name of the encoder.
-        container: the file's ending.
-        width, height: pixels, even.
-        rates: frames a second; with several, each frame's is drawn anew (variable frame rate).
+        codec: name of the encoder in PyAV.
+        container: ending of the file.
+        width: width in pixels, even.
+        height: height in pixels, even.
+        rates: frames in a second; if there are several, one is drawn for each frame.
     """
 
     codec: str
@@ -44,7 +155,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Shot:
-    """A stretch of a film: an event, or a pause with one of `FILLERS`; seconds."""
+    """A part of a film from `start` to `end` in seconds: an event, or a pause with a filler."""
 
     start: float
     end: float
@@ -58,12 +169,12 @@ class FilmPlan:
     """A film before it is rendered.
 
     Args:
-        name: the file's name without ending, and the video id.
-        form: how it is stored.
-        shots: they follow each other without gaps, from second 0.
-        captions: one for each event, in order.
-        tint: (3,) factors of red, green and blue.
-        seed: of everything that the drawing draws.
+        name: name of the file without its ending, which is also the video id.
+        form: format of the file.
+        shots: shots of the film, without gaps, from second 0 on.
+        captions: a caption for each event, in their order.
+        tint: factors of red, green and blue.
+        seed: seed of all random numbers for the pictures.
     """
 
     name: str
@@ -75,36 +186,33 @@ class FilmPlan:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Length of the film in seconds."""
         return self.shots[-1].end
 
     @property
     def events(self) -> list[Shot]:
-        """The shots with an event."""
+        """Shots with an event."""
         return [shot for shot in self.shots if shot.event is not None]
 
     @property
     def file_name(self) -> str:
-        """Of the film's file."""
+        """Name of the film's file."""
         return f"{self.name}.{self.form.container}"
 
 
-def plan_films(
-    number: int, events: tuple[int, int] = (20, 40), seed: int = 0, first: int = 0
-) -> list[FilmPlan]:
-    """Plan films; no event (colour, shape, count, motion, place) comes twice in all of them.
+def plan_films(number: int, events: tuple[int, int] = (20, 40), seed: int = 0) -> list[FilmPlan]:
+    """Plan films in which no event (colour, shape, count, motion, place) occurs twice.
 
-    So every caption is true of one moment of one film, and what test films show is never exactly
-    what training films showed.
+    So every caption is true of one moment of one film, and test films never show exactly the same
+    as training films.
 
     Args:
-        number: of films.
-        events: fewest and most events of a film.
-        seed: same seed, same films.
-        first: number of the first film.
+        number: number of films.
+        events: smallest and largest number of events in a film.
+        seed: seed; the same seed gives the same films.
     """
     used: set[tuple[str, str, int, str, str]] = set()
-    return [_plan(index, events, seed, used) for index in range(first, first + number)]
+    return [_plan(index, events, seed, used) for index in range(number)]
 
 
 def _plan(
@@ -116,7 +224,7 @@ def _plan(
     number = int(rng.integers(events[0], events[1] + 1))
     place, left, now = "", 0, 0.0
     for _ in range(number):
-        if left == 0:  # on to another place
+        if left == 0:  # the film goes on at another place
             place, left = (
                 str(rng.choice([p for p in PLACES if p != place])),
                 int(rng.integers(2, 6)),

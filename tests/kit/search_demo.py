@@ -2,9 +2,9 @@
 
     python -m tests.kit.search_demo [--folder runs/search-demo] [--no_serve]
 
-Generates short films with known events, extracts them with the weight-free encoder, trains
-DreamPRVR on most of them, indexes all, and asks captions of films that training did not see. Each
-command is printed as one would type it, then runs in this process.
+It generates short films with known events, extracts them with an encoder without weights, trains
+DreamPRVR on most of them, indexes all, and searches for captions of films that training did not
+see. Each command is printed as one would type it, and then runs in this process.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.kit.films import COLLECTION, make_films, split_names
 from tests.kit.statistics_encoder import StatisticsEncoder
 
 FILMS, VAL, TEST = 26, 2, 4
-EVENTS = (18, 22)  # of a film: less than three minutes
+EVENTS = (18, 22)  # smallest and largest number in a film, which lasts under three minutes
 EPOCHS = 70
 ASKED = 3
 CONFIG = Path(__file__).parent / "film.yaml"
@@ -37,70 +37,71 @@ def say(*words: str) -> None:
     run(*words)
 
 
-def make_data(root: Path, films: int = FILMS) -> None:
-    """Render the films that are not there yet."""
-    print(f"rendering {films} films into {root / COLLECTION / 'videos'}", flush=True)
-    make_films(root, plan_films(films, EVENTS), split_names(films, VAL, TEST))
-
-
 def newest_checkpoint(runs: Path) -> Path:
-    """The best of the last training.
+    """Return the path of the best checkpoint of the last training.
+
+    Args:
+        runs: folder of the trainings.
 
     Raises:
-        UserError: nothing was trained.
+        UserError: there is no training.
     """
-    found = sorted(runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime)
-    if not found:
+    files = sorted(runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime)
+    if not files:
         raise UserError(f"no training in {runs}: remove that folder and start again")
-    return found[-1]
+    return files[-1]
 
 
 def captions(root: Path, number: int) -> list[tuple[str, str, tuple[float, float]]]:
-    """Caption, film and moment of some events of test films, evenly spread."""
+    """Return caption, film and moment of some events of test films, evenly spread."""
     queries = read_tables(root / COLLECTION / "TextData", COLLECTION).split("test").queries
     step = max(1, len(queries) // number)
     rows = list(queries.itertuples(index=False))[step // 2 :: step][:number]
     return [(row.text, row.video_ids[0], row.moments[0]) for row in rows]
 
 
-def build(folder: Path, films: int = FILMS, epochs: int = EPOCHS) -> Path:
-    """Films, features, a trained network and a library, all in one folder.
+def build(
+    folder: Path, films: int = FILMS, events: tuple[int, int] = EVENTS, epochs: int = EPOCHS
+) -> Path:
+    """Make films, features, a trained network and a library in one folder.
 
     Args:
-        folder: what it holds from an earlier time is used again, the training apart.
-        films: how many.
-        epochs: of the training.
+        folder: folder of all results. Films, features and a library that it already holds are
+            used again.
+        films: number of films.
+        events: smallest and largest number of events in a film.
+        epochs: number of epochs of the training.
 
     Returns:
-        The library.
+        The path of the library.
     """
     data, runs, library = folder / "data", folder / "training", folder / "library"
-    make_data(data, films)
+    print(f"rendering {films} films into {data / COLLECTION / 'videos'}", flush=True)
+    make_films(data, plan_films(films, events), split_names(films, VAL, TEST))
     features = data / COLLECTION / "features.hdf5"
     say("extract", str(data / COLLECTION / "videos"), "-o", str(features),
         "--encoder", StatisticsEncoder.name, "--prune")  # fmt: skip
     if not (library / "library.json").exists():
         words = ["fit", "--config", str(CONFIG), "--data.root", str(data)]
         words += ["--trainer.default_root_dir", str(runs), "--trainer.max_epochs", str(epochs)]
-        words += ["--data.batch_size", "8"]  # fewer films: more steps of them
+        words += ["--data.batch_size", "8"]  # small batches, since there are few films
         say(*words)
     say("index", str(features), "--ckpt_path", str(newest_checkpoint(runs)), "-o", str(library))
     return library
 
 
 def ask(data: Path, library: Path, number: int = ASKED) -> None:
-    """Ask captions of test films, and say what is true."""
+    """Search for captions of test films, and print the true film and seconds of each."""
     for text, film, (start, end) in captions(data, number):
         say("search", str(library), text, "-k", "3")
         print(f"(true: {film}, second {start:.0f} to {end:.0f}; training never saw this film)")
 
 
 def has_display() -> bool:
-    """Whether this process can show a browser."""
+    """Check that this process can open a browser."""
     if sys.platform.startswith(("win", "darwin")):
         return True
-    shown = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    if not shown:
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     try:
         webbrowser.get()
@@ -110,13 +111,13 @@ def has_display() -> bool:
 
 
 def main() -> None:
-    """The command line; Ctrl-C ends the page, and so the demonstration."""
+    """Run the command line. Ctrl-C ends the page, and with it the demonstration."""
     parser = argparse.ArgumentParser(prog="python -m tests.kit.search_demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/search-demo"))
-    parser.add_argument("--port", type=int, default=0, help="Of the page [a free one].")
-    parser.add_argument("--no_serve", action="store_true", help="End before the page.")
+    parser.add_argument("--port", type=int, default=0, help="Port of the page [a free one].")
+    parser.add_argument("--no_serve", action="store_true", help="Do not serve the page.")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")  # of Lightning, which no reader can act on
+    warnings.filterwarnings("ignore")  # warnings of Lightning that no user can act on
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     begun = time.monotonic()
     try:

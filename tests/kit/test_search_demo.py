@@ -6,9 +6,12 @@ import pytest
 
 from data_modules.readers.tables import write_tables
 from dreamprvr.core.errors import UserError
+from dreamprvr.extraction.encoders import load_encoder
 from tests.kit import search_demo
+from tests.kit.__main__ import run
 from tests.kit.film_plan import plan_films
 from tests.kit.films import annotations, split_names
+from tests.kit.statistics_encoder import StatisticsEncoder
 
 
 def test_questions_are_captions_of_test_films(tmp_path: Path) -> None:
@@ -45,10 +48,29 @@ def test_no_display_opens_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not search_demo.has_display()
 
 
+def test_a_verb_runs_in_this_process_and_knows_the_encoder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = list(sys.argv)
+    run("--help")
+    assert "extract" in capsys.readouterr().out
+    assert sys.argv == before
+    assert isinstance(load_encoder("statistics", "cpu"), StatisticsEncoder)
+
+
+def test_a_verb_that_fails_ends_the_program() -> None:
+    before = list(sys.argv)
+    with pytest.raises(SystemExit) as end:
+        run("search", "no-library-here", "a red circle")
+    assert end.value.code == 2
+    assert sys.argv == before
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_from_nothing_to_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    library = search_demo.build(tmp_path, films=9, epochs=5)  # 3 to train on; validates once
+    # 3 films to train on; 5 epochs, since it validates in every fifth
+    library = search_demo.build(tmp_path, films=9, events=(3, 4), epochs=5)
     search_demo.ask(tmp_path / "data", library, number=1)
     out = capsys.readouterr().out
     verbs = [line.split()[4] for line in out.splitlines() if line.startswith("$ python")]

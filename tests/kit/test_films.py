@@ -1,13 +1,13 @@
+import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from data_modules.readers.tables import write_tables
-from tests.kit.film_data import Film
+from data_modules.readers.tables import read_tables, write_tables
 from tests.kit.film_plan import FilmPlan, plan_films
-from tests.kit.films import annotations
+from tests.kit.films import Film, annotations, make_films, split_names
 from tests.kit.statistics_encoder import StatisticsEncoder
 
 
@@ -77,3 +77,20 @@ def test_preparing_writes_the_words_of_all_captions(root: Path, plans: list[Film
     words = data.text_features()
     assert len(words.keys()) == sum(len(plan.events) for plan in plans)
     assert words.dim == StatisticsEncoder.text_dim
+
+
+def test_films_that_are_there_are_not_rendered_again(tmp_path: Path) -> None:
+    plans = plan_films(3, (1, 1))
+    told: list[str] = []
+    tables = make_films(tmp_path, plans, split_names(3, 1, 1), told.append)
+    assert len(told) == 3
+    (tmp_path / "film" / "videos" / plans[1].file_name).unlink()
+    again = make_films(tmp_path, plans, split_names(3, 1, 1), told.append)
+    assert len(told) == 4
+    assert told[3].startswith(plans[1].file_name)
+    assert again.queries.equals(tables.queries)
+    assert read_tables(tmp_path / "film" / "TextData", "film").videos["split"].tolist() == [
+        "train", "val", "test",
+    ]  # fmt: skip
+    record = json.loads((tmp_path / "film" / "rendered.json").read_text(encoding="utf-8"))
+    assert sorted(record) == [plan.name for plan in plans]
