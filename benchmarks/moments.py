@@ -20,13 +20,12 @@ import torch
 
 from data_modules.readers.features import FeatureStore
 from data_modules.synthetic import Synthetic
+from dreamprvr.evaluation.moments import MomentRule, Timeline, find_moments
 from dreamprvr.extraction.encoders import Encoder, QueryFeatures
 from dreamprvr.search.curve import score_curve
 from dreamprvr.search.engine import Record
 from dreamprvr.search.model_file import read_model
-from dreamprvr.search.moments import MomentRule, find_moments
 from dreamprvr.search.results import Curve
-from dreamprvr.search.timeline import Timeline
 from dreamprvr.search.trained import TrainedModel
 
 SMOOTHING, SHARE, SHORTEST = (0.0, 3.0, 5.0), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (2.0, 4.0)

@@ -72,7 +72,7 @@ def gallery(
     network = EmbeddedQueries(config).to(device).eval()
     made = Gallery(network, dtype)
     for rows, tokens in token_parts(videos, device, config):
-        made.add_encoded(rows, tokens)
+        made.add_encoded(rows, tokens, torch.full_like(rows, config.max_frames))
     return made
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.moments import Asked, choose, measure, overlap, table
-from dreamprvr.search.moments import MomentRule
+from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.search.results import Curve
 
 

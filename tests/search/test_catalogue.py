@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from search.libraries import SETTINGS
 
+from dreamprvr.evaluation.moments import Timeline
 from dreamprvr.extraction.feature_file import VideoRecord
 from dreamprvr.search.catalogue import (
     library_video,
@@ -15,7 +16,6 @@ from dreamprvr.search.catalogue import (
     same_vectors,
     timeline_of,
 )
-from dreamprvr.search.timeline import Timeline
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 

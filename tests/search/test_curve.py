@@ -3,9 +3,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from dreamprvr.search.curve import register_cosines, score_curve
+from dreamprvr.evaluation.moments import Timeline
+from dreamprvr.search.curve import clip_rows, register_cosines, score_curve
 from dreamprvr.search.engine import Record
-from dreamprvr.search.timeline import Timeline, clip_rows
 from dreamprvr.search.vectors import unit
 
 RANDOM = np.random.default_rng(0)

@@ -11,10 +11,10 @@ from search.libraries import SETTINGS, features, library, video
 
 from data_modules.readers.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.search import lock
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library
-from dreamprvr.search.moments import MomentRule
 
 CSV = "video_id,title,tags\na,First,cooking;home\nb,Second,garden\n"
 

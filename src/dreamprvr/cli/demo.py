@@ -17,7 +17,7 @@ from data_modules.synthetic import Synthetic
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.baselines import evaluate_baselines
 from dreamprvr.evaluation.metrics import COLUMNS, results_table
-from dreamprvr.training.callbacks.predictions import Record, records
+from dreamprvr.training.callbacks.predictions import Record, VideoTimes, records
 from dreamprvr.training.module import PRVRModule
 
 SHOWN_VIDEOS = 3
@@ -58,7 +58,8 @@ def main() -> None:
 
     module.top_k = SHOWN_VIDEOS
     _, hits = trainer.predict(module, datamodule=data) or ([], [])  # of the gallery: nothing
-    answers = records(hits[0], data.annotations("test"), module.network.clip_span)
+    table = data.annotations("test")
+    answers = records(hits[0], table, VideoTimes(table, data.video_features().path))
     show_answers(data, answers)
 
 

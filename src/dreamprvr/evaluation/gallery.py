@@ -1,6 +1,7 @@
 """The gallery of an evaluation: encoded once, then asked by every query in bounded memory."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.core.distributed import gather_rows, is_distributed
+from dreamprvr.evaluation.moments import FrameScores
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, join_tensors, map_tensors
 from dreamprvr.models.layers.basic import at_least_float32
@@ -26,6 +28,7 @@ class Answer(NamedTuple):
 
     score: Tensor  # (Q, V)
     best: dict[str, Tensor]  # by scale, (Q, V) int16, the best token for the heaviest row
+    queries: EncodedQueries  # rows of unit length
 
 
 class Part(NamedTuple):
@@ -33,6 +36,7 @@ class Part(NamedTuple):
 
     rows: Tensor  # (B,)
     videos: EncodedVideos  # tokens of unit length, and those extras that `rescore` needs
+    frames: Tensor  # (B,), the number of frames of each video
 
 
 class Gallery:
@@ -66,10 +70,16 @@ class Gallery:
         size = CPU_VIDEOS if videos.clips.device.type == "cpu" else len(videos.row)
         for start in range(0, len(videos.row), size):
             row, *features = (part[start : start + size] for part in videos)
-            self.add_encoded(row, self.model.encode_videos(*features))
+            self.add_encoded(row, self.model.encode_videos(*features), features[2].sum(dim=1))
 
-    def add_encoded(self, rows: Tensor, videos: EncodedVideos) -> None:
-        """Add videos (B,) that are encoded already, their tokens as the model gave them."""
+    def add_encoded(self, rows: Tensor, videos: EncodedVideos, frames: Tensor) -> None:
+        """Add videos that are encoded already.
+
+        Args:
+            rows: rows of the videos in their split's table, (B,).
+            videos: the videos, with tokens as the model gave them.
+            frames: number of frames of each video, (B,).
+        """
         unit = unit_tokens(videos)
         scales = {
             name: scale._replace(tokens=self._keep(scale.tokens))
@@ -77,7 +87,7 @@ class Gallery:
         }
         kept = self.model.kept if self.model.rescores else ()
         extras = {name: self._keep(videos.extras[name]) for name in kept}
-        self._parts.append(Part(rows, EncodedVideos(scales, extras)))
+        self._parts.append(Part(rows, EncodedVideos(scales, extras), frames.long()))
         self._rows = None
 
     def _keep(self, tokens: Tensor) -> Tensor:
@@ -113,7 +123,37 @@ class Gallery:
             name: torch.empty(shape, dtype=torch.int16, device=self.rows.device)
             for name in self.model.scales
         }
-        return Answer(self._score(self._embed(queries), best), best)
+        embedded = self._embed(queries)
+        return Answer(self._score(embedded, best), best, embedded)
+
+    def frame_scores(self, queries: EncodedQueries, videos: Tensor) -> Tensor:
+        """Score Q queries over time in K videos each (`dreamprvr.evaluation.moments`).
+
+        Args:
+            queries: as `ask` gives them.
+            videos: rows of the videos, (Q, K).
+
+        Returns:
+            (Q, K, M_f), minus infinity behind a video's last frame.
+        """
+        shape = (*videos.shape, self.model.config.max_frames)
+        result = at_least_float32(queries.embedding).new_full(shape, -torch.inf)
+        score = FrameScores(self.model)
+        for part in self._parts:
+            rows_a_query = sum(
+                queries.rows[name].weights.shape[1] * scale.tokens[..., 0].numel()
+                for name, scale in part.videos.scales.items()
+            )
+            size = max(1, int(self.memory / 16 / rows_a_query))
+            for start in range(0, len(videos), size):
+                block = slice(start, start + size)
+                here = (videos[block, :, None] == part.rows).nonzero(as_tuple=True)
+                if len(here[0]):
+                    few = map_tensors(itemgetter(block), queries)
+                    pairs = (here[0], here[2])
+                    scores = score(few, part.videos, part.frames, pairs)
+                    result[block][here[:2]] = scores.to(result.dtype)
+        return result
 
     def _embed(self, queries: Queries) -> EncodedQueries:
         size = CPU_QUERIES if queries.words.device.type == "cpu" else len(queries.words)

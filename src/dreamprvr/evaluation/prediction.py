@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dreamprvr.evaluation.gallery import Answer
+from dreamprvr.core.batch import Queries
+from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.evaluation.metrics import ranks, refuse_nan
 
 
@@ -17,25 +18,26 @@ class QueryHits(NamedTuple):
     video: Tensor  # (Q, K) rows of the videos
     score: Tensor  # (Q, K)
     best: dict[str, Tensor]  # by scale, (Q, K) index of the best token
+    over_time: Tensor  # (Q, K, M_f) score at each frame, minus infinity behind the last one
 
 
-def top_hits(
-    answer: Answer, video_rows: Tensor, query_rows: Tensor, positives: Tensor, top_k: int
-) -> QueryHits:
-    """Pick the best videos, and rank the true ones among all.
+def top_hits(gallery: Gallery, queries: Queries, top_k: int) -> QueryHits:
+    """Pick the best videos, score them over time, and rank the true videos among all.
 
     Args:
-        answer: of Q queries and V videos.
-        video_rows: (V,) rows of the gallery's videos.
-        query_rows: (Q,) rows of the queries.
-        positives: (Q, P) positions of the true videos in the gallery, padded with -1.
+        gallery: V videos.
+        queries: Q queries.
         top_k: K; at most V are returned.
 
     Raises:
         UserError: a score is NaN.
     """
+    answer, positives = gallery.ask(queries), gallery.positions(queries.positives)
+    video_rows, query_rows = gallery.rows, queries.row
     refuse_nan(answer.score, query_rows)
     rank = ranks(answer.score, positives).where((positives >= 0).any(dim=1), 0)
     best = torch.topk(answer.score, min(top_k, len(video_rows)), dim=1)
     tokens = {name: index.gather(1, best.indices).long() for name, index in answer.best.items()}
-    return QueryHits(query_rows, rank, video_rows[best.indices], best.values, tokens)
+    videos = video_rows[best.indices]
+    over_time = gallery.frame_scores(answer.queries, videos)
+    return QueryHits(query_rows, rank, videos, best.values, tokens, over_time)

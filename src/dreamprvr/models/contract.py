@@ -51,6 +51,19 @@ class CompiledParts(NamedTuple):
     others: Sequence[tuple[nn.Module, str]] = ()
 
 
+class TokenSpans(NamedTuple):
+    """How the tokens of a scale lie in time.
+
+    Attributes:
+        items: what they cover, `clips` or `frames`: the two inputs of `encode_videos`.
+        spans: of each token, in order: the first item that it covers, and the one after the last.
+            Every item is covered by at least one token.
+    """
+
+    items: str
+    spans: list[tuple[int, int]]
+
+
 class RetrievalModel(nn.Module):
     """Base class of every model.
 
@@ -150,17 +163,17 @@ class RetrievalModel(nn.Module):
         scores = combine(scale_scores(queries, videos, self.padding), self.scale_weights)
         return self.rescore(queries, videos, scores)
 
-    def clip_span(self, token: int) -> tuple[float, float]:
-        """Say which part of a video a token of the scale `clips` stands for.
+    def token_spans(self, scale: str) -> TokenSpans:
+        """Say which clips or frames of a video the tokens of a scale cover.
 
         Args:
-            token: index of the token.
-
-        Returns:
-            Start and end, as shares of the video's duration.
+            scale: name of the scale. Those called `clips` and `frames` need nothing more if they
+                have a token for each clip and for each frame; others must be described here.
         """
-        count = self.config.num_clips
-        return token / count, (token + 1) / count
+        if scale not in ("clips", "frames"):
+            raise NotImplementedError(f"{type(self).__name__}.token_spans must describe {scale!r}")
+        count = self.config.num_clips if scale == "clips" else self.config.max_frames
+        return TokenSpans(scale, [(item, item + 1) for item in range(count)])
 
     @property
     def rescores(self) -> bool:

@@ -168,13 +168,14 @@ class ModelContract:
             missing = [field.name for field in fields(kind) if f"{field.name}: " not in texts]
             assert not missing, f"{kind.__name__}: {missing}"
 
-    def test_clips_cover_the_video(self, made: RetrievalModel, batch: TrainBatch) -> None:
-        """Every token of the clips stands for a part of the video."""
-        count = made.encode_videos(*batch.videos[1:]).scales["clips"].tokens.shape[1]
-        spans = [made.clip_span(token) for token in range(count)]
-        assert all(0 <= start < end <= 1 for start, end in spans)
-        assert min(start for start, _ in spans) == 0
-        assert max(end for _, end in spans) == 1
+    def test_tokens_cover_the_video(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """The tokens of every scale cover its clips or frames, each at least once."""
+        for name, scale in made.encode_videos(*batch.videos[1:]).scales.items():
+            items, spans = made.token_spans(name)
+            count = {"clips": made.config.num_clips, "frames": made.config.max_frames}[items]
+            assert len(spans) == scale.tokens.shape[1]
+            assert all(0 <= first < stop <= count for first, stop in spans)
+            assert {item for span in spans for item in range(*span)} == set(range(count))
 
 
 def _scores(model: RetrievalModel, batch: TrainBatch) -> Tensor:

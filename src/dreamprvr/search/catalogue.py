@@ -9,10 +9,10 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
 
+from dreamprvr.evaluation.moments import Timeline
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoRecord
 from dreamprvr.search.layout import METADATA
 from dreamprvr.search.results import LibraryVideo
-from dreamprvr.search.timeline import Timeline
 
 SOURCE = "source"
 Payload = Mapping[str, Any]

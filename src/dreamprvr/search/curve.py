@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from data_modules.loading.pooling import boundaries
+from dreamprvr.evaluation.moments import Curve, Timeline, sections
 from dreamprvr.search.engine import Record
-from dreamprvr.search.results import Curve
-from dreamprvr.search.timeline import Timeline, clip_rows
 from dreamprvr.search.vectors import Model
 
 
@@ -38,3 +38,28 @@ def register_cosines(record: Record, query: np.ndarray, registers: int) -> tuple
         return ()
     products = (record.registers @ query).reshape(-1, registers)  # (sections, R)
     return tuple(map(float, products.max(axis=0)))
+
+
+def clip_rows(rows: int, longest: int, clips: int) -> list[slice]:
+    """The rows that each clip of a video was pooled from.
+
+    Args:
+        rows: N.
+        longest: rows of a section.
+        clips: of a section.
+
+    Returns:
+        A slice a clip, in the order of the clips' tokens. The last clip of a section is given the
+        section's last row, which pooling leaves out.
+    """
+    found = []
+    for section in sections(rows, longest):
+        length = section.stop - section.start
+        bounds = boundaries(length, clips)
+        stops = np.maximum(bounds[1:], bounds[:-1] + 1)
+        stops[-1] = length
+        found += [
+            slice(section.start + int(a), section.start + int(b))
+            for a, b in zip(bounds[:-1], stops, strict=True)
+        ]
+    return found

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.search.catalogue import Payload, library_video
 from dreamprvr.search.creation import create_library
@@ -25,7 +26,6 @@ from dreamprvr.search.layout import values
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.manifest import Manifest, read_manifest
 from dreamprvr.search.models import LibraryModel
-from dreamprvr.search.moments import MomentRule
 from dreamprvr.search.progress import Report
 from dreamprvr.search.questions import check_ids, check_where
 from dreamprvr.search.results import LibraryVideo, SearchResult

@@ -5,37 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.evaluation.moments import Curve, Moment
 
-@dataclass(frozen=True)
-class Curve:
-    """Score of a query along a video, one value a span of seconds.
-
-    Args:
-        starts: seconds, ascending.
-        ends: seconds; `ends[i] > starts[i]`.
-        scores: of the same length.
-    """
-
-    starts: tuple[float, ...]
-    ends: tuple[float, ...]
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A span around a peak of the score curve.
-
-    Args:
-        start: seconds.
-        end: seconds.
-        peak: second of the highest score in the span, the middle of its piece of the curve.
-        score: the curve at the peak.
-    """
-
-    start: float
-    end: float
-    peak: float
-    score: float
+__all__ = ["Curve", "Hit", "LibraryVideo", "Moment", "SearchResult", "clock"]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import numpy as np
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, check_room, open_regular, remove_files, sync
+from dreamprvr.evaluation.moments import sections
 from dreamprvr.search.catalogue import SOURCE
 from dreamprvr.search.engine import Record
 from dreamprvr.search.manifest import ROWS
-from dreamprvr.search.timeline import sections
 from dreamprvr.search.vectors import Model
 
 ENDING = ".f16"

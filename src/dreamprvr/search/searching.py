@@ -4,13 +4,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from dreamprvr.evaluation.moments import MomentRule, find_moments
 from dreamprvr.search.catalogue import library_video, timeline_of
 from dreamprvr.search.curve import register_cosines, score_curve
 from dreamprvr.search.engine import Engine, EngineQuery, Record
 from dreamprvr.search.layout import SCANNED
 from dreamprvr.search.lookup import look_up
 from dreamprvr.search.models import LibraryModel
-from dreamprvr.search.moments import MomentRule, find_moments
 from dreamprvr.search.questions import check_numbers, check_text
 from dreamprvr.search.results import Hit, SearchResult
 from dreamprvr.search.rows import RowStore

@@ -10,11 +10,11 @@ from data_modules.loading.dataset import VideoItem, collate_videos
 from data_modules.loading.pooling import clips, frames, normalise
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
+from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoders import Encoder
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.models.scoring import unit_tokens
-from dreamprvr.search.timeline import sections
 from dreamprvr.search.vectors import VideoVectors, segment_means
 
 BATCH = {"cpu": 16}  # sections encoded at once; on the CPU, what fits its cache

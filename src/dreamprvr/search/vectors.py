@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data_modules.loading.pooling import pool
+from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoders import Encoder
-from dreamprvr.search.timeline import sections
 
 SEGMENTS = 16  # of each section; docs/search.md has what fewer lose
 

@@ -203,13 +203,7 @@ class PRVRModule(LightningModule):
         if isinstance(batch, Videos):
             gallery.add(batch)
             return None
-        found = [
-            top_hits(
-                gallery.ask(block), gallery.rows, block.row, gallery.positions(block.positives),
-                self.top_k,
-            )
-            for block in gallery.blocks(batch)
-        ]  # fmt: skip
+        found = [top_hits(gallery, block, self.top_k) for block in gallery.blocks(batch)]
         self.searched = len(gallery.rows)
         return join_tensors(found)
 

@@ -51,7 +51,7 @@ def test_windows_are_the_means_of_consecutive_clips_and_know_their_place() -> No
         for start in range(5 - size):
             expected = tokens[:, start : start + size].mean(dim=1)
             torch.testing.assert_close(found[:, place], expected)
-            assert model.clip_span(place) == (start / 4, (start + size) / 4)
+            assert model.token_spans("clips").spans[place] == (start, start + size)
             place += 1
     assert found.shape == (2, place, 3)
 

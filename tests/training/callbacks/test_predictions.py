@@ -15,6 +15,7 @@ from cli.running import Tiny
 from core.test_distributed import on_two
 from lightning import Callback, Trainer
 from limits import full_disk
+from torch import Tensor
 
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.testing import write_tiny
@@ -22,7 +23,7 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.prediction import QueryHits
 from dreamprvr.models.encoded import join_tensors, map_tensors
 from dreamprvr.training.callbacks import predictions
-from dreamprvr.training.callbacks.predictions import PredictionWriter, Span, records
+from dreamprvr.training.callbacks.predictions import PredictionWriter, VideoTimes, records
 
 pytestmark = recorder.QUIET
 # Python from 3.12 warns of any fork while there are threads
@@ -40,6 +41,16 @@ TABLE = Annotations(
         columns=QUERY_COLUMNS,
     ),
 )
+
+
+def peak(frames: int, *high: int) -> Tensor:
+    """Scores of 0, of 1 at some frames, and minus infinity behind the last one."""
+    scores = torch.full((32,), -torch.inf)
+    scores[:frames] = 0
+    scores[list(high)] = 1
+    return scores
+
+
 HITS = QueryHits(
     query=torch.tensor([2, 0]),
     rank=torch.tensor([1, 17]),
@@ -49,15 +60,18 @@ HITS = QueryHits(
         "clips": torch.tensor([[0, 3], [31, 16]]),
         "frames": torch.tensor([[1, 2], [127, 0]]),
     },
+    over_time=torch.stack(
+        [torch.stack([peak(32, 0, 1), peak(8, 3, 5)]), torch.stack([peak(32, 31), peak(32, 8, 24)])]
+    ),
 )
 EXPECTED = [
     {"query_id": "q2", "video_ids": ["c", "vidéo"], "rank": 1, "hits": [
-        {"video_id": "vidéo", "score": 0.5, "clip": 0, "frame": 1, "start": 0.0, "end": 2.0},
+        {"video_id": "vidéo", "score": 0.5, "clip": 0, "frame": 1, "start": 0.0, "end": 4.0},
         {"video_id": "b", "score": 0.25, "clip": 3, "frame": 2},
     ]},
     {"query_id": "q0", "video_ids": ["b"], "rank": 17, "hits": [
-        {"video_id": "c", "score": 1.0, "clip": 31, "frame": 127, "start": 9.6875, "end": 10.0},
-        {"video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0, "start": 32.0, "end": 34.0},
+        {"video_id": "c", "score": 1.0, "clip": 31, "frame": 127, "start": 8.0, "end": 10.0},
+        {"video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0, "start": 16.0, "end": 18.0},
     ]},
 ]  # fmt: skip
 MORE = map_tensors(lambda part: part[:1], HITS)._replace(
@@ -68,15 +82,14 @@ IN_ORDER = [EXPECTED[1], THIRD, EXPECTED[0]]
 
 
 def trainer(limit: float = 1.0) -> Any:
-    data = SimpleNamespace(annotations=lambda split: {"test": TABLE}[split])
+    data = SimpleNamespace(
+        annotations=lambda split: {"test": TABLE}[split],
+        video_features=lambda: SimpleNamespace(path=Path("no file")),
+    )
     return SimpleNamespace(datamodule=data, num_predict_batches=[2, 2], limit_predict_batches=limit)
 
 
-def span(clips: int) -> Span:
-    return lambda token: (token / clips, (token + 1) / clips)
-
-
-MODULE: Any = SimpleNamespace(network=SimpleNamespace(clip_span=span(32)), searched=3)
+MODULE: Any = SimpleNamespace(searched=3)
 
 
 def written(path: Path, *batches: QueryHits | None) -> None:
@@ -90,10 +103,9 @@ def written(path: Path, *batches: QueryHits | None) -> None:
 
 
 def test_records() -> None:
-    found = records(HITS, TABLE, span(32))
+    found = records(HITS, TABLE, VideoTimes(TABLE, Path("no file")))
     assert found == EXPECTED
     assert json.loads(json.dumps(found)) == found  # builtins only
-    assert records(HITS, TABLE, span(64))[0]["hits"][0]["end"] == 1.0
 
 
 def test_jsonl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +177,7 @@ def test_each_query_once_in_the_order_of_the_table(tmp_path: Path) -> None:
 def test_a_part_of_a_split_is_not_written(
     tmp_path: Path, searched: int, batches: tuple[QueryHits, ...], said: str
 ) -> None:
-    module: Any = SimpleNamespace(network=MODULE.network, searched=searched)
+    module: Any = SimpleNamespace(searched=searched)
     writer = PredictionWriter(tmp_path / "a.jsonl")
     writer.on_predict_start(trainer(), module)
     with pytest.raises(UserError, match=said) as caught:  # noqa: PT012
@@ -245,7 +257,8 @@ def many() -> QueryHits:
     rows = torch.randint(3, (200, 50))
     query = torch.arange(200)
     best = {"clips": rows, "frames": rows}
-    return QueryHits(query, query, rows, torch.rand(200, 50), best)
+    over_time = torch.rand(200, 50, 4)
+    return QueryHits(query, query, rows, torch.rand(200, 50), best, over_time)
 
 
 @pytest.mark.parametrize(("hits", "size"), [(FEW, 100), (many(), 1 << 16)])

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.contract import RetrievalModel, TokenSpans
 from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, QueryRows, Scale
 from dreamprvr.models.layers.attention import OutputAttentionBlock
 from dreamprvr.models.layers.basic import (
@@ -188,13 +188,15 @@ class MSSL(RetrievalModel):
             result[:, video] += self.config.frame_weight * frame
         return result
 
-    def clip_span(self, token: int) -> tuple[float, float]:
-        """Say which part of a video a window stands for; see `RetrievalModel.clip_span`."""
-        count, size = self.config.num_clips, 1
-        while token > count - size:  # there are M - k + 1 windows of k clips
-            token -= count - size + 1
-            size += 1
-        return token / count, (token + size) / count
+    def token_spans(self, scale: str) -> TokenSpans:
+        """A proposal covers its window of clips; see `RetrievalModel.token_spans`."""
+        count = self.config.num_clips
+        spans = [
+            (start, start + size)
+            for size in range(1, count + 1)
+            for start in range(count - size + 1)
+        ]
+        return TokenSpans("clips", spans)
 
     def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
         """Compute all loss terms; see `RetrievalModel.losses`.

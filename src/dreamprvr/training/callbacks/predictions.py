@@ -8,13 +8,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, plain_errors
+from dreamprvr.evaluation.moments import Curve, Timeline, find_moments
 from dreamprvr.evaluation.prediction import QueryHits
+from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.models.encoded import map_tensors
 from dreamprvr.models.losses.retrieval import TERM_NAMES
 
@@ -22,7 +25,6 @@ SUFFIXES = (".jsonl", ".parquet")
 LIMITS = "leave out trainer.limit_predict_batches, trainer.fast_dev_run and samplers of your own"
 Record = dict[str, Any]
 Write = Callable[[list[Record]], None]
-Span = Callable[[int], tuple[float, float]]  # a clip -> start and end, as shares of its video
 
 
 class PredictionWriter(Callback):
@@ -34,9 +36,10 @@ class PredictionWriter(Callback):
 
     A line holds `query_id`, `video_ids` (the true videos), `rank` (of the best of them among all
     videos, from 1, also beyond the hits) and `hits`, the best videos first, each with `video_id`,
-    `score`, `clip` and `frame` (indices of the best clip and frame) and, where the video's duration
-    is known, `start` and `end` of that clip in seconds. `video_ids` and `rank` are null where no
-    true video is known.
+    `score`, `clip` and `frame` (indices of the best token of these scales, where the model has
+    them) and, where the video's duration is known, `start` and `end` of the best moment in seconds.
+    The moment is the one that `search` gives (`dreamprvr.evaluation.moments`). `video_ids` and
+    `rank` are null where no true video is known.
 
     Args:
         output: path ending in .jsonl or .parquet.
@@ -70,7 +73,9 @@ class PredictionWriter(Callback):
                 f"the processes have {batches} batches to predict: their loaders must give as many "
                 "each; run predict on one device (--trainer.devices 1)"
             )
-        self.table: Annotations = trainer.datamodule.annotations("test")  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self.table: Annotations = data.annotations("test")
+        self.times = VideoTimes(self.table, data.video_features().path)
         self._next, self._waiting = 0, {}
         on_first_rank(self._begin)
 
@@ -101,8 +106,8 @@ class PredictionWriter(Callback):
                 f"only {pl_module.searched} of {videos} videos would be searched, so nothing is "
                 f"written: {LIMITS}"
             )
-        found = records(hits, self.table, pl_module.network.clip_span)
-        for row, record in zip(hits.query.tolist(), found, strict=True):
+        answers = records(hits, self.table, self.times)
+        for row, record in zip(hits.query.tolist(), answers, strict=True):
             if row >= self._next:  # samplers of several processes give some queries twice
                 self._waiting[row] = record
         ready = []
@@ -143,30 +148,78 @@ class _Abandoned(Exception):
     """The file is not to be kept."""
 
 
-def records(hits: QueryHits, table: Annotations, span: Span) -> list[Record]:
-    """Give hits as dictionaries of builtins, one a query.
+class VideoTimes:
+    """The seconds of the frames of a split's videos, where they are known.
+
+    A feature file of `lightning extract` says them; other features are taken to lie evenly over
+    the duration that the annotations give.
 
     Args:
-        hits: of Q queries.
-        table: of the split that was searched.
-        span: gives start and end of a clip's token, as shares of the video.
+        table: annotations of the split.
+        features: path of the video features.
+    """
+
+    def __init__(self, table: Annotations, features: Path) -> None:
+        self.videos, self.durations = table.videos["video_id"], table.videos["duration"]
+        self.file: FeatureFile | None = None
+        with suppress(UserError):
+            self.file = FeatureFile(features)
+        self._pieces: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+
+    def curve(self, video: int, scores: np.ndarray) -> Curve | None:
+        """Place the scores of a video's frames in time; None if its seconds are not known.
+
+        Args:
+            video: row of the video.
+            scores: score at each frame.
+        """
+        frames = len(scores)
+        if video not in self._pieces:
+            timeline = self._timeline(video, frames)
+            if timeline is None:
+                return None
+            starts, ends = timeline.pieces(frames)
+            self._pieces[video] = tuple(starts.tolist()), tuple(ends.tolist())
+        return Curve(*self._pieces[video], tuple(scores.tolist()))
+
+    def _timeline(self, video: int, frames: int) -> Timeline | None:
+        if self.file is not None:
+            name, settings = self.videos[video], self.file.settings
+            record, rows = self.file.record(name), self.file.rows(name)
+            return Timeline(rows, record.start, settings.stride, settings.window, record.duration)
+        duration = float(self.durations[video])
+        if not math.isfinite(duration):
+            return None
+        return Timeline(frames, 0.0, duration / frames, duration / frames, duration)
+
+
+def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Record]:
+    """Give hits as dictionaries of builtins, one for each query.
+
+    Args:
+        hits: hits of Q queries.
+        table: annotations of the split that was searched.
+        times: seconds of its videos.
     """
     query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
-    video_ids, durations = table.videos["video_id"], table.videos["duration"]
+    video_ids = table.videos["video_id"]
     best = {TERM_NAMES.get(name, name): tokens.tolist() for name, tokens in hits.best.items()}
     ranks, scores = hits.rank.tolist(), hits.score.tolist()
+    over_time = hits.over_time.cpu().numpy()
     result = []
     for row, query in enumerate(hits.query.tolist()):
-        found = []
+        answers = []
         for place, video in enumerate(hits.video[row].tolist()):
             tokens = {name: tokens[row][place] for name, tokens in best.items()}
             hit = {"video_id": video_ids[video], "score": scores[row][place], **tokens}
-            if math.isfinite(durations[video]):
-                start, end = span(tokens["clip"])
-                hit |= {"start": start * durations[video], "end": end * durations[video]}
-            found.append(hit)
+            frames = over_time[row, place]
+            curve = times.curve(video, frames[np.isfinite(frames)])
+            if curve is not None:
+                moment = find_moments(curve)[0]
+                hit |= {"start": moment.start, "end": moment.end}
+            answers.append(hit)
         true = {"video_ids": list(true_ids[query]) or None, "rank": ranks[row] or None}
-        result.append({"query_id": query_ids[query], **true, "hits": found})
+        result.append({"query_id": query_ids[query], **true, "hits": answers})
     return result
 
 

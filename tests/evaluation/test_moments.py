@@ -1,0 +1,272 @@
+"""Moments: the score over time, its seconds, and the spans around its peaks."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models.tiny import batch, network
+from torch import Tensor
+
+from data_modules.loading.pooling import clips
+from dreamprvr.evaluation.gallery import Gallery
+from dreamprvr.evaluation.moments import (
+    Curve,
+    FrameScores,
+    MomentRule,
+    Timeline,
+    clips_of_frames,
+    find_moments,
+    sections,
+)
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.encoded import QueryRows, map_tensors
+from dreamprvr.models.ms_sl.network import MSSL, MSSLConfig
+from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
+
+PLAIN = MomentRule(smoothing=0.0, share=0.5, shortest=2.0, longest=90.0, gap=1.0, least=0.3)
+
+
+def curve(scores: list[float], step: float = 1.0) -> Curve:
+    starts = [step * i for i in range(len(scores))]
+    return Curve(tuple(starts), tuple(s + step for s in starts), tuple(scores))
+
+
+def test_a_plateau_is_found_to_the_second():
+    scores = [0.0] * 30
+    scores[10:16] = [0.8, 0.9, 1.0, 0.9, 0.8, 0.7]
+    (moment,) = find_moments(curve(scores), 3, PLAIN)
+    assert (moment.start, moment.end) == (10, 16)
+    assert moment.peak == 12.5
+    assert moment.score == 1.0
+
+
+def test_the_next_best_moments_come_by_height_and_do_not_touch():
+    scores = [0.0] * 60
+    scores[5:9] = [0.6] * 4
+    scores[30:34] = [1.0] * 4
+    scores[50:52] = [0.2] * 2  # below `least` of the first
+    found = find_moments(curve(scores), 5, PLAIN)
+    assert [(m.start, m.end) for m in found] == [(30, 34), (5, 9)]
+    assert len(find_moments(curve(scores), 1, PLAIN)) == 1
+
+
+def test_a_short_peak_is_widened_evenly_and_stays_in_the_video():
+    scores = [0.0] * 20
+    scores[10] = 1.0
+    rule = MomentRule(smoothing=0.0, shortest=4.0)
+    (moment,) = find_moments(curve(scores), 1, rule)
+    assert (moment.start, moment.end) == (8.5, 12.5)
+    scores = [1.0, *[0.0] * 19]
+    (moment,) = find_moments(curve(scores), 1, rule)
+    assert (moment.start, moment.end) == (0, 4)
+    (moment,) = find_moments(curve([1.0, 0.0]), 1, rule)  # a video shorter than that
+    assert (moment.start, moment.end) == (0, 2)
+
+
+def test_no_moment_is_longer_than_the_longest():
+    scores = [0.0] * 100 + [1.0] * 60
+    (moment, *_) = find_moments(curve(scores), 1, MomentRule(smoothing=0.0, longest=20.0))
+    assert moment.end - moment.start == 20
+
+
+def test_a_flat_curve_still_has_one_moment():
+    found = find_moments(curve([0.4] * 10), 3, PLAIN)
+    assert len(found) == 1
+    assert 0 <= found[0].start < found[0].end <= 10
+    assert len(find_moments(curve([0.4]), 3, PLAIN)) == 1
+
+
+def test_smoothing_passes_over_a_single_spike():
+    scores = [0.0] * 40
+    scores[5] = 1.0
+    scores[20:26] = [0.8] * 6
+    (best, *_) = find_moments(curve(scores), 1, MomentRule(smoothing=5.0))
+    assert best.start >= 17
+    assert best.end <= 29
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_moments_of_random_curves_keep_the_rules(seed: int):
+    random = np.random.default_rng(seed)
+    length, step = int(random.integers(1, 200)), float(random.choice([0.5, 1.0, 3.0]))
+    line = curve(random.standard_normal(length).cumsum().tolist(), step)
+    rule = MomentRule()
+    found = find_moments(line, 4, rule)
+    assert 1 <= len(found) <= 4
+    for moment in found:
+        assert 0 <= moment.start < moment.end <= line.ends[-1]
+        assert moment.start <= moment.peak <= moment.end
+        assert moment.end - moment.start <= max(rule.longest, rule.shortest, step) + 1e-9
+        assert moment.score in line.scores
+    spans = sorted((m.start, m.end) for m in found)
+    for (_, end), (start, _) in itertools.pairwise(spans):
+        assert start >= end
+
+
+def test_the_gap_between_moments_is_kept():
+    scores = [0.0] * 40
+    scores[10:14] = [1.0] * 4
+    scores[14] = 0.4  # below the level of the first moment
+    scores[15:19] = [0.8] * 4
+    for gap, start in ((1.0, 15), (3.0, 17)):
+        rule = MomentRule(smoothing=0.0, share=0.5, shortest=2.0, longest=90.0, gap=gap, least=0.3)
+        first, second = find_moments(curve(scores), 2, rule)
+        assert (first.start, first.end) == (10, 14)
+        assert (second.start, second.end) == (start, 19)
+
+
+# Seconds
+
+
+def test_rows_that_follow_each_other_are_their_own_pieces():
+    starts, ends = Timeline(4, 3.0, 2.0, 2.0, 10.5).pieces()
+    assert starts.tolist() == [3, 5, 7, 9]
+    assert ends.tolist() == [5, 7, 9, 10.5]
+
+
+def test_overlapping_windows_meet_halfway():
+    starts, ends = Timeline(3, 0.0, 1.0, 3.0, 5.0).pieces()
+    assert starts.tolist() == [0, 2, 3]
+    assert ends.tolist() == [2, 3, 5]
+
+
+def test_windows_with_gaps_keep_their_seconds():
+    starts, ends = Timeline(2, 0.0, 4.0, 1.0, 9.0).pieces()
+    assert starts.tolist() == [0, 4]
+    assert ends.tolist() == [1, 5]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 50])
+@pytest.mark.parametrize("window", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("duration", [0.0, 3.2, 60.0])
+def test_pieces_ascend_and_none_is_empty(rows: int, window: float, duration: float):
+    starts, ends = Timeline(rows, 0.25, 1.0, window, duration).pieces()
+    assert (ends > starts).all()
+    assert (starts[1:] >= ends[:-1] - 1e-9).all()
+
+
+@pytest.mark.parametrize(("rows", "longest"), [(1, 128), (128, 128), (129, 128), (1000, 128)])
+def test_sections_are_as_few_and_as_equal_as_can_be(rows: int, longest: int):
+    found = sections(rows, longest)
+    sizes = [part.stop - part.start for part in found]
+    assert found[0].start == 0
+    assert sum(sizes) == rows == found[-1].stop
+    assert max(sizes) <= longest
+    assert max(sizes) - min(sizes) <= 1
+    assert len(found) == -(-rows // longest)
+
+
+@pytest.mark.parametrize("rows", [128, 129, 300])
+def test_pooled_frames_share_the_seconds_of_their_rows(rows: int) -> None:
+    timeline = Timeline(rows, 1.0, 2.0, 3.0, 2.0 * rows + 2)
+    starts, ends = timeline.pieces(128)
+    assert len(starts) == 128
+    assert (starts[0], ends[-1]) == (1.0, timeline.pieces()[1][-1])
+    np.testing.assert_allclose(starts[1:], ends[:-1])
+    assert np.diff(starts).max() - np.diff(starts).min() <= 2.0
+    assert timeline.pieces(rows)[0].tolist() == timeline.pieces()[0].tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 31, 32, 33, 100, 128])
+def test_frames_know_the_clips_that_were_pooled_from_them(rows: int) -> None:
+    values = np.random.default_rng(0).standard_normal((rows, 3)).astype(np.float32)
+    pooled = clips(values, 32)
+    covering = [set(row) for row in clips_of_frames(rows, 32).tolist()]
+    assert set().union(*covering) == set(range(32))
+    for clip in range(31):  # the last one was given a frame that pooling leaves out
+        frames = [frame for frame, found in enumerate(covering) if clip in found]
+        np.testing.assert_allclose(values[frames].mean(axis=0), pooled[clip], atol=1e-6)
+
+
+# The score over time
+
+LENGTHS = (8, 3, 1, 5, 6)
+DATA = batch(captions=(1, 2, 1, 3, 1), frames=LENGTHS)
+
+
+class Words(MSSL):
+    """Asks with a row for each word, as RAL does, in windows and in frames."""
+
+    scales = ("clips", "frames")
+
+    @property
+    def scale_weights(self) -> dict[str, float]:
+        return {"clips": 0.7, "frames": 0.3}
+
+    def token_spans(self, scale: str) -> Any:
+        return (
+            super().token_spans(scale)
+            if scale == "clips"
+            else RetrievalModel.token_spans(self, scale)
+        )
+
+    def encode_queries(self, words: Tensor, word_mask: Tensor) -> Any:
+        found = super().encode_queries(words, word_mask)
+        vectors = torch.stack([found.embedding, found.embedding.flip(1)], dim=1)
+        rows = QueryRows(vectors, torch.tensor([[0.9, 0.4]]).expand(len(words), 2).double())
+        return found._replace(rows={"clips": rows, "frames": rows})
+
+    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> Any:
+        found = super().encode_videos(clips, frames, frame_mask)
+        tokens = found.extras["keys"] * frame_mask[..., None]
+        scale = found.scales["clips"]._replace(tokens=tokens, mask=frame_mask)
+        return found._replace(scales={**found.scales, "frames": scale})
+
+
+def model(kind: str) -> RetrievalModel:
+    if kind == "dreamprvr":
+        return network().requires_grad_(False)
+    torch.manual_seed(0)
+    settings = MSSLConfig(16, 2, 4, 8, 5)
+    made = (Words if kind == "words" else MSSL)(6, 5, settings)
+    return made.double().eval().requires_grad_(False)
+
+
+def covered(model: RetrievalModel, scale: str, frame: int, frames: int) -> list[int]:
+    """Tokens of a scale that cover a frame."""
+    items, spans = model.token_spans(scale)
+    here = {frame} if items == "frames" else set(clips_of_frames(frames, 4)[frame].tolist())
+    return [token for token, span in enumerate(spans) if here & set(range(*span))]
+
+
+@pytest.mark.parametrize("kind", ["dreamprvr", "ms_sl", "words"])
+def test_the_score_at_a_frame_is_the_score_of_the_tokens_that_cover_it(kind: str) -> None:
+    made = model(kind)
+    queries = unit_rows(made.encode_queries(*DATA.queries[1:3]))
+    videos = unit_tokens(made.encode_videos(*DATA.videos[1:]))
+    pairs = torch.tensor([0, 3, 3, 7, 5]), torch.tensor([2, 0, 4, 1, 3])
+    found = FrameScores(made)(queries, videos, torch.tensor(LENGTHS), pairs)
+    assert found.shape == (5, 8)
+    for scores, query, video in zip(found, *pairs, strict=True):
+        asked = map_tensors(lambda part, at=query: part[at : at + 1], queries)
+        for frame in range(LENGTHS[video]):
+            some = videos._replace(
+                scales={
+                    name: scale._replace(
+                        tokens=scale.tokens[video : video + 1][
+                            :, covered(made, name, frame, LENGTHS[video])
+                        ],
+                        mask=None,
+                    )
+                    for name, scale in videos.scales.items()
+                }
+            )
+            expected = combine(scale_scores(asked, some, "ignore"), made.scale_weights)
+            assert scores[frame] == pytest.approx(float(expected), abs=1e-9)
+        assert scores[LENGTHS[video] :].eq(-torch.inf).all()
+
+
+@pytest.mark.parametrize("parts", [([0, 1, 2, 3, 4],), ([4, 2], [0, 1, 3]), ([0, 1, 2], [2, 3, 4])])
+def test_a_gallery_scores_its_hits_over_time(parts: tuple[list[int], ...]) -> None:
+    made, hits = model("dreamprvr"), torch.tensor([[2, 0], [1, 3], [4, 0]])
+    gallery = Gallery(made, memory=1)  # a query at a time
+    for rows in parts:
+        gallery.add(type(DATA.videos)(*(part[rows] for part in DATA.videos)))
+    queries = unit_rows(made.encode_queries(*(part[:3] for part in DATA.queries[1:3])))
+    videos = unit_tokens(made.encode_videos(*DATA.videos[1:]))
+    pairs = torch.arange(3).repeat_interleave(2), hits.flatten()
+    expected = FrameScores(made)(queries, videos, torch.tensor(LENGTHS), pairs)
+    found = gallery.frame_scores(queries, hits)
+    torch.testing.assert_close(found.flatten(0, 1), expected, rtol=0, atol=1e-12)
