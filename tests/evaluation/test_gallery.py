@@ -3,7 +3,7 @@ import torch
 from models.tiny import batch, network, single
 
 from dreamprvr.core.batch import Videos
-from dreamprvr.evaluation.gallery import BYTES_A_PAIR, Gallery
+from dreamprvr.evaluation.gallery import BYTES_PER_PAIR, Gallery
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.models.scoring import unit_tokens
 
@@ -69,7 +69,7 @@ def test_half_precision_keeps_tokens_only(dtype: str) -> None:
     assert not torch.equal(found, exact.scores(queries))
 
 
-@pytest.mark.parametrize("memory", [1, 2 * 2 * BYTES_A_PAIR * 5, 1e9])
+@pytest.mark.parametrize("memory", [1, 2 * 2 * BYTES_PER_PAIR * 5, 1e9])
 def test_blocks_hold_every_query_once_in_little_memory(memory: float) -> None:
     asked = gallery([0, 1], [2, 3, 4])
     whole = asked.scores(DATA.queries)

@@ -1,14 +1,13 @@
-"""Golden runs of published models other than DreamPRVR: one comparison for all."""
+"""Tests that compare a model with the golden run of its published implementation."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from shared import REFERENCE
+from shared import REFERENCE, needs_reference
 from torch import Tensor
 
 from dreamprvr.models.contract import RetrievalModel
@@ -18,83 +17,56 @@ from dreamprvr.training.optimizer import BertAdam
 from dreamprvr.training.published_checkpoint import import_checkpoint, read_published
 
 
-@dataclass
-class Golden:
-    """What a published implementation computed.
+class GoldenTests:
+    """Tests of a model other than DreamPRVR, whose golden vectors lie in a folder of their own.
 
-    Args:
-        name: folder of the golden vectors.
-        model: class of ours.
-        network: settings of the tiny network.
-        objective: settings of its loss.
+    Attributes:
+        name: name of the folder of the golden vectors.
+        model: class of the model.
+        millions: published numbers of parameters by the sizes of video and word features.
     """
 
-    name: str
-    model: type[RetrievalModel]
-    network: Any
-    objective: Any
+    name: ClassVar[str]
+    model: ClassVar[type[RetrievalModel]]
+    millions: ClassVar[dict[tuple[int, int], float]]
 
-    def __post_init__(self) -> None:
-        folder: Path = REFERENCE / self.name
-        self.sample = folder / "published_format.ckpt"
-        self.facts = json.loads((folder / "tiny.json").read_text())
-        self._tensors = load_file(folder / "tiny.safetensors")
+    def test_published_parameter_counts(self) -> None:
+        for sizes, millions in self.millions.items():
+            with torch.device("meta"):
+                model = self.model(
+                    *sizes, self.model.network_settings(), self.model.objective_settings()
+                )
+            assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == millions
 
-    def group(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors under `prefix/`, parameters by our names."""
-        found = {
-            key.removeprefix(f"{prefix}/"): value
-            for key, value in self._tensors.items()
-            if key.startswith(f"{prefix}/")
-        }
-        form = self.model.published
-        assert form is not None
-        rename = prefix in ("state", "grad", "after")
-        return {form.to_ours(key) if rename else key: value for key, value in found.items()}
-
-    def make(self) -> RetrievalModel:
-        """The tiny model with the weights before training."""
-        config = self.facts["config"]
-        sizes = (config["visual_feat_dim"], config["q_feat_size"])
-        model = self.model(*sizes, self.network, self.objective)
-        model.load_state_dict(self.group("state"))
-        return model.eval()
-
-    def encode(self, model: RetrievalModel) -> EncodedBatch:
-        """The golden batch."""
-        inputs = self.group("in")
-        queries = model.encode_queries(inputs["text"], inputs["text_mask"])
-        videos = model.encode_videos(inputs["clips"], inputs["frames"], inputs["frame_mask"])
-        return EncodedBatch(queries, videos, inputs["labels"])
-
-    def check_inference(self) -> None:
-        """Query, tokens and scores within 1e-5."""
-        golden = self.group("eval")
-        model = self.make()
+    @needs_reference
+    def test_golden_inference(self) -> None:
+        """Query, tokens and scores are within 1e-5."""
+        golden, model = self.group("eval"), self.make()
         with torch.no_grad():
             encoded = self.encode(model)
             queries, videos = unit_rows(encoded.queries), unit_tokens(encoded.videos)
-            scores = scale_scores(queries, videos, model.padding)
-            found = {
+            by_scale = scale_scores(queries, videos, model.padding)
+            values = {
                 "query": encoded.queries.embedding,
-                "clip_scores": scores["clips"],
-                "scores": model.rescore(queries, videos, combine(scores, model.scale_weights)),
+                "clip_scores": by_scale["clips"],
+                "scores": model.rescore(queries, videos, combine(by_scale, model.scale_weights)),
             }
-            if "frames" in scores:
-                found["frame_scores"] = scores["frames"]
-                found["clip_tokens"] = encoded.videos.scales["clips"].tokens
-                found["frame_tokens"] = encoded.videos.scales["frames"].tokens
-        for name, value in found.items():
+            if "frames" in by_scale:
+                values["frame_scores"] = by_scale["frames"]
+                values["clip_tokens"] = encoded.videos.scales["clips"].tokens
+                values["frame_tokens"] = encoded.videos.scales["frames"].tokens
+        for name, value in values.items():
             assert (value - golden[name]).abs().max() < 1e-5, name
 
-    def check_training(self) -> None:
-        """Losses within 1e-5 relative, gradients 2e-6, weights after four steps 1e-5."""
-        model = self.make().train()
+    @needs_reference
+    def test_golden_losses_gradients_and_weights_of_four_steps(self) -> None:
+        """Losses are within 1e-5 relative, gradients within 2e-6, weights within 1e-5."""
+        facts, model = self.facts(), self.make().train()
         optimizer = BertAdam(model.parameter_groups(), lr=1.0, weight_decay=0.01)
-        for step, rate in enumerate(self.facts["learning_rate_of_step"]):
+        for step, rate in enumerate(facts["learning_rate_of_step"]):
             terms = model.losses(self.encode(model), epoch=1000)
             losses = {name: term.item() for name, term in terms.items()}
-            assert losses == pytest.approx(self.facts["losses"][step], rel=1e-5)
+            assert losses == pytest.approx(facts["losses"][step], rel=1e-5)
             optimizer.zero_grad()
             terms["total"].backward()
             if step == 0:
@@ -102,13 +74,12 @@ class Golden:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-        state, start = model.state_dict(), self.group("state")
-        golden = self.group("after")
+        state, start, golden = model.state_dict(), self.group("state"), self.group("after")
         assert state.keys() == golden.keys()
         for name, value in golden.items():
             assert (state[name] - value).abs().max() < 1e-5, name
         moved = max((golden[name] - start[name]).abs().max().item() for name in golden)
-        assert moved > 1e-3  # else the comparison says nothing
+        assert moved > 1e-3  # otherwise the comparison shows nothing
 
     def _check_gradients(self, model: RetrievalModel) -> None:
         golden = self.group("grad")
@@ -117,16 +88,59 @@ class Golden:
             if parameter.grad is not None:
                 assert (parameter.grad - golden[name]).abs().max() < 2e-6, name
 
-    def check_import(self, folder: Path) -> None:
+    @needs_reference
+    def test_golden_checkpoint(self, tmp_path: Path) -> None:
         """The authors' checkpoint gives the golden scores, also after a round trip."""
         from dreamprvr.training.module import PRVRModule
 
         golden, inputs = self.group("checkpoint"), self.group("in")
         names = ("text", "text_mask", "clips", "frames", "frame_mask")
-        given = [inputs[name] for name in names]
-        found = read_published(self.sample, self.model, self.network)
-        import_checkpoint(self.sample, folder / "ours.ckpt", self.model, self.network)
-        ours = PRVRModule.load_from_checkpoint(folder / "ours.ckpt").network
-        for model in (found.trained.build().eval(), ours.eval()):
+        sample = REFERENCE / self.name / "published_format.ckpt"
+        network, _ = self.settings()
+        published = read_published(sample, self.model, network)
+        import_checkpoint(sample, tmp_path / "ours.ckpt", self.model, network)
+        ours = PRVRModule.load_from_checkpoint(tmp_path / "ours.ckpt").network
+        for model in (published.trained.build().eval(), ours.eval()):
             with torch.no_grad():
-                assert (model(*given) - golden["scores"]).abs().max() < 1e-5
+                scores = model(*(inputs[name] for name in names))
+            assert (scores - golden["scores"]).abs().max() < 1e-5
+
+    # The golden run
+
+    def settings(self) -> tuple[Any, Any]:
+        """Make the settings of the tiny network and of its loss."""
+        network = self.model.network_settings(
+            hidden_size=32, num_heads=4, dropout=0.0, input_dropout=0.0
+        )
+        return network, self.model.objective_settings(hard_pool=1)
+
+    def facts(self) -> dict[str, Any]:
+        """Read the sizes, learning rates and losses of the golden run."""
+        facts: dict[str, Any] = json.loads((REFERENCE / self.name / "tiny.json").read_text())
+        return facts
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """Read the tensors under `prefix/`; parameters get our names."""
+        tensors = {
+            key.removeprefix(f"{prefix}/"): value
+            for key, value in load_file(REFERENCE / self.name / "tiny.safetensors").items()
+            if key.startswith(f"{prefix}/")
+        }
+        if prefix not in ("state", "grad", "after"):
+            return tensors
+        assert self.model.published is not None
+        return {self.model.published.to_ours(key): value for key, value in tensors.items()}
+
+    def make(self) -> RetrievalModel:
+        """Make the tiny model with the weights that it has before training."""
+        sizes = self.facts()["config"]
+        model = self.model(sizes["visual_feat_dim"], sizes["q_feat_size"], *self.settings())
+        model.load_state_dict(self.group("state"))
+        return model.eval()
+
+    def encode(self, model: RetrievalModel) -> EncodedBatch:
+        """Encode the golden batch."""
+        inputs = self.group("in")
+        queries = model.encode_queries(inputs["text"], inputs["text_mask"])
+        videos = model.encode_videos(inputs["clips"], inputs["frames"], inputs["frame_mask"])
+        return EncodedBatch(queries, videos, inputs["labels"])

@@ -1,4 +1,4 @@
-"""What a model makes of videos, queries and batches; scores and losses take it."""
+"""The encoded forms of videos, queries and batches, which scores and losses take."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 from dreamprvr.core.distributed import gather_rows, is_distributed, rows_of_ranks
 
 Padding = Literal["zero", "ignore"]
-PADDED = -1  # label of a padded row among the queries of a batch; no loss term counts it
+PADDED = -1  # label of a padded query of a batch; no loss term counts it
 
 
 class Scale(NamedTuple):
@@ -21,37 +21,37 @@ class Scale(NamedTuple):
 
 
 class QueryRows(NamedTuple):
-    """What Q queries ask one scale: W rows each, whose best cosines are added up by weight."""
+    """The W rows of each of Q queries that are compared with the tokens of one scale."""
 
     vectors: Tensor  # (Q, W, D)
-    weights: Tensor  # (Q, W), 0 for a padded row
+    weights: Tensor  # (Q, W), weight of each row's best cosine in the score; 0 for a padded row
 
 
 class EncodedVideos(NamedTuple):
-    """B videos."""
+    """B videos after encoding."""
 
-    scales: dict[str, Scale]
-    extras: dict[str, Tensor]  # (B, ...) each, for the loss, `rescore` or the library
+    scales: dict[str, Scale]  # by the name of the scale
+    extras: dict[str, Tensor]  # by name, (B, ...) each; the loss, `rescore` or a library needs them
 
 
 class EncodedQueries(NamedTuple):
-    """Q queries."""
+    """Q queries after encoding."""
 
-    embedding: Tensor  # (Q, D), one vector a query
-    rows: dict[str, QueryRows]  # by scale
-    extras: dict[str, Tensor]  # (Q, ...) each, for the loss or `rescore`
+    embedding: Tensor  # (Q, D), one vector for each query
+    rows: dict[str, QueryRows]  # by the name of the scale
+    extras: dict[str, Tensor]  # by name, (Q, ...) each; the loss or `rescore` needs them
 
 
 class EncodedBatch(NamedTuple):
-    """A training batch after encoding: all that a loss may look at."""
+    """A training batch after encoding: everything that a loss may look at."""
 
     queries: EncodedQueries
     videos: EncodedVideos
-    labels: Tensor  # (Q,), the position of each query's video, or `PADDED`
+    labels: Tensor  # (Q,), the position of each query's video in the batch, or `PADDED`
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply a function to every tensor in nested dictionaries and tuples; None stays None."""
+    """Apply a function to every tensor in nested dictionaries and tuples; the rest stays."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
@@ -62,31 +62,34 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def join_tensors(values: Sequence[Any], dim: int = 0) -> Any:
-    """Concatenate nested dictionaries and tuples of tensors, all of one form, along an axis."""
+def join_tensors(values: Sequence[Any]) -> Any:
+    """Concatenate nested dictionaries and tuples of tensors along the first axis.
+
+    Args:
+        values: at least one; all of the same form.
+    """
     first = values[0]
     if isinstance(first, Tensor):
-        return torch.cat(list(values), dim)
+        return torch.cat(list(values))
     if isinstance(first, dict):
-        return {name: join_tensors([value[name] for value in values], dim) for name in first}
+        return {name: join_tensors([value[name] for value in values]) for name in first}
     if isinstance(first, tuple):
-        items = [join_tensors(parts, dim) for parts in zip(*values, strict=True)]
+        items = [join_tensors(parts) for parts in zip(*values, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else tuple(items)
     return first
 
 
 def gather_encoded(batch: EncodedBatch) -> EncodedBatch:
-    """Join the batch of all ranks, so that every rank computes the loss of all.
+    """Join the batches of all processes, so that each computes the loss of all.
 
-    Every rank has as many videos. Only the numbers of queries differ, so they alone are asked for.
+    All processes have the same number of videos. Only their numbers of queries differ, so only
+    these are exchanged first.
     """
     if not is_distributed():
         return batch
     count = len(next(iter(batch.videos.scales.values())).tokens)
-    queries, videos = (
-        rows_of_ranks(batch.queries.embedding),
-        [count for _ in range(dist.get_world_size())],
-    )
+    queries = rows_of_ranks(batch.queries.embedding)
+    videos = [count] * dist.get_world_size()
     return EncodedBatch(
         map_tensors(lambda x: gather_rows(x, queries), batch.queries),
         map_tensors(lambda x: gather_rows(x, videos), batch.videos),

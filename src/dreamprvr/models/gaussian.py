@@ -1,19 +1,22 @@
 """The base of GMMFormer v2 and its descendants: Gaussian encoders for clips and frames.
 
-DreamPRVR, GMMFormer v2, Holmes and RAL share these settings and parts; see docs/model.md.
+DreamPRVR and GMMFormer v2 share these settings, parts and loss terms (docs/model.md, sections 5
+to 7).
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.models.contract import CompiledParts, RetrievalModel
-from dreamprvr.models.encoded import EncodedQueries, Padding, QueryRows, Scale
-from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding
-from dreamprvr.models.parts import PartSetting, build_part
-from dreamprvr.models.settings import check_network, check_settings
+from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
+from dreamprvr.models.contract import CompiledParts
+from dreamprvr.models.encoded import EncodedBatch, Padding, Scale
+from dreamprvr.models.layers.basic import at_least_float32
+from dreamprvr.models.losses.queries import diversity
+from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
+from dreamprvr.models.parts import LossTerm, PartSetting, build_part
 
 QUERY_ENCODER = "dreamprvr.models.layers.query.QueryEncoder"
 GAUSSIAN_ENCODER = "dreamprvr.models.layers.gaussian.GaussianEncoder"
@@ -21,82 +24,133 @@ AGGREGATION = "dreamprvr.models.layers.gaussian.AdaptiveAggregation"
 
 
 @dataclass(frozen=True)
-class GaussianConfig:
-    """Settings that the Gaussian models share.
+class GaussianConfig(NetworkConfig):
+    """Settings of the network that the Gaussian models share, beside those of `NetworkConfig`.
 
     Args:
-        hidden_size: D, the width of every token.
-        num_heads: attention heads; divides `hidden_size`.
-        num_clips: M_c, clips that a video is pooled to.
-        max_frames: M_f, frames that a longer video is pooled to.
-        max_words: words of a caption that are read.
-        gaussian_widths: one Gaussian attention branch each, beside the plain one (section 5).
-        softmax_temperature: temperature of the softmax over branches in the aggregation.
-        dropout: inside attention blocks and after position embeddings.
-        input_dropout: in the input projections.
-        clip_weight: w_c of the score (section 6).
-        frame_weight: w_f of the score.
-        padded_frames: `zero` lets padding take part in the maximum over frames with score 0;
-            with `ignore` it never wins.
+        gaussian_widths: widths of the Gaussian windows; each makes one attention branch, beside
+            the branch without a window (docs/model.md, section 5).
+        softmax_temperature: temperature of the softmax over the branches in the aggregation.
+        padded_frames: with `zero`, padded frames take part in the maximum over frames with cosine
+            0; with `ignore`, they take no part.
         query_encoder: class of the query branch; see `dreamprvr.models.parts`.
-        gaussian_encoder: class of the encoder of clips and of frames; see `dreamprvr.models.parts`.
-        aggregation: class that joins its branches; see `dreamprvr.models.parts`.
+        gaussian_encoder: class of the encoder of the clips and of that of the frames; see
+            `dreamprvr.models.parts`.
+        aggregation: class that joins the branches of an encoder; see `dreamprvr.models.parts`.
 
     Raises:
-        UserError: a value makes no network; names it and what is allowed.
+        UserError: no network has such a value; the message names it and says what is allowed.
     """
 
-    hidden_size: int = 384
-    num_heads: int = 4
-    num_clips: int = 32
-    max_frames: int = 128
-    max_words: int = 30
     gaussian_widths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     softmax_temperature: float = 0.6
-    dropout: float = 0.31
-    input_dropout: float = 0.31
-    clip_weight: float = 0.6
-    frame_weight: float = 0.4
     padded_frames: Padding = "zero"
     query_encoder: PartSetting = QUERY_ENCODER
     gaussian_encoder: PartSetting = GAUSSIAN_ENCODER
     aggregation: PartSetting = AGGREGATION
 
     def __post_init__(self) -> None:
-        check_settings(
-            self, "network",
-            hidden_size=2, num_heads=1, num_clips=1, max_frames=1, max_words=1,
-            clip_weight=0, frame_weight=0,
-        )  # fmt: skip
-        check_network(self)
+        super().__post_init__()
         if not self.softmax_temperature > 0:
             raise UserError(f"network.softmax_temperature {self.softmax_temperature} must be > 0")
         if not all(width > 0 for width in self.gaussian_widths):
             raise UserError(f"network.gaussian_widths {self.gaussian_widths} must all be > 0")
 
 
-class GaussianModel(RetrievalModel):
-    """Query branch, projected and positioned clips and frames, and a Gaussian encoder for each."""
+@dataclass(frozen=True)
+class GaussianLossConfig(RetrievalLossConfig):
+    """Weights and constants of the loss terms that the Gaussian models share.
+
+    Args:
+        diversity_weight: weight of the diversity term.
+        diversity_delta: delta of the diversity term.
+        diversity_alpha: alpha of the diversity term.
+        diversity_gamma: gamma of the diversity term.
+        extra: further loss terms by name; each is a class with the interface of
+            `dreamprvr.models.parts.LossTerm`.
+    """
+
+    diversity_weight: float = 0.003
+    diversity_delta: float = 0.2
+    diversity_alpha: float = 32.0
+    diversity_gamma: float = 1.0
+    extra: dict[str, PartSetting] = field(default_factory=dict)
+
+
+class Objective(nn.Module):
+    """All loss terms of a batch, and their weighted sum (docs/model.md, section 7).
+
+    Args:
+        config: weights and constants of the terms.
+        padding: how padded frames take part in the maxima; see `GaussianConfig.padded_frames`.
+    """
+
+    def __init__(self, config: GaussianLossConfig, padding: Padding) -> None:
+        super().__init__()
+        self.config = config
+        self.padding: Padding = padding
+        extra: dict[str, LossTerm] = {name: build_part(part) for name, part in config.extra.items()}
+        self.extra = nn.ModuleDict(extra)
+        self.extra_weights = {name: float(term.weight) for name, term in extra.items()}
+
+    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
+        """Compute the unweighted terms by name, and `total`, their weighted sum.
+
+        Args:
+            batch: the encoded batch. An extra of the videos named `loss/<name>`, (B,), is a loss
+                term of one value a video; its mean is taken.
+            hard_negatives: whether the triplet terms use hard negatives.
+
+        Returns:
+            Scalars in float32.
+        """
+        c = self.config
+        query, labels = at_least_float32(batch.queries.embedding), batch.labels
+        with torch.autocast(query.device.type, enabled=False):
+            terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
+            terms["diversity"] = diversity(
+                query, labels, c.diversity_delta, c.diversity_alpha, c.diversity_gamma
+            )
+            terms |= self.own_terms(query, labels)
+            for name, values in batch.videos.extras.items():
+                if name.startswith("loss/"):
+                    terms[name.removeprefix("loss/")] = values.mean()
+            for name, term in self.extra.items():
+                terms[name] = term(batch, hard_negatives)
+            return terms | {"total": weighted_total(terms, c, self.extra_weights)}
+
+    def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the terms by name that one model adds; none by default.
+
+        Args:
+            query: embeddings of the queries, (Q, D).
+            labels: (Q,), the video of each query, or `PADDED`.
+        """
+        return {}
+
+
+class GaussianModel(OneVectorModel):
+    """Base of the models with one Gaussian encoder for the clips and one for the frames."""
 
     config: GaussianConfig
+    objective: Objective
 
     def __init__(
-        self, video_dim: int, text_dim: int, network: GaussianConfig, objective: Any
+        self, video_dim: int, text_dim: int, network: GaussianConfig, objective: GaussianLossConfig
     ) -> None:
-        super().__init__(video_dim, text_dim, network, objective)
-        config = self.config
-        size, dropout = config.hidden_size, config.dropout
-        self.query_encoder = build_part(config.query_encoder, text_dim, config)
-        self.clip_projection = InputProjection(video_dim, size, config.input_dropout)
-        # the published table has a row a frame, also for the clips
-        self.clip_position = PositionEmbedding(
-            max(config.num_clips, config.max_frames), size, dropout
-        )
-        self.frame_projection = InputProjection(video_dim, size, config.input_dropout)
-        self.frame_position = PositionEmbedding(config.max_frames, size, dropout)
+        query_encoder = build_part(network.query_encoder, text_dim, network)
+        super().__init__(video_dim, text_dim, network, objective, query_encoder)
+        self.padding = network.padded_frames
 
     def add_encoders(self, num_registers: int = 0) -> None:
-        """Make the two encoders; apart, as the order of the parts decides their first weights."""
+        """Make the two encoders.
+
+        This is no part of `__init__`, because the order in which the parts of a model are made
+        decides their initial weights.
+
+        Args:
+            num_registers: R; 0 for a model without registers.
+        """
         self.clip_encoder = self._encoder(self.config.num_clips, num_registers)
         self.frame_encoder = self._encoder(self.config.max_frames, num_registers)
 
@@ -108,26 +162,6 @@ class GaussianModel(RetrievalModel):
         )
         return encoder
 
-    @property
-    def padding(self) -> Padding:  # type: ignore[override]
-        """As the settings say."""
-        return self.config.padded_frames
-
-    @property
-    def scale_weights(self) -> dict[str, float]:
-        """w_c and w_f."""
-        return {"clips": self.config.clip_weight, "frames": self.config.frame_weight}
-
-    def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
-        """Encode captions as one vector each, which asks both scales."""
-        embedding = self.query_encoder(words, word_mask)
-        rows = QueryRows(embedding[:, None], embedding.new_ones(len(embedding), 1))
-        return EncodedQueries(embedding, {name: rows for name in self.scales}, {})
-
-    def embed_clips(self, clips: Tensor) -> Tensor:
-        """Project and position clips; (B, M_c, F) -> (B, M_c, D)."""
-        return self.clip_position(self.clip_projection(clips))
-
     def gaussian_scales(
         self,
         clip_tokens: Tensor,
@@ -136,25 +170,32 @@ class GaussianModel(RetrievalModel):
         registers: Tensor | None = None,
         token: Tensor | None = None,
     ) -> dict[str, Scale]:
-        """Encode both scales.
+        """Encode the clips and the frames.
 
         Args:
-            clip_tokens: (B, M_c, D), from `embed_clips`.
-            frames: (B, M_f, F).
-            frame_mask: (B, M_f), 1 for a frame.
-            registers: (B, R, D), or None.
-            token: (1, 1, D), which asks the branches; None takes each video's mean.
+            clip_tokens: clips from `embed_clips`, (B, M_c, D).
+            frames: features of the frames, (B, M_f, F).
+            frame_mask: (B, M_f), 1 for a frame and 0 for padding.
+            registers: registers of the videos, (B, R, D), or None.
+            token: learned token that asks the branches, (1, 1, D); None takes each video's mean.
+
+        Returns:
+            The scales `clips` and `frames`.
         """
-        frame_tokens = self.frame_position(self.frame_projection(frames))
-        encoded = self.frame_encoder(frame_tokens, registers, frame_mask, token)
+        encoded = self.frame_encoder(self.embed_frames(frames), registers, frame_mask, token)
         return {
             "clips": Scale(self.clip_encoder(clip_tokens, registers, None, token)),
             "frames": Scale(encoded * frame_mask[..., None], frame_mask),
         }
 
+    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
+        """Compute all loss terms; see `RetrievalModel.losses`."""
+        return self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
+
     def compiled_parts(self) -> CompiledParts:
-        """The query branch, and each Gaussian encoder."""
-        encoders = (self.clip_encoder, self.frame_encoder)
+        """Name the query branch, the two Gaussian encoders and the objective."""
         return CompiledParts(
-            [(self.query_encoder, "forward")], [(encoder, "forward") for encoder in encoders]
+            queries=[(self.query_encoder, "forward")],
+            losses=[(self.objective, "forward")],
+            others=[(self.clip_encoder, "forward"), (self.frame_encoder, "forward")],
         )

@@ -65,40 +65,6 @@ def _check_type(name: str, kind: Any, value: Any) -> None:
             raise UserError(f"{name} is {quote(value)}; at most {LARGEST:,}")
 
 
-def check_network(config: Any) -> None:
-    """Refuse sizes that fit no attention, and chances that are none.
-
-    Args:
-        config: settings with `hidden_size`, `num_heads`, `dropout` and `input_dropout`.
-
-    Raises:
-        UserError: names the setting and what is allowed.
-    """
-    if config.hidden_size % config.num_heads:
-        raise UserError(
-            f"network.hidden_size {config.hidden_size} is not a multiple of "
-            f"network.num_heads {config.num_heads}"
-        )
-    if config.hidden_size % 2:
-        raise UserError(f"network.hidden_size {config.hidden_size} must be even")
-    for name in ("dropout", "input_dropout"):
-        if not 0 <= getattr(config, name) < 1:
-            raise UserError(f"network.{name} is {getattr(config, name)}; from 0 to below 1")
-
-
-def check_objective(config: Any) -> None:
-    """Refuse weights and constants of a loss that are negative, and an empty pool of negatives.
-
-    Args:
-        config: settings with `hard_pool`.
-
-    Raises:
-        UserError: names the setting and what is allowed.
-    """
-    numbers = {field.name: 0 for field in fields(config) if field.type in (int, float)}
-    check_settings(config, "objective", **{**numbers, "hard_pool": 1})
-
-
 def read_settings(kind: type, values: Any, section: str) -> Any:
     """Make a settings class from a dictionary; values that are missing are the defaults.
 

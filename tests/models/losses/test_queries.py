@@ -1,4 +1,5 @@
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamprvr.models.encoded import PADDED
-from dreamprvr.models.losses.queries import diversity, query_similarity
+from dreamprvr.models.losses.queries import diversity, optimal_matching, query_similarity
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
 QUERY = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -119,3 +120,35 @@ def test_padding_changes_nothing(row: Tensor, count: int) -> None:
     assert query.grad is not None
     assert query.grad[:count].isfinite().all()
     assert not query.grad[count:].any()
+
+
+# Optimal matching
+
+UNIT = F.normalize(
+    torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=-1
+)
+CLIPS = F.normalize(
+    torch.randn(3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), dim=-1
+)
+MATCHED = torch.tensor([0, 0, 0, 1, 2, 2])
+
+
+def test_matching_equals_the_best_of_all_assignments() -> None:
+    pairs = []
+    for video, own in ((0, [0, 1, 2]), (2, [4, 5])):
+        best = max(
+            ([float(UNIT[q] @ CLIPS[video, c]) for q, c in zip(own, clips, strict=True)]
+             for clips in permutations(range(5), len(own))),
+            key=sum,
+        )  # fmt: skip
+        pairs += best
+    expected = 1 - sum(pairs) / 5
+    assert optimal_matching(UNIT, CLIPS, MATCHED).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_matching_without_pairs_is_zero_and_padding_takes_no_part() -> None:
+    assert optimal_matching(UNIT[:3], CLIPS, torch.tensor([0, 1, 2])).item() == 0
+    padded = torch.cat([UNIT, UNIT[:1]])
+    labels = torch.cat([MATCHED, torch.tensor([PADDED])])
+    found = optimal_matching(padded, CLIPS, labels)
+    assert found.item() == optimal_matching(UNIT, CLIPS, MATCHED).item()

@@ -1,9 +1,5 @@
-from pathlib import Path
-
-import pytest
 import torch
-from models.published_models import Golden
-from shared import needs_reference
+from models.published_models import GoldenTests
 
 from dreamprvr.models.ms_sl import MSSL, MSSLConfig, ObjectiveConfig
 from dreamprvr.models.ms_sl.network import window_means
@@ -15,31 +11,10 @@ class TestContract(ModelContract):
     small = {"hidden_size": 16, "num_heads": 2}
 
 
-def golden() -> Golden:
-    network = MSSLConfig(hidden_size=32, num_heads=4, dropout=0.0, input_dropout=0.0)
-    return Golden("ms_sl", MSSL, network, ObjectiveConfig(hard_pool=1))
-
-
-@needs_reference
-def test_golden_inference() -> None:
-    golden().check_inference()
-
-
-@needs_reference
-def test_golden_losses_gradients_and_weights_of_four_steps() -> None:
-    golden().check_training()
-
-
-@needs_reference
-def test_golden_checkpoint(tmp_path: Path) -> None:
-    golden().check_import(tmp_path)
-
-
-@pytest.mark.parametrize(("dims", "millions"), [((1024, 1024), 3.37), ((3072, 768), 4.85)])
-def test_published_parameter_counts(dims: tuple[int, int], millions: float) -> None:
-    with torch.device("meta"):
-        model = MSSL(*dims)
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == millions
+class TestGolden(GoldenTests):
+    name = "ms_sl"
+    model = MSSL
+    millions = {(1024, 1024): 3.37, (3072, 768): 4.85}
 
 
 def test_windows_are_the_means_of_consecutive_clips_and_know_their_place() -> None:

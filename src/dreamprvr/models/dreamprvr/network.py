@@ -70,17 +70,13 @@ class DreamPRVR(GaussianModel):
             videos = videos._replace(extras={f"loss/{name}": own[name] for name in own})
         return EncodedBatch(queries, videos, batch.labels)
 
-    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
-        """Compute all loss terms; see `RetrievalModel.losses`."""
-        return self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
-
     def compiled_parts(self) -> CompiledParts:
-        """The query branch, the Gaussian encoders, the register sampler and the objective."""
+        """Name the parts that all Gaussian models compile, and the register sampler."""
         parts = super().compiled_parts()
-        others = list(parts.others)
-        if isinstance(self.register_sampler, DiffusionRegisters):  # its GRU stays outside
-            others += [(self.register_sampler, name) for name in ("sample", "diffusion_target")]
-        return parts._replace(others=others, losses=[(self.objective, "forward")])
+        if not isinstance(self.register_sampler, DiffusionRegisters):
+            return parts
+        sampler = [(self.register_sampler, name) for name in ("sample", "diffusion_target")]
+        return parts._replace(others=[*parts.others, *sampler])  # the sampler's GRU stays outside
 
     def _encode(
         self, clips: Tensor, frames: Tensor, frame_mask: Tensor

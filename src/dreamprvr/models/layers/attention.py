@@ -7,8 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 
-from dreamprvr.models.layers.basic import FeedForward, LayerNorm, at_least_float32
-from dreamprvr.models.layers.dropout import Dropout
+from dreamprvr.models.layers.basic import Dropout, FeedForward, LayerNorm, at_least_float32
 
 MASKED = -10000.0  # added to the score of a masked key
 SMALLEST_HEAD = 16  # channels of a head; FlexAttention compiles none that is smaller

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamprvr.models.layers.attention import AttentionBlock
-from dreamprvr.models.layers.basic import InputProjection, at_least_float32
-from dreamprvr.models.layers.dropout import Dropout
+from dreamprvr.models.layers.basic import Dropout, InputProjection, at_least_float32
 from dreamprvr.models.layers.parallel import ParallelBlocks
 
 

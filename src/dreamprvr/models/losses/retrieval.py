@@ -48,7 +48,7 @@ def nce(scores: Tensor, labels: Tensor) -> Tensor:
     return query_term + (torch.logsumexp(scores, dim=0) - own_total).mean()
 
 
-def _random_choice(allowed: Tensor) -> Tensor:
+def random_choice(allowed: Tensor) -> Tensor:
     """Index of a random true entry of every row; (N, M) bool -> (N, 1)."""
     keys = torch.rand(allowed.shape, device=allowed.device)
     return keys.masked_fill(~allowed, -1.0).argmax(dim=1, keepdim=True)
@@ -86,8 +86,8 @@ def triplet(
         chosen = torch.randint(pool.shape[1], (num_queries, 1), device=scores.device)
         video_of_query = pool.gather(1, chosen)
     else:
-        query_of_video = scores.gather(0, _random_choice(other.T).T).squeeze(0)
-        video_of_query = scores.gather(1, _random_choice(~own))
+        query_of_video = scores.gather(0, random_choice(other.T).T).squeeze(0)
+        video_of_query = scores.gather(1, random_choice(~own))
     video_term = (margin + query_of_video - mean_positive).clamp(min=0).mean()
     query_terms = (margin + video_of_query - positive).clamp(min=0).squeeze(1)
     return video_term + mean_over_queries(query_terms, labels)

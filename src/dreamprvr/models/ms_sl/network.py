@@ -7,100 +7,53 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamprvr.models.contract import RetrievalModel, TokenSpans
-from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, QueryRows, Scale
+from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
+from dreamprvr.models.contract import TokenSpans
+from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, Scale
 from dreamprvr.models.layers.attention import OutputAttentionBlock
-from dreamprvr.models.layers.basic import (
-    InputProjection,
-    PositionEmbedding,
-    at_least_float32,
-    initialize,
-    unit,
-)
+from dreamprvr.models.layers.basic import at_least_float32, initialize, unit
 from dreamprvr.models.layers.query import QueryEncoder
 from dreamprvr.models.losses.retrieval import (
     is_query,
     mean_over_queries,
     nce,
+    random_choice,
     triplet,
     weighted_total,
 )
 from dreamprvr.models.ms_sl.published import FORMAT
 from dreamprvr.models.scoring import best_sum, token_products
-from dreamprvr.models.settings import check_network, check_objective, check_settings
 
-MASKED = -1e9  # score of a padded frame in the guided attention
+MASKED = -1e9  # logit of a padded frame in the guided attention
 
 
 @dataclass(frozen=True)
-class MSSLConfig:
-    """Settings of the network; the defaults are the published ActivityNet model.
+class MSSLConfig(NetworkConfig):
+    """Settings of the network; the defaults are those for ActivityNet Captions."""
 
-    Args:
-        hidden_size: D, the width of every token.
-        num_heads: attention heads; divides `hidden_size`.
-        num_clips: M_c, clips that a video is pooled to.
-        max_frames: M_f, frames that a longer video is pooled to.
-        max_words: words of a caption that are read.
-        dropout: inside attention blocks and after position embeddings.
-        input_dropout: in the input projections.
-        clip_weight: w_c of the score.
-        frame_weight: w_f of the score.
-
-    Raises:
-        UserError: a value makes no network; names it and what is allowed.
-    """
-
-    hidden_size: int = 384
-    num_heads: int = 4
-    num_clips: int = 32
-    max_frames: int = 128
-    max_words: int = 30
     dropout: float = 0.1
     input_dropout: float = 0.1
-    clip_weight: float = 0.7
-    frame_weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self, "network",
-            hidden_size=2, num_heads=1, num_clips=1, max_frames=1, max_words=1,
-            clip_weight=0, frame_weight=0,
-        )  # fmt: skip
-        check_network(self)
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
-    """Weights and constants of the loss terms, for all three benchmarks but for the margin.
+class ObjectiveConfig(RetrievalLossConfig):
+    """Weights and constants of the loss terms; TVR takes the margin 0.1.
 
     Args:
-        clip_nce_weight: weight of the clip NCE.
-        frame_nce_weight: weight of the frame NCE.
-        margin: margin of the triplet terms, whose weight is 1; .1 for TVR.
-        hard_negatives_from: first epoch (from 0) with hard negatives.
-        hard_pool: a negative is drawn from this many hardest.
         mask_same_video: leave other queries of the same video out of the negatives of the frame
             terms. The published code counts them as negatives.
     """
 
-    clip_nce_weight: float = 0.02
-    frame_nce_weight: float = 0.04
-    margin: float = 0.2
-    hard_negatives_from: int = 20
-    hard_pool: int = 20
     mask_same_video: bool = False
 
-    def __post_init__(self) -> None:
-        check_objective(self)
 
-
-class MSSL(RetrievalModel):
-    """Multi-scale similarity learning: the score of the best window, and of frames that it guides.
+class MSSL(OneVectorModel):
+    """Multi-scale similarity learning: the best window of clips, and the frames that it guides to.
 
     The tokens of the scale `clips` are the *proposals*: the means of every k consecutive clips, for
-    every k. The score adds to their maximum what the best proposal, the key clip, finds among the
-    frames; that part is no maximum, so `rescore` adds it.
+    every k. The best proposal of a query and a video is their *key clip*. The score adds to the
+    cosine of the key clip the cosine of what the key clip finds among the frames. This second part
+    is no maximum over tokens, so `rescore` adds it.
 
     Args:
         video_dim: F, size of a video feature.
@@ -124,43 +77,25 @@ class MSSL(RetrievalModel):
         network: MSSLConfig = MSSLConfig(),
         objective: ObjectiveConfig = ObjectiveConfig(),
     ) -> None:
-        super().__init__(video_dim, text_dim, network, objective)
-        size, dropout = network.hidden_size, network.dropout
-        blocks = [OutputAttentionBlock(size, network.num_heads, dropout) for _ in range(3)]
-        self.query_encoder = QueryEncoder(text_dim, network, blocks[0])
-        self.clip_projection = InputProjection(video_dim, size, network.input_dropout)
-        self.clip_position = PositionEmbedding(
-            max(network.num_clips, network.max_frames), size, dropout
-        )
-        self.frame_projection = InputProjection(video_dim, size, network.input_dropout)
-        self.frame_position = PositionEmbedding(network.max_frames, size, dropout)
+        size = network.hidden_size
+        blocks = [OutputAttentionBlock(size, network.num_heads, network.dropout) for _ in range(3)]
+        query_encoder = QueryEncoder(text_dim, network, blocks[0])
+        super().__init__(video_dim, text_dim, network, objective, query_encoder)
         self.clip_block, self.frame_block = blocks[1:]
         self.key = nn.Linear(size, size, bias=False)
         self.value = nn.Linear(size, size, bias=False)
         initialize(self)
 
-    @property
-    def scale_weights(self) -> dict[str, float]:
-        """w_c; the frames are no scale, see `rescore`."""
-        return {"clips": self.config.clip_weight}
-
-    def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
-        """Encode captions as one vector each."""
-        embedding = self.query_encoder(words, word_mask)
-        rows = QueryRows(embedding[:, None], embedding.new_ones(len(embedding), 1))
-        return EncodedQueries(embedding, {"clips": rows}, {})
-
     def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
         """Encode B videos; see `RetrievalModel.encode_videos`.
 
         Returns:
-            The proposals (B, P, D), and among the extras their `lengths` (B, P), which `rescore`
-            needs beside their directions, and the frames' `keys` and `values`, (B, M_f, D).
+            The P proposals of each video, (B, P, D). The extras are what `rescore` needs: the
+            `lengths` of the proposals (B, P), the `keys` and `values` of the frames, (B, M_f, D)
+            each, and the `frame_mask` (B, M_f).
         """
-        clip_tokens = self.clip_block(self.clip_position(self.clip_projection(clips)))
-        frame_tokens = self.frame_position(self.frame_projection(frames))
-        frame_tokens = self.frame_block(frame_tokens, mask=frame_mask)
-        proposals = window_means(clip_tokens)
+        proposals = window_means(self.clip_block(self.embed_clips(clips)))
+        frame_tokens = self.frame_block(self.embed_frames(frames), mask=frame_mask)
         extras = {
             "lengths": at_least_float32(proposals).norm(dim=-1),
             "keys": self.key(frame_tokens),
@@ -173,23 +108,22 @@ class MSSL(RetrievalModel):
         """Add the frame score; see `RetrievalModel.rescore`."""
         query, proposals = unit(queries.embedding), videos.scales["clips"].tokens
         best = token_products(query, proposals).argmax(dim=-1)  # (Q, B), the key clips
+        extras = {name: at_least_float32(videos.extras[name]) for name in self.kept}
         result = scores.clone()
         for video in range(scores.shape[1]):
-            key = proposals[video, best[:, video]]  # (Q, D) of unit length
+            chosen = best[:, video]
+            # the proposals are kept with unit length, and the attention needs their own length
             key = (
-                at_least_float32(key)
-                * at_least_float32(videos.extras["lengths"][video])[best[:, video], None]
+                at_least_float32(proposals[video, chosen]) * extras["lengths"][video, chosen, None]
             )
-            keys, values, mask = (
-                videos.extras[name][video] for name in ("keys", "values", "frame_mask")
+            found = attend_frames(
+                key, extras["keys"][video], extras["values"][video], extras["frame_mask"][video]
             )
-            found = attend_frames(key, at_least_float32(keys), at_least_float32(values), mask)
-            frame = (query * unit(found)).sum(dim=-1)
-            result[:, video] += self.config.frame_weight * frame
+            result[:, video] += self.config.frame_weight * (query * unit(found)).sum(dim=-1)
         return result
 
     def token_spans(self, scale: str) -> TokenSpans:
-        """A proposal covers its window of clips; see `RetrievalModel.token_spans`."""
+        """List the windows of clips that the proposals cover; see `RetrievalModel.token_spans`."""
         count = self.config.num_clips
         spans = [
             (start, start + size)
@@ -201,7 +135,8 @@ class MSSL(RetrievalModel):
     def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
         """Compute all loss terms; see `RetrievalModel.losses`.
 
-        The frame terms are between queries: query i against what query j finds in its own video.
+        The frame terms compare queries with queries: query i with what query j finds in its own
+        video (docs/models/ms_sl.md, section 5).
         """
         c, labels = self.objective_config, batch.labels
         hard = (c.margin, epoch >= c.hard_negatives_from, c.hard_pool)
@@ -211,31 +146,30 @@ class MSSL(RetrievalModel):
             cosine_rows = rows._replace(vectors=unit(rows.vectors))
             cosines = best_sum(cosine_rows, Scale(unit(scale.tokens)), self.padding)
             found = self._own_frames(batch)
-            pairs = torch.arange(len(query), device=query.device)
             excluded = self._excluded(labels)
             products, frame_cosines = query @ found.T, unit(query) @ unit(found).T
             terms = {
                 "clip_nce": nce(best_sum(rows, scale, self.padding), labels),
                 "frame_nce": pair_nce(products, labels, excluded),
                 "clip_triplet": triplet(cosines, labels, *hard),
-                "frame_triplet": pair_triplet(frame_cosines, pairs, labels, excluded, *hard),
+                "frame_triplet": pair_triplet(frame_cosines, labels, excluded, *hard),
             }
             return terms | {"total": weighted_total(terms, c, {})}
 
     def _own_frames(self, batch: EncodedBatch) -> Tensor:
-        """What each query finds among the frames of its own video, (Q, D)."""
+        """Attend from each query's key clip to the frames of the query's own video; (Q, D)."""
         query, known = unit(batch.queries.embedding), batch.labels.clamp(min=0)
         proposals = at_least_float32(batch.videos.scales["clips"].tokens)[known]  # (Q, P, D)
         best = torch.einsum("qd,qpd->qp", query, unit(proposals)).argmax(dim=-1)
         key = proposals[torch.arange(len(query), device=query.device), best]
         extras = batch.videos.extras
         return attend_frames(
-            key, at_least_float32(extras["keys"])[known], at_least_float32(extras["values"])[known],
-            extras["frame_mask"][known],
+            key, at_least_float32(extras["keys"])[known],
+            at_least_float32(extras["values"])[known], extras["frame_mask"][known],
         )  # fmt: skip
 
     def _excluded(self, labels: Tensor) -> Tensor:
-        """(Q, Q) bool: pairs of different queries that are no negatives of each other."""
+        """Mark the pairs of different queries that are no negatives of each other, (Q, Q) bool."""
         padding = ~is_query(labels)[None] | ~is_query(labels)[:, None]
         itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         if self.objective_config.mask_same_video:
@@ -244,7 +178,7 @@ class MSSL(RetrievalModel):
 
 
 def window_means(tokens: Tensor) -> Tensor:
-    """Average every k consecutive tokens, for k = 1 to M, in the order of k, then left to right.
+    """Average every k consecutive tokens, for k = 1 to M; ordered by k, then from left to right.
 
     Args:
         tokens: (B, M, D).
@@ -258,35 +192,31 @@ def window_means(tokens: Tensor) -> Tensor:
 
 
 def attend_frames(key: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Attend to frames from key clips, one a query.
+    """Attend from the key clip of each query to frames.
 
     Args:
-        key: g, (Q, D).
-        keys: K f, (Q, M, D), or (M, D) for all queries.
-        values: V f, of the same shape.
-        mask: (Q, M) or (M,), 1 for a frame.
+        key: g, the key clips, (Q, D).
+        keys: K f, (Q, M, D), or (M, D) where all queries attend to the same frames.
+        values: V f, of the same shape as `keys`.
+        mask: (Q, M) or (M,), 1 for a frame and 0 for padding.
 
     Returns:
         (Q, D).
     """
-    if keys.dim() == 2:
-        logits = key @ keys.T
-        weights = torch.softmax(logits.masked_fill(mask == 0, MASKED), dim=-1)
-        return weights @ values
-    logits = torch.einsum("qd,qmd->qm", key, keys)
-    weights = torch.softmax(logits.masked_fill(mask == 0, MASKED), dim=-1)
-    return torch.einsum("qm,qmd->qd", weights, values)
+    dims = "md" if keys.dim() == 2 else "qmd"
+    logits = torch.einsum(f"qd,{dims}->qm", key, keys).masked_fill(mask == 0, MASKED)
+    return torch.einsum(f"qm,{dims}->qd", torch.softmax(logits, dim=-1), values)
 
 
 def pair_nce(products: Tensor, labels: Tensor, excluded: Tensor) -> Tensor:
-    """Contrast query i and what query j found, pairs i = j being positive, in both directions.
+    """Contrast each query with what the other queries found, and what it found with them.
 
-    The positive stands twice under the sum, as in the published code.
+    The pairs i = j are positive. A positive stands twice under the sum, as in the published code.
 
     Args:
-        products: (Q, Q).
-        labels: (Q,), the video of each query, or `PADDED`.
-        excluded: (Q, Q) bool, pairs that are no negatives.
+        products: product of query i and what query j found, (Q, Q).
+        labels: the video of each query, or `PADDED`, (Q,).
+        excluded: pairs that are no negatives, (Q, Q) bool.
 
     Returns:
         Mean over i of log( sum_j e^X[i, j] + sum_j e^X[j, i] ) - X[i, i].
@@ -301,38 +231,39 @@ def pair_nce(products: Tensor, labels: Tensor, excluded: Tensor) -> Tensor:
 
 def pair_triplet(
     cosines: Tensor,
-    pairs: Tensor,
     labels: Tensor,
     excluded: Tensor,
     margin: float,
     hard_negatives: bool,
     hard_pool: int,
 ) -> Tensor:
-    """Hinge of each pair against a negative of its row and one of its column.
+    """Sum the hinges of each pair i = j against one negative of its row and one of its column.
 
     Args:
-        cosines: (Q, Q).
-        pairs: (Q,), 0 to Q - 1.
-        labels: (Q,), the video of each query, or `PADDED`.
-        excluded: (Q, Q) bool, pairs that are no negatives.
+        cosines: cosine of query i and what query j found, (Q, Q).
+        labels: the video of each query, or `PADDED`, (Q,).
+        excluded: pairs that are no negatives, (Q, Q) bool.
         margin: m.
-        hard_negatives: draw from the `hard_pool` hardest, not from all.
-        hard_pool: at most this many hardest are drawn from.
+        hard_negatives: draw from the `hard_pool` hardest negatives instead of from all.
+        hard_pool: number of hardest negatives that one is drawn from.
+
+    Returns:
+        A scalar, the mean over the queries of both hinges. A row without a negative counts as 0.
     """
-    own = pairs[:, None] == pairs
+    count = len(cosines)
+    own = torch.eye(count, dtype=torch.bool, device=cosines.device)
     total = cosines.sum() * 0
     for table, left_out in ((cosines, excluded), (cosines.T, excluded.T)):
         allowed = ~own & ~left_out
         has_negative = allowed.any(dim=1)
         if hard_negatives:
             pool = table.masked_fill(~allowed, -torch.inf)
-            pool = pool.topk(min(hard_pool, len(pairs)), dim=1).values
-            count = pool.isfinite().sum(dim=1, keepdim=True).clamp(min=1)
-            drawn = (torch.rand(len(pairs), 1, device=table.device) * count).long()
+            pool = pool.topk(min(hard_pool, count), dim=1).values
+            size = pool.isfinite().sum(dim=1, keepdim=True).clamp(min=1)
+            drawn = (torch.rand(count, 1, device=table.device) * size).long()
             negative = pool.gather(1, drawn.clamp(max=pool.shape[1] - 1)).squeeze(1)
         else:
-            keys = torch.rand(table.shape, device=table.device).masked_fill(~allowed, -1.0)
-            negative = table.gather(1, keys.argmax(dim=1, keepdim=True)).squeeze(1)
+            negative = table.gather(1, random_choice(allowed)).squeeze(1)
         hinge = (margin + negative - table.diagonal()).clamp(min=0)
         total = total + mean_over_queries(hinge.where(has_negative, 0), labels)
     return total
