@@ -53,7 +53,7 @@ notebooks: $(VENV)/installed ## run the notebooks
 	$(BIN)/python -m pytest --nbmake notebooks -W default
 
 bench: $(VENV)/installed ## the benchmarks on this machine (half an hour, 8 GB of memory, 5 GB of disk)
-	for name in training_step encoding ranking epoch growth loading search long_videos; do \
+	for name in training_step encoding ranking growth loading search long_videos; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 

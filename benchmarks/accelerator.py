@@ -13,21 +13,33 @@ row, its traceback is in the JSON, and the others go on.
 
 import argparse
 import gc
+import itertools
 import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.accelerated import Training, matmul_ceiling, step_flops, synchronise
 from benchmarks.growth import shape
-from benchmarks.inputs import FEATURES, Settings, settings
+from benchmarks.inputs import FEATURES, SHORTEST_VIDEO, WORDS, Settings, settings
+from benchmarks.measuring import machine, parser, positive, publish, use_threads
 from benchmarks.ranking import embedded, gallery, rank_product
-from benchmarks.report import machine, parser, positive, publish, use_threads
-from benchmarks.resident import ResidentSplit
+from benchmarks.training_step import product_step
+from data_modules.loading.gather import (
+    Buffers,
+    Field,
+    gather_queries,
+    gather_videos,
+    offsets_of,
+    on_device,
+)
+from dreamprvr.core.batch import TrainBatch
+from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
@@ -37,6 +49,174 @@ VARIANTS: dict[str, dict[str, bool]] = {
 }
 # TVR's and ActivityNet's, queries x videos
 EVALUATIONS = ("10895x2179", "15753x4430")
+PART = 100_000  # rows generated at once
+
+
+class ResidentSplit:
+    """Videos with captions, gathered as `device_resident` does: rows lie on the device as float16.
+
+    Args:
+        chosen: feature sizes and lengths.
+        videos: V.
+        captions: of each video.
+        device: where the rows are generated and gathered.
+    """
+
+    def __init__(self, chosen: Settings, videos: int, captions: int, device: str) -> None:
+        self.videos = videos
+        self.captions = captions
+        self.max_frames = chosen.network.max_frames
+        self._device = device
+        random = np.random.default_rng(0)
+        shortest = max(1, min(SHORTEST_VIDEO, self.max_frames // 2))
+        longest = min(WORDS[1], chosen.network.max_words)
+        frames = random.integers(shortest, self.max_frames + 1, videos)
+        words = random.integers(min(WORDS[0], longest), longest + 1, videos * captions)
+        clips = np.full(videos, chosen.network.num_clips)
+        self._fields = {
+            "clips": self._field(clips, chosen.video_dim),
+            "frames": self._field(frames, chosen.video_dim),
+            "words": self._field(words, chosen.text_dim),
+        }
+        # the true video of each caption, and the padding
+        self._true = np.append(np.arange(videos).repeat(captions), -1)
+        self._true_offsets = offsets_of(np.ones(videos * captions, np.int64))
+        self._buffers = Buffers()
+
+    def field(self, name: str) -> Field:
+        """`clips`, `frames` or `words`."""
+        return self._fields[name]
+
+    @property
+    def bytes(self) -> int:
+        """Of all rows."""
+        return sum(field.rows.nbytes for field in self._fields.values())
+
+    def batch(self, rows: np.ndarray) -> TrainBatch:
+        """Videos (B,) int64 by row, with all captions of each; nothing waits for the device."""
+        captions = (rows[:, None] * self.captions + np.arange(self.captions)).reshape(-1)
+        videos = gather_videos(self, rows, self.max_frames, self._buffers)
+        queries = gather_queries(self, captions, self._true, self._true_offsets, self._buffers)
+        labels = torch.from_numpy(np.arange(len(rows)).repeat(self.captions))
+        return TrainBatch(videos, queries, on_device(labels, torch.device(self._device)))
+
+    def epoch(self, size: int, seed: int = 0) -> Iterator[TrainBatch]:
+        """All videos in random order, a number at a time; the last batch may be smaller."""
+        order = np.random.default_rng(seed).permutation(self.videos)
+        for start in range(0, self.videos, size):
+            yield self.batch(order[start : start + size])
+
+    def _field(self, lengths: np.ndarray, size: int) -> Field:
+        """Random rows of about unit length, and a row of zeros."""
+        offsets = offsets_of(lengths)
+        rows = torch.empty(int(offsets[-1]) + 1, size, dtype=torch.float16, device=self._device)
+        for part in rows.split(PART):  # fewer entries than a kernel can count with 32 bits
+            part.normal_(std=size**-0.5)
+        rows[-1] = 0
+        return Field(rows, offsets)
+
+
+def endless(split: ResidentSplit, size: int) -> Iterator[TrainBatch]:
+    """Whole batches for ever, each epoch in another order; `size` is at most all videos."""
+    seed = 1
+    while True:
+        for batch in split.epoch(size, seed):
+            if len(batch.labels) == size * split.captions:
+                yield batch
+        seed += 1
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def matmul_ceiling(device: str, size: int, repeats: int = 30) -> float:
+    """FLOP/s of a large bfloat16 matrix product, the best of three series."""
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    out = torch.empty_like(a)
+    fastest = float("inf")
+    for _ in range(4):  # the first warms up and never wins
+        synchronise(device)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            torch.mm(a, b, out=out)
+        synchronise(device)
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * size**3 * repeats / fastest
+
+
+def new_network(chosen: Settings, device: str) -> DreamPRVR:
+    """With the same weights every time."""
+    torch.manual_seed(0)
+    sizes = (chosen.video_dim, chosen.text_dim)
+    return DreamPRVR(*sizes, chosen.network, chosen.objective).to(device)
+
+
+def step_flops(chosen: Settings, split: ResidentSplit, batch: int, device: str) -> int:
+    """Floating-point operations of the matrix products of a step on a full batch."""
+    step = product_step(new_network(chosen, device), chosen, half=True)
+    data = next(endless(split, batch))
+    with FlopCounterMode(display=False) as counter:
+        step(data)
+    return int(counter.get_total_flops())
+
+
+class Training:
+    """One variant, compiled and warmed up.
+
+    Attributes:
+        warmup_seconds: of the first steps, with batches of both sizes: compilation.
+    """
+
+    def __init__(
+        self, chosen: Settings, split: ResidentSplit, batch: int, device: str, **options: bool
+    ) -> None:
+        torch.compiler.reset()
+        self.device, self.split, self.batch = device, split, batch
+        self.step = product_step(new_network(chosen, device), chosen, half=True, **options)
+        self.batches = endless(split, batch)
+        start = time.perf_counter()
+        for data in itertools.islice(self.batches, 4):
+            self.step(data)
+        for data in split.epoch(batch):  # its last batch may be smaller: a graph of its own
+            if len(data.videos.row) < batch:
+                self.step(data)
+        synchronise(device)
+        self.warmup_seconds = time.perf_counter() - start
+
+    def seconds_a_step(self, steps: int) -> float:
+        """Of full batches, gathering included."""
+        synchronise(self.device)
+        start = time.perf_counter()
+        for data in itertools.islice(self.batches, steps):
+            self.step(data)
+        synchronise(self.device)
+        return (time.perf_counter() - start) / steps
+
+    def epoch_seconds(self) -> float:
+        """Of all videos once."""
+        synchronise(self.device)
+        start = time.perf_counter()
+        for data in self.split.epoch(self.batch, seed=2):
+            self.step(data)
+        synchronise(self.device)
+        return time.perf_counter() - start
+
+    def synchronisation(self) -> str | None:
+        """What makes the host wait for the device within two steps, or `no`; None if not CUDA."""
+        if self.device != "cuda":
+            return None
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for data in itertools.islice(self.batches, 2):
+                self.step(data)
+        except RuntimeError as error:
+            return str(error).partition("\n")[0]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return "no"
 
 
 def measure_training(

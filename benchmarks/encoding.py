@@ -18,8 +18,17 @@ from torch import Tensor
 
 from benchmarks.baseline.network import Baseline
 from benchmarks.inputs import FEATURES, pair, settings, videos
-from benchmarks.report import machine, parser, positive, publish, use_threads
-from benchmarks.timing import in_fresh_process, interleave, peak_growth, ratio
+from benchmarks.measuring import (
+    in_fresh_process,
+    interleave,
+    machine,
+    parser,
+    peak_growth,
+    positive,
+    publish,
+    ratio,
+    use_threads,
+)
 from dreamprvr.core.batch import Videos
 from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.models.dreamprvr.network import DreamPRVR

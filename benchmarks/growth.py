@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.inputs import FEATURES, Settings, pair, settings, train_batch
+from benchmarks.measuring import interleave, machine, parser, positive, publish, use_threads
 from benchmarks.ranking import embedded, gallery, rank_product
-from benchmarks.report import machine, parser, positive, publish, use_threads
-from benchmarks.steps import product_step
-from benchmarks.timing import interleave
+from benchmarks.training_step import product_step
 
 PAIRS = ("250x500", "500x500", "500x1000", "1000x1000", "1000x2000", "2000x2000", "2000x4000")
 

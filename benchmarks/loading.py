@@ -22,7 +22,7 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
-from benchmarks.report import machine, parser, publish, use_threads
+from benchmarks.measuring import machine, parser, publish, use_threads
 from data_modules.charades import Charades
 from data_modules.readers.captions import write_captions
 

@@ -13,23 +13,25 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
-from uuid import uuid4
+from typing import Any, NamedTuple
 
 import numpy as np
 from einops import rearrange, reduce
 
-from benchmarks.report import machine, parser, positive, publish, table, use_threads
-from benchmarks.search import Timed
-from benchmarks.search_collection import EDGE, create
-from benchmarks.search_quality import exact_lists
-from benchmarks.search_videos import PART, Videos, shelf, video_id
-from benchmarks.timing import interleave, ratio
-from dreamprvr.search.catalogue import SOURCE
+from benchmarks.measuring import (
+    interleave,
+    machine,
+    parser,
+    positive,
+    publish,
+    ratio,
+    table,
+    use_threads,
+)
+from benchmarks.search import Timed, exact_lists
+from benchmarks.search_videos import PART, Videos, payload, video_id
+from benchmarks.search_ways import EDGE, NumberedQueries, create, searcher
 from dreamprvr.search.engine import Record
-from dreamprvr.search.layout import METADATA
-from dreamprvr.search.models import LibraryModel
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import Searcher
 from dreamprvr.search.untrained import UntrainedModel
@@ -54,28 +56,12 @@ def shape(text: str) -> Shape:
     return Shape(*map(positive, text.split("x", 2)))
 
 
-class NumberedQueries(UntrainedModel):
-    """Its sentences are the numbers of queries that are encoded already."""
-
-    def __init__(self, vectors: np.ndarray) -> None:
-        super().__init__(vectors.shape[1])
-        self.vectors = vectors
-
-    def encode_query(self, encoder: Any, text: str) -> np.ndarray:
-        """The vector of query number `text`."""
-        return self.vectors[int(text)]
-
-
 def records(videos: Videos, model: UntrainedModel) -> Iterator[Record]:
     """All videos as a library has them, a row a second."""
     for part in videos.parts():
         for i, found in enumerate(model.encode_videos(list(part.frames))):
-            source = {
-                "path": "", "size": 0, "mtime_ns": 0, "start": 0.0, "warning": "",
-                "duration": float(videos.frames), "rows": videos.frames, "digest": uuid4().hex,
-            }  # fmt: skip
             number = part.start + i
-            yield Record(video_id(number), *found, {SOURCE: source, METADATA: shelf(number)})
+            yield Record(video_id(number), *found, payload(number, videos.frames))
 
 
 def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int], object]]:
@@ -93,18 +79,14 @@ def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int],
     store.write(batch)
     engine.upsert(batch)
     engine.compact()
-    known = SimpleNamespace(
-        model=model, settings=SimpleNamespace(stride=1.0, window=1.0), encoder=lambda: None
-    )
 
     def ask(searcher: Searcher, number: int) -> object:
         return searcher.search(str(number), shaped.k, {}, 3, None, "all")
 
-    made = {
-        "lists": Searcher(engine, cast("LibraryModel", known)),
-        "files": Searcher(engine, cast("LibraryModel", known), store=store),
+    return {
+        "lists": partial(ask, searcher(engine, model)),
+        "files": partial(ask, searcher(engine, model, store)),
     }
-    return {name: partial(ask, searcher) for name, searcher in made.items()}
 
 
 def measure(shaped: Shape, dim: int, rounds: int) -> dict[str, Any]:

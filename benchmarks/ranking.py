@@ -21,8 +21,18 @@ from torch import Tensor
 
 from benchmarks.baseline import evaluation
 from benchmarks.baseline.network import Baseline
-from benchmarks.report import machine, parser, positive, publish, use_threads
-from benchmarks.timing import Ratio, in_fresh_process, interleave, peak_growth, ratio
+from benchmarks.measuring import (
+    Ratio,
+    in_fresh_process,
+    interleave,
+    machine,
+    parser,
+    peak_growth,
+    positive,
+    publish,
+    ratio,
+    use_threads,
+)
 from dreamprvr.core.batch import Queries
 from dreamprvr.evaluation.gallery import Gallery, GalleryDtype
 from dreamprvr.evaluation.metrics import RetrievalRecall

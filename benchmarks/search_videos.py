@@ -9,6 +9,7 @@ close, and a short event is thin in the mean of a segment, as it is in real vide
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 from einops import reduce
@@ -124,16 +125,16 @@ def records(part: Part) -> Sequence[Record]:
     return [
         Record(
             video_id(part.start + i), clips, frames, segment_means(frames, len(frames)), nothing,
-            _payload(part.start + i, len(frames)),
+            payload(part.start + i, len(frames)),
         )
         for i, (clips, frames) in enumerate(zip(part.clips, part.frames, strict=True))
     ]  # fmt: skip
 
 
-def _payload(video: int, rows: int) -> dict[str, Any]:
-    """What the library keeps of a video with a frame a second."""
+def payload(video: int, rows: int) -> dict[str, Any]:
+    """Return what the library keeps of a video with a row a second."""
     source = {
         "path": "", "size": 0, "mtime_ns": 0, "start": 0.0, "duration": float(rows), "rows": rows,
-        "digest": "", "warning": "",
+        "digest": uuid4().hex, "warning": "",
     }  # fmt: skip
     return {SOURCE: source, METADATA: shelf(video)}

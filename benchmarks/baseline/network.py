@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.baseline.attention import AttentionBlock, InputProjection, PositionEmbedding
-from benchmarks.baseline.gaussian import GaussianEncoder
+from benchmarks.baseline.gaussian import (
+    AttentionBlock,
+    GaussianEncoder,
+    InputProjection,
+    PositionEmbedding,
+)
 from benchmarks.baseline.registers import Registers, RegisterSampler
 from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
@@ -51,6 +55,8 @@ class Baseline(nn.Module):
         text_dim: E, size of a word feature.
         config: sizes; the choices must be those of the published code.
 
+    Its weights are to be loaded: it does not initialise them as the published code does.
+
     Raises:
         ValueError: the configuration asks for a variant of the paper.
     """
@@ -72,7 +78,6 @@ class Baseline(nn.Module):
         self.register_sampler = RegisterSampler(config) if config.num_registers else None
         self.clip_encoder = GaussianEncoder(config.num_clips, config)
         self.frame_encoder = GaussianEncoder(config.max_frames, config)
-        self.apply(_initialise)
 
     def encode_queries(self, queries: Queries) -> Tensor:
         """One embedding a query, (Q, D)."""
@@ -104,19 +109,3 @@ class Baseline(nn.Module):
 def best(query: Tensor, tokens: Tensor) -> Tensor:
     """Largest dot product of each query (Q, D) with a video's tokens (B, M, D); (Q, B)."""
     return torch.einsum("qd,bmd->qbm", query, tokens).max(dim=-1).values
-
-
-def _initialise(module: nn.Module) -> None:
-    """Initial weights of one module (docs/model.md, section 8)."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
-    if isinstance(module, nn.GRU):
-        for name, parameter in module.named_parameters():
-            if name.startswith("weight_ih"):
-                nn.init.xavier_uniform_(parameter)
-            elif name.startswith("weight_hh"):
-                nn.init.orthogonal_(parameter)
-            else:
-                nn.init.zeros_(parameter)

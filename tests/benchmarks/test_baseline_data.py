@@ -1,6 +1,5 @@
 """The baseline's data sets against the golden pooling and the product's data sets."""
 
-import os
 from pathlib import Path
 
 import h5py
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from shared import REFERENCE, needs_reference
-from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
 from data_modules.loading import dataset as product
@@ -93,23 +91,3 @@ def test_golden_pooling() -> None:
         frames = baseline.pool(video, 128) if size > 128 else video
         np.testing.assert_allclose(clips, golden[f"clip/{size}"], rtol=0, atol=1e-6)
         np.testing.assert_allclose(frames, golden[f"frame/{size}"], rtol=0, atol=1e-6)
-
-
-def test_a_row_of_zeros_stays_zero() -> None:
-    assert not baseline.normalise(np.zeros((2, 3), np.float32)).any()
-
-
-def test_a_file_is_opened_once_in_each_process(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = [made.videos[row] for row in range(6)]
-    assert list(made.videos.features.files) == [os.getpid()]
-    handle = made.videos.features.files[os.getpid()]
-    monkeypatch.setattr(os, "getpid", lambda: 1)
-    again = [made.videos[row] for row in range(6)]
-    torch.testing.assert_close(again, first, rtol=0, atol=0)
-    assert made.videos.features.files[1] is not handle
-
-
-def test_workers_read_the_same(made: Made) -> None:
-    loader = DataLoader(made.videos, batch_size=None, num_workers=2)
-    expected = [made.videos[row] for row in range(6)]
-    torch.testing.assert_close(list(map(tuple, loader)), expected, rtol=0, atol=0)

@@ -35,24 +35,13 @@ def known(positives: Tensor) -> list[set[int]]:
 
 
 @pytest.mark.parametrize("videos", [1, 2, 7, 150])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_ranks_equal_the_products(videos: int, seed: int) -> None:
     scores, positives = tied(40, videos, seed)
     found = ranks(scores, known(positives))
     assert found == metrics.ranks(scores, positives).tolist()
     assert videos < 100 or len(set(found)) > 10
     assert recalls(found) == pytest.approx(metrics.recalls(torch.tensor(found)), rel=1e-12)
-
-
-def test_a_tie_never_helps() -> None:
-    assert ranks(torch.zeros(2, 7), [{0}, {6}]) == [7, 7]
-    assert ranks(torch.zeros(1, 7), [{0, 3, 6}]) == [5]
-    assert ranks(torch.tensor([[-torch.inf, 0.0, torch.inf]]), [{0}]) == [3]
-
-
-def test_nan_is_refused() -> None:
-    with pytest.raises(ValueError, match="a score is NaN"):
-        ranks(torch.tensor([[0.0, torch.nan]]), [{0}])
 
 
 @needs_reference

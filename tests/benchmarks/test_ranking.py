@@ -94,8 +94,3 @@ def test_without_room_for_the_baseline(tmp_path: Path, monkeypatch: pytest.Monke
     assert not ranking.baseline_fits(10**9)
     monkeypatch.setattr(ranking, "baseline_fits", lambda videos: False)
     assert run(tmp_path / "r.json")["sample"] is None
-
-
-@pytest.mark.slow
-def test_memory_in_a_process_of_its_own(tmp_path: Path) -> None:
-    assert run(tmp_path / "r.json", "--product_only")["whole"]["peak_bytes"] > 0

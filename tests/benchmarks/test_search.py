@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("qdrant_edge")
 pytest.importorskip("qdrant_client")
 
-from benchmarks import search, search_scans
+from benchmarks import search, search_ways
+from benchmarks.search import exact_lists, quality, sum_recall
 from benchmarks.search_videos import Videos
 
 pytestmark = [
@@ -35,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(search, "in_fresh_process", lambda work, *given: work(*given))
     monkeypatch.setattr(search, "Videos", small)
     monkeypatch.setattr(search, "LIMIT", 10)
-    monkeypatch.setattr(search_scans, "TILE", 16)
+    monkeypatch.setattr(search_ways, "TILE", 16)
     return measured
 
 
@@ -55,9 +57,8 @@ def slow_sum_recall(queries: int) -> float:
     return 100 * total / queries
 
 
-@pytest.mark.parametrize("engine", ["edge", "memory"])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_figures(run: Run, engine: str, dtype: str) -> None:
+@pytest.mark.parametrize(("engine", "dtype"), [("edge", "float32"), ("memory", "float16")])
+def test_figures(run: Run, tmp_path: Path, engine: str, dtype: str) -> None:
     found = run("--engine", engine, "--dtype", dtype)
     rows = {row["search"]: row for row in found["results"]}
     assert list(rows) == [
@@ -79,12 +80,9 @@ def test_figures(run: Run, engine: str, dtype: str) -> None:
     assert found["text_seconds"] > 0
     assert all(math.isfinite(row["ms"]) for row in rows.values())
     assert ("costs" in found) == (engine == "edge")
+    assert engine != "edge" or found["costs"]["bytes_a_video"] > 160 * 384 * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]  # the engine's files are gone
     assert found["scan_bytes"] == 60 * 160 * 384 * (4 if dtype == "float32" else 2)
-
-
-def test_nothing_stays(run: Run, tmp_path: Path) -> None:
-    assert run()["costs"]["bytes_a_video"] > 160 * 384 * 2
-    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
 
 
 def test_a_figure_that_is_worse_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,3 +109,33 @@ def test_queries_come_round_again() -> None:
     for _ in range(3):
         timed()
     assert seen == [0, 1, 0]
+
+
+def test_exact_lists() -> None:
+    scores = np.array([[0.1, 0.9, 0.5, 0.7], [0.4, 0.3, 0.2, 0.1]])
+    assert exact_lists(scores, 3).tolist() == [[1, 3, 2], [0, 1, 2]]
+    assert exact_lists(scores, 9).tolist() == [[1, 3, 2, 0], [0, 1, 2, 3]]
+
+
+def test_exact_lists_with_a_filter() -> None:
+    scores = np.array([[0.1, 0.9, 0.5, 0.7], [0.4, 0.3, 0.2, 0.1]])
+    allowed = np.array([[True, False, True, False], [False, True, False, True]])
+    assert exact_lists(scores, 3, allowed).tolist() == [[2, 0], [1, 3]]
+
+
+def test_sum_recall() -> None:
+    # first, third, twelfth, missing: 100/4 + 2 * 100/4 + 2 * 100/4 + 3 * 100/4
+    lists = [[7], [1, 2, 7], [*range(20, 31), 7], [1, 2]]
+    assert sum_recall(lists, np.full(4, 7)) == pytest.approx(25 + 50 + 50 + 75)
+
+
+def test_quality_of_the_first_queries() -> None:
+    exact = np.array([[1, 2], [3, 4], [5, 6]])
+    found = quality([[1, 9], [4, 3]], exact, np.array([1, 3, 0]))
+    assert found.recall == pytest.approx(75)
+    assert found.sum_recall == pytest.approx(50 + 100 + 100 + 100)
+    assert found.kept == pytest.approx(100 * 350 / 400)
+
+
+def test_nothing_to_keep() -> None:
+    assert quality([[1]], np.array([[1]]), np.array([5])).kept == 100

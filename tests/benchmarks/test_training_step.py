@@ -5,7 +5,48 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.training_step import main, matrix_share
+from benchmarks.inputs import Settings, pair, settings, train_batch
+from benchmarks.training_step import Step, baseline_step, main, matrix_share, product_step
+
+CHOSEN = settings("synthetic")
+
+
+def steps(chosen: Settings) -> dict[str, tuple[torch.nn.Module, Step]]:
+    product, baseline = pair(chosen)
+    return {
+        "product": (product, product_step(product, chosen)),
+        "baseline": (baseline, baseline_step(baseline, chosen)),
+    }
+
+
+@pytest.mark.parametrize("way", ["product", "baseline"])
+def test_a_step_is_whole(way: str) -> None:
+    network, step = steps(CHOSEN)[way]
+    batch = train_batch(CHOSEN, 2, captions=2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first = step(batch)
+    assert not first.requires_grad
+    assert network.training
+    # the rate rises from 0
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    step(batch)
+    moved = [n for n, value in network.state_dict().items() if not torch.equal(before[n], value)]
+    assert {name.split(".")[0] for name in moved} >= {"query_encoder", "register_sampler"}
+
+
+def test_negatives_and_precision_reach_the_step() -> None:
+    batch = train_batch(CHOSEN, 5, captions=2)
+
+    def loss(**options: bool) -> float:
+        product, _ = pair(CHOSEN)
+        torch.manual_seed(3)
+        return product_step(product, CHOSEN, **options)(batch).item()
+
+    plain = loss()
+    assert plain == loss()
+    assert loss(hard_negatives=False) < plain
+    assert loss(half=True) != plain
+    assert loss(half=True) == pytest.approx(plain, rel=0.05)
 
 
 def test_share_of_matrix_products() -> None:

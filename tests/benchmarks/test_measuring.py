@@ -1,11 +1,24 @@
+import argparse
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import timing
-from benchmarks.timing import in_fresh_process, interleave, peak_growth, ratio
+from benchmarks import measuring
+from benchmarks.measuring import (
+    in_fresh_process,
+    interleave,
+    machine,
+    parser,
+    peak_growth,
+    positive,
+    publish,
+    ratio,
+    table,
+    use_threads,
+)
 
 MB = 1_000_000
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux's figures")
@@ -56,9 +69,9 @@ def test_freed_memory_that_is_used_again_counts() -> None:
 
 
 def test_peak_without_the_systems_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "STATUS", Path("missing"))
+    monkeypatch.setattr(measuring, "STATUS", Path("missing"))
     assert peak_growth(lambda: None).peak_bytes >= 0
-    assert timing._peak() > 10 * MB
+    assert measuring._peak() > 10 * MB
 
 
 @pytest.mark.slow
@@ -66,3 +79,53 @@ def test_a_fresh_process_shares_nothing() -> None:
     assert in_fresh_process(abs, -2) == 2
     assert "torch" in sys.modules
     assert not in_fresh_process(eval, "'torch' in __import__('sys').modules")
+
+
+def test_the_machine_is_described() -> None:
+    described = machine()
+    assert set(described) == {"cpu", "cores", "load", "threads", "gpu", "python", "torch"}
+    assert described["threads"] == 1
+    assert described["torch"] == torch.__version__
+    json.dumps(described)
+
+
+def test_table_aligns_names_left_and_numbers_right() -> None:
+    rows = [
+        {"way": "a", "seconds": 0.12345, "count": 7},
+        {"way": "longer", "seconds": 12345.6, "count": None},
+    ]
+    assert table(rows).splitlines() == [
+        "way     seconds  count",
+        "a         0.123      7",
+        "longer    12346      -",
+    ]
+
+
+def test_publish_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "x.json"
+    for value in (2.0, 1.5):  # the second replaces the first
+        publish(path, {"cpu": "fast"}, [{"x": value}], rounds=3)
+    found = json.loads(path.read_text())
+    assert found == {"machine": {"cpu": "fast"}, "results": [{"x": 1.5}], "rounds": 3}
+    printed = capsys.readouterr().out
+    assert "1.5" in printed
+    assert "cpu fast" in printed
+    assert "x.json" in printed
+
+
+def test_options_of_every_benchmark() -> None:
+    options = parser("First line.\n\nMore.", "name", rounds=4).parse_args(["--threads", "2"])
+    assert (options.threads, options.rounds) == (2, 4)
+    assert options.output.parts[-3:] == ("benchmarks", "results", "name.json")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", ""])
+def test_numbers_that_are_none(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="at least 1"):
+        positive(text)
+
+
+def test_threads() -> None:
+    use_threads(2)
+    use_threads(None)
+    assert torch.get_num_threads() == 2
