@@ -1,24 +1,47 @@
 """The callbacks of a run: the user's own, and those that every run has."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BaseFinetuning,
+    BatchSizeFinder,
     EarlyStopping,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
+    ModelPruning,
     ProgressBar,
     RichProgressBar,
+    SpikeDetection,
     TQDMProgressBar,
 )
 
+from dreamprvr.core.batch import Queries, TrainBatch, Videos
+from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.metrics import COLUMNS
+from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.training.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
 from dreamprvr.training.callbacks.finite import Finite
 from dreamprvr.training.callbacks.results import Results
 from dreamprvr.training.callbacks.resuming import Resuming
 
 LOG_EVERY = 10  # steps
+# callbacks of Lightning that cannot work here, and why; a subclass of the user's may
+REFUSED: dict[type[Callback], str] = {
+    BaseFinetuning: "it is a base class; name a subclass of it that says what is frozen",
+    BackboneFinetuning: "it freezes a part named `backbone`, which no retrieval model has",
+    LearningRateFinder: "it needs a learning rate that it can change; compare runs of several "
+    "rates instead",
+    ModelPruning: "recurrent layers and weights that are used twice cannot be pruned while they "
+    "are trained",
+    SpikeDetection: "Lightning cannot resume a training with it; losses that are not finite end "
+    "every training",
+}
 
 
 def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Callback]:
@@ -26,8 +49,11 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
-        trainer: its settings; `callbacks` holds the user's own, one or a list.
+        trainer: settings of the trainer; `callbacks` holds the user's own, one or a list.
         has_logger: whether the run makes a logger besides those of the settings.
+
+    Raises:
+        UserError: one of the user's own cannot work here.
     """
     given = trainer.callbacks or []
     callbacks: list[Callback] = [*given] if isinstance(given, list) else [given]
@@ -38,7 +64,8 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
         callbacks += [progress_bar()]
     callbacks += [Results()]
     if verb != "fit":
-        return callbacks
+        # the two loaders of an evaluation have batch sizes of their own
+        return [callback for callback in callbacks if not isinstance(callback, BatchSizeFinder)]
     callbacks += [Finite(), Resuming()]
     if trainer.enable_checkpointing is not False:
         # the trainer names its first as the best; the last one holds the state of all others
@@ -54,7 +81,9 @@ def _any(callbacks: list[Callback], kind: type[Callback]) -> bool:
 
 
 def _fit_in(callback: Callback) -> None:
-    """Let a callback of the user's work beside those of every run."""
+    """Let a callback of the user's work beside those of every run, or refuse it."""
+    if reason := REFUSED.get(type(callback)):
+        raise UserError(f"trainer.callbacks: {type(callback).__name__} cannot be used: {reason}")
     if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
         # at the end of an epoch that was cut short there may be nothing to look at
         callback._check_on_train_epoch_end = False
@@ -65,7 +94,57 @@ def _fit_in(callback: Callback) -> None:
             callback.filename = f"own-{callback.filename}"
 
 
+def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None:
+    """Refuse callbacks that look at a value that no training logs, before the training starts.
+
+    Where the user has callbacks from elsewhere, nothing is refused, as they may log more.
+
+    Args:
+        callbacks: all callbacks of the training.
+        model: the model to train, whose loss terms are logged.
+
+    Raises:
+        UserError: names the value and those that there are.
+    """
+    callbacks = list(callbacks)
+    if not all(type(one).__module__.startswith(("lightning.", "dreamprvr.")) for one in callbacks):
+        return
+    known = ["loss", "val_SumR", *(f"val/{column}" for column in COLUMNS)]
+    terms: list[str] = []
+    for callback in callbacks:
+        name = callback.monitor if isinstance(callback, EarlyStopping | ModelCheckpoint) else None
+        # a part of a split is logged by another name, and rates by that of the optimiser
+        if name is None or name.replace("val_partial", "val") in known or name.startswith("lr-"):
+            continue
+        if isinstance(callback, EarlyStopping) and not callback.strict:
+            continue
+        terms = terms or [f"train/{term}" for term in _loss_terms(model)]
+        if name not in terms:
+            raise UserError(
+                f"trainer.callbacks: {type(callback).__name__} monitors {name}, which is not "
+                f"logged; there are {', '.join([*known, *terms])}"
+            )
+
+
+def _loss_terms(model: RetrievalModel) -> list[str]:
+    """Names of the loss terms, found by a batch of random numbers; no generator moves on."""
+    sizes, counts = model.config, (2, 3, 1)
+    count = len(counts)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        clips = torch.randn(count, sizes.num_clips, model.video_dim)
+        frames = torch.randn(count, sizes.max_frames, model.video_dim)
+        words = torch.randn(sum(counts), sizes.max_words, model.text_dim)
+        labels = torch.repeat_interleave(torch.arange(count), torch.tensor(counts))
+        batch = TrainBatch(
+            Videos(torch.arange(count), clips, frames, torch.ones(frames.shape[:2])),
+            Queries(torch.arange(len(words)), words, torch.ones(words.shape[:2]), labels[:, None]),
+            labels,
+        )
+        terms = model.losses(model.encode_batch(batch), 0)
+    return [name for name in terms if name != "total"]
+
+
 def progress_bar() -> ProgressBar:
-    """Lightning's own, but refreshed now and then: to show a loss, it waits for the device."""
+    """Make Lightning's bar, but refreshed now and then: to show a loss, it waits for the device."""
     bar = RichProgressBar if find_spec("rich") else TQDMProgressBar
     return bar(refresh_rate=LOG_EVERY)

@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnect
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule
-from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks
+from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks, check_monitors
 from dreamprvr.cli.config_files import (
     FindConfigFile,
     as_list,
@@ -241,6 +241,7 @@ class PRVRCLI(LightningCLI):
             self.model.make_optimizer(self.model.network.parameter_groups())
         except (ValueError, TypeError) as error:
             raise UserError(f"model.optimizer: {error}") from error
+        check_monitors(self.trainer.callbacks, self.model.network)
         path = options.ckpt_path or options.init_from
         if path:
             found = read_checkpoint(path)
