@@ -16,8 +16,8 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from data_modules.loaders import Share, SplitLoaders
 from data_modules.loading.dataset import InputSizes, QueryDataset, VideoDataset
+from data_modules.loading.loaders import Share, SplitLoaders
 from data_modules.loading.packed import PackedFeatures
 from data_modules.loading.packed_store import Precision
 from data_modules.readers.captions import find_captions, read_captions
@@ -227,6 +227,13 @@ class PRVRDataModule(LightningDataModule):
             table = self.read_annotations(split)
             if table.queries.empty:
                 raise UserError(f"{self.collection} has no captions for the split {quote(split)}")
+            true = table.queries["video_ids"].explode()
+            unknown = true[~true.isin(table.videos["video_id"])].unique()
+            if len(unknown):
+                raise UserError(
+                    f"{self.collection}: captions of the split {split} belong to {len(unknown)} "
+                    f"videos that its table of videos lacks: {quote(unknown[0])} for one"
+                )
             self._tables[split] = table
         return self._tables[split]
 
@@ -260,14 +267,15 @@ class PRVRDataModule(LightningDataModule):
         return stages.get(stage, ("test",))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of videos with all their captions (`TrainBatch`), shuffled.
+        """Make the loader of videos with all their captions (`TrainBatch`), shuffled.
 
         Raises:
             UserError: the videos are too few for a batch on each process.
         """
         processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         seed = gather_objects(torch.initial_seed())[0]  # the first process's: the others differ
-        return self._loaders("train").train(self.batch_size, seed, *processes)
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        return self._loaders("train").train(self.batch_size, seed, *processes, shuffle)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The gallery (`Videos`), then the queries (`Queries`), of the validation split."""

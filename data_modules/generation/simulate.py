@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from data_modules.generation.folders import LARGEST_SEED, building, generator, is_current
+from data_modules.generation.resumable import AGAIN, work_folder, write_datasets
 from data_modules.generation.simulated_video import (
     Event,
     SimulatedVideos,
@@ -35,7 +36,6 @@ from data_modules.generation.simulated_video import (
 from data_modules.readers.captions import write_captions
 from data_modules.readers.npz import read_npz
 from data_modules.readers.tables import Annotations, write_tables
-from data_modules.resumable import AGAIN, work_folder, write_datasets
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.files import plain_errors
 from dreamprvr.core.text import quote

@@ -7,9 +7,19 @@ import pytest
 import torch
 import yaml
 from cli.running import refused, run, write_config
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch import callbacks as lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from recorder import module
 
-from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks, progress_bar
+from dreamprvr.cli.callbacks import (
+    LOG_EVERY,
+    REFUSED,
+    all_callbacks,
+    check_monitors,
+    progress_bar,
+)
+from dreamprvr.core.errors import UserError
+from dreamprvr.training.callbacks.results import Results
 
 
 def settings(**changes: Any) -> SimpleNamespace:
@@ -168,7 +178,63 @@ def test_stopping_by_a_value_that_there_is_not(tmp_path: Path) -> None:
     stopping = {"monitor": "val/R@2", "mode": "max"}
     own = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}
     line = refused("fit", "--config", configured(tmp_path, own))
-    assert line.startswith("trainer: Early stopping conditioned on metric `val/R@2` which is not")
+    assert line == (
+        "trainer.callbacks: EarlyStopping monitors val/R@2, which is not logged; there are loss, "
+        "val_SumR, val/R@1, val/R@5, val/R@10, val/R@100, val/SumR, train/clip_nce, "
+        "train/frame_nce, train/clip_triplet, train/frame_triplet, train/diversity, "
+        "train/similarity, train/kl, train/diffusion"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_values_that_are_monitored() -> None:
+    model = module().network
+    before = torch.get_rng_state()
+    for name in ("loss", "val_SumR", "val/R@1", "val_partial/R@5", "train/kl", "lr-BertAdam/pg1"):
+        check_monitors([EarlyStopping(name), ModelCheckpoint(monitor=name)], model)
+    check_monitors([EarlyStopping("mine", strict=False), ModelCheckpoint(), Results()], model)
+    check_monitors([EarlyStopping("mine"), Logs()], model)
+    for wrong in ("val/loss", "train/KL", "val_partial/loss"):
+        for callback in (EarlyStopping(wrong), ModelCheckpoint(monitor=wrong)):
+            with pytest.raises(UserError, match=f"monitors {wrong}, which is not logged; there "):
+                check_monitors([callback], model)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Logs(Callback):
+    """Stands for a callback of the user's, which may log anything."""
+
+
+# Every callback that Lightning ships; those of the last two groups need more than a line here.
+WORKING: dict[str, dict[str, Any]] = {
+    "BasePredictionWriter": {"write_interval": "batch"}, "BatchSizeFinder": {"max_trials": 1},
+    "Callback": {}, "Checkpoint": {}, "DeviceStatsMonitor": {"cpu_stats": False},
+    "EMAWeightAveraging": {}, "EarlyStopping": {"monitor": "val/SumR"},
+    "GradientAccumulationScheduler": {"scheduling": {0: 1, 1: 2}}, "LambdaCallback": {},
+    "LearningRateMonitor": {}, "ModelCheckpoint": {"monitor": "val/R@1"},
+    "ModelSummary": {"max_depth": 2}, "OnExceptionCheckpoint": {"dirpath": "failed"},
+    "RichModelSummary": {}, "TQDMProgressBar": {}, "Timer": {"duration": "00:01:00:00"},
+}  # fmt: skip
+OTHERS = {"ProgressBar", "RichProgressBar", "ThroughputMonitor", "WeightAveraging"}
+
+
+@pytest.mark.filterwarnings("ignore")  # the callbacks have much to say about each other
+def test_every_callback_of_lightning_works_or_is_refused(tmp_path: Path) -> None:
+    assert {*WORKING, *OTHERS, *(kind.__name__ for kind in REFUSED)} == set(lightning.__all__)
+    for kind in REFUSED:
+        callback = kind.__new__(kind)
+        with pytest.raises(UserError, match=rf"{kind.__name__} cannot be used: \w+"):
+            all_callbacks("fit", settings(callbacks=[callback]), False)
+
+    own = [
+        {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": arguments}
+        for name, arguments in WORKING.items()
+    ]
+    config = ("--config", configured(tmp_path, *own), "--trainer.enable_progress_bar", "true")
+    assert run("fit", *config).code == 0
+    last = ("--ckpt_path", tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt")
+    assert run("fit", *config, *last, "--trainer.max_epochs", "3").code == 0
+    assert run("test", *config, *last).code == 0
 
 
 def test_two_that_exclude_each_other(tmp_path: Path) -> None:

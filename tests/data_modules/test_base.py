@@ -279,6 +279,17 @@ def packed_folders(folder: Path) -> list[str]:
     return sorted(path.name.rpartition("-")[0] for path in folder.iterdir() if path.is_dir())
 
 
+def test_true_videos_that_a_data_set_does_not_list_are_named(root: Path):
+    class Astray(Kitchen):
+        def read_annotations(self, split: str) -> Annotations:
+            table = super().read_annotations(split)
+            return Annotations(table.videos[1:].reset_index(drop=True), table.queries)
+
+    line = "^kitchen: captions of the split val belong to 1 videos .* lacks: 'val-0' for one$"
+    with pytest.raises(UserError, match=line):
+        Astray(root).val_dataloader()
+
+
 def test_features_are_packed_where_and_as_asked(root: Path, tmp_path: Path):
     Kitchen(root).prepare_data()
     assert not (root / "kitchen" / "packed").exists()

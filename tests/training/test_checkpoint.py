@@ -11,7 +11,12 @@ import torch
 from search.checkpoints import checkpoint
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.training.checkpoint import differences, read_checkpoint, refuse_other_shapes
+from dreamprvr.training.checkpoint import (
+    differences,
+    newest_whole,
+    read_checkpoint,
+    refuse_other_shapes,
+)
 
 NAME = "network.clip_projection.linear.weight"  # (16, 6) in the tiny network
 Content = dict[str, Any]
@@ -217,3 +222,18 @@ def test_message_is_one_line_and_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"1 missing: c.*give the --config") as error:
         refuse_other_shapes(OURS, {"a": OURS["a"], "b": OURS["b"]})
     assert "\n" not in str(error.value)
+
+
+def test_the_newest_whole_checkpoint_is_of_the_same_run(tmp_path: Path) -> None:
+    folder = tmp_path / "version_0" / "checkpoints"
+    folder.mkdir(parents=True)
+    damaged = folder / "last.ckpt"
+    damaged.write_bytes(b"cut short")
+    assert newest_whole(damaged) is None
+    best = checkpoint(folder / "best.ckpt")
+    assert newest_whole(damaged) is None  # the folder of no run: there are no settings of it
+    (folder.parent / "config.yaml").touch()
+    assert newest_whole(damaged) == best
+    downloads = tmp_path / "downloads"
+    folder.rename(downloads)
+    assert newest_whole(downloads / "last.ckpt") is None

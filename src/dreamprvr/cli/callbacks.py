@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     RichProgressBar,
     SpikeDetection,
+    StochasticWeightAveraging,
     TQDMProgressBar,
 )
 
@@ -41,6 +42,8 @@ REFUSED: dict[type[Callback], str] = {
     "are trained",
     SpikeDetection: "Lightning cannot resume a training with it; losses that are not finite end "
     "every training",
+    StochasticWeightAveraging: "a training with it cannot be resumed exactly; use "
+    "EMAWeightAveraging or WeightAveraging",
 }
 
 

@@ -85,11 +85,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def newest_whole(path: Path) -> Path | None:
-    """Find the newest whole checkpoint beside one that is damaged.
+    """Find the newest whole checkpoint of the run that a damaged one belongs to.
 
     Args:
-        path: the damaged one; it may be missing.
+        path: the damaged file.
+
+    Returns:
+        None where there is no whole one, and where the file lies in no run's folder of checkpoints:
+        what lies beside it then may have nothing to do with it.
     """
+    if path.parent.name != "checkpoints" or not (path.parent.parent / "config.yaml").exists():
+        return None
     with suppress(OSError):
         others = [other for other in path.parent.glob("*.ckpt") if other != path]
         for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):

@@ -87,6 +87,8 @@ def _check_callbacks(found: Any, trainer: Trainer, alike: bool) -> None:
         if not state or key not in found or not known:
             continue
         name = f"callbacks.{type(callback).__name__}"
+        if "time_elapsed" in state:  # seconds of a timer, which starts at a whole number
+            state["time_elapsed"] = dict.fromkeys(state["time_elapsed"], 0.0)
         _check_form(state if alike else _shared(state, found[key]), found[key], name)
         for entry in state.keys() & ENTRIES.keys() & found[key].keys():
             for value in found[key][entry].values():

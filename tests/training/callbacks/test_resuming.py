@@ -119,6 +119,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no validation": ({}, {"limit_val_batches": 0}),
     "accumulated": ({}, {"accumulate_grad_batches": 3}),
     "clipped": ({}, {"gradient_clip_val": 0.1}),
+    "the first batches alone": ({}, {"overfit_batches": 3}),
     "counted in steps": ({}, {"max_steps": 7, "max_epochs": -1}),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from data_modules.loading.ahead import AheadLoader
@@ -31,10 +31,24 @@ class EpochOrder(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[int]:
         """Numbers of this process's items in the epoch that is set."""
-        every = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset))  # type: ignore[arg-type]
-        own = every[: self.total_size][self.rank :: self.num_replicas]
+        own = self._every_item()[: self.total_size][self.rank :: self.num_replicas]
         epoch, count = self.skipped
         return iter(own[count if epoch == self.epoch else 0 :].tolist())
+
+    def _every_item(self) -> np.ndarray:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        return generator.permutation(len(self.dataset))  # type: ignore[arg-type]
+
+
+class SameOrder(EpochOrder, SequentialSampler):  # type: ignore[misc]
+    """The items as they stand, in every epoch, for trainings on the first few batches alone.
+
+    `--trainer.overfit_batches` asks for it. The trainer puts a sampler of its own, which cannot
+    resume inside an epoch, in the place of any that is no `SequentialSampler`.
+    """
+
+    def _every_item(self) -> np.ndarray:
+        return np.arange(len(self.dataset))  # type: ignore[arg-type]
 
 
 class ResumableLoader(DataLoader[Any]):

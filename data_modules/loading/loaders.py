@@ -16,8 +16,8 @@ from data_modules.loading.dataset import (
     collate_videos,
 )
 from data_modules.loading.gather import FieldSource
+from data_modules.loading.order import EpochOrder, ResumableAheadLoader, ResumableLoader, SameOrder
 from data_modules.loading.packed import PackedQueries, PackedTrain, PackedVideos, as_is
-from data_modules.order import EpochOrder, ResumableAheadLoader, ResumableLoader
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.stopping import keep_loading
 
@@ -57,14 +57,17 @@ class SplitLoaders:
             gallery = PackedVideos(packed[0], videos.sizes.max_frames)
             self.packed = gallery, PackedQueries(packed[1], queries)
 
-    def train(self, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> DataLoader[Any]:
-        """Batches of videos with all their captions (`TrainBatch`), shuffled.
+    def train(
+        self, batch_size: int, seed: int, rank: int = 0, ranks: int = 1, shuffle: bool = True
+    ) -> DataLoader[Any]:
+        """Make the loader of videos with all their captions (`TrainBatch`).
 
         Args:
             batch_size: videos of a batch, on each process.
             seed: of the order.
             rank: number of this process.
             ranks: number of processes. Of several, all take as many steps with full batches.
+            shuffle: whether each epoch has an order of its own; else the videos come as they stand.
 
         Raises:
             UserError: a process has fewer videos than a batch takes.
@@ -80,7 +83,7 @@ class SplitLoaders:
         collate: Any = partial(collate_train, max_frames=self.videos.sizes.max_frames)
         if self.packed is not None:
             data, collate = PackedTrain(*self.packed, items), as_is
-        order = EpochOrder(data, seed, rank, ranks)
+        order = (EpochOrder if shuffle else SameOrder)(data, seed, rank, ranks)
         kinds = (ResumableLoader, ResumableAheadLoader)
         return self._loader(data, batch_size, collate, kinds, sampler=order, drop_last=ranks > 1)
 

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from data_modules.generation.resumable import work_folder, write_datasets
 from data_modules.readers.hdf5 import write_rows
-from data_modules.resumable import work_folder, write_datasets
 from dreamprvr.core.errors import UserError
 
 NAMES = [f"v{i}" for i in range(5)]
@@ -74,7 +74,7 @@ def test_what_was_half_written_is_written_again(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr("data_modules.resumable.write_rows", cut)
+        patch.setattr("data_modules.generation.resumable.write_rows", cut)
         write(path)
     assert write(path) == [2, 4]
     check(path)
@@ -107,7 +107,7 @@ def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.Monk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("data_modules.resumable.check_room", check_room)
+        patch.setattr("data_modules.generation.resumable.check_room", check_room)
         with pytest.raises(UserError, match=r"a\.hdf5: No space left .* the same command"):
             write(path)
     assert write(path) == [2, 4]

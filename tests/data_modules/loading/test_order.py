@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch.utils.data import SequentialSampler
 
-from data_modules.order import EpochOrder, ResumableAheadLoader, ResumableLoader
+from data_modules.loading.order import (
+    EpochOrder,
+    ResumableAheadLoader,
+    ResumableLoader,
+    SameOrder,
+)
 
 
 class Numbers(list):  # type: ignore[type-arg]
@@ -80,6 +85,23 @@ def test_the_epoch_may_be_told_after_the_pass_has_begun() -> None:
     passing = iter(early)
     early.sampler.set_epoch(4)  # type: ignore[attr-defined]
     assert list(passing) == list(loader(ResumableLoader, 4))
+
+
+def test_the_same_order_in_every_epoch_resumes_too() -> None:
+    """As `overfit_batches` asks; the trainer leaves a sampler of this kind in its place."""
+    whole, resumed = (
+        ResumableLoader(DATA, batch_size=3, collate_fn=list, sampler=SameOrder(DATA, 5))
+        for _ in range(2)
+    )
+    assert isinstance(whole.sampler, SequentialSampler)
+    passing = iter(whole)
+    assert next(passing) == [0, 1, 2]
+    resumed.load_state_dict(whole.state_dict())
+    assert list(resumed) == [[3, 4, 5], [6, 7, 8], [9]]
+    resumed.sampler.set_epoch(1)  # type: ignore[attr-defined]
+    assert list(resumed) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    shares = [list(SameOrder(DATA, 5, rank, 3)) for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
 
 
 def test_another_sampler_of_the_trainers_is_left_alone() -> None:

@@ -5,8 +5,8 @@ import torch
 from packed_items import items
 from torch.utils.data import DataLoader
 
-from data_modules.loaders import SplitLoaders
 from data_modules.loading.ahead import AheadLoader
+from data_modules.loading.loaders import SplitLoaders
 from data_modules.loading.packed import PackedFeatures, PackedVideos
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.core.errors import UserError
