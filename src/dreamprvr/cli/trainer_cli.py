@@ -241,7 +241,7 @@ class PRVRCLI(LightningCLI):
             self.model.make_optimizer(self.model.network.parameter_groups())
         except (ValueError, TypeError) as error:
             raise UserError(f"model.optimizer: {error}") from error
-        check_monitors(self.trainer.callbacks, self.model.network)
+        check_monitors(self.trainer.callbacks, self.model.network)  # type: ignore[attr-defined]
         path = options.ckpt_path or options.init_from
         if path:
             found = read_checkpoint(path)
