@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data_modules.generation.folders import is_current
 from data_modules.readers.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import check_room, plain_errors, refuse_links, write_text
+from dreamprvr.core.files import check_free_disk, plain_errors, refuse_links, write_text
 from dreamprvr.core.text import read_bytes
 
 # HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
@@ -73,7 +73,7 @@ def write_datasets(
                 arrays = make(start, stop)
                 with plain_errors(path, AGAIN):
                     size = sum(array.nbytes for array in arrays) + SPARE_BYTES
-                    check_room(path.parent, size, f"writing {path.name}")
+                    check_free_disk(path.parent, size, f"writing {path.name}")
                     _write(file, names[start:stop], arrays)
                 done = stop
                 bar.update(stop - start)

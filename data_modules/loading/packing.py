@@ -29,7 +29,7 @@ from data_modules.loading.packed_store import (
     write_manifest,
 )
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import NO_ROOM, NoRoom, check_room
+from dreamprvr.core.files import DISK_FULL, DiskFull, check_free_disk
 from dreamprvr.core.locks import folder_lock
 
 ROOM_CHECKS = 16  # times that the rest's size is estimated while packing
@@ -81,7 +81,7 @@ def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any
                 lengths[name].append(len(rows))
             if number % every == 0:  # refused now rather than when the disk is full
                 done = sum(file.bytes for file in files.values())
-                check_room(folder, done * (len(data) - number - 1) // (number + 1), "packing")
+                check_free_disk(folder, done * (len(data) - number - 1) // (number + 1), "packing")
         for name in names:
             files[f"{name}.rows"].write(np.zeros(settings["source"]["dim"], dtype))
             files[f"{name}.offsets"].write(offsets_of(lengths[name]).astype("<i8"))
@@ -163,10 +163,10 @@ class Packing:
                 return self._usable(data, path, settings)
         except Unusable as reason:
             raise UserError(f"{path} {reason} just after packing: the disk may be faulty") from None
-        except NoRoom as error:
+        except DiskFull as error:
             raise UserError(f"{error}, or {ADVICE}") from None
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in DISK_FULL:
                 raise UserError(
                     f"{self.folder}: no room on the disk for packed features: make room, {ADVICE}"
                 ) from None

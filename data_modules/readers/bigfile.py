@@ -18,7 +18,7 @@ import numpy as np
 
 from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import BIG_FILE, FOLDER, refuse_other_kinds
+from dreamprvr.core.file_kinds import BIG_FILE, FOLDER, refuse_other_kinds
 from dreamprvr.core.text import open_file, quote, read_bytes
 
 FILES = ("feature.bin", "id.txt", "shape.txt", "video2frames.txt")

@@ -21,7 +21,7 @@ from data_modules.readers.hdf5 import (
     open_hdf5,
 )
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import check_room, plain_errors, refuse_links, reserve, sync
+from dreamprvr.core.files import check_free_disk, plain_errors, refuse_links, reserve, sync
 from dreamprvr.core.text import quote
 
 BLOCK_ROWS = 4096  # rows in memory at a time
@@ -66,7 +66,7 @@ def convert_big_file(
     refuse_links(partial.parent, partial.name, hard=True)
     with plain_errors(partial, "then run the same command again: what is done is kept"):
         done = _finished(partial, source)
-        _check_room(partial, source, done)
+        _check_free_disk(partial, source, done)
         _copy(partial, source, done, progress)
         os.replace(partial, target)
         sync(target.parent)
@@ -174,13 +174,13 @@ def _check_target(target: Path, source: BigFile) -> None:
         )
 
 
-def _check_room(partial: Path, source: BigFile, done: set[str]) -> None:
+def _check_free_disk(partial: Path, source: BigFile, done: set[str]) -> None:
     """Refuse early what could only fail hours later."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     rows = sum(len(numbers) for video, numbers in source.videos.items() if video not in done)
     needed = rows * source.shape[1] * 4 + SPARE_BYTES
     replaced = partial.stat().st_size if partial.exists() and not done else 0
-    check_room(partial.parent, needed - replaced, f"writing {partial.name}")
+    check_free_disk(partial.parent, needed - replaced, f"writing {partial.name}")
 
 
 def _fingerprint(source: BigFile) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from data_modules.readers.hdf5_check import Fault, check_structure
 from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import (
+from dreamprvr.core.file_kinds import (
     CAPTIONS,
     CHECKPOINT,
     FOLDER,

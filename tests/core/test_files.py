@@ -13,9 +13,9 @@ import pytest
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import (
-    NoRoom,
+    DiskFull,
     atomic_path,
-    check_room,
+    check_free_disk,
     inside,
     is_running,
     open_regular,
@@ -265,10 +265,10 @@ def test_running_processes() -> None:
     assert is_running(1)
 
 
-def test_check_room(tmp_path: Path) -> None:
-    check_room(tmp_path, 1, "writing")
-    with pytest.raises(NoRoom, match=r"writing needs \S+ MB of free disk, and there are \S+ MB"):
-        check_room(tmp_path, 2**62, "writing")
+def test_check_free_disk(tmp_path: Path) -> None:
+    check_free_disk(tmp_path, 1, "writing")
+    with pytest.raises(DiskFull, match=r"writing needs \S+ MB of free disk, and there are \S+ MB"):
+        check_free_disk(tmp_path, 2**62, "writing")
 
 
 def test_reserve_extends_but_never_cuts(tmp_path: Path) -> None:

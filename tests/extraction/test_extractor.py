@@ -40,7 +40,9 @@ def _films(originals: Path) -> None:
 
 def run(encoder: ClockEncoder | None = None, **options: object) -> Summary:
     encoder = encoder or ClockEncoder()
-    options = {"show_progress": False, "settings": settings_of(encoder), **options}
+    options = {
+        "show_progress": False, "settings": settings_of(encoder), "batch_size": 32, **options,
+    }  # fmt: skip
     return extract(find_videos(["v"]), encoder, output=OUTPUT, **options)  # type: ignore[arg-type]
 
 
@@ -146,7 +148,7 @@ def test_prune_leaves_something() -> None:
     Path("broken.mp4").write_text("text")
     encoder = ClockEncoder()
     broken = find_videos(["broken.mp4", "gone.mp4"])
-    summary = extract(broken, encoder, settings_of(encoder), OUTPUT, prune=True)
+    summary = extract(broken, encoder, settings_of(encoder), OUTPUT, 32, prune=True)
     assert (summary.dropped, summary.undropped, len(summary.failures)) == (0, 4, 2)
     assert OUTPUT.read_bytes() == before
 
@@ -176,7 +178,7 @@ def test_what_is_finished_survives_ctrl_c(batches: int) -> None:
 PROGRAM = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
-sys.path[:0] = sys.argv[1:2]
+sys.path[:0] = sys.argv[1:]
 from extraction.test_extractor import *
 
 def slowly(count):
@@ -191,8 +193,9 @@ print("end")
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_goes_on(stop: signal.Signals) -> None:
+    tests = Path(__file__).parents[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1])], stdout=subprocess.PIPE,
+        [sys.executable, "-c", PROGRAM, str(tests.parent), str(tests)], stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None

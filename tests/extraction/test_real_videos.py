@@ -52,7 +52,12 @@ def test_all_of_them(tmp_path: Path) -> None:
     encoder = ClockEncoder()
     output = tmp_path / "f.hdf5"
     summary = extract(
-        find_videos([DATA / "videos"]), encoder, settings_of(encoder), output, show_progress=False
+        find_videos([DATA / "videos"]),
+        encoder,
+        settings_of(encoder),
+        output,
+        32,
+        show_progress=False,
     )
     assert (summary.extracted, summary.failures, summary.warnings) == (6, [], [])
     with FeatureFile(output) as file:

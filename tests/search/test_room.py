@@ -7,7 +7,7 @@ import pytest
 from search.libraries import features, library, video
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import MARGIN, MB, NoRoom, check_room
+from dreamprvr.core.files import MARGIN, MB, DiskFull, check_free_disk
 from dreamprvr.search import room
 from dreamprvr.search.edge_engine import EdgeEngine
 from dreamprvr.search.library import Library
@@ -29,10 +29,10 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 def test_room_for_what_is_written_and_a_margin(tmp_path: Path, disk: Disk) -> None:
     disk(5 * MB + MARGIN)
-    check_room(tmp_path, 5 * MB, "writing")
+    check_free_disk(tmp_path, 5 * MB, "writing")
     message = f"{tmp_path}: writing needs 38 MB of free disk, and there are 37 MB"
-    with pytest.raises(NoRoom, match=message):
-        check_room(tmp_path, 5 * MB + 1, "writing")
+    with pytest.raises(DiskFull, match=message):
+        check_free_disk(tmp_path, 5 * MB + 1, "writing")
 
 
 def test_places_that_were_never_written_count_in_memory(
@@ -53,7 +53,7 @@ def test_places_that_were_never_written_count_in_memory(
         mounts.write_text(other + line.format(os.major(device), os.minor(device), tmp_path, kind))
         if kind == "ext4":
             check_holes(tmp_path)
-    with pytest.raises(NoRoom, match=r"a disk in memory needs 132 MB .* there are 131 MB"):
+    with pytest.raises(DiskFull, match=r"a disk in memory needs 132 MB .* there are 131 MB"):
         check_holes(tmp_path)
     mounts.unlink()
     check_holes(tmp_path)  # a system that does not say
@@ -78,13 +78,13 @@ def test_a_library_on_a_disk_that_fills(tmp_path: Path, disk: Disk) -> None:
 def test_making_and_mending_need_room(tmp_path: Path, disk: Disk) -> None:
     path = features(tmp_path / "features.hdf5", [video("a")])
     disk(MARGIN - 1)
-    with pytest.raises(NoRoom, match="making a library needs 32 MB"):
+    with pytest.raises(DiskFull, match="making a library needs 32 MB"):
         Library.create(tmp_path / "library", path)
     disk(10**12)
     Library.create(tmp_path / "library", path).close()
     engine = EdgeEngine(tmp_path / "library" / "engine", 6)
     engine._journal.open(["b"])
     disk(MARGIN - 1)
-    with pytest.raises(NoRoom, match="completing what was interrupted needs 32 MB"):
+    with pytest.raises(DiskFull, match="completing what was interrupted needs 32 MB"):
         engine.repair()
     engine.close()

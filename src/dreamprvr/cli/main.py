@@ -1,6 +1,5 @@
 """One program, `lightning` or `dreamprvr`: the first word picks the verb."""
 
-import errno
 import logging
 import os
 import sys
@@ -17,13 +16,13 @@ from dreamprvr.cli.processes import (
     leave_to_first,
 )
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import DISK_FULL
 from dreamprvr.core.stopping import Stopped, listening
 from dreamprvr.core.text import one_line, shorten
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
 LONGEST = 2000  # characters of a message, whatever it quotes
 CLOSED = 141  # what a shell gives for a program that SIGPIPE ended
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = """\
 usage: lightning VERB [options]      (`dreamprvr` is the same program)
 
@@ -133,7 +132,7 @@ def _mistake(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, UserError):
             return str(error)
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             place = error.filename or "the run's folder"
             return f"{place}: {error.strerror}; make room there, then run again"
         error = error.__cause__ or error.__context__

@@ -18,13 +18,13 @@ from typing import Literal
 
 from dreamprvr.core.errors import UserError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MB = 1_000_000
 MARGIN = 32 * MB  # room for what a write needs besides its content, and to leave on the disk
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _ADVICE = {
-    **dict.fromkeys(NO_ROOM, "make room there"),
+    **dict.fromkeys(DISK_FULL, "make room there"),
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM), "change its permissions, or name a place you may write to"
     ),
@@ -42,7 +42,7 @@ _searched: set[str] = set()  # such folders that were searched
 Kind = Literal["file", "folder"]
 
 
-class NoRoom(UserError):
+class DiskFull(UserError):
     """The disk has too little room for the work."""
 
 
@@ -256,7 +256,7 @@ def write_note(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def check_room(folder: Path, needed: int, doing: str) -> None:
+def check_free_disk(folder: Path, needed: int, doing: str) -> None:
     """Refuse to begin work for which the disk has no room.
 
     Args:
@@ -265,11 +265,11 @@ def check_room(folder: Path, needed: int, doing: str) -> None:
         doing: name of the work for the message, such as "writing these videos".
 
     Raises:
-        NoRoom: the message gives the needed and the free space.
+        DiskFull: the message gives the needed and the free space.
     """
     free, wanted = shutil.disk_usage(folder).free, needed + MARGIN
     if free < wanted:
-        raise NoRoom(
+        raise DiskFull(
             f"{folder}: {doing} needs {-(-wanted // MB):,} MB of free disk, and there are "
             f"{free // MB:,} MB; what was there is kept: make room and run the same command again"
         )
@@ -296,7 +296,7 @@ def reserve(path: Path, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if error.errno in DISK_FULL:
             raise
     finally:
         os.close(descriptor)

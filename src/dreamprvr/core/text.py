@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import (
+from dreamprvr.core.file_kinds import (
     CAPTIONS,
     EMPTY,
     HEAD,

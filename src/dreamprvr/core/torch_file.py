@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dreamprvr.core.errors import UserError, first_line
-from dreamprvr.core.kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
+from dreamprvr.core.file_kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
 from dreamprvr.core.text import quote, shorten
 
 INDEX_LIMIT = 16 << 20  # bytes of the pickle that lists the tensors

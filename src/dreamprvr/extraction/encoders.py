@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = "dreamprvr.encoders"
-# Sizes of batches, unless the user gives others.
-WINDOWS_AT_ONCE, CAPTIONS_AT_ONCE = 32, 64
 HUB = {
     "clip-b32": "openai/clip-vit-base-patch32",
     "clip-l14": "openai/clip-vit-large-patch14",

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import one_line
-from dreamprvr.extraction.encoders import WINDOWS_AT_ONCE, Encoder
+from dreamprvr.extraction.encoders import Encoder
 from dreamprvr.extraction.feature_file import LARGEST_BATCH, ExtractionSettings, VideoFeatures
 from dreamprvr.extraction.find_videos import FoundVideo, FoundVideos
 from dreamprvr.extraction.output import FeatureOutput
@@ -146,7 +146,7 @@ def extract(
     encoder: Encoder,
     settings: ExtractionSettings,
     output: Path,
-    batch_size: int = WINDOWS_AT_ONCE,
+    batch_size: int,
     prune: bool = False,
     show_progress: bool | None = None,
 ) -> Summary:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import (
+from dreamprvr.core.file_kinds import (
     CAPTIONS,
     EMPTY,
     FOLDER,

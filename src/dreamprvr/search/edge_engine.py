@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import check_room
+from dreamprvr.core.files import check_free_disk
 from dreamprvr.search.edge_config import edge, edge_config
 from dreamprvr.search.edge_errors import check_writable, plain_errors, reading
 from dreamprvr.search.edge_points import (
@@ -69,7 +69,7 @@ class EdgeEngine:
         """An empty collection of rows of `dim` numbers in a new folder."""
         with plain_errors(folder, "cannot be made", "mend that and index again"):
             folder.mkdir(parents=True, exist_ok=True)
-            check_room(folder, 0, "making a library")
+            check_free_disk(folder, 0, "making a library")
             shard = edge.EdgeShard.create(str(folder), edge_config(dim))
             index_facets(shard)
             shard.flush()
@@ -86,7 +86,7 @@ class EdgeEngine:
         if not self._journal.is_open():
             return
         videos, records = self._journal.read(self.dim)
-        check_room(self.folder, written_bytes(records), "completing what was interrupted")
+        check_free_disk(self.folder, written_bytes(records), "completing what was interrupted")
         with self._plain_errors():
             if videos:
                 self._shard.update(edge.UpdateOperation.delete_points(point_ids(videos)))
@@ -99,7 +99,7 @@ class EdgeEngine:
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Add or replace videos."""
-        check_room(self.folder, written_bytes(records), f"writing {len(records)} videos")
+        check_free_disk(self.folder, written_bytes(records), f"writing {len(records)} videos")
         ids = [record.video_id for record in records]
         with reading(self.folder):
             held = self._shard.retrieve(point_ids(ids), with_payload=False, with_vector=False)
@@ -126,7 +126,7 @@ class EdgeEngine:
     @contextmanager
     def _writing(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> Iterator[None]:
         """Write down what a block does, and forget it once all is on the disk."""
-        check_room(self.folder, 0, "writing")
+        check_free_disk(self.folder, 0, "writing")
         self._journal.open(video_ids, records)
         with self._plain_errors():
             yield
@@ -196,7 +196,9 @@ class EdgeEngine:
 
     def compact(self) -> None:
         """Merge parts, drop what was deleted; of a large collection, build graphs of segments."""
-        check_room(self.folder, used(self.folder), "compacting")  # at most all is written again
+        check_free_disk(
+            self.folder, used(self.folder), "compacting"
+        )  # at most all is written again
         with self._writing([]):
             if self.count() > SCANNED:
                 self._shard.close()

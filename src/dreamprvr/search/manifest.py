@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.files import atomic_path, inside, refuse_links
-from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.extraction.feature_file import ExtractionSettings
 

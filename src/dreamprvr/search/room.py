@@ -7,7 +7,7 @@ could be caught: SIGBUS. What other programs write at the same time can still br
 import os
 from pathlib import Path
 
-from dreamprvr.core.files import check_room
+from dreamprvr.core.files import check_free_disk
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -20,7 +20,7 @@ def check_holes(folder: Path) -> None:
     memory sets those places aside when they are read.
     """
     if _in_memory(folder) and (missing := _holes(folder)):
-        check_room(folder, missing, "opening a library on a disk in memory")
+        check_free_disk(folder, missing, "opening a library on a disk in memory")
 
 
 def used(folder: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import atomic_path, check_room, open_regular, remove_files, sync
+from dreamprvr.core.files import atomic_path, check_free_disk, open_regular, remove_files, sync
 from dreamprvr.evaluation.moments import sections
 from dreamprvr.search.catalogue import SOURCE
 from dreamprvr.search.engine import Record
@@ -69,7 +69,7 @@ class RowStore:
             if tokens.size <= LONG or path is None:
                 continue
             with atomic_path(path, self.folder.parent) as partial:
-                check_room(path.parent, _TYPE.itemsize * tokens.size, "writing a video's rows")
+                check_free_disk(path.parent, _TYPE.itemsize * tokens.size, "writing a video's rows")
                 with partial.open("wb") as file:
                     tokens.astype(_TYPE).tofile(file)
                 sync(partial)

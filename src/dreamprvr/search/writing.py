@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import NoRoom
+from dreamprvr.core.files import DiskFull
 from dreamprvr.core.text import normal_id
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.catalogue import Payload, path_of
@@ -112,7 +112,7 @@ class Writer:
         """All is written by now, so too little room to write it again is no failure."""
         try:
             self.engine.compact()
-        except NoRoom as error:
+        except DiskFull as error:
             report.warnings.append(
                 "all is written but not compacted, which `lightning library compact "
                 f"{self.folder}` makes up for: {error}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import FOLDER, LIBRARY, refuse_other_kinds
+from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper, SearchLibrary
 from dreamprvr.serve.security import LOCAL_HOSTS

@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from dreamprvr.core.errors import first_line
-from dreamprvr.core.kinds import UNKNOWN, VIDEO, described, kind_of
+from dreamprvr.core.file_kinds import UNKNOWN, VIDEO, described, kind_of
 
 # Formats that hold their own pictures. Others (playlists, lists of files) make libav open the files
 # and addresses that they name, and the ending of a file says nothing about its format.

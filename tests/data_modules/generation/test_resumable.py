@@ -101,13 +101,13 @@ def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "a.hdf5"
     rooms = iter([1, 0])
 
-    def check_room(folder: Path, needed: int, doing: str) -> None:
+    def check_free_disk(folder: Path, needed: int, doing: str) -> None:
         assert needed > 4 * 2**20
         if not next(rooms):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("data_modules.generation.resumable.check_room", check_room)
+        patch.setattr("data_modules.generation.resumable.check_free_disk", check_free_disk)
         with pytest.raises(UserError, match=r"a\.hdf5: No space left .* the same command"):
             write(path)
     assert write(path) == [2, 4]

@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
 def test_room_is_asked_for_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
     monkeypatch.setattr(
-        "data_modules.loading.packing.check_room",
+        "data_modules.loading.packing.check_free_disk",
         lambda folder, needed, doing: asked.append(needed),
     )
     videos, _ = items(tmp_path)

@@ -8,7 +8,7 @@ import torch
 from extraction.movies import constant, write_movie
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.kinds import (
+from dreamprvr.core.file_kinds import (
     BIG_FILE,
     CAPTIONS,
     CHECKPOINT,
