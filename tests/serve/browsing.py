@@ -113,17 +113,20 @@ def give_back(library: FakeLibrary, folder: Path) -> None:
 
 
 @contextmanager
-def page_of(browser: Any, library: FakeLibrary, folder: Path) -> Iterator[tuple[Any, Server]]:
-    """A page on a server of its own, both closed afterwards; it shows the results of "red".
+def page_of(
+    browser: Any, library: FakeLibrary, folder: Path, words: str = "q=red"
+) -> Iterator[tuple[Any, Server]]:
+    """A page with the results of a search, on a server of its own; both are closed afterwards.
 
     Args:
-        folder: for the library's files and the cache.
+        folder: holds the library's files and the cache.
+        words: parameters of the search.
     """
     page = browser.new_page()
     page.set_viewport_size({"width": 1280, "height": 900})
     with Server(create_app(keeper_of(library, folder / "library"), folder / "cache")) as server:
         try:
-            page.goto(f"{server.address}/?q=red")
+            page.goto(f"{server.address}/?{words}")
             page.wait_for_selector(".hit")
             yield page, server
         finally:

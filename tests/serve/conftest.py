@@ -26,16 +26,21 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def library(films: Path) -> FakeLibrary:
-    return FakeLibrary([
+@pytest.fixture(scope="session")
+def videos(films: Path) -> list[LibraryVideo]:
+    return [
         LibraryVideo("cooking__red", films / "red.mp4", 12.0,
                      {"title": "Red pan", "tag": "cooking", "year": 2021}),
         LibraryVideo("old", films / "old.avi", 6.0,
                      {"title": "=1+1", "tag": "travel", "year": 2019}),
         LibraryVideo("copy", films / "copy.mkv", 6.0, {"title": SCRIPT, "tag": "cooking"}),
         LibraryVideo("gone", films / "gone.mp4", 9.0, {}),
-    ])  # fmt: skip
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def library(videos: list[LibraryVideo]) -> FakeLibrary:
+    return FakeLibrary(videos)
 
 
 @pytest.fixture

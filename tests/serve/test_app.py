@@ -2,6 +2,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import threading
 import zipfile
 from pathlib import Path
@@ -14,9 +15,13 @@ from starlette.testclient import TestClient
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.serve import app as app_module
+from dreamprvr.serve import routes as routes_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
-from dreamprvr.serve.wire import video_key
+from dreamprvr.serve.schema import video_key
+
+STATIC = Path(app_module.__file__).parent / "static"
+FILES = sorted(path.name for path in STATIC.iterdir())
 
 
 def test_the_library(client: TestClient) -> None:
@@ -41,33 +46,91 @@ def test_a_search(client: TestClient, library: FakeLibrary) -> None:
 
 @pytest.mark.parametrize("path", ["/api/search", "/api/export.csv", "/api/export.vtt.zip"])
 def test_bad_requests_say_why_in_one_line(client: TestClient, path: str) -> None:
-    for words in ("", "?q=x&k=0", "?q=x&where=no=1"):
+    lines = {
+        "": "q: Field required",
+        "?q=+%20": "q: String should have at least 1 character",
+        "?q=x&k=0": "k: Input should be greater than or equal to 1",
+        "?q=x&threshold=nan": "threshold: Input should be a finite number",
+        "?q=x&where=tag": "where is a column and a value: where=tag=cooking",
+        "?q=x&where=no=1": "the library has no column 'no' (tag, year)",
+    }
+    for words, line in lines.items():
         response = client.get(path + words)
-        assert response.status_code == 400
-        assert list(response.json()) == ["error"]
-        assert "\n" not in response.text
+        assert (response.status_code, response.json()) == (400, {"error": line})
+    assert client.get(path + "?q=x" + "&where=tag=a" * 65).status_code == 400
+
+
+def test_the_interface_is_described(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    search = described["paths"]["/api/search"]["get"]
+    assert [parameter["name"] for parameter in search["parameters"]] == [
+        "q", "k", "threshold", "where",
+    ]  # fmt: skip
+    answers = {status: answer["content"] for status, answer in search["responses"].items()}
+    assert set(answers) == {"200", "4XX", "5XX"}
+    assert answers["200"]["application/json"]["schema"]["$ref"].endswith("/SearchAnswer")
+    assert answers["4XX"]["application/json"]["schema"]["$ref"].endswith("/Problem")
+    for path, methods in described["paths"].items():
+        for method in methods.values():
+            assert method["description"], path
+    hit = client.get("/api/search?q=red").json()["hits"][0]
+    assert set(described["components"]["schemas"]["HitAnswer"]["properties"]) == set(hit)
+
+
+def test_the_files_of_the_page(client: TestClient) -> None:
+    kinds = {"css": "text/css", "js": "text/javascript", "svg": "image/svg", "html": "text/html"}
+    for name in FILES:
+        response = client.get(f"/static/{name}")
+        assert response.content == (STATIC / name).read_bytes()
+        assert response.headers["content-type"].startswith(kinds[name.rpartition(".")[2]])
+        assert response.headers["cache-control"] == "private, no-cache"
+        again = client.get(f"/static/{name}", headers={"if-none-match": response.headers["etag"]})
+        assert again.status_code == 304
+    assert client.get("/").content == (STATIC / "index.html").read_bytes()
+    assert client.get("/docs").content == (STATIC / "docs.html").read_bytes()
+    assert client.get("/?q=x&v=abc").status_code == 200
+    for name in ("", "nothing.js", "MAIN.JS"):
+        assert client.get(f"/static/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_comes_from_elsewhere(name: str) -> None:
+    text = (STATIC / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(
+        r"https?://|//[a-z]+\.|@import|url\(|innerHTML|outerHTML|eval\(|insertAdjacent", text
+    )
+    if name.endswith(".html"):
+        assert not re.search(r"\son\w+=|style=|<style|<script(?![^>]*src=)", text)
+
+
+def test_what_is_imported_exists() -> None:
+    texts = {name: (STATIC / name).read_text(encoding="utf-8") for name in FILES}
+    named = {
+        part for text in texts.values() for part in re.findall(r'"(?:\./|/static/)([\w.]+)"', text)
+    }
+    assert named <= set(FILES)
+    assert set(FILES) - named == {"index.html", "docs.html"}  # no file is unused
 
 
 def test_exports(client: TestClient) -> None:
     response = client.get("/api/export.csv?q=red&k=2")
     table = list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"))))
     assert [row["title"] for row in table] == ["Red pan", "Red pan", "'=1+1", "'=1+1"]
-    assert response.headers["content-disposition"] == 'attachment; filename="moments.csv"'
+    assert response.headers["content-disposition"] == "attachment; filename*=utf-8''moments.csv"
     response = client.get("/api/export.vtt.zip?q=red&k=2")
     assert len(zipfile.ZipFile(io.BytesIO(response.content)).namelist()) == 2
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/nothing"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/api"),
-     ("GET", "/api/library/"), ("POST", "/api/search"), ("PUT", "/"), ("POST", "/upload"),
-     ("DELETE", "/api/library")],
-)  # fmt: skip
-def test_there_is_nothing_else(client: TestClient, method: str, path: str) -> None:
-    response = client.request(method, path)
-    assert response.status_code in (404, 405)
-    assert list(response.json()) == ["error"]
-    assert "default-src 'self'" in response.headers["content-security-policy"]
+def test_there_is_nothing_else(client: TestClient) -> None:
+    for line in (
+        "GET /nothing", "GET /redoc", "GET /docs/", "GET /api", "GET /api/library/",
+        "POST /api/search", "PUT /", "POST /upload", "DELETE /api/library", "POST /static/main.js",
+    ):  # fmt: skip
+        response = client.request(*line.split())
+        assert response.status_code in (404, 405), line
+        assert list(response.json()) == ["error"]
+        assert "default-src 'self'" in response.headers["content-security-policy"]
+        assert response.headers["cache-control"] == "no-store"
 
 
 TRAVERSALS = [
@@ -81,17 +144,16 @@ TRAVERSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", TRAVERSALS)
 @pytest.mark.parametrize(
     "place", ["/static/{}", "/api/videos/{}/media", "/api/videos/{}/thumbnail", "/{}"]
 )
-def test_no_address_leads_out(client: TestClient, place: str, path: str) -> None:
-    # a raw path: the client library would tidy it up
-    request = client.build_request("GET", "http://localhost/")
-    request.url = httpx.URL("http://localhost/").copy_with(raw_path=place.format(path).encode())
-    response = client.send(request)
-    assert response.status_code in (400, 404)
-    assert list(response.json()) == ["error"]
+def test_no_address_leads_out(client: TestClient, place: str) -> None:
+    for path in TRAVERSALS:  # raw paths: the client library would tidy them up
+        request = client.build_request("GET", "http://localhost/")
+        request.url = httpx.URL("http://localhost/").copy_with(raw_path=place.format(path).encode())
+        response = client.send(request)
+        assert response.status_code in (400, 404), path
+        assert list(response.json()) == ["error"]
 
 
 def test_script_is_only_text(client: TestClient) -> None:
@@ -111,7 +173,7 @@ def test_200_searches_at_once(library: FakeLibrary, tmp_path: Path) -> None:
 def test_more_than_the_queue_holds(
     library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "WAITING_SEARCHES", 49)
+    monkeypatch.setattr(routes_module, "WAITING_SEARCHES", 49)
     statuses, errors = asyncio.run(_at_once(library, tmp_path, 200, delay=0.02))
     assert set(statuses) == {200, 503}
     assert statuses[200] >= 50

@@ -1,14 +1,13 @@
-"""Whether everybody can use the page: names, order, contrast, narrow screens, less motion."""
+"""Everybody can use the page: names, order, contrast, screens of any size, keys, less motion."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import Server, until
-from serve.fake import FakeLibrary, keeper_of
+from serve.browsing import page_of, until
+from serve.fake import FakeLibrary
 
-from dreamprvr.serve.app import create_app
+from dreamprvr.search.results import LibraryVideo
 
 pytestmark = pytest.mark.slow
 
@@ -55,24 +54,22 @@ PART = """() => {
 }"""
 
 
-@pytest.fixture
-def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def full_page(
+    browser: Any, videos: list[LibraryVideo], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """A search with the player open and every explanation unfolded."""
-    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
-    page = browser.new_page()
-    with Server(app) as server:
-        page.goto(f"{server.address}/?q=red&where=tag%3Dcooking&where=tag%3Dtravel")
-        page.wait_for_selector(".hit")
+    folder, words = tmp_path_factory.mktemp("full"), "where=tag%3Dcooking&where=tag%3Dtravel"
+    with page_of(browser, FakeLibrary(videos), folder, f"q=red&{words}") as (page, _):
         page.locator(".moment").first.click()
         until(page, "document.querySelector('video')?.readyState > 1")
         page.evaluate("document.querySelector('video').pause()")
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         yield page
-        page.close()
 
 
-def test_everything_has_a_name(page: Any) -> None:
-    controls = page.locator(
+def test_everything_has_a_name(full_page: Any) -> None:
+    controls = full_page.locator(
         "button, a, input, select, summary, video, progress, [role=slider], [role=group]"
     )
     nameless = []
@@ -87,59 +84,244 @@ def test_everything_has_a_name(page: Any) -> None:
     assert nameless == []
 
 
-def test_landmarks_and_headings(page: Any) -> None:
+def test_landmarks_and_headings(full_page: Any) -> None:
     for role in ("banner", "search", "main", "complementary", "status"):
-        assert page.get_by_role(role).count() >= 1, role
-    assert page.locator("h1:visible").count() == 1
-    assert page.evaluate("document.documentElement.lang") == "en"
+        assert full_page.get_by_role(role).count() >= 1, role
+    assert full_page.locator("h1:visible").count() == 1
+    assert full_page.evaluate("document.documentElement.lang") == "en"
 
 
-def test_tab_goes_from_top_to_bottom(page: Any) -> None:
-    page.locator(".skip").focus()  # the first of all
+def test_tab_goes_from_top_to_bottom(full_page: Any) -> None:
+    full_page.locator(".skip").focus()  # the first of all
     order = []
     for _ in range(60):
-        page.keyboard.press("Tab")
-        here = page.evaluate(PART)
+        full_page.keyboard.press("Tab")
+        here = full_page.evaluate(PART)
         if here and here not in order:
             order.append(here)
     assert order == ["top", "search-form", "hit", "player"]
-    page.keyboard.press("Shift+Tab")
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    full_page.keyboard.press("Shift+Tab")
+    outline = full_page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline != "none"  # the focus can be seen
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(page: Any, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 19, 23)"
-    assert dark == (scheme == "dark")
-    assert page.evaluate(FAINT) == []
+def test_contrast(full_page: Any) -> None:
+    for scheme in ("dark", "light"):
+        full_page.emulate_media(color_scheme=scheme)
+        ground = full_page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(18, 19, 23)") == (scheme == "dark")
+        assert full_page.evaluate(FAINT) == []
 
 
-def test_the_measure_of_contrast_finds_faint_text(page: Any) -> None:
-    page.evaluate("document.querySelector('.hit h2').style.color = '#bbbbbb'")
-    assert len(page.evaluate(FAINT)) == 1
+def test_the_measure_of_contrast_finds_faint_text(full_page: Any) -> None:
+    full_page.evaluate("document.querySelector('.hit h2').style.color = '#bbbbbb'")
+    assert len(full_page.evaluate(FAINT)) == 1
+    full_page.evaluate("document.querySelector('.hit h2').style.color = ''")
 
 
-@pytest.mark.parametrize("width", [360, 768])
-def test_narrow_screens(page: Any, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    box = page.locator("#player").bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= width + 1
-    assert box["y"] + box["height"] <= 741
-    small = page.locator(".moment:visible, .player-buttons :is(a, button):visible").evaluate_all(
-        "nodes => nodes.filter((node) => node.offsetHeight < 24).length"
-    )
-    assert small == 0  # WCAG 2.2: a target is at least 24 pixels high
-
-
-def test_less_motion(page: Any) -> None:
-    page.emulate_media(reduced_motion="reduce")
-    page.evaluate(
+def test_less_motion(full_page: Any) -> None:
+    full_page.emulate_media(reduced_motion="reduce")
+    full_page.evaluate(
         "document.body.append(Object.assign(document.createElement('div'), {className: 'bone'}))"
     )
     assert (
-        page.evaluate("getComputedStyle(document.querySelector('.bone')).animationName") == "none"
+        full_page.evaluate("getComputedStyle(document.querySelector('.bone')).animationName")
+        == "none"
     )
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_narrow_screens(full_page: Any, width: int) -> None:
+    full_page.set_viewport_size({"width": width, "height": 740})
+    assert full_page.evaluate("document.documentElement.scrollWidth") <= width
+    box = full_page.locator("#player").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width + 1
+    assert box["y"] + box["height"] <= 741
+    small = full_page.locator(
+        ".moment:visible, .player-buttons :is(a, button):visible"
+    ).evaluate_all("nodes => nodes.filter((node) => node.offsetHeight < 24).length")
+    assert small == 0  # WCAG 2.2: a target is at least 24 pixels high
+
+
+# of everything that the player holds: what lies outside it or outside the window
+HIDDEN = """() => {
+  const player = document.querySelector("#player");
+  const box = player.getBoundingClientRect();
+  const parts = player.querySelectorAll("button, a, video, .curve, .span");
+  return [...parts].filter((part) => {
+    const { left, right, top, bottom } = part.getBoundingClientRect();
+    return right - left < 8 || left < box.left || right > box.right + 1 || top < box.top
+      || bottom > Math.min(box.bottom, innerHeight) + 1;
+  }).map((part) => part.outerHTML.slice(0, 60));
+}"""
+# whether the middle of the moment's button of the playing result is what one would touch there
+SEEN = """() => {
+  const button = document.querySelector(".hit.on .moment");
+  const { left, top, width, height } = button.getBoundingClientRect();
+  return button.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+}"""
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(320, 640), (390, 844), (740, 360), (844, 390), (768, 1024), (1000, 800), (1280, 720)],
+)
+def test_the_player_and_its_result_are_both_seen(page: Any, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.locator(".hit").nth(2).locator(".moment").first.click()
+    until(page, "document.querySelector('video')?.readyState > 1")
+    assert page.evaluate(HIDDEN) == []
+    assert page.evaluate(SEEN)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    stage = page.locator(".stage").bounding_box()
+    assert 60 < stage["height"] <= 0.4 * height + 1
+    seen = page.locator("#player [role=slider]")  # one's place in the video, without a scroll
+    seen.focus()
+    page.keyboard.press("Home")
+    until(page, "document.querySelector('video').currentTime < 1")
+
+
+def test_the_last_result_can_be_scrolled_out_from_under_the_player(page: Any) -> None:
+    page.set_viewport_size({"width": 768, "height": 700})
+    page.locator(".moment").first.click()
+    until(page, "document.querySelector('video')?.readyState > 1")
+    page.mouse.move(300, 100)
+    page.mouse.wheel(0, 10_000)
+    last = "document.querySelector('.hit:last-child').getBoundingClientRect().bottom"
+    until(page, f"{last} <= document.querySelector('#player').getBoundingClientRect().top")
+
+
+def test_text_of_twice_the_size(page: Any) -> None:
+    page.set_viewport_size({"width": 640, "height": 900})
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    clipped = page.locator(".options select, .options input").evaluate_all(
+        "nodes => nodes.filter((node) => node.clientHeight < 1.2 * "
+        "parseFloat(getComputedStyle(node).fontSize)).map((node) => node.id)"
+    )
+    assert clipped == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+
+
+def test_the_curve_of_a_missing_file_is_a_picture(page: Any) -> None:
+    curve = page.locator(".hit").nth(3).locator(".curve")
+    assert curve.get_attribute("role") == "img"
+    assert curve.get_attribute("tabindex") is None
+    curve.click()
+    assert curve.locator(".curve-head").get_attribute("visibility") == "hidden"
+    assert page.locator("#player").is_hidden()
+
+
+def test_as_many_characters_as_the_box_takes(page: Any, library: FakeLibrary) -> None:
+    page.locator("#query").fill("")
+    page.locator("#query").focus()
+    page.keyboard.insert_text("動" * 3000)
+    page.press("#query", "Enter")
+    until(page, "document.title.startsWith('動') && document.querySelector('.hit')")
+    assert library.calls[-1]["text"] == "動" * 1500
+
+
+FOCUSED = "document.activeElement.textContent"
+RANK = "document.activeElement.matches('.hit') && document.activeElement.hit.rank"
+
+
+def results(page: Any, number: int) -> None:
+    until(page, f"document.querySelectorAll('.hit').length === {number}")
+
+
+@pytest.mark.parametrize("by", ["Enter", "the button"])
+def test_arrows_choose_a_filter_and_do_not_apply_it(page: Any, by: str) -> None:
+    choice = page.locator("#filter")
+    choice.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert choice.input_value() == "tag=travel"
+    page.wait_for_timeout(300)  # a search would have begun
+    assert page.locator(".hit").count() == 4
+    assert page.locator(".chip").count() == 0
+    if by == "Enter":
+        page.keyboard.press("Enter")
+    else:
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUSED) == "Add the filter"
+        page.keyboard.press("Space")
+    results(page, 1)
+    assert page.locator(".chip").all_inner_texts() == ["tag: travel×"]
+    assert page.locator("#filter-add").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "filter"
+
+
+def test_a_click_on_a_filter_is_enough(page: Any) -> None:
+    page.locator("#filter").focus()
+    page.keyboard.press("ArrowDown")
+    page.locator("#filter").dispatch_event("pointerdown")
+    page.select_option("#filter", "tag=travel")  # as the open list does
+    results(page, 1)
+
+
+def test_to_the_player_and_back(page: Any) -> None:
+    page.keyboard.press("p")  # there is none
+    page.locator(".hit").nth(1).focus()
+    page.locator(".hit").nth(0).focus()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('video')?.readyState > 1")
+    page.keyboard.press("p")
+    assert page.evaluate(FOCUSED) == "Replay moment"
+    for label in ("Continue", "Save as mp4"):
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUSED) == label
+    page.keyboard.press("Escape")
+    assert page.evaluate(RANK) == 1
+    assert page.locator("#player").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#player").is_hidden()
+    assert page.evaluate(RANK) == 1
+
+
+def test_a_way_to_the_player_without_letters(page: Any) -> None:
+    way = page.locator(".hit").first.locator(".to-player")
+    assert way.is_hidden()  # nothing plays
+    page.locator(".hit").first.locator(".moment").nth(1).focus()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('video')?.readyState > 1")
+    assert page.locator(".to-player:visible").count() == 1
+    page.keyboard.press("Tab")
+    assert way.bounding_box()["width"] > 60  # it is seen where it has the focus
+    page.keyboard.press("Enter")
+    assert page.evaluate(FOCUSED) == "Replay moment"
+
+
+def test_letters_can_be_turned_off(page: Any) -> None:
+    page.keyboard.press("?")
+    page.get_by_label("Use keys of one character").uncheck()
+    page.keyboard.press("Escape")
+    for key in ("j", "?", "/"):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement === document.body || !document.activeElement"
+                             ".matches('.hit, #query')")  # fmt: skip
+        assert page.locator("#help").is_hidden()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("1")
+    assert page.locator("#player").is_hidden()
+    page.keyboard.press("Enter")  # no character
+    page.wait_for_selector("#player:not([hidden])")
+    page.reload()
+    page.wait_for_selector(".hit")
+    page.keyboard.press("j")
+    assert page.evaluate(RANK) is False  # it is remembered
+    page.locator("#help-button").click()
+    page.get_by_label("Use keys of one character").check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    assert page.evaluate(RANK) == 1
+
+
+def test_the_list_of_keys_opens_at_its_top(page: Any) -> None:
+    page.set_viewport_size({"width": 320, "height": 500})
+    page.locator("#help-button").click()
+    assert page.evaluate("document.querySelector('#help').scrollTop") == 0
+    assert page.evaluate("document.activeElement.id") == "help-title"
+    help_ = "document.querySelector('#help')"
+    assert page.evaluate(f"{help_}.scrollWidth <= {help_}.clientWidth")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "help-button"

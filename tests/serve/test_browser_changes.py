@@ -1,18 +1,27 @@
-"""What the page does when the library changes under it, and with links to what is gone."""
+"""The page when the library changes, the server goes away, a file cannot be played or saved."""
 
+import json
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import ask_for, give_back, until
-from serve.fake import FakeLibrary
+from serve.browsing import VIDEO, Server, ask_for, give_back, page_of, until
+from serve.fake import FakeLibrary, keeper_of
+from starlette.exceptions import HTTPException
 
+from dreamprvr.core.errors import UserError
+from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import app as app_module
-from dreamprvr.serve.wire import video_key
+from dreamprvr.serve.app import create_app
+from dreamprvr.serve.keeper import Keeper
+from dreamprvr.serve.media import Media
+from dreamprvr.serve.schema import video_key
 
 pytestmark = pytest.mark.slow
-VIDEO = "document.querySelector('video')"
 READ = "document.querySelector('.hit.on').getBoundingClientRect().top"
 CHANGED = "The library has changed: these are its results now."
 
@@ -117,3 +126,304 @@ def test_a_broken_address_is_read_as_far_as_it_goes(page: Any, words: str) -> No
     assert page.locator(".hit").count() == 4
     assert page.input_value("#k") == "10"
     assert page.input_value("#threshold") == ""
+
+
+LIVE = "document.querySelector('#live').textContent"
+
+
+def open_player(page: Any) -> Any:
+    """Play the first moment; the link that saves it."""
+    page.locator(".moment").first.click()
+    until(page, "document.querySelector('video')?.readyState > 1")
+    return page.locator("#player a").first
+
+
+def test_a_clip_that_takes_long(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, real, calls = threading.Event(), Media.clip, []
+
+    def slow(*arguments: Any) -> Path:
+        calls.append(arguments)
+        assert made.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(Media, "clip", slow)
+    link = open_player(page)
+    link.focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+        until(page, f"{LIVE} === 'Preparing the file'")
+        assert link.inner_text() == "Preparing…"
+        assert link.get_attribute("aria-disabled") == "true"
+        page.keyboard.press("Enter")  # once is enough
+        made.set()
+    assert download.value.suggested_filename == "Red pan 00.06-00.08.mp4"
+    until(page, f"{LIVE} === 'Saved Red pan 00.06-00.08.mp4'")
+    assert link.inner_text() == "Save as mp4"
+    assert link.get_attribute("aria-disabled") is None
+    assert page.evaluate("document.activeElement.textContent") == "Save as mp4"
+    assert len(calls) == 1
+
+
+def test_a_name_in_another_script(page: Any, library: FakeLibrary) -> None:
+    first = library.held[0]
+    library.held[0] = LibraryVideo(first.video_id, first.path, 12.0, {"title": "日本 動画"})
+    page.fill("#query", "blue")
+    page.press("#query", "Enter")
+    page.wait_for_selector("text=日本 動画")
+    link = open_player(page)
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "日本 動画 00.06-00.08.mp4"
+
+
+def test_a_clip_that_fails(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Path:
+        raise HTTPException(404, "the video file red.mp4 is not where it was")
+
+    monkeypatch.setattr(Media, "clip", fail)
+    link = open_player(page)
+    link.click()
+    line = page.get_by_role("alert").filter(has_text="Not saved")
+    line.wait_for()
+    assert line.inner_text() == "Not saved: the video file red.mp4 is not where it was"
+    assert link.inner_text() == "Save as mp4"
+    page.locator(".moment").nth(1).click()  # another moment, another file
+    until(page, "document.querySelector('#player .failed').textContent === ''")
+
+
+def test_a_table_while_the_library_is_written(
+    page: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    ask_for(library, tmp_path / "library")
+    page.wait_for_selector("#writing:not([hidden])")
+    page.locator("#save-csv").click()
+    page.locator("#save-failed:not(:empty)").wait_for()
+    line = page.locator("#save-failed").inner_text()
+    assert line == "Not saved: the library is not open now; try again in a moment"
+
+
+def test_another_tab_is_the_browsers_business(page: Any) -> None:
+    with page.expect_download() as download:
+        page.locator("#save-csv").click(modifiers=["Control"])
+    assert download.value.suggested_filename == "moments.csv"
+    assert page.evaluate(LIVE) == "4 videos found"  # the page has not stepped in
+
+
+# what Chromium says half a minute after a server has died
+BREAKS = f"""() => {{
+  Object.defineProperty({VIDEO}, "error", {{ value: {{ code: MediaError.MEDIA_ERR_NETWORK }} }});
+  {VIDEO}.dispatchEvent(new Event("error"));
+}}"""
+AWAY = "The server does not answer. The video goes on once it is back."
+
+
+def restarted(library: FakeLibrary, folder: Path, server: Server) -> Server:
+    app = create_app(keeper_of(library, folder / "library"), folder / "cache")
+    return Server(app, server.port)
+
+
+def test_the_server_dies_while_a_video_plays(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    with page_of(browser, library, tmp_path) as (page, server):
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 7")
+        server.stop()
+        page.evaluate(BREAKS)
+        page.wait_for_selector(f"text={AWAY}")
+        with restarted(library, tmp_path, server):
+            until(page, f"{VIDEO}?.currentTime > 7.5")
+            assert page.evaluate(f"{VIDEO}.played.start(0)") >= 6.95  # on from there
+            until(page, f"{VIDEO}.paused")
+            assert 7.8 <= page.evaluate(f"{VIDEO}.currentTime") <= 8.0  # still that moment
+
+
+def test_the_server_is_away_when_a_video_is_opened(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    with page_of(browser, library, tmp_path) as (page, server):
+        server.stop()
+        page.locator(".moment").first.click()
+        page.wait_for_selector(f"text={AWAY}")
+        with restarted(library, tmp_path, server):
+            until(page, f"{VIDEO}?.currentTime > 6.5")
+
+
+def test_a_video_that_breaks_off_again_and_again(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    with page_of(browser, library, tmp_path) as (page, _):
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 6.5")
+        page.evaluate(f"{VIDEO}.pause()")
+        for _ in range(5):
+            new = f"{VIDEO} && !Object.hasOwn({VIDEO}, 'error')"
+            until(page, f"{new} && {VIDEO}.readyState > 1 && !{VIDEO}.seeking")
+            page.evaluate(BREAKS)
+        line = page.wait_for_selector("#player [role=alert].cannot")
+        assert line.inner_text() == "The browser cannot play this file."
+
+
+def test_a_preview_where_the_browser_does_not_play_the_file_after_all(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    with page_of(browser, library, tmp_path) as (page, _):
+        page.route(
+            "**/media", lambda route: route.fulfill(body=b"no video", content_type="video/mp4")
+        )
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 6.6")
+        assert page.evaluate(f"{VIDEO}.currentSrc").endswith("/preview.mp4?force=true")
+        until(page, f"{VIDEO}.paused")
+        assert 7.8 <= page.evaluate(f"{VIDEO}.currentTime") <= 8.0
+
+
+def test_a_file_that_cannot_be_played_in_any_way(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    with page_of(browser, library, tmp_path) as (page, _):
+        for place in ("**/media", "**/preview.mp4*"):
+            page.route(place, lambda route: route.fulfill(body=b"no", content_type="video/mp4"))
+        page.locator(".moment").first.click()
+        line = page.wait_for_selector("#player [role=alert].cannot")
+        assert line.inner_text() == "The browser cannot play this file."
+
+
+def test_a_file_that_is_taken_away_meanwhile(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    film = tmp_path / "red.mp4"
+    film.write_bytes(library.held[0].path.read_bytes())
+    library.held[0] = LibraryVideo("red", film, 12.0, {})
+    with page_of(browser, library, tmp_path) as (page, _):
+        film.unlink()
+        page.locator(".moment").first.click()
+        line = page.wait_for_selector("#player [role=alert].cannot").inner_text()
+        assert line == "the video file red.mp4 is not where it was when it was extracted"
+
+
+@pytest.fixture
+def blank_page(browser: Any) -> Iterator[Any]:
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
+def test_an_empty_library(blank_page: Any, tmp_path: Path) -> None:
+    with Server(
+        create_app(keeper_of(FakeLibrary([]), tmp_path / "films"), tmp_path / "cache")
+    ) as server:
+        blank_page.goto(server.address)
+        blank_page.wait_for_selector(".empty")
+        assert (
+            "lightning index features.hdf5 -o films" in blank_page.locator(".notice").inner_text()
+        )
+        blank_page.fill("#query", "red")
+        blank_page.press("#query", "Enter")
+        until(
+            blank_page,
+            "document.title.startsWith('red') && document.querySelector('.empty') !== null",
+        )
+
+
+def test_while_it_is_indexed(
+    blank_page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "_RETRY", 0.05)
+    free = threading.Event()
+
+    def opener(path: Path) -> FakeLibrary:
+        if not free.is_set():
+            raise UserError("another process writes this library")
+        return library
+
+    def write(done: int) -> None:
+        progress = {"done": done, "total": 40, "video": "a__b", "pid": os.getpid()}
+        (tmp_path / "progress.json").write_text(json.dumps(progress))
+
+    write(12)
+    with Server(create_app(Keeper(tmp_path, opener), tmp_path / "cache")) as server:
+        blank_page.goto(f"{server.address}/?q=red")  # a link is followed once the library is free
+        blank_page.wait_for_selector("text=Indexing 12 of 40")
+        assert blank_page.locator("progress").evaluate("bar => bar.position") == pytest.approx(0.3)
+        write(39)
+        blank_page.wait_for_selector("text=Indexing 39 of 40")
+        (tmp_path / "progress.json").unlink()
+        blank_page.wait_for_selector("text=another process writes this library")
+        free.set()
+        blank_page.wait_for_selector(".hit")
+
+
+def test_while_it_is_indexed_again(
+    blank_page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results stay, a line says why searching waits, and a search waits for its answer."""
+    monkeypatch.setattr(app_module, "_RETRY", 0.05)
+    with Server(create_app(keeper_of(library, tmp_path), tmp_path / "cache")) as server:
+        blank_page.goto(f"{server.address}/?q=red")
+        blank_page.wait_for_selector(".hit")
+        progress = {"done": 3, "total": 40, "video": "a__b", "pid": os.getpid()}
+        (tmp_path / "progress.json").write_text(json.dumps(progress))
+        (tmp_path / WANTED).write_text(str(os.getpid()))
+        library.wanted = True
+        blank_page.wait_for_selector("#writing:not([hidden])")
+        line = blank_page.locator("#writing").inner_text()
+        assert line == "Indexing 3 of 40: searches wait until it is done"
+        assert blank_page.locator(".hit").count() == len(library.held)
+        blank_page.fill("#query", "blue")
+        blank_page.press("#query", "Enter")
+        blank_page.wait_for_selector(".indexing >> text=Indexing 3 of 40")
+        library.wanted = False
+        for name in ("progress.json", WANTED):
+            (tmp_path / name).unlink()
+        blank_page.wait_for_selector(".hit")
+        assert blank_page.title() == "blue · DreamPRVR"
+        blank_page.wait_for_selector("#writing", state="hidden")
+
+
+def test_the_server_goes_and_comes_back(
+    blank_page: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app) as server:
+        blank_page.goto(server.address)
+        blank_page.wait_for_selector(".welcome")
+    blank_page.fill("#query", "red")
+    blank_page.press("#query", "Enter")
+    blank_page.wait_for_selector("#offline:not([hidden])")
+    assert "lightning serve" in blank_page.locator("#offline").inner_text()
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")
+    with Server(app, server.port):
+        blank_page.wait_for_selector(".hit")
+        assert blank_page.locator("#offline").is_hidden()
+
+
+def test_a_search_that_fails(
+    blank_page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = library.search
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise UserError("the encoder reads no text")
+
+    monkeypatch.setattr(library, "search", fail)
+    with Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")) as server:
+        blank_page.goto(f"{server.address}/?q=red")
+        blank_page.wait_for_selector(".wrong")
+        assert "the encoder reads no text" in blank_page.locator(".notice").inner_text()
+        monkeypatch.setattr(library, "search", real)
+        blank_page.get_by_role("button", name="Try again").click()
+        blank_page.wait_for_selector(".hit")
+
+
+def test_a_search_that_takes_long(blank_page: Any, library: FakeLibrary, tmp_path: Path) -> None:
+    library.delay = 1.0
+    with Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")) as server:
+        blank_page.goto(f"{server.address}/?q=red")
+        blank_page.wait_for_selector(".bones")
+        assert blank_page.locator("#results").get_attribute("aria-busy") == "true"
+        blank_page.fill("#query", "blue")  # a second question overtakes the first
+        blank_page.press("#query", "Enter")
+        blank_page.wait_for_selector(".hit")
+        assert blank_page.title() == "blue · DreamPRVR"
+        assert blank_page.locator("#results").get_attribute("aria-busy") is None

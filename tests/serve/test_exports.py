@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
-from dreamprvr.serve.exports import harmless, moments_vtt, results_csv, results_zip
+from dreamprvr.serve.exports import (
+    clip_name,
+    harmless,
+    moments_vtt,
+    results_csv,
+    results_zip,
+    safe_name,
+)
 
 MOMENTS = (Moment(75.0, 80.25, 77.0, 0.5), Moment(3.0, 8.0, 5.0, -0.25))
 
@@ -87,3 +94,24 @@ def test_an_archive_has_a_file_a_video() -> None:
         assert archive.namelist() == ["001 x.vtt", "002 v2.vtt"]
         assert archive.read("002 v2.vtt") == moments_vtt("q", result.hits[1])
     assert results_zip(result) == data
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Red pan", "Red pan"),
+        ("../../etc/passwd", "etc_passwd"),
+        ('a"b\r\nX: 1;c', "a_b_X_ 1_c"),
+        ("C:\\x<y>|?*", "C_x_y"),
+        ("größe 日本", "größe 日本"),
+        ("...", "video"),
+        ("a" * 500, "a" * 80),
+    ],
+)
+def test_file_names(title: str, expected: str) -> None:
+    assert safe_name(title) == expected
+
+
+def test_the_name_says_the_moment() -> None:
+    video = LibraryVideo("v", None, 9.0, {"title": "Red pan"})
+    assert clip_name(video, 61.0, 3725.0) == "Red pan 01.01-1.02.05.mp4"

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from serve.fake import FakeLibrary, keeper_of
+from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import keeper as keeper_module
 from dreamprvr.serve.keeper import Keeper, Progress
-from dreamprvr.serve.queries import SearchRequest
-from dreamprvr.serve.replies import Refusal
+from dreamprvr.serve.schema import SearchQuery
 
-REQUEST = SearchRequest("red", 10, None, ())
+QUERY = SearchQuery(q="red")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
 def test_it_gives_way_to_a_writer_and_comes_back(small: FakeLibrary, tmp_path: Path) -> None:
     keeper = keeper_of(small, tmp_path)
     keeper.tend()
-    keeper.search(REQUEST)
+    keeper.search(QUERY)
     keeper.tend()
     assert keeper.contents is not None
     small.wanted = True
@@ -82,16 +82,16 @@ def test_it_gives_way_to_a_writer_and_comes_back(small: FakeLibrary, tmp_path: P
     assert small.is_closed
     assert keeper.contents is None
     assert keeper.message == "another process is about to write the library"
-    for ask in (lambda: keeper.search(REQUEST), lambda: keeper.video("v1")):
-        with pytest.raises(Refusal, match="the library is not open now") as refusal:
+    for ask in (lambda: keeper.search(QUERY), lambda: keeper.video("v1")):
+        with pytest.raises(HTTPException, match="the library is not open now") as refusal:
             ask()
-        assert refusal.value.status == 503
+        assert refusal.value.status_code == 503
     assert keeper.known("v1") == small.held[1]  # it may be playing
     small.wanted = False
     (tmp_path / WANTED).unlink()
     keeper.tend()
     assert keeper.contents is not None
-    keeper.search(REQUEST)
+    keeper.search(QUERY)
     assert len(small.calls) == 2  # not from memory: the library is another now
 
 
@@ -121,11 +121,11 @@ def test_the_same_question_is_answered_from_memory(
 ) -> None:
     keeper = keeper_of(small, tmp_path)
     keeper.try_open()
-    first = keeper.search(REQUEST)
-    assert keeper.search(REQUEST) is first
+    first = keeper.search(QUERY)
+    assert keeper.search(QUERY) is first
     assert len(small.calls) == 1
     monkeypatch.setattr(keeper_module, "_FRESH", -1.0)
-    keeper.search(REQUEST)
+    keeper.search(QUERY)
     assert len(small.calls) == 2
 
 
@@ -137,9 +137,17 @@ def test_what_it_remembers_is_bounded(
     keeper = keeper_of(small, tmp_path)
     keeper.try_open()
     for i in range(10):
-        keeper.search(SearchRequest(str(i), 10, None, ()))
+        keeper.search(SearchQuery(q=str(i)))
     assert len(keeper._answers) == 4
     assert [keeper.known(f"v{i}") is None for i in range(3)] == [True, False, False]
+
+
+def test_a_filter_that_does_not_fit_the_library(small: FakeLibrary, tmp_path: Path) -> None:
+    keeper = keeper_of(small, tmp_path)
+    keeper.try_open()
+    with pytest.raises(HTTPException, match="no column 'place'") as refusal:
+        keeper.search(SearchQuery(q="red", where=("place=here",)))
+    assert refusal.value.status_code == 400
 
 
 def test_videos(small: FakeLibrary, tmp_path: Path) -> None:

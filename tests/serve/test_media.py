@@ -1,126 +1,183 @@
-import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.testclient import TestClient
+from PIL import Image
+from serve.films import colour_index, film, turned
 
-from dreamprvr.serve.media import byte_range, file_response
-from dreamprvr.serve.replies import Refusal, refused
-
-CONTENT = bytes(range(250)) * 4  # 1000 bytes
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("bytes=0-0", (0, 0)),
-        ("bytes=0-", (0, 999)),
-        ("bytes=10-19", (10, 19)),
-        ("bytes=990-5000", (990, 999)),
-        ("bytes=-1", (999, 999)),
-        ("bytes=-5000", (0, 999)),
-        ("BYTES = 1 - 2", (1, 2)),
-        ("", None),
-        ("bytes=", None),
-        ("bytes=-", None),
-        ("bytes=2-1", None),
-        ("bytes=a-b", None),
-        ("bytes=0-1,5-6", None),
-        ("bytes=--1", None),
-        ("bytes=+1-2", None),
-        ("bytes=\u0663-", None),
-        ("lines=0-1", None),
-        ("bytes=" + "9" * 100_000 + "-", None),
-    ],
-)
-def test_ranges(header: str, expected: tuple[int, int] | None) -> None:
-    assert byte_range(header, 1000) == expected
-
-
-@pytest.mark.parametrize("header", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
-def test_ranges_outside(header: str) -> None:
-    with pytest.raises(Refusal) as caught:
-        byte_range(header, 1000)
-    assert (caught.value.status, caught.value.headers["Content-Range"]) == (416, "bytes */1000")
+from dreamprvr.search.results import LibraryVideo
+from dreamprvr.serve import media as media_module
+from dreamprvr.serve.cache import CacheFolder
+from dreamprvr.serve.containers import NotPlayable, SourceFile, source_file
+from dreamprvr.serve.media import Media
+from dreamprvr.serve.schema import PreviewState
+from dreamprvr.serve.workers import Stopped
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "a.mp4"
-    path.write_bytes(CONTENT)
-    return path
+def media(tmp_path: Path) -> Iterator[Media]:
+    media = Media(CacheFolder(tmp_path / "cache", 10**8))
+    yield media
+    media.close()
 
 
-@pytest.fixture
-def client(file: Path) -> TestClient:
-    async def send(request: Request) -> Response:
-        return file_response(request, file, "video/mp4", {"X-More": "1"})
-
-    app = Starlette(exception_handlers={Refusal: lambda request, error: refused(error)})  # type: ignore[dict-item, arg-type]
-    app.add_route("/", send, methods=["GET", "HEAD"])
-    return TestClient(app)
+def source(path: Path) -> SourceFile:
+    return source_file(LibraryVideo("v", path, 0.0, {}))
 
 
-def test_the_whole_file(client: TestClient) -> None:
-    response = client.get("/")
-    assert (response.status_code, response.content) == (200, CONTENT)
-    assert response.headers["content-type"] == "video/mp4"
-    assert response.headers["accept-ranges"] == "bytes"
-    assert response.headers["x-more"] == "1"
+def shown(path: Path) -> int:
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+        return colour_index(image.getpixel((image.width - 5, image.height - 5)))
+
+
+@pytest.mark.parametrize("settings", [{"gop": 100}, {"gop": 10}])
+def test_what_is_on_the_screen(media: Media, tmp_path: Path, settings: dict[str, float]) -> None:
+    path = film(tmp_path / "a.mkv", 6.0, **settings)  # type: ignore[arg-type]
+    for second in (0.0, 1.8, 3.0, 4.7, 5.9):
+        assert shown(media.still(source(path), second)) == int(second)
+
+
+@pytest.mark.parametrize(("ending", "begins"), [("mkv", 7.0), ("mp4", 7.0), ("ts", 0.0)])
+def test_a_late_start(media: Media, tmp_path: Path, ending: str, begins: float) -> None:
+    """Seconds are those of the features: browsers play mkv and mp4 by their stamps."""
+    path = film(tmp_path / f"a.{ending}", 4.0, gop=100, late=7.0)
+    for second in (0.0, 1.8, 3.6):
+        assert shown(media.still(source(path), begins + second)) == int(second)
+    assert shown(media.still(source(path), begins / 2)) == 0  # before the first picture
 
 
 @pytest.mark.parametrize(
-    ("header", "part"), [("bytes=10-19", slice(10, 20)), ("bytes=-3", slice(997, 1000))]
+    ("ending", "codec"),
+    [("ts", "libx264"), ("mpg", "mpeg2video"), ("flv", "libx264"), ("avi", "mpeg4")],
 )
-def test_a_part(client: TestClient, header: str, part: slice) -> None:
-    response = client.get("/", headers={"range": header})
-    assert (response.status_code, response.content) == (206, CONTENT[part])
-    assert response.headers["content-range"] == f"bytes {part.start}-{part.stop - 1}/1000"
-    assert response.headers["content-length"] == str(part.stop - part.start)
+def test_formats_without_an_index(media: Media, tmp_path: Path, ending: str, codec: str) -> None:
+    """A seek alone ends up to a keyframe too late in them, or finds nothing."""
+    path = film(tmp_path / f"a.{ending}", 12.0, codec, rate=25, gop=100, sound=False)
+    for second in (0.0, 0.6, 3.9, 6.6, 8.7, 11.8):
+        assert shown(media.still(source(path), second)) == int(second) % 6
 
 
-def test_outside(client: TestClient) -> None:
-    response = client.get("/", headers={"range": "bytes=1000-"})
-    assert (response.status_code, response.headers["content-range"]) == (416, "bytes */1000")
-    assert list(response.json()) == ["error"]
+def test_after_the_end_it_is_the_last(media: Media, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 3.0)
+    assert shown(media.still(source(path), 100.0)) == 2
 
 
-def test_a_part_of_another_version_is_the_whole_of_this_one(client: TestClient) -> None:
-    tag = client.get("/").headers["etag"]
-    for condition, status in ((tag, 206), ('"other"', 200)):
-        response = client.get("/", headers={"range": "bytes=0-1", "if-range": condition})
-        assert response.status_code == status
+def test_a_still_is_made_once_for_each_version_of_the_file(media: Media, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 2.0)
+    first = media.still(source(path), 1.0)
+    written = first.stat().st_ino
+    assert media.still(source(path), 1.04).stat().st_ino == written
+    film(path, 3.0)
+    assert media.still(source(path), 1.0) != first
 
 
-def test_head(client: TestClient) -> None:
-    response = client.head("/", headers={"range": "bytes=0-9"})
-    assert (response.status_code, response.content) == (206, b"")
-    assert response.headers["content-length"] == "10"
+def test_size_and_rotation(media: Media, tmp_path: Path) -> None:
+    path = turned(film(tmp_path / "a.mp4", 1.0, size=(1280, 720)), tmp_path / "t.mp4")
+    with Image.open(media.still(source(path), 0.5)) as image:
+        assert image.size == (270, 480)
 
 
-def test_an_empty_file(client: TestClient, file: Path) -> None:
-    file.write_bytes(b"")
-    assert (client.get("/").status_code, client.get("/").content) == (200, b"")
-    assert client.get("/", headers={"range": "bytes=0-"}).status_code == 416
+def test_no_video(media: Media, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("words")
+    for make in (media.still, media.start_preview, lambda file, *_: media.clip(file, 3.0, 4.5)):
+        with pytest.raises(NotPlayable, match="not a video that can be read"):
+            make(source(tmp_path / "a.mp4"), 0.0)
+    assert list(media.cache.folder.iterdir()) == []
 
 
-def test_what_is_no_plain_file(client: TestClient, file: Path) -> None:
-    file.unlink()
-    assert client.get("/").status_code == 404
-    file.mkdir()
-    assert client.get("/").status_code == 404
-    file.rmdir()
-    os.mkfifo(file)  # to open one for reading waits for a writer
-    assert client.get("/").status_code == 404
+def test_files_made_before_a_correction_are_made_anew(
+    media: Media, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = source(films / "red.mp4")
+    first = media.still(file, 1.0)
+    monkeypatch.setattr(media_module, "VERSION", media_module.VERSION + 1)
+    assert media.still(file, 1.0) != first
 
 
-def test_no_file_stays_open(client: TestClient) -> None:
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
-    for header in ("bytes=0-", "bytes=1000-", "nothing"):
-        client.get("/", headers={"range": header})
-        client.head("/", headers={"range": header})
-    after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
-    assert after <= before + 1
+def length(path: Path | None) -> float:
+    assert path is not None
+    with av.open(path) as container:
+        return float((container.duration or 0) / av.time_base)
+
+
+def test_a_clip(media: Media, films: Path) -> None:
+    file = source(films / "red.mp4")
+    path = media.clip(file, 3.0, 4.5)
+    with av.open(path) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+    assert length(path) == pytest.approx(1.5, abs=0.1)
+    assert media.clip(file, 3.0, 4.5) == path
+    assert media.clip(file, 3.0, 4.6) != path
+
+
+def test_a_clip_is_given_up_when_the_server_ends(media: Media, films: Path) -> None:
+    media.close()
+    with pytest.raises(Stopped):
+        media.clip(source(films / "red.mp4"), 0.0, 1.0)
+    assert list(media.cache.folder.iterdir()) == []
+
+
+def wait(media: Media) -> None:
+    done = threading.Event()
+    media.jobs._pool.submit(done.set)
+    assert done.wait(60)
+
+
+def test_a_video_that_browsers_play_needs_no_preview(media: Media, films: Path) -> None:
+    assert media.start_preview(source(films / "red.mp4")).state == "needless"
+    assert not media.cache.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["old.avi", "copy.mkv"])
+def test_a_preview_is_made_in_the_background(media: Media, films: Path, name: str) -> None:
+    file = source(films / name)
+    assert media.preview_state(file).state == "absent"
+    assert media.start_preview(file).state in ("working", "ready")
+    wait(media)
+    assert media.start_preview(file) == PreviewState(state="ready")
+    path = media.preview(file)
+    assert path is not None
+    with av.open(path) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+    assert length(path) == pytest.approx(6.0, abs=0.1)
+
+
+def test_streams_that_fit_are_copied(
+    media: Media, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(media_module, "transcode")
+    media.start_preview(source(films / "copy.mkv"))
+    wait(media)
+    assert media.preview_state(source(films / "copy.mkv")).state == "ready"
+
+
+def test_streams_that_cannot_be_copied_are_encoded(
+    media: Media, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise NotPlayable("no such packets")
+
+    monkeypatch.setattr(media_module, "copy_streams", fail)
+    file = source(films / "copy.mkv")
+    media.start_preview(file)
+    wait(media)
+    assert length(media.preview(file)) == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_preview_that_fails_says_why(
+    media: Media, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise NotPlayable("it is broken")
+
+    monkeypatch.setattr(media_module, "transcode", fail)
+    file = source(films / "old.avi")
+    media.start_preview(file)
+    wait(media)
+    assert media.preview_state(file) == PreviewState(
+        state="failed", done=0.0, message="it is broken"
+    )
+    assert list(media.cache.folder.iterdir()) == []

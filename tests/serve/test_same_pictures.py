@@ -15,7 +15,7 @@ from video.test_source import streams
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import probe, source_file
-from dreamprvr.serve.thumbnails import thumbnail
+from dreamprvr.serve.media import Media
 from dreamprvr.serve.transcode import transcode
 from dreamprvr.video.reader import Shown, VideoReader
 
@@ -39,14 +39,14 @@ def assert_alike(found: np.ndarray, wanted: np.ndarray) -> None:
 
 def assert_same(path: Path, folder: Path, seconds: tuple[float, ...]) -> None:
     video = LibraryVideo("v", path, at(path, 1e9).end, {})
-    cache = CacheFolder(folder / "cache", 10**7)
+    media = Media(CacheFolder(folder / "cache", 10**7))
     transcode(path, folder / "whole.mp4", 0.0, None, 480, lambda done: None)
     for second in seconds:
         wanted = at(path, second)
         width, height = (2 * round(side / 2) for side in wanted.size)
         scale = min(1.0, 480 / max(width, height))
         pixels = wanted.scaled(round(width * scale), round(height * scale))
-        with Image.open(thumbnail(cache, source_file(video), second)) as image:
+        with Image.open(media.still(source_file(video), second)) as image:
             assert_alike(np.asarray(image), pixels)
         transcode(path, folder / "clip.mp4", second, second + 0.3, 480, lambda done: None)
         assert_alike(at(folder / "clip.mp4", 0.0).pixels(), pixels)

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dreamprvr.serve.security import HEADERS, MAX_BODY, MAX_URL, Guard, host_name
+from dreamprvr.serve.security import HEADERS, MAX_BODY, MAX_URL, Guard, host_name, problem
 
 
 async def answer(request: Request) -> PlainTextResponse:
@@ -140,3 +140,10 @@ def test_host_names() -> None:
     assert host_name("Name.Example:80") == "name.example"
     assert host_name("[::1]") == "::1"
     assert host_name("a b") == "a b"  # not in any list
+
+
+def test_a_problem_is_one_line_of_json() -> None:
+    response = problem(400, "k is\n  a number", {"X-Reason": "k"})
+    assert response.status_code == 400
+    assert response.headers["x-reason"] == "k"
+    assert bytes(response.body) == b'{"error":"k is a number"}'

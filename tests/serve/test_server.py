@@ -14,8 +14,8 @@ from serve.films import film
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.serve import server
+from dreamprvr.serve.schema import video_key
 from dreamprvr.serve.server import default_cache, serve
-from dreamprvr.serve.wire import video_key
 
 TESTS = Path(__file__).resolve().parents[1]
 

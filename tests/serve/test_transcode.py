@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from serve.films import RATE, film, read, turned
 
-from dreamprvr.core.errors import UserError
-from dreamprvr.serve.transcode import transcode
+from dreamprvr.serve.containers import NotPlayable
+from dreamprvr.serve.transcode import copy_streams, fitted, transcode
 
 
 def length(path: Path) -> float:
@@ -89,7 +89,7 @@ def test_a_format_without_an_index(tmp_path: Path, ending: str, codec: str) -> N
 
 
 def test_behind_the_end(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.mp4 ends before second 7\.0"):
+    with pytest.raises(NotPlayable, match=r"a\.mp4 ends before second 7\.0"):
         transcode(source, tmp_path / "b.mp4", 7.0, 9.0, 1000, quiet)
 
 
@@ -113,7 +113,7 @@ def test_a_broken_part_is_left_out(source: Path, tmp_path: Path) -> None:
 
 def test_nothing_there(source: Path, tmp_path: Path) -> None:
     (tmp_path / "words.mp4").write_text("words")
-    with pytest.raises(UserError, match="not a video that can be read"):
+    with pytest.raises(NotPlayable, match="not a video that can be read"):
         transcode(tmp_path / "words.mp4", tmp_path / "b.mp4", 0.0, 1.0, 1000, quiet)
 
 
@@ -143,3 +143,40 @@ def test_a_single_picture_with_sound(tmp_path: Path) -> None:
     assert content.times == [0.0]
     assert len(content.sound) / 48_000 == pytest.approx(5.0, abs=0.1)
     assert np.abs(content.sound).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [((160, 90), 1000, (160, 90)), ((160, 90), 100, (100, 56)), ((1000, 1), 50, (50, 2)),
+     ((33.3, 21.0), 100, (34, 20))],
+)  # fmt: skip
+def test_sizes_are_even_and_never_larger(
+    size: tuple[float, float], longest: int, expected: tuple[int, int]
+) -> None:
+    class Picture:
+        pass
+
+    picture = Picture()
+    picture.size = size  # type: ignore[attr-defined]
+    assert fitted(picture, longest) == expected  # type: ignore[arg-type]
+
+
+def test_copies_are_the_same_pictures(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mkv", 3.0)
+    copy_streams(source, tmp_path / "b.mp4", lambda done: None)
+    before, after = read(source), read(tmp_path / "b.mp4")
+    assert after.times == pytest.approx(before.times, abs=0.002)
+    assert after.colours == before.colours
+    assert after.codecs == ("h264", "aac")
+    assert len(after.sound) == pytest.approx(len(before.sound), abs=2048)
+
+
+def test_copying_can_be_stopped(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mkv", 3.0)
+
+    def stop(done: float) -> None:
+        if done > 0.3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_streams(source, tmp_path / "b.mp4", stop)

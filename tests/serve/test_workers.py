@@ -1,10 +1,12 @@
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
+from starlette.exceptions import HTTPException
 
-from dreamprvr.serve.replies import Refusal
-from dreamprvr.serve.workers import Workers
+from dreamprvr.core.errors import UserError
+from dreamprvr.serve.workers import Job, Jobs, Stopped, Workers, too_many
 
 
 def test_what_does_not_fit_is_refused_at_once() -> None:
@@ -22,7 +24,7 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     results = asyncio.run(scene())
     assert results[:3] == [True] * 3
     refusals = results[3:]
-    assert all(isinstance(error, Refusal) and error.status == 503 for error in refusals)
+    assert all(isinstance(error, HTTPException) and error.status_code == 503 for error in refusals)
 
 
 def test_one_thread_is_a_lock() -> None:
@@ -72,3 +74,88 @@ def test_what_was_given_up_is_never_begun() -> None:
 
     asyncio.run(scene())
     assert begun == ["third"]
+
+
+def test_a_busy_server_says_when_to_come_back() -> None:
+    refusal = too_many("searches")
+    assert (refusal.status_code, refusal.headers) == (503, {"Retry-After": "1"})
+    assert refusal.detail == "too many searches at once; try again in a second"
+
+
+def waited(jobs: Jobs, key: str) -> Job | None:
+    """The job once it no longer works."""
+    done = threading.Event()
+    jobs._pool.submit(done.set)  # one thread: this comes after what was started before
+    assert done.wait(60)
+    return jobs.get(key)
+
+
+def test_progress_and_the_end() -> None:
+    jobs = Jobs(waiting=2)
+    half, go_on = threading.Event(), threading.Event()
+
+    def work(report: Callable[[float], None]) -> None:
+        report(0.5)
+        half.set()
+        assert go_on.wait(60)
+        report(0.3)  # never backwards
+
+    job = jobs.start("a", work)
+    assert half.wait(60)
+    assert (job.state, job.done) == ("working", 0.5)
+    assert jobs.start("a", work) is job  # no second one
+    go_on.set()
+    assert waited(jobs, "a") is None
+    assert job.done == 0.5
+    jobs.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(UserError("no\npicture"), "no picture"), (ValueError("odd"), "ValueError: odd")],
+)
+def test_failed_work_says_why_and_may_be_tried_again(error: Exception, message: str) -> None:
+    jobs = Jobs(waiting=2)
+
+    def fail(report: Callable[[float], None]) -> None:
+        raise error
+
+    jobs.start("a", fail)
+    assert waited(jobs, "a") == Job("failed", 0.0, message)
+    jobs.start("a", lambda report: None)
+    assert waited(jobs, "a") is None
+    jobs.close()
+
+
+def test_the_queue_of_jobs_is_bounded() -> None:
+    jobs = Jobs(waiting=2)
+    gate = threading.Event()
+    for key in ("a", "b"):
+        jobs.start(key, lambda report: gate.wait(60))
+    with pytest.raises(HTTPException, match="too many previews"):
+        jobs.start("c", lambda report: None)
+    gate.set()
+    assert waited(jobs, "b") is None
+    jobs.start("c", lambda report: None)
+    jobs.close()
+
+
+def test_the_end_of_the_server_ends_the_work() -> None:
+    jobs = Jobs(waiting=2)
+    begun = threading.Event()
+    reports: list[int] = []
+
+    def work(report: Callable[[float], None]) -> None:
+        begun.set()
+        while True:
+            reports.append(1)
+            report(0.1)
+
+    jobs.start("a", work)
+    assert begun.wait(60)
+    jobs.close()  # returns only once the thread has ended
+    count = len(reports)
+    assert jobs.get("a") is not None
+    assert len(reports) == count
+    with pytest.raises(Stopped):  # so does the work of other threads
+        jobs.check(0.5)

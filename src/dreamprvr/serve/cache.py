@@ -1,4 +1,4 @@
-"""A bounded folder of files that can be made again."""
+"""A folder of bounded size for files that can be made again."""
 
 import hashlib
 import os
@@ -12,35 +12,35 @@ from pathlib import Path
 from dreamprvr.core.files import atomic_path, is_running
 
 _LOCKS = 64
-# ours: finished, or being written, by the process of that number
+# Names of our files: finished, or being written by the process of that number.
 _FILE = re.compile(r"[0-9a-f]{40}\.[a-z0-9]+")
 _PARTIAL = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9]+\.(\d+)\.partial")
 
 
 class CacheFolder:
-    """Files by digest; the ones that were not used for longest go when there are too many bytes.
+    """Files named by digests. Those not used for longest are deleted when the folder is full.
 
     Other files in the folder are never touched.
 
     Args:
-        folder: made when first written to, for this user alone.
-        limit: bytes; one file may exceed it for as long as it is the newest.
+        folder: path of the folder, which is made when needed, for this user alone.
+        limit: size of all files in bytes; the newest file may exceed it.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
         self.limit = limit
-        # two threads that want one file: the second waits and finds it
+        # of two threads that want the same file, the second waits and finds it
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._evicting = threading.Lock()
 
     def path(self, parts: Iterable[object], ending: str) -> Path:
-        """Where the file made from these parts lies, or would lie."""
+        """Return the path of the file made from these parts, whether it is there or not."""
         text = "\0".join(str(part) for part in parts)
         return self.folder / f"{hashlib.sha256(os.fsencode(text)).hexdigest()[:40]}.{ending}"
 
     def find(self, path: Path) -> Path | None:
-        """The path if the file is there; it then counts as used now."""
+        """Return the path if the file is there, which counts as a use of it, else None."""
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -54,8 +54,8 @@ class CacheFolder:
         """Write a file unless it is there.
 
         Args:
-            path: from `path`.
-            write: fills the temporary file that it is given.
+            path: path that `CacheFolder.path` has returned.
+            write: writes the content to the temporary path that it is given.
 
         Raises:
             UserError: the file cannot be written.

@@ -1,5 +1,6 @@
-"""Says what a browser makes of a video file."""
+"""Looks into a video file: can a browser play it as it is?"""
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,14 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import LibraryVideo
-from dreamprvr.serve.replies import Refusal
 from dreamprvr.video.clock import REAL_GAP
-from dreamprvr.video.reader import Shown, VideoReader
+from dreamprvr.video.reader import VideoReader
 from dreamprvr.video.source import VideoError, open_video
 
-MADE = 2  # way in which files are made of videos; those in the cache of another are not used
 # Seconds. A browser plays an mp4 that begins late by its time stamps, but takes its length for its
 # end, so that much at the end cannot be reached.
 _LATE = 0.5
@@ -27,18 +27,22 @@ _MP4_VIDEO = {"h264", "vp9", "av1"}
 _MP4_AUDIO = {"aac", "mp3", "opus", "flac"}
 _WEBM_VIDEO = {"vp8", "vp9", "av1"}
 _WEBM_AUDIO = {"opus", "vorbis"}
-_EIGHT_BITS = {"yuv420p", "yuvj420p"}  # of h264 browsers show nothing else
+_EIGHT_BITS = {"yuv420p", "yuvj420p"}  # browsers show no other pixels of H.264
+
+
+class NotPlayable(UserError):
+    """A file that is no video, or has nothing to show at the place that was asked for."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A video file as it is now; what is made from it is kept under path, size and mtime_ns.
+    """A video file as it is now.
 
     Args:
-        path: of the file.
-        size: in bytes.
-        mtime_ns: time of its last change.
-        seconds: its length when its features were made.
+        path: path of the file.
+        size: size in bytes.
+        mtime_ns: time of the last change, in nanoseconds.
+        seconds: length of the video when its features were made.
     """
 
     path: Path
@@ -49,87 +53,72 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a browser can do with a file.
+    """The ways in which a browser can play a file.
 
     Args:
-        mime: to serve the file with, or None if it must be converted.
-        copies: whether its streams may be put into an mp4 as they are.
-        seconds: its duration, 0 if the file does not say.
+        mime: type to serve the file with, or None if it must be converted.
+        copies: its streams may be put into an mp4 without encoding them again.
     """
 
     mime: str | None
     copies: bool
-    seconds: float
 
 
 def source_file(video: LibraryVideo) -> SourceFile:
-    """The file that the library names for a video.
+    """Return the file that the library names for a video.
 
     Raises:
-        Refusal: 404, it is gone, or no plain file.
+        HTTPException: 404, it is gone, is no regular file or may not be read.
     """
-    status = None
-    if video.path is not None:
+    path, status = video.path, None
+    if path is not None:
         try:
-            status = video.path.stat()
+            status = path.stat()
         except (OSError, ValueError):
             status = None
-    if video.path is None or status is None or not stat.S_ISREG(status.st_mode):
-        name = video.path.name if video.path else video.video_id
-        raise Refusal(404, f"the video file {name} is not where it was when it was extracted")
-    return SourceFile(video.path, status.st_size, status.st_mtime_ns, video.duration)
+    if path is None or status is None or not stat.S_ISREG(status.st_mode):
+        name = path.name if path else video.video_id
+        raise HTTPException(404, f"the video file {name} is not where it was when it was extracted")
+    if not os.access(path, os.R_OK):
+        raise HTTPException(404, f"the video file {path.name} may not be read")
+    return SourceFile(path, status.st_size, status.st_mtime_ns, video.duration)
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Name the file where it cannot be read as a video.
+    """Turn the errors of reading a video into one line with its name.
 
     Raises:
-        UserError: PyAV cannot read it.
+        NotPlayable: PyAV cannot read the file.
     """
     try:
         yield
     except VideoError as error:
-        raise UserError(f"{path.name}: {error}") from None
+        raise NotPlayable(f"{path.name}: {error}") from None
     except av.FFmpegError as error:
-        raise UserError(f"{path.name} cannot be decoded: {error.strerror}") from None
-
-
-def fitted(shown: Shown, longest: int) -> tuple[int, int]:
-    """Give a picture's width and height, both even, made smaller if need be but never larger.
-
-    Args:
-        shown: the picture.
-        longest: pixels of the longer side, at most.
-    """
-    scale = min(1.0, longest / max(shown.size))
-    width, height = (max(2, round(side * scale / 2) * 2) for side in shown.size)
-    return width, height
+        raise NotPlayable(f"{path.name} cannot be decoded: {error.strerror}") from None
 
 
 @lru_cache(maxsize=1024)
 def probe(source: SourceFile) -> Probe:
-    """Look into a file.
+    """Find out how a browser can play a file.
 
     Raises:
-        Refusal: 415, it is no video.
+        NotPlayable: it is no video.
     """
-    try:
-        with readable(source.path), open_video(source.path) as (container, stream):
+    with readable(source.path):
+        with open_video(source.path) as (container, stream):
             found = _probe(container, stream, source)
         if found.mime is None and not found.copies:
             return found
-        with readable(source.path):
-            # browsers show both fields of a picture at once
-            interlaced = next(VideoReader(source.path).read()).interlaced
-        return Probe(None, False, found.seconds) if interlaced else found
-    except UserError as error:
-        raise Refusal(415, str(error)) from None
+        # browsers show both fields of a picture at once
+        interlaced = next(VideoReader(source.path).read()).interlaced
+        return Probe(None, False) if interlaced else found
 
 
 def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -> Probe:
     video = stream.codec_context
-    # of the format, not of the library that decodes it
+    # names of the formats, not of the libraries that decode them
     picture = video.codec.canonical_name
     audio = container.streams.audio
     sound = audio[0].codec_context.codec.canonical_name if audio else None
@@ -151,4 +140,4 @@ def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -
     elif "webm" in formats and for_webm and as_is and source.path.suffix.lower() == ".webm":
         mime = "video/webm"
     copies = "matroska" in formats and for_mp4 and as_is
-    return Probe(mime, copies, seconds)
+    return Probe(mime, copies)

@@ -1,4 +1,4 @@
-"""Results as files: a table for spreadsheets, and cues for players."""
+"""Writes results as files to keep: tables for spreadsheets, cues for players; and names files."""
 
 import csv
 import io
@@ -6,19 +6,23 @@ import re
 import zipfile
 from typing import Any
 
-from dreamprvr.search.results import Hit, SearchResult, clock
-from dreamprvr.serve.moment_clips import safe_name
+from dreamprvr.search.results import Hit, LibraryVideo, SearchResult, clock
 
 _COLUMNS = (
     "rank", "video", "title", "score", "moment", "from", "to", "start_seconds", "end_seconds",
     "peak_seconds", "moment_score",
 )  # fmt: skip
-# what spreadsheets take for the beginning of a formula, also after blanks
+# spreadsheets take this for the beginning of a formula, also after blanks
 _FORMULA = re.compile(r"\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n]")
+_UNSAFE = re.compile(r"[^\w .()-]+")
 
 
 def results_csv(result: SearchResult) -> bytes:
-    """A row a moment, the metadata's columns last; UTF-8 with the mark that spreadsheets want."""
+    """Write a table with one row for each moment; metadata columns come last.
+
+    Returns:
+        CSV in UTF-8, with the byte order mark that spreadsheets want.
+    """
     names = sorted({str(name) for hit in result.hits for name in hit.video.metadata} - {"title"})
     text = io.StringIO()
     writer = csv.writer(text)
@@ -36,12 +40,12 @@ def results_csv(result: SearchResult) -> bytes:
 
 
 def harmless(cell: str) -> str:
-    """Text that a spreadsheet shows and never computes: an apostrophe keeps it text."""
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def moments_vtt(query: str, hit: Hit) -> bytes:
-    """The moments of one video as WebVTT cues in the order of time."""
+    """Write the moments of one video as WebVTT cues in the order of time."""
     lines = ["WEBVTT", "", f"NOTE {_one_line(hit.video.title)}", ""]
     ranked = sorted(enumerate(hit.moments, start=1), key=lambda pair: pair[1].start)
     for number, moment in ranked:
@@ -53,7 +57,7 @@ def moments_vtt(query: str, hit: Hit) -> bytes:
 
 
 def results_zip(result: SearchResult) -> bytes:
-    """A WebVTT file a video: the cues of one file share one time line."""
+    """Write a zip archive with one WebVTT file for each video."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for hit in result.hits:
@@ -82,3 +86,14 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def clip_name(video: LibraryVideo, start: float, end: float) -> str:
+    """Name the file of a clip: `Title 01.12-01.24.mp4`."""
+    span = f"{clock(start)}-{clock(end)}".replace(":", ".")
+    return f"{safe_name(video.title)} {span}.mp4"
+
+
+def safe_name(title: str) -> str:
+    """Turn a title into a part of a file name for every system: no separators, no hidden file."""
+    return _UNSAFE.sub("_", title).strip(" ._")[:80] or "video"

@@ -1,128 +1,133 @@
-"""A file over HTTP, whole or in parts."""
+"""Stills, previews and clips of videos: made when they are asked for, and kept in the cache."""
 
-import os
-import stat
-from collections.abc import Iterator
-from email.utils import formatdate
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from PIL import Image
 
-from dreamprvr.serve.replies import Refusal
+from dreamprvr.serve.cache import CacheFolder
+from dreamprvr.serve.containers import NotPlayable, SourceFile, probe, readable
+from dreamprvr.serve.schema import PreviewState
+from dreamprvr.serve.transcode import copy_streams, fitted, transcode
+from dreamprvr.serve.workers import Jobs, Report
+from dreamprvr.video.reader import VideoReader
 
-_CHUNK = 256 * 1024
-
-
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of a Range header.
-
-    Args:
-        header: as it came; one that is malformed, of another unit or of several ranges is
-            ignored, as RFC 9110 allows.
-        size: of the file, in bytes.
-
-    Returns:
-        None if the whole file is to be sent.
-
-    Raises:
-        Refusal: 416, the range lies outside the file.
-    """
-    unit, _, span = header.strip().partition("=")
-    first, dash, last = (part.strip() for part in span.partition("-"))
-    digits = all(not word or (word.isascii() and word.isdigit()) for word in (first, last))
-    if (
-        unit.strip().lower() != "bytes"
-        or not dash
-        or not digits
-        or not (first or last)
-        or len(span) > 40
-    ):
-        return None
-    if not first:  # the last so many bytes
-        start, end = max(size - int(last), 0), size - 1
-    else:
-        start, end = int(first), min(int(last) if last else size - 1, size - 1)
-        if last and int(last) < int(first):
-            return None
-    if start >= size or start > end:
-        outside = {"Content-Range": f"bytes */{size}"}
-        raise Refusal(416, f"the file has {size} bytes; the range lies outside", outside)
-    return start, end
+# Raise this whenever the same file would give another still, preview or clip than before, also
+# because `dreamprvr.video` reads it better: files in the cache of another version are not used.
+VERSION = 3
+# pixels of the longer side, at most
+_STILL = 480
+_PREVIEW = 854  # 480p
+_CLIP = 1920
 
 
-def file_response(
-    request: Request, path: Path, mime: str, headers: dict[str, str] | None = None
-) -> Response:
-    """The file, or the part that the request asks for.
+class Media:
+    """What the page shows of videos beside the files themselves.
 
     Args:
-        request: its Range and If-Range are honoured.
-        path: a plain file; no client has chosen it.
-        mime: its type.
-        headers: further headers.
-
-    Raises:
-        Refusal: 404, it cannot be opened; 416.
+        cache: folder in which all of it is kept.
     """
-    file = _open(path)
-    status = os.fstat(file.fileno())
-    size, tag = status.st_size, f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    answer = {
-        "Accept-Ranges": "bytes", "ETag": tag, "Cache-Control": "private, no-cache",
-        "Last-Modified": formatdate(status.st_mtime, usegmt=True), **(headers or {}),
-    }  # fmt: skip
-    try:
-        span = None
-        if request.headers.get("if-range", tag) == tag:  # of another version: send it all
-            span = byte_range(request.headers.get("range", ""), size)
-    except Refusal:
-        file.close()
-        raise
-    code, start, end = (206, *span) if span else (200, 0, size - 1)
-    if span:
-        answer["Content-Range"] = f"bytes {start}-{end}/{size}"
-    answer["Content-Length"] = str(end - start + 1)
-    if request.method == "HEAD":
-        file.close()
-        return Response(None, code, answer, mime)
-    return _FilePart(file, start, end - start + 1, code, answer, mime)
 
+    def __init__(self, cache: CacheFolder) -> None:
+        self.cache = cache
+        self.jobs = Jobs(waiting=8)
 
-class _FilePart(StreamingResponse):
-    """Some bytes of an open file, which is closed in every case."""
+    def close(self) -> None:
+        """Stop what is being made."""
+        self.jobs.close()
 
-    def __init__(
-        self, file: BinaryIO, start: int, length: int, code: int, headers: dict[str, str], mime: str
-    ) -> None:
-        super().__init__(_pieces(file, start, length), code, headers, mime)
-        self.file = file
+    def still(self, source: SourceFile, second: float) -> Path:
+        """Make a JPEG of what is on the screen at a second.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; a browser that seeks hangs up in the middle, or before the first byte."""
-        with self.file:
-            await super().__call__(scope, receive, send)
+        Args:
+            source: the video.
+            second: second as a player shows it, in [0, duration]; rounded to tenths.
 
+        Raises:
+            NotPlayable: the video cannot be decoded.
+        """
+        tenth = round(second * 10)
 
-def _open(path: Path) -> BinaryIO:
-    try:
-        # without O_NONBLOCK a pipe that took the file's place would be waited for
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):
-        raise Refusal(404, f"the video file {path.name} cannot be opened") from None
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise Refusal(404, f"{path.name} is no plain file")
-    return os.fdopen(number, "rb")
+        def write(partial: Path) -> None:
+            with readable(source.path):
+                shown = next(VideoReader(source.path).read(tenth / 10))
+                pixels = shown.scaled(*fitted(shown, _STILL))
+            Image.fromarray(pixels).save(partial, "JPEG", quality=82)
 
+        return self.cache.make(self._path("still", "jpg", source, tenth), write)
 
-def _pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
-    file.seek(start)
-    while length > 0:
-        piece = file.read(min(_CHUNK, length))
-        if not piece:  # the file became shorter; the client sees the connection close early
-            return
-        length -= len(piece)
-        yield piece
+    def clip(self, source: SourceFile, start: float, end: float) -> Path:
+        """Make an mp4 of [start, end) of a video with its sound.
+
+        It is encoded again rather than copied, as a copy could begin at a keyframe only: seconds
+        early, or with a frozen picture.
+
+        Args:
+            source: the video.
+            start: second as a player shows it.
+            end: the same.
+
+        Raises:
+            NotPlayable: the video cannot be decoded or has nothing there.
+        """
+        path = self._path("clip", "mp4", source, f"{start:.3f}", f"{end:.3f}")
+        report = self.jobs.check
+        return self.cache.make(
+            path, lambda partial: transcode(source.path, partial, start, end, _CLIP, report)
+        )
+
+    def preview(self, source: SourceFile, force: bool = False) -> Path | None:
+        """Return a video's preview if it has been made; for the arguments see `preview_state`."""
+        return self.cache.find(self._path("preview", "mp4", source, force))
+
+    def preview_state(self, source: SourceFile, force: bool = False) -> PreviewState:
+        """Return how far a video's preview is.
+
+        Args:
+            source: the video.
+            force: the browser at hand could not play what others can, so that a preview is needed
+                in any case, and its streams are encoded again.
+
+        Raises:
+            NotPlayable: the file is no video.
+        """
+        if not force and probe(source).mime is not None:
+            return PreviewState(state="needless")
+        if self.preview(source, force) is not None:
+            return PreviewState(state="ready")
+        job = self.jobs.get(self._path("preview", "mp4", source, force).name)
+        if job is None:
+            return PreviewState(state="absent", done=0.0)
+        return PreviewState(state=job.state, done=job.done, message=job.message)
+
+    def start_preview(self, source: SourceFile, force: bool = False) -> PreviewState:
+        """Begin to make a preview if one is needed and missing, and return its state.
+
+        Where only the container is in the way, the streams are copied as they are (seconds for an
+        hour of video); else the video is encoded again, at 480p.
+
+        Raises:
+            NotPlayable: the file is no video.
+            HTTPException: 503, too many previews are waiting.
+        """
+        if self.preview_state(source, force).state in ("absent", "failed"):
+            path = self._path("preview", "mp4", source, force)
+            copies = not force and probe(source).copies
+
+            def make(report: Report) -> None:
+                self.cache.make(path, lambda partial: write(partial, report))
+
+            def write(partial: Path, report: Report) -> None:
+                if copies:
+                    with suppress(NotPlayable):  # packets that an mp4 does not take
+                        copy_streams(source.path, partial, report)
+                        return
+                transcode(source.path, partial, 0.0, None, _PREVIEW, report)
+
+            self.jobs.start(path.name, make)
+        return self.preview_state(source, force)
+
+    def _path(self, kind: str, ending: str, source: SourceFile, *details: object) -> Path:
+        """Return where the file of this kind made of this version of a video lies."""
+        parts = (kind, VERSION, source.path, source.size, source.mtime_ns, *details)
+        return self.cache.path(parts, ending)

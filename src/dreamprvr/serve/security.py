@@ -5,13 +5,14 @@ by a name that the site points at 127.0.0.1 (so the Host is checked), or by an i
 script of its own (so Origin and Sec-Fetch-Site are). Pages themselves may be linked to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dreamprvr.serve.replies import Refusal, refused
+from dreamprvr.core.text import one_line
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
@@ -27,11 +28,25 @@ HEADERS = {
 }
 
 
-class Guard:
-    """ASGI middleware: refuses foreign requests, and adds the security headers to every answer.
+def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the answer to a request that failed: `{"error": "one line"}`.
 
     Args:
-        app: what is guarded.
+        status: HTTP status, 400 or above.
+        line: what is wrong and what to do; control characters in it are escaped.
+        headers: further headers, such as Retry-After.
+    """
+    return JSONResponse({"error": one_line(" ".join(line.split()))}, status, headers)
+
+
+class Guard:
+    """ASGI middleware that refuses foreign requests, and completes the headers of every answer.
+
+    An answer that says nothing about being cached is asked for again each time: what has an ETag
+    may be kept for that, so that an updated package never meets an older page, all else may not.
+
+    Args:
+        app: the application that is guarded.
         hosts: names, without ports, under which the server may be addressed.
         open_paths: paths of the pages, and their prefixes ending in "/"; other sites may link
             there.
@@ -43,37 +58,56 @@ class Guard:
         self.open_paths = tuple(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a refusal; other kinds of traffic are dropped."""
+        """Pass a request on, or refuse it; what is not HTTP is dropped."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":  # no route is a websocket
             await send({"type": "websocket.close", "code": 1008})
             return
+        plain: Message | None = None
 
         async def send_guarded(message: Message) -> None:
+            nonlocal plain
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                # Starlette refuses ranges of files in plain text, or without a word
+                if message["status"] >= 400 and headers.get("content-type", "").startswith(
+                    "text/plain"
+                ):
+                    plain = message
+                    return
+                headers.update(HEADERS)
+                headers.setdefault(
+                    "Cache-Control", "private, no-cache" if "etag" in headers else "no-store"
+                )
+            elif plain is not None:
+                start, plain = plain, None
+                ranges = {k.decode(): v.decode() for k, v in start["headers"] if b"range" in k}
+                line = message["body"].decode() or "the range lies outside the file"
+                await problem(start["status"], line, ranges)(scope, receive, send_guarded)
+                return
             await send(message)
 
         refusal = self._check(scope)
-        app = self.app if refusal is None else refused(refusal)
+        app = self.app if refusal is None else refusal
         await app(scope, receive, send_guarded)
 
-    def _check(self, scope: Scope) -> Refusal | None:
+    def _check(self, scope: Scope) -> JSONResponse | None:
+        """Return the refusal of a request, or None if it may pass."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or host_name(host) not in self.hosts:
             line = "this server does not answer to that host name; start it with --allowed_host"
-            return Refusal(400, line)
+            return problem(400, line)
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL:
-            return Refusal(413, f"the address is longer than {MAX_URL} bytes")
+            return problem(413, f"the address is longer than {MAX_URL} bytes")
         length = headers.get("content-length", "0")
         too_long = not length.isdecimal() or int(length[:20]) > MAX_BODY
         if too_long or "transfer-encoding" in headers:
-            return Refusal(413, f"a request may bring at most {MAX_BODY} bytes")
+            return problem(413, f"a request may bring at most {MAX_BODY} bytes")
         if not self._is_open(scope) and is_foreign(headers, host):
-            return Refusal(403, "requests of other web sites are refused")
+            return problem(403, "requests of other web sites are refused")
         return None
 
     def _is_open(self, scope: Scope) -> bool:
@@ -85,7 +119,7 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, lower case, without port and brackets; "" if it is malformed."""
+    """Return the lower-case name in a Host header, without port and brackets; "" if malformed."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port  # raises if it is no number
@@ -96,7 +130,10 @@ def host_name(host: str) -> str:
 
 
 def is_foreign(headers: Headers, host: str) -> bool:
-    """Whether a browser says that another site sent the request; programs that say nothing pass."""
+    """Return whether a browser says that another site sent the request.
+
+    Programs other than browsers say nothing, and pass.
+    """
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")

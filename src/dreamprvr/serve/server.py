@@ -1,4 +1,4 @@
-"""Runs the page."""
+"""Opens the port and runs the web server."""
 
 import asyncio
 import logging
@@ -8,14 +8,18 @@ import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.serve.app import create_app
-from dreamprvr.serve.keeper import Keeper, SearchLibrary
+from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.security import LOCAL_HOSTS
+
+if TYPE_CHECKING:  # it needs seconds to be imported
+    from dreamprvr.search.library import Library
 
 
 def serve(
@@ -25,13 +29,13 @@ def serve(
     """Serve a library until Ctrl-C.
 
     Args:
-        folder: of the library; it may be in the making.
+        folder: path of the library; it may be indexed just now.
         host: address to listen on.
-        port: 0 takes any that is free.
-        allowed_hosts: names that the page answers to besides those of this machine itself.
+        port: port to listen on; 0 takes any that is free.
+        allowed_hosts: host names that the page answers to besides those of this machine itself.
         cache: folder for thumbnails, previews and clips; None for the user's cache folder.
-        device: of the encoder and the network.
-        open_browser: whether to show the page.
+        device: name of the device on which the encoder and the model run.
+        open_browser: show the page in the browser.
 
     Raises:
         UserError: there is no library, it cannot be opened, or the port is taken.
@@ -65,18 +69,18 @@ def serve(
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; without a word, let alone a traceback, on every response that is cut short."""
+        """End without a message or a traceback for every response that is cut short."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 
 def default_cache() -> Path:
-    """Where things go that can be made again."""
+    """Return the folder of the user for files that can be made again."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "dreamprvr" / "page"
 
 
-def _open_library(path: Path, device: str) -> SearchLibrary:
+def _open_library(path: Path, device: str) -> "Library":
     from dreamprvr.search.library import Library
 
     library = Library.open(path, device=device, gives_way=True)
@@ -94,7 +98,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen()  # before the address is told: who comes at once waits
+        listening.listen()  # before the address is printed: a browser that comes at once waits
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or error

@@ -1,6 +1,6 @@
-"""Writes a part of a video, or all of it, as an mp4 that every browser plays."""
+"""Writes videos, or parts of them, as mp4 files that every browser plays."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from dreamprvr.core.errors import UserError
-from dreamprvr.serve.containers import fitted, readable
+from dreamprvr.serve.containers import NotPlayable, readable
+from dreamprvr.serve.workers import Report
 from dreamprvr.video.reader import Shown, VideoReader
+from dreamprvr.video.source import open_video
 
 RATE = 48_000  # audio samples a second
 _TICKS = 90_000  # of the video's clock, a second
@@ -24,7 +25,18 @@ _TICKS = 90_000  # of the video's clock, a second
 _QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23", "bf": "0"}
 FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
 _SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
-Report = Callable[[float], None]
+
+
+def fitted(shown: Shown, longest: int) -> tuple[int, int]:
+    """Return the width and height to give a picture: both even, and never larger than it is.
+
+    Args:
+        shown: the picture.
+        longest: pixels of the longer side, at most.
+    """
+    scale = min(1.0, longest / max(shown.size))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in shown.size)
+    return width, height
 
 
 def transcode(
@@ -44,7 +56,7 @@ def transcode(
         report: called now and then with the share done; what it raises ends the work.
 
     Raises:
-        UserError: the source cannot be decoded, or has no picture in the span.
+        NotPlayable: the source cannot be decoded, or has no picture in the span.
     """
     last = float("inf") if end is None else end
     reader = VideoReader(source)
@@ -55,7 +67,7 @@ def transcode(
         span = _Span(writer, reader, start, last, longest, report)
         for shown in reader.read(start, span.hear):
             if shown.end <= start:
-                raise UserError(f"{source.name} ends before second {start:.1f}")
+                raise NotPlayable(f"{source.name} ends before second {start:.1f}")
             if shown.begin < last:
                 span.show(shown)
             elif span.heard >= last or shown.begin > last + _SLACK or not reader.has_sound:
@@ -144,10 +156,54 @@ class _Span:
     def finish(self) -> None:
         """Encode what is left."""
         if self.shown is None:
-            raise UserError(f"{self.reader.path.name} has no picture in that span")
+            raise NotPlayable(f"{self.reader.path.name} has no picture in that span")
         end = self.shown.end if self.end == float("inf") else self.end
         self._encode_until(max(round((end - self.start) * _TICKS), self.since + 1))
         for stream in (self.video, self.audio):
             if stream is not None:
                 self.writer.mux(stream.encode(None))
         self.report(1.0)
+
+
+def copy_streams(source: Path, target: Path, report: Report) -> None:
+    """Put the first picture and sound into an mp4 without encoding them again.
+
+    Raises:
+        NotPlayable: the source cannot be read.
+    """
+    with (
+        readable(source),
+        open_video(source) as (reader, picture),
+        av.open(target, "w", format="mp4", container_options=FRONT) as writer,
+    ):
+        length = float((reader.duration or 0) / av.time_base) or 1.0
+        streams = [picture, *reader.streams.audio[:1]]
+        copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
+        for packet in _timed(reader.demux(streams)):
+            report(0.99 * max(float(packet.dts * packet.time_base) / length, 0.0))
+            packet.stream = copies[packet.stream.index]
+            writer.mux(packet)
+
+
+def _timed(packets: Iterable[Any]) -> Iterator[Any]:
+    """Packets, all with a decoding time: where frames are reordered, Matroska's first have none."""
+    waiting: dict[int, list[Any]] = {}
+    for packet in packets:
+        if packet.pts is None and packet.dts is None:  # the empty one at the end
+            continue
+        held = waiting.setdefault(packet.stream.index, [])
+        if packet.dts is None:
+            held.append(packet)
+            continue
+        yield from _backdated(held, packet.dts)
+        held.clear()
+        yield packet
+    for held in waiting.values():
+        yield from _backdated(held, min((packet.pts for packet in held), default=0))
+
+
+def _backdated(packets: list[Any], dts: int) -> Iterator[Any]:
+    """Packets with decoding times that lead up to that of the next one."""
+    for i, packet in enumerate(packets):
+        packet.dts = dts - (len(packets) - i) * (packet.duration or 1)
+        yield packet

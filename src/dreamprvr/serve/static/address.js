@@ -1,10 +1,13 @@
 // The search and the moment in the page's address, so that a link reopens them.
 
-const MOST = 100; // videos that the server gives
+import { about } from "./api.js";
+import * as notices from "./notices.js";
+
+const MOST = 100; // videos in an answer of the server
 
 /**
- * What the address says: a search, and the moment that was played. People cut and edit addresses:
- * a word that no search could have written counts as left out.
+ * Read the search and the moment that was played from the address. People cut and edit addresses,
+ * so a value that no search could have written counts as missing.
  */
 export function read() {
   const words = new URLSearchParams(location.search);
@@ -26,7 +29,7 @@ function readMoment(words) {
   return end > start ? { key, start, end } : null;
 }
 
-/** The parameters of a search, for the server and for the address. */
+/** Write the parameters of a search, for the server and for the address. */
 export function parameters({ q, k, threshold, where }) {
   const words = new URLSearchParams({ q });
   if (k && k !== "10") words.set("k", k);
@@ -35,13 +38,13 @@ export function parameters({ q, k, threshold, where }) {
   return words;
 }
 
-/** A search becomes a step that the back button undoes. */
+/** Put a search into the address, as a step that the back button undoes. */
 export function push(search) {
   const words = search.q ? `?${parameters(search)}` : "";
   if (words !== location.search) history.pushState(null, "", `/${words}`);
 }
 
-/** A moment belongs to the step of its search. */
+/** Put a moment into the address, within the step of its search. */
 export function note(search, moment) {
   const words = search.q ? parameters(search) : new URLSearchParams();
   if (moment) {
@@ -52,3 +55,26 @@ export function note(search, moment) {
   const text = words.toString();
   history.replaceState(null, "", text ? `/?${text}` : "/");
 }
+
+/**
+ * Show the moment of a link without playing it, as nobody has asked for sound yet: `{ key, start, end }`, or a video from a second on, `{ key, start, whole: true }`.
+ * It may be in one of the results or not; `signal` says that another search has begun.
+ */
+export async function reopen(player, items, { key, start, end, whole }, signal) {
+  const hit = [...items].find((item) => item.hit.video.key === key)?.hit;
+  try {
+    const video = hit?.video.there ? hit.video : await about(key);
+    if (signal.aborted) return;
+    const found = whole ? null : hit?.moments.find((one) =>
+      same(one.start, start) && same(one.end, end));
+    const last = whole ? Math.max(video.duration, start + 1) : end;
+    const moment = found || { start, end: last, score: NaN, whole };
+    player.open(hit || { video, curve: null, moments: [moment] }, moment, { paused: true });
+  } catch (error) {
+    if (signal.aborted) return;
+    notices.remark(`The moment of this link cannot be shown: ${error.message}.`);
+  }
+}
+
+// the address holds hundredths of a second
+const same = (one, other) => Math.abs(one - other) < 0.01;

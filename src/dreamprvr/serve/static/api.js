@@ -1,6 +1,6 @@
 // Talks to the server.
 
-/** The server answered with a refusal; its line is meant for the reader. */
+/** The server refused a request; the message is its line for the reader. */
 export class Refused extends Error {
   constructor(status, line) {
     super(line);
@@ -8,7 +8,7 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer. */
+/** The server did not answer. */
 export class Gone extends Error {}
 
 const RETRIES = 4;
@@ -18,13 +18,13 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
 export const about = (key) => ask(videoUrl(key));
-/** Of a preview; `forced`: also where browsers are said to play the file itself. */
+/** Addresses of a preview; `forced`: made even if browsers should play the file itself. */
 export const previewUrl = (key, ending, forced) =>
   videoUrl(key, `/preview${ending}${forced ? "?force=true" : ""}`);
 export const preview = (key, forced) => ask(previewUrl(key, "", forced));
 export const startPreview = (key, forced) => ask(previewUrl(key, "", forced), { method: "POST" });
 
-/** A file to keep, and what it is called. */
+/** Fetch a file to keep, and its name. */
 export async function download(address) {
   const response = await fetched(address);
   try {
@@ -35,7 +35,7 @@ export async function download(address) {
   }
 }
 
-/** The JSON behind an address; a busy server is asked again when it wants to be. */
+/** Fetch JSON; a busy server is asked again after the time that it names. */
 async function ask(address, options = {}, attempt = 0) {
   const response = await fetched(address, options);
   if (response.ok) return read(response);
@@ -71,7 +71,7 @@ async function refusal(response) {
 const lost = (error) =>
   (error.name === "AbortError" ? error : new Gone("the server does not answer"));
 
-/** The name that the server gives a file. */
+/** The name of a file as its headers give it. */
 function fileName(response) {
   const words = response.headers.get("Content-Disposition") || "";
   const [, coded] = words.match(/filename\*=UTF-8''([^;]+)/i) || [];

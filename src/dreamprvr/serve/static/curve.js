@@ -1,4 +1,4 @@
-// The score of the query along a video: a picture, and a slider to jump with.
+// Draws the score of the query along a video, which is also a slider to jump with.
 
 import { el, svg } from "./dom.js";
 import { clock, spoken } from "./format.js";

@@ -1,4 +1,4 @@
-// Elements by name; text is always text, never markup.
+// Creates elements. Text is always text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -14,12 +14,12 @@ export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
 
-/** Show one thing in place of whatever an element held. */
+/** Replace the content of an element. */
 export function show(parent, ...children) {
   parent.replaceChildren(...children.filter(Boolean));
 }
 
-/** Say something to screen readers without moving the focus. */
+/** Have screen readers say something, without moving the focus. */
 export function announce(text) {
   byId("live").textContent = text;
 }

@@ -1,4 +1,4 @@
-// How many videos, the least score, and filters on the library's columns.
+// The options of a search: number of videos, least score, filters by the library's columns.
 
 import { byId, el, show } from "./dom.js";
 
@@ -26,7 +26,7 @@ export function onChange(action) {
   add.addEventListener("click", take);
 }
 
-/** Filter by what is chosen. */
+/** Filter by the chosen value. */
 function take() {
   if (choice.value && !where.includes(choice.value)) where = [...where, choice.value];
   choice.value = "";
@@ -36,7 +36,7 @@ function take() {
   changed();
 }
 
-/** Offer the columns of the library; without any there is nothing to choose. */
+/** Offer the columns of the library; the list is hidden if it has none. */
 export function offer(columns) {
   label.hidden = !columns.length;
   show(choice, el("option", { value: "" }, "add…"), ...columns.map((column) =>
@@ -48,7 +48,7 @@ export function values() {
   return { k: k.value, threshold: threshold.validity.valid ? threshold.value : "", where };
 }
 
-/** Show what an address says. */
+/** Set the options to those of an address. */
 export function set(search) {
   const offered = [...k.options].map((option) => option.value);
   if (!offered.includes(search.k)) k.append(el("option", {}, search.k));
@@ -58,7 +58,7 @@ export function set(search) {
   showChips();
 }
 
-/** Take away what may have left no result. */
+/** Remove the filters and the least score. */
 export function clear() {
   threshold.value = "";
   where = [];

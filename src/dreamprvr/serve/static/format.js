@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Writes numbers as people read them.
 
 /** Seconds as mm:ss, from an hour on as h:mm:ss. */
 export function clock(seconds) {
@@ -8,6 +8,9 @@ export function clock(seconds) {
   const rest = `${two(minutes)}:${two(whole % 60)}`;
   return hours ? `${hours}:${rest}` : rest;
 }
+
+/** A moment as "mm:ss–mm:ss". */
+export const span = ({ start, end }) => `${clock(start)}–${clock(end)}`;
 
 /** Seconds as a screen reader should say them. */
 export function spoken(seconds) {
@@ -19,7 +22,7 @@ export function spoken(seconds) {
   return parts.join(" ") || "0 seconds";
 }
 
-/** A length of video in the unit that suits it. */
+/** The length of videos in minutes, or in hours from one and a half on. */
 export function length(seconds) {
   if (!(seconds > 0)) return "";
   if (seconds < 5400) return counted(Math.max(1, Math.round(seconds / 60)), "minute");

@@ -1,4 +1,4 @@
-// The keyboard: everything that the mouse can do.
+// Keyboard control: everything that the mouse can do.
 
 import { byId } from "./dom.js";
 
@@ -6,7 +6,7 @@ const WRITES = "input, textarea, select";
 const PRESSES = "button, a, summary, video, [role=slider]";
 const LETTERS = "dreamprvr.letters"; // in the browser's store: "off" if they are
 
-/** Listen; `player` and `play(item, n)` are what the keys act on. */
+/** Begin to listen for keys, which act on `player` and `play(item, n)`. */
 export function listen({ player, play }) {
   const help = byId("help");
   const showHelp = () => help.open || help.showModal();

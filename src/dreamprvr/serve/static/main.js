@@ -1,4 +1,4 @@
-// Joins the parts: the address says what to search, the answer becomes results.
+// Connects the parts: reads the address, searches, and shows the results.
 
 import * as address from "./address.js";
 import { Gone, search } from "./api.js";
@@ -9,9 +9,7 @@ import { listen } from "./keys.js";
 import * as notices from "./notices.js";
 import { Player } from "./player.js";
 import { uncover } from "./player_view.js";
-import { inPlace } from "./renew.js";
-import { reopen } from "./reopen.js";
-import { resultItem } from "./result.js";
+import { inPlace, resultItem } from "./result.js";
 import { saves } from "./save.js";
 import { isClosed, later, ready, watch } from "./watch.js";
 
@@ -59,7 +57,7 @@ const actions = {
 const saveFailed = (line) => { byId("save-failed").textContent = line; };
 for (const id of ["save-csv", "save-vtt"]) saves(byId(id), saveFailed);
 
-/** What the fields say. */
+/** The search in the form. */
 const wanted = () => ({ q: query.value.trim(), ...filters.values() });
 
 async function run(request) {
@@ -93,10 +91,10 @@ async function run(request) {
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
   }
-  if (request.moment) reopen(player, hits.children, request.moment, signal);
+  if (request.moment) address.reopen(player, hits.children, request.moment, signal);
 }
 
-/** Search once more, as the library has changed; whoever reads or plays is not disturbed. */
+/** Search again, as the library has changed, without disturbing who reads or plays. */
 async function again() {
   running?.abort();
   running = new AbortController();
@@ -117,7 +115,7 @@ async function again() {
       await later();
       if (!signal.aborted) again();
     } else {
-      notices.remark(`These results are of the library as it was before: ${error.message}.`);
+      notices.remark(`These results are from before the library changed: ${error.message}.`);
     }
   }
 }
@@ -160,7 +158,7 @@ function restore() {
   run(request);
 }
 
-/** Without a search: the library itself. */
+/** Show the library itself, as there is no search. */
 async function start() {
   const state = await ready();
   if (hits.children.length) return;

@@ -1,4 +1,4 @@
-// What stands where results would be: a welcome, a wait, nothing found, something wrong.
+// Messages in the place of results: welcome, please wait, nothing found, an error.
 
 import { announce, byId, el, show } from "./dom.js";
 import { counted, length } from "./format.js";
@@ -31,7 +31,7 @@ export function empty(name) {
     ].join("\n")));
 }
 
-/** Skeletons in the place of results. */
+/** Grey shapes in the place of results. */
 export function loading() {
   announce("Searching");
   const bone = () => el("div", { class: "bone" }, el("div", { class: "bone-still" }),

@@ -1,9 +1,9 @@
-// What the player looks like: title, stage, curve, buttons.
+// The elements of the player: title, stage, curve, buttons.
 
 import { videoUrl } from "./api.js";
 import { drawCurve } from "./curve.js";
 import { announce, byId, el, show } from "./dom.js";
-import { clock, score, spoken } from "./format.js";
+import { clock, score, span as written, spoken } from "./format.js";
 import { saves } from "./save.js";
 
 const SHOWN = 2500; // milliseconds that a button says what it did
@@ -53,11 +53,11 @@ export function playerView(hit, actions) {
       show(along, view.curve?.node);
       if (isHeld) view.curve?.node.focus();
     },
-    /** Write what is played, and where its files are. */
+    /** Write which moment is played, and link to its files. */
     describe(moment) {
       const { start, end } = moment;
       show(span,
-        el("strong", {}, moment.whole ? `From ${clock(start)}` : `${clock(start)}–${clock(end)}`),
+        el("strong", {}, moment.whole ? `From ${clock(start)}` : written(moment)),
         Number.isFinite(moment.score) && el("span", {}, `score ${score(moment.score)}`));
       const words = new URLSearchParams({ start: start.toFixed(3), end: end.toFixed(3) });
       // new links: an older one may still be preparing the file of another moment
@@ -77,7 +77,7 @@ export function playerView(hit, actions) {
   return view;
 }
 
-/** On narrow screens the player lies over the results: scroll so that this one can be seen. */
+/** Scroll a result into view; on narrow screens the player covers a part of the results. */
 export function uncover(item) {
   if (getComputedStyle(root()).position !== "fixed") return;
   measure();
@@ -86,7 +86,7 @@ export function uncover(item) {
   part.scrollIntoView({ block: part.offsetHeight <= room ? "nearest" : "start" });
 }
 
-/** Tell the styles how high the player is. */
+/** Tell the style sheet how high the player is. */
 function measure() {
   document.documentElement.style.setProperty("--sheet", `${root().offsetHeight}px`);
 }

@@ -1,4 +1,4 @@
-// Saves files: one that takes long says that it is prepared, one that fails says why.
+// Saves files: says when one is being prepared, and why one failed.
 
 import { download } from "./api.js";
 import { announce, el } from "./dom.js";
@@ -6,8 +6,8 @@ import { announce, el } from "./dom.js";
 const KEPT = 60_000; // milliseconds that a browser may take to begin to write a file
 
 /**
- * Let a click on a link fetch its file first. `complain(line)` shows why that failed; "" takes the
- * line away. Clicks that mean a new tab or a menu are left to the browser.
+ * Make a click on a link fetch its file before saving it. `complain(line)` shows why that failed;
+ * "" removes the line. Clicks with a modifier key, as for a new tab, are left to the browser.
  */
 export function saves(link, complain) {
   link.addEventListener("click", (event) => {

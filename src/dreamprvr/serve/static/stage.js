@@ -1,9 +1,10 @@
-// The video on the player's stage: found, shown, and brought back when it breaks off.
+// The video on the player's stage: finds the file or its preview, shows it, and loads it again when
+// it breaks off.
 
+import { Gone, about, preview, previewUrl, startPreview, videoUrl } from "./api.js";
 import { el, show } from "./dom.js";
-import { playableSource, wasAway } from "./source.js";
 
-const TRIES = 3; // to go on from one place
+const TRIES = 3; // attempts to go on from the same place
 
 export class Stage {
   /**
@@ -41,7 +42,7 @@ export class Stage {
     if (this.broken?.held) video.focus();
   }
 
-  /** On from where it broke off, else from where the player wants to begin. */
+  /** Go on from where it broke off, else begin where the player says. */
   loaded() {
     this.hasBegun = true;
     if (this.broken?.at == null) {
@@ -52,7 +53,7 @@ export class Stage {
     if (this.broken.plays) this.video.play().catch(() => null); // the button is there
   }
 
-  /** It has broken off: the server may be away, or the browser cannot play the file after all. */
+  /** Load it again: the server was away, or the browser cannot play the file itself. */
   rescue() {
     const { video, broken, isForced } = this;
     const { code } = video.error;
@@ -79,4 +80,78 @@ export class Stage {
     video?.removeAttribute("src"); // lets go of the connection
     video?.load();
   }
+}
+
+const PAUSE = 500; // milliseconds between two requests
+const AWAY = 1500; // the same, while the server does not answer
+
+/**
+ * Find the address of a file that the browser plays. While a preview is made, or the server is
+ * away, `display` gets a node that says so; `signal` ends the wait. `forced`: the browser could
+ * not play the file itself, although the server expects it.
+ */
+export async function playableSource(key, display, signal, forced) {
+  const ask = (question) => patiently(question, display, signal);
+  let state = forced ? await ask(() => startPreview(key, forced))
+    : (await ask(() => about(key))).preview;
+  if (state.state === "needless") return videoUrl(key, "/media");
+  if (state.state === "absent" || state.state === "failed") {
+    state = await ask(() => startPreview(key, forced));
+  }
+  const wait = waiting(forced);
+  while (state.state === "working" || state.state === "absent") {
+    if (!wait.node.isConnected) display(wait.node);
+    wait.show(state.done);
+    await pause(PAUSE, signal);
+    const isLost = state.state === "absent";
+    state = await ask(() => (isLost ? startPreview(key, forced) : preview(key, forced)));
+  }
+  if (state.state === "failed") throw new Error(`No preview could be made: ${state.message}`);
+  return previewUrl(key, ".mp4", forced);
+}
+
+/** Wait until the server answers for a video; return whether it was away. */
+export async function wasAway(key, display, signal) {
+  let times = 0;
+  await patiently(() => about(key), (node) => { times += 1; display(node); }, signal);
+  return times > 0;
+}
+
+/** Return the answer to a request, which is repeated while the server is away. */
+async function patiently(question, display, signal) {
+  for (;;) {
+    try {
+      const answer = await question();
+      signal.throwIfAborted();
+      return answer;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof Gone)) throw error;
+    }
+    display(el("p", { role: "status" },
+      "The server does not answer. The video goes on once it is back."));
+    await pause(AWAY, signal);
+  }
+}
+
+/** The notice that a preview is being made, with a bar. */
+function waiting(forced) {
+  const bar = el("progress", { max: 1, value: 0, "aria-label": "Preview" });
+  const share = el("span");
+  const why = forced ? "This browser cannot play the file itself."
+    : "Browsers cannot play this file as it is.";
+  return {
+    node: el("div", { class: "converting" },
+      el("p", { role: "status" }, `${why} A preview is being made, once.`),
+      el("p", { class: "converting-bar" }, bar, share)),
+    show(done) {
+      bar.value = done;
+      share.textContent = `${Math.floor(done * 100)} %`;
+    },
+  };
+}
+
+async function pause(time, signal) {
+  await new Promise((done) => setTimeout(done, time));
+  signal.throwIfAborted();
 }

@@ -1,4 +1,4 @@
-// Whether the server and its library are there: another process may write the library meanwhile.
+// Watches the server and its library, which another process may write meanwhile.
 
 import { Gone, library } from "./api.js";
 import { byId } from "./dom.js";
@@ -36,12 +36,12 @@ export async function ready() {
   }
 }
 
-/** Whether a search was refused because another process writes the library. */
+/** Return whether a search was refused because another process writes the library. */
 export async function isClosed(error) {
   return error.status === 503 && (await answer()).state !== "ready";
 }
 
-/** Look after the library for as long as the page is open. */
+/** Watch the library for as long as the page is open. */
 export async function watch({ hasResults, changed }) {
   let isWritten = false;
   let known = null; // what was told of the library when it was last open

@@ -1,0 +1,135 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.serve.schema import (
+    MAX_QUERY,
+    SearchQuery,
+    Span,
+    search_answer,
+    thinned,
+    video_fields,
+    video_id_of,
+    video_key,
+)
+
+COLUMNS = {"tag": ("cooking", "travel"), "year": (2019, 2021)}
+
+
+def test_a_query_with_filters() -> None:
+    where = ("tag=travel", "year=2021", "tag=cooking")
+    query = SearchQuery(q="a  man\nruns ", k=20, threshold=-0.5, where=where)
+    assert (query.q, query.k, query.threshold) == ("a man runs", 20, -0.5)
+    assert query.filters(COLUMNS) == {"tag": ["cooking", "travel"], "year": 2021}
+    assert SearchQuery(q="x").filters(COLUMNS) is None
+
+
+def test_equal_searches_are_equal_queries() -> None:
+    one = SearchQuery(q="x", where=("tag=a", "year=2019"))
+    two = SearchQuery(q=" x", where=("year=2019", "tag=a", "tag=a"))
+    assert one == two
+    assert hash(one) == hash(two)
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [("tag", "a column and a value"), ("place=here", r"no column 'place' \(tag, year\)")],
+)
+def test_filters_that_do_not_fit_the_library(word: str, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        SearchQuery(q="x", where=(word,)).filters(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"q": " \n"}, "at least 1 character"),
+        ({"q": "a" * (MAX_QUERY + 1)}, "at most 1500 characters"),
+        ({"k": "0"}, "greater than or equal to 1"),
+        ({"k": "101"}, "less than or equal to 100"),
+        ({"k": "\u0663"}, "valid integer"),  # a digit, but not one of ours
+        ({"k": "1" * 5000}, "parse"),
+        ({"threshold": "nan"}, "finite number"),
+        ({"threshold": "inf"}, "finite number"),
+        ({"threshold": "high"}, "valid number"),
+        ({"where": ("tag=a",) * 65}, "at most 64 items"),
+    ],
+)
+def test_queries_out_of_bounds(changed: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        SearchQuery.model_validate({"q": "x", **changed})
+
+
+def test_spans() -> None:
+    span = Span.model_validate({"start": "1.5", "end": "20"})
+    assert (span.start, span.end) == (1.5, 20.0)
+    for text in ("", "x", "-1", "nan", "inf", "1e9", "1e400"):
+        with pytest.raises(ValidationError):
+            Span.model_validate({"start": text, "end": "20"})
+        with pytest.raises(ValidationError):
+            Span.model_validate({"start": "0", "end": text})
+    for start, end in (("2", "2"), ("3", "2")):
+        with pytest.raises(ValidationError, match="end must be greater than start"):
+            Span.model_validate({"start": start, "end": end})
+    with pytest.raises(ValidationError, match="a clip has at most 600 seconds"):
+        Span.model_validate({"start": "0", "end": "601"})
+
+
+@pytest.mark.parametrize(
+    "video_id", ["a", "folder__film 1", "../../etc/passwd", "größe/日本", "a" * 500]
+)
+def test_keys_stand_for_ids(video_id: str) -> None:
+    key = video_key(video_id)
+    assert key.replace("-", "").replace("_", "").isalnum()
+    assert video_id_of(key) == video_id
+
+
+@pytest.mark.parametrize(
+    "key", ["..", "%2e%2e", "a", "YQ==", "YR", "Y Q", "YQ\n", "../YQ", "é", "_w", "~", "YQ/../YQ"]
+)
+def test_what_is_no_key(key: str) -> None:
+    assert video_id_of(key) is None
+
+
+def test_a_video_tells_nothing_of_its_path(tmp_path: Path) -> None:
+    metadata = {"tag": ["a", 1], "n": math.nan, "date": Path("x"), "ok": True}
+    data = video_fields(LibraryVideo("v", tmp_path / "secret" / "v.mp4", 3.0, metadata))
+    assert data["metadata"] == {"tag": ["a", 1], "n": None, "date": "x", "ok": True}
+    assert (data["title"], data["duration"], data["there"]) == ("v", 3.0, False)
+    assert "secret" not in json.dumps(data, allow_nan=False)
+
+
+def test_a_result() -> None:
+    moment = Moment(61.5, 75.0, 70.0, 0.5)
+    hit = Hit(
+        1, LibraryVideo("v", None, math.nan, {}), 0.7, (moment,), Curve((0.0,), (9.0,), (0.5,)), ()
+    )
+    data = search_answer(SearchResult("words", (hit,), 0.01, 40, 40)).model_dump(mode="json")
+    json.dumps(data, allow_nan=False)
+    found = data["hits"][0]
+    assert found["moments"] == [{"start": 61.5, "end": 75.0, "peak": 70.0, "score": 0.5}]
+    assert found["curve"] == {"starts": [0.0], "ends": [9.0], "scores": [0.5]}
+    assert found["video"]["duration"] is None
+    assert (data["searched"], found["registers"]) == (40, [])
+
+
+def test_long_curves_keep_their_peaks() -> None:
+    count = 10_007
+    scores = [0.0] * count
+    scores[5003] = 0.9
+    scores[-1] = -0.5
+    curve = Curve(
+        tuple(map(float, range(count))), tuple(i + 1.5 for i in range(count)), tuple(scores)
+    )
+    short = thinned(curve, 100)
+    assert len(short.starts) == len(short.ends) == len(short.scores) == 100
+    assert (short.starts[0], short.ends[-1]) == (0.0, count + 0.5)
+    best = short.scores.index(0.9)
+    assert short.starts[best] <= 5003 < short.ends[best]
+    assert sum(short.scores) == 0.9
+    assert thinned(curve, count) is curve
