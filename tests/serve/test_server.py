@@ -76,7 +76,8 @@ def test_a_real_server(tmp_path: Path) -> None:
     os.truncate(film(tmp_path / "v.mp4", 1.0), 50_000_000)  # more than a connection holds
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        # the root first, or tests/data_modules would stand for data_modules
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
     }
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], env=environment, text=True,
