@@ -39,7 +39,8 @@ def generate(root: Path) -> None:
     captions = folder / "TextData" / "charadestrain.caption.txt"
     if captions.exists():
         return
-    videos, texts = folder / shape.video / "feature.hdf5", folder / shape.text
+    video_folder, text_file = shape.single()
+    videos, texts = folder / video_folder / "feature.hdf5", folder / text_file
     for path in (videos, texts):
         path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)

@@ -5,7 +5,6 @@ A benchmark is a subclass of `PRVRDataModule` (CONTRIBUTING.md, "Adding a data s
 
 import os
 import warnings
-from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -21,63 +20,63 @@ from data_modules.loading.loaders import Share, SplitLoaders
 from data_modules.loading.packed import PackedFeatures
 from data_modules.loading.packed_store import Precision
 from data_modules.readers.captions import find_captions, read_captions
-from data_modules.readers.features import FeatureStore, open_features
-from data_modules.readers.tables import Annotations, read_tables
+from data_modules.readers.features import FeatureStore, JoinedFeatures, open_features
+from data_modules.readers.tables import VIDEO_COLUMNS, Annotations, read_tables, table_paths
 from dreamprvr.core.distributed import gather_objects
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import quote
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-
-GROUP = "dreamprvr.datasets"
+LARGEST = 2**20  # videos or captions of a batch, or rows of one
+MOST_WORKERS = 1024  # processes
+GROUP = "dreamprvr.datasets"  # of entry points
 
 
 class FeatureSet(NamedTuple):
-    """Where a kind of features lies below `<root>/<collection>/`, and its sizes.
+    """One kind of features: where they lie below `<root>/<collection>/`, and their sizes.
 
-    `video` is a folder (holding feature.hdf5 or the big file) or an HDF5 file; `group` names the
-    dataset inside each video's group where the file is grouped.
+    A path leads to an HDF5 file, or to a folder that holds feature.hdf5, a big file, or a .npz file
+    for each id. Several paths are features of several encoders, whose rows are joined.
+
+    Attributes:
+        video: path of the video features, or a tuple of paths.
+        text: path of the word features, or a tuple of paths.
+        video_dim: size of a video's row; of joined features the sum over all encoders.
+        text_dim: size of a word's row; likewise.
+        group: dataset in the HDF5 group of each video, or array in the .npz file of each video;
+            not needed where there is only one.
+        text_group: the same for captions.
+        normalise: divide each encoder's rows by their lengths before they are joined.
     """
 
-    video: str
-    text: str
+    video: str | tuple[str, ...]
+    text: str | tuple[str, ...]
     video_dim: int
     text_dim: int
     group: str | None = None
+    text_group: str | None = None
+    normalise: bool = False
+
+    def single(self) -> tuple[str, str]:
+        """Return the paths of the video and the text features where neither are joined.
+
+        Raises:
+            UserError: they are joined.
+        """
+        if not isinstance(self.video, str) or not isinstance(self.text, str):
+            raise UserError(
+                "these features are of several encoders, joined: choose others with "
+                "--data.features, or name the folder of one of them"
+            )
+        return self.video, self.text
 
 
 class SplitSize(NamedTuple):
-    """What `data check` expects of a split."""
+    """Numbers of videos and captions that `data check` expects of a split."""
 
     videos: int
     captions: int
-
-
-def refuse_missing(collection: str, files: Mapping[Path, str], source: str) -> None:
-    """Raise if a file is missing.
-
-    Args:
-        collection: name of the benchmark.
-        files: what is needed, each with what it is.
-        source: one line that says where the files can be had.
-
-    Raises:
-        UserError: names all that are missing in one message.
-    """
-    missing = [f"{what}: {path}" for path, what in files.items() if not path.exists()]
-    if missing:
-        raise UserError(
-            f"{collection}: missing {'; '.join(missing)}. {source} "
-            "Another folder: --data.root DIR. A big file (feature.bin) is read as it is, or "
-            "converted by `lightning data convert`. Without the features: `lightning data "
-            "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
-        )
-
-
-LARGEST = 2**20  # videos or captions of a batch, or rows of one
-MOST_WORKERS = 1024  # processes
 
 
 class PRVRDataModule(LightningDataModule):
@@ -90,7 +89,7 @@ class PRVRDataModule(LightningDataModule):
         collection: name of the benchmark's folder and the prefix of its files.
         feature_sets: kinds of features by name; `standard` is the default.
         expected: published size of each split, for `data check`.
-        source: one line that says where its files can be had, for messages.
+        source: one line that says where the files can be had, for messages.
 
     Args:
         root: folder that holds `<collection>/`.
@@ -105,11 +104,11 @@ class PRVRDataModule(LightningDataModule):
             `float32` gives the same batches bit for bit, `float16` takes half the space. None, the
             default, reads item by item: a store takes minutes and up to tens of gigabytes, which
             nobody should meet unasked.
-        packed_folder: where packed features are kept; by default `<root>/<collection>/packed`.
+        packed_folder: folder of the packed features; by default `<root>/<collection>/packed`.
         device_resident: keep packed features on the device that trains, and gather there.
-        num_clips: set by the network's configuration.
-        max_frames: set by the network's configuration.
-        max_words: set by the network's configuration.
+        num_clips: clips of a video; set by the network's configuration.
+        max_frames: largest number of frames of a video; set by the network's configuration.
+        max_words: largest number of words of a caption; set by the network's configuration.
     """
 
     collection: ClassVar[str]
@@ -133,96 +132,108 @@ class PRVRDataModule(LightningDataModule):
         device_resident: bool = False,
     ) -> None:
         super().__init__()
+        self.root, self.features = Path(root), features
+        self.feature_set = self._chosen(features)
+        self.video_dim, self.text_dim = self.feature_set.video_dim, self.feature_set.text_dim
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.query_batch_size = query_batch_size
+        self.packed, self.packed_folder = packed, packed_folder
+        self.device_resident = device_resident
+        self.sizes = InputSizes(num_clips, max_frames, max_words)
+        if num_workers is None:
+            num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 1
+        self.num_workers = num_workers
+        self._check_settings()
+        self._tables: dict[str, Annotations] = {}
+        self._complete: set[str] = set()  # splits whose ids all have features
+
+    def _chosen(self, features: str) -> FeatureSet:
         if features not in self.feature_sets:
             raise UserError(
                 f"{type(self).__name__} has no features named {quote(features)}; "
                 f"it has {', '.join(self.feature_sets)}"
             )
-        for name, value in {
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "query_batch_size": query_batch_size,
-            "num_clips": num_clips,
-            "max_frames": max_frames,
-            "max_words": max_words,
-        }.items():
+        return self.feature_sets[features]
+
+    def _check_settings(self) -> None:
+        names = ("batch_size", "eval_batch_size", "query_batch_size")
+        counts = {name: getattr(self, name) for name in names} | self.sizes._asdict()
+        for name, value in counts.items():
             check_range(f"data.{name}", value, 1, LARGEST, whole=True)
-        if num_workers is not None:
-            check_range("data.num_workers", num_workers, 0, MOST_WORKERS, whole=True)
-        if device_resident and packed is None:
+        check_range("data.num_workers", self.num_workers, 0, MOST_WORKERS, whole=True)
+        if self.device_resident and self.packed is None:
             raise UserError(
                 "data.device_resident keeps packed features on the device: add --data.packed "
                 "float32 or --data.packed float16"
             )
-        self.root = Path(root)
-        self.features = features
-        self.feature_set = self.feature_sets[features]
-        self.video_dim = self.feature_set.video_dim
-        self.text_dim = self.feature_set.text_dim
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.query_batch_size = query_batch_size
-        if num_workers is None:
-            num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 1
-        self.num_workers = num_workers
-        self.sizes = InputSizes(num_clips, max_frames, max_words)
-        self.packed = packed
-        self.packed_folder = packed_folder
-        self.device_resident = device_resident
-        self._tables: dict[str, Annotations] = {}
-        self._complete: set[str] = set()  # splits whose ids all have features
 
     # Where things lie
 
     @property
     def folder(self) -> Path:
-        """`<root>/<collection>`."""
+        """The folder of this benchmark: `<root>/<collection>`."""
         return self.root / self.collection
 
     def caption_file(self, split: str) -> Path:
-        """Captions of a split; `.caption.jsonl` or `.caption.csv` if they are in that form."""
+        """Return the caption file of a split, which may also end in `.jsonl` or `.csv`."""
         name = f"{self.collection}{split}.caption.txt"
         return find_captions(self.folder / "TextData" / name)
 
-    def files(self, split: str) -> dict[str, Path]:
-        """What a split needs, by what it is."""
-        return {
-            "captions": self.caption_file(split),
-            "text features": self.folder / self.feature_set.text,
-            "video features": self.folder / self.feature_set.video,
-        }
-
     # What may be overridden
 
+    def files(self, split: str) -> dict[str, Path]:
+        """Return the files and folders that a split needs, each by a name for messages.
+
+        The names of the features begin with "video features" and "text features". Training refuses
+        to start, and `data check` reports it, where one of the paths is missing.
+        """
+        files = dict(zip(("videos", "queries"), self._table_files(), strict=True))
+        if not files["queries"].exists():
+            files = {"captions": self.caption_file(split)}
+        for name, where in (("text", self.feature_set.text), ("video", self.feature_set.video)):
+            paths = [where] if isinstance(where, str) else where
+            for number, path in enumerate(paths, 1):
+                place = f" {number}" if len(paths) > 1 else ""
+                files[f"{name} features{place}"] = self.folder / path
+        return files
+
     def read_annotations(self, split: str) -> Annotations:
-        """Tables of one split, from its caption file and, where present, the inner tables.
+        """Read the tables of one split: from the inner tables if they are there, else its captions.
 
         The inner tables (`TextData/<collection>_videos.csv` and `_queries.jsonl`) add durations,
         moments, videos without captions and captions with several true videos.
         """
-        text = self.folder / "TextData"
-        if (text / f"{self.collection}_queries.jsonl").exists():
-            return read_tables(text, self.collection).split(split)
+        if self._table_files()[1].exists():
+            return read_tables(self.folder / "TextData", self.collection).split(split)
         captions = read_captions(self.caption_file(split))
         ids = captions["video_ids"].str[0].unique()
         videos = pd.DataFrame({"video_id": ids, "duration": float("nan"), "path": ""})
         return Annotations(
-            videos.assign(split=split)[["video_id", "duration", "split", "path"]],
+            videos.assign(split=split)[VIDEO_COLUMNS],
             captions.assign(moments=[()] * len(captions), split=split),
         )
 
     def video_features(self) -> FeatureStore:
-        """The video features; rows of size `video_dim`."""
-        return open_features(self.folder / self.feature_set.video, self.feature_set.group)
+        """Open the video features; their rows have the size `video_dim`."""
+        return self._open(self.feature_set.video, self.feature_set.group)
 
     def text_features(self) -> FeatureStore:
-        """The word features; rows of size `text_dim`."""
-        return open_features(self.folder / self.feature_set.text)
+        """Open the word features; their rows have the size `text_dim`."""
+        return self._open(self.feature_set.text, self.feature_set.text_group)
+
+    def _open(self, where: str | tuple[str, ...], group: str | None) -> FeatureStore:
+        if isinstance(where, str):
+            return open_features(self.folder / where, group)
+        parts = [open_features(self.folder / path, group) for path in where]
+        return JoinedFeatures(parts, self.feature_set.normalise)
+
+    def _table_files(self) -> tuple[Path, Path]:
+        return table_paths(self.folder / "TextData", self.collection)
 
     # What the rest of the framework asks for
 
     def annotations(self, split: str) -> Annotations:
-        """Tables of one split, read once."""
+        """Return the tables of one split, which are read once."""
         if split not in self._tables:
             table = self.read_annotations(split)
             if table.queries.empty:
@@ -238,7 +249,7 @@ class PRVRDataModule(LightningDataModule):
         return self._tables[split]
 
     def stores(self) -> tuple[FeatureStore, FeatureStore]:
-        """Video and text features, their sizes checked against the feature set."""
+        """Open the video and the text features, and check their sizes against the feature set."""
         stores = (self.video_features(), self.text_features())
         for store, dim in zip(stores, (self.video_dim, self.text_dim), strict=True):
             if store.dim != dim:
@@ -250,17 +261,28 @@ class PRVRDataModule(LightningDataModule):
         return stores
 
     def prepare_data(self) -> None:
-        """Refuse at once, in one message, if a file or an id's features are missing; then pack."""
+        """Refuse at once, in one message, if a file or an id's features are missing; then pack.
+
+        Raises:
+            UserError: something is missing, or cannot be packed.
+        """
         needed = {
             path: what for split in self._splits() for what, path in self.files(split).items()
         }
-        refuse_missing(self.collection, needed, self.source)
+        missing = [f"{what}: {path}" for path, what in needed.items() if not path.exists()]
+        if missing:
+            raise UserError(
+                f"{self.collection}: missing {'; '.join(missing)}. {self.source} "
+                "Another folder: --data.root DIR. A big file (feature.bin) is read as it is, or "
+                "converted by `lightning data convert`. Without the features: `lightning data "
+                "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
+            )
         for data in [self._datasets(split) for split in self._splits()]:
             if self.packed is not None:
                 self._packed.stores(data, self.trainer)
 
     def _splits(self) -> tuple[Split, ...]:
-        """What the trainer's stage needs."""
+        """Return the splits that the trainer's stage needs."""
         function = self.trainer.state.fn if self.trainer else None
         stage = str(function.value) if function else "fit"
         stages: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
@@ -278,15 +300,15 @@ class PRVRDataModule(LightningDataModule):
         return self._loaders("train").train(self.batch_size, seed, *processes, shuffle)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """The gallery (`Videos`), then the queries (`Queries`), of the validation split."""
+        """Give the gallery (`Videos`), then the queries (`Queries`), of the validation split."""
         return self._evaluation_loaders("val")
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        """The gallery, then the queries, of the test split."""
+        """Give the gallery, then the queries, of the test split."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """The gallery, then the queries, of the test split; of several processes each a share."""
+        """Give the test split, gallery before queries; to each of several processes a share."""
         trainer = self.trainer
         if trainer is None or trainer.world_size == 1:
             return self._evaluation_loaders("test")
@@ -340,12 +362,12 @@ class PRVRDataModule(LightningDataModule):
 
 
 def installed_datasets() -> dict[str, EntryPoint]:
-    """Entry points of all installed benchmarks, ours included, by name."""
+    """Return the entry points of all installed benchmarks, ours included, by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
 def load_dataset(point: EntryPoint) -> type[PRVRDataModule] | None:
-    """The class behind an entry point; None, with a warning, if it is broken."""
+    """Return the class behind an entry point; None, with a warning, if it is broken."""
     try:
         loaded = point.load()
     except Exception as error:  # a stranger's package may fail in any way

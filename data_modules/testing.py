@@ -367,6 +367,6 @@ def write_tiny(
     """
     chosen = dataset.feature_sets[features]
     return write_tiny_benchmark(
-        root, dataset.collection, chosen.video, chosen.text, chosen.video_dim, chosen.text_dim,
+        root, dataset.collection, *chosen.single(), chosen.video_dim, chosen.text_dim,
         chosen.group, **options,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from search.libraries import SETTINGS
 
 from data_modules.readers.bigfile import BigFile
 from data_modules.readers.captions import read_captions
+from data_modules.readers.npz import ArrayFolder
 from data_modules.readers.published import (
     read_activitynet,
     read_charades_sta,
@@ -206,6 +207,23 @@ def test_a_big_file_is_read_or_refused(tmp_path: Path, name: str):
     def run(content: bytes) -> None:
         path.write_bytes(content)
         result(lambda: big_file(folder))
+
+    run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["v.npz", "packed.npz", "v.npy"])
+def test_an_array_is_read_or_refused(tmp_path: Path, name: str):
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    path = tmp_path / name
+    write = {"v.npz": np.savez, "packed.npz": np.savez_compressed, "v.npy": np.save}[name]
+    write(path, rows)
+
+    @COMMON
+    @given(contents(path.read_bytes()))
+    def run(content: bytes) -> None:
+        path.write_bytes(content)
+        result(lambda: ArrayFolder(tmp_path))
 
     run()
 

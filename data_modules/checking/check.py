@@ -73,7 +73,8 @@ def _missing_files(data: PRVRDataModule, splits: Sequence[str], report: Report) 
     for split in splits:
         for what, path in data.files(split).items():
             if not path.exists():
-                missing.add({"video features": "video", "text features": "text"}.get(what, split))
+                kind, _, rest = what.partition(" ")
+                missing.add(kind if rest.startswith("features") else split)
                 places[str(path)] = what
     report.problems += [f"missing {what}: expected at {path}" for path, what in places.items()]
     if places and data.source:
@@ -162,8 +163,8 @@ def _compare_sizes(report: Report) -> None:
         found = (split.videos, split.captions) if split else None
         if split and split.expected and found != split.expected:
             report.remarks.append(
-                f"{name}: {split.videos:,} videos and {split.captions:,} captions; published are "
-                f"{split.expected.videos:,} and {split.expected.captions:,}"
+                f"{name}: {plural(split.videos, 'video')} and {plural(split.captions, 'caption')}; "
+                f"published are {split.expected.videos:,} and {split.expected.captions:,}"
             )
 
 
@@ -217,7 +218,7 @@ def one_line(error: Exception) -> str:
 def _reason(store: FeatureStore, key: str, error: Exception) -> str:
     """What is wrong with an entry, without the words that only tell where."""
     try:
-        name = store._find(key)
+        name = store.find(key)
         if name is None:
             return "no features"
     except Exception:

@@ -109,8 +109,8 @@ class Report:
             rows.append(
                 [
                     name,
-                    _of(split.videos, videos, "videos"),
-                    _of(split.captions, captions, "captions"),
+                    _of(split.videos, videos, "video"),
+                    _of(split.captions, captions, "caption"),
                 ]
             )
         known = any(split and split.expected for split in self.splits.values())
@@ -130,7 +130,7 @@ class Report:
 
 
 def _of(found: int, expected: int | None, noun: str) -> str:
-    return f"{found:,} {noun}" if expected is None else f"{found:,} / {expected:,} {noun}"
+    return plural(found, noun) if expected is None else f"{found:,} / {plural(expected, noun)}"
 
 
 def _spread(spread: Spread | None) -> str:

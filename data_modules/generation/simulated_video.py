@@ -7,6 +7,7 @@ import numpy as np
 
 from data_modules.generation.folders import LARGEST_SEED, generator
 from dreamprvr.core.errors import UserError, check_range
+from dreamprvr.core.vectors import unit
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,6 @@ def video_matrix(size: int, settings: Simulation) -> np.ndarray:
         joint = settings.text_dim == size
         return np.eye(size, dtype=np.float32) if joint else text_matrix(size, settings)
     return orthonormal(size, settings.video_dim, settings.seed, "video")
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., E) divided by their L2 norms."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 class SimulatedVideos:

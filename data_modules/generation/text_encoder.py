@@ -108,6 +108,12 @@ class TextEncoder:
             return_tensors="pt",
         )
         words = inputs.pop("special_tokens_mask") == 0  # padding counts as special
+        known, largest = self.model.get_input_embeddings().num_embeddings, inputs["input_ids"].max()
+        if largest >= known:
+            raise UserError(
+                f"{self.name}: its tokenizer gives token {largest}, but its model knows {known:,} "
+                "tokens only: save a model and a tokenizer that belong together"
+            )
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         states = self.model(**inputs).last_hidden_state.float().cpu()  # (B, L, E)
         return [row[keep].numpy() for row, keep in zip(states, words, strict=True)]

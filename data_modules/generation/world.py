@@ -32,6 +32,7 @@ from data_modules.generation.world_grammar import (
 from data_modules.readers.captions import write_captions
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations, write_tables
 from dreamprvr.core.errors import UserError, check_range
+from dreamprvr.core.vectors import unit
 
 RECORD = "world.json"
 VERSION = 1  # raise it when the same settings give other data
@@ -327,8 +328,7 @@ class Renderer:
         start, end = rng.standard_normal((2, len(self.backdrops)))
         phase = times[:, None] / times[-1]
         mixture = np.cos(phase) * start + np.sin(phase) * end
-        mixture /= np.linalg.norm(mixture, axis=1, keepdims=True)
-        return mixture @ self.backdrops
+        return unit(mixture) @ self.backdrops
 
     def _event(self, event: Event, phase: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rows of one event; each part comes and goes, so that hardly a row shows them all."""

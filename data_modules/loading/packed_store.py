@@ -139,7 +139,7 @@ def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str
         "ids": hashlib.blake2b("\0".join(data.ids).encode("utf-8", "surrogatepass")).hexdigest(),
         "source": {
             "path": data.store.path.name,
-            "dataset": str(getattr(data.store, "name", "")),  # inside each group of an HDF5 file
+            "dataset": str(getattr(data.store, "name", "")),  # which of the arrays in it
             "dim": int(data.store.dim),
         },
         "files": _files(data.store, ignore),
@@ -164,19 +164,24 @@ def folder_name(settings: dict[str, Any]) -> str:
 
 
 def _files(store: FeatureStore, ignore: Path) -> dict[str, list[int]]:
-    if not store.path.exists():
-        raise UserError(
-            f"the features of {store.path} lie in no file, so whether packed ones are stale could "
-            "not be told: leave out --data.packed"
-        )
-    if store.path.is_file():
+    """Return the states of all files of a store, each by its name below the store's path."""
+    for path in store.paths:
+        if not path.exists():
+            raise UserError(
+                f"the features of {path} lie in no file, so whether packed ones are stale could "
+                "not be told: leave out --data.packed"
+            )
+    if store.paths == [store.path] and store.path.is_file():
         return {store.path.name: _state(store.path)}
-    found = {}
-    for folder, inner, names in os.walk(store.path):
-        inner[:] = [name for name in inner if Path(folder, name).resolve() != ignore.resolve()]
-        for path in (Path(folder, name) for name in names):
-            found[path.relative_to(store.path).as_posix()] = _state(path)
-    return dict(sorted(found.items()))
+    states = {}
+    for place in store.paths:
+        if place.is_file():
+            states[os.path.relpath(place, store.path)] = _state(place)
+        for folder, inner, names in os.walk(place):
+            inner[:] = [name for name in inner if Path(folder, name).resolve() != ignore.resolve()]
+            for path in (Path(folder, name) for name in names):
+                states[os.path.relpath(path, store.path)] = _state(path)
+    return dict(sorted(states.items()))
 
 
 def _state(path: Path) -> list[int]:

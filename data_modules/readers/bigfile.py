@@ -16,7 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
-from data_modules.readers.store import FeatureStore
+from data_modules.readers.store import FeatureStore, plural
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import BIG_FILE, FOLDER, refuse_other_kinds
 from dreamprvr.core.text import open_file, quote, read_bytes
@@ -133,7 +133,7 @@ class BigFile:
                     f"{path} names row {quote(twice)} twice: which one is meant is unknown"
                 )
             raise UserError(
-                f"{path} names {len(names):,} rows, but shape.txt says {self.shape[0]:,}: "
+                f"{path} names {plural(len(names), 'row')}, but shape.txt says {self.shape[0]:,}: "
                 "they belong to different files"
             )
         return index
@@ -194,13 +194,16 @@ class BigFileFeatures(FeatureStore):
         """All ids, in the order of video2frames.txt."""
         return list(self._big.videos)
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Return whether the big file has this id."""
         return name in self._big.videos
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an id's features, without reading them."""
         return len(self._big.videos[name]), self.dim
 
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
+        """Read the features of an id."""
         return self._big.read(name)
 
 

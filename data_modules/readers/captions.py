@@ -26,6 +26,9 @@ _FORM = "<video id>#enc#<number>"
 _KEYS = ("caption_id", "video_id", "caption")
 # An id in a text: the line belongs to an id with white space, or two lines were joined.
 _SECOND_ID = re.compile(r"#enc#\d+(?:\s|$)")
+# Characters that nobody sees and that stand at an end of an id by mistake: zero-width spaces and
+# joiners, and the byte order mark that joined files have in the middle.
+_UNSEEN = re.compile("^[\u200b-\u200f\u2060\ufeff]|[\u200b-\u200f\u2060\ufeff]$")
 
 _Row = tuple[str, str, str, str]  # where it stands, caption id, video id, text
 
@@ -34,11 +37,15 @@ def split_caption_id(caption_id: str) -> tuple[str, str, str] | None:
     """Take a caption's id apart at its last "#enc#" or, if it has none, at its first "#".
 
     Returns:
-        The video's id, the separator and the caption's number; None if there is no separator, or
-        nothing before it.
+        The video's id, the separator and the caption's number; None if there is no separator,
+        nothing before it, or no number of plain digits after "#enc#".
     """
-    parts = caption_id.rpartition("#enc#") if "#enc#" in caption_id else caption_id.partition("#")
-    return parts if parts[0] and parts[1] else None
+    video, separator, number = caption_id.rpartition("#enc#")
+    if not separator:
+        video, separator, number = caption_id.partition("#")
+    elif not re.fullmatch("[0-9]+(#[0-9]+)*", number):
+        return None
+    return (video, separator, number) if video and separator else None
 
 
 def find_captions(path: Path) -> Path:
@@ -69,8 +76,8 @@ def read_captions(path: str | Path) -> pd.DataFrame:
 
     Returns:
         One row a caption, in file order: `query_id`, `video_ids` (a tuple of one id) and `text`
-        exactly as it stands ("" where the line ends after the space). Ids are in Unicode's normal
-        form C.
+        exactly as it stands, "" where the line ends after the space (`data check` lists such
+        captions). Ids are in Unicode's normal form C.
 
     Raises:
         UserError: if the file cannot be read as text (see `dreamprvr.core.text.read_text`), a line
@@ -109,7 +116,8 @@ def write_captions(path: str | Path, captions: pd.DataFrame) -> None:
                 f"{path}: caption {quote(query_id)} has a line break or a NUL character: take it "
                 "out first"
             )
-        if split_caption_id(query_id) is None or _split_line(line) != (query_id, text):
+        whole = not _UNSEEN.search(query_id) and _split_line(line) == (query_id, text)
+        if not whole or split_caption_id(query_id) is None:
             raise UserError(f"{path}: caption id {quote(query_id)} is not {_FORM}")
         lines.append(line + "\n")
     if captions["query_id"].duplicated().any():
@@ -131,10 +139,19 @@ def _split_line(line: str) -> tuple[str, str] | None:
 def _text_rows(path: Path) -> Iterator[_Row]:
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
+        if line[:1].isspace() and line.strip():
+            raise UserError(
+                f"{where}: white space stands before the caption id in {quote(line)}: take it out"
+            )
         parts = _split_line(line)
         if parts is None:
             raise UserError(f"{where}: no space between caption id and text in {quote(line)}")
         query_id, text = normal_id(parts[0]), parts[1]
+        if unseen := _UNSEEN.search(query_id):
+            raise UserError(
+                f"{where}: the invisible character U+{ord(unseen[0]):04X} stands at an end of "
+                f"caption id {quote(query_id)}: take it out"
+            )
         if (split := split_caption_id(query_id)) is None:
             raise UserError(
                 f"{where}: caption id {quote(query_id)} is not {_FORM}; ids with spaces can be "

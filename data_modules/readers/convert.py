@@ -20,6 +20,7 @@ from data_modules.readers.hdf5 import (
     link_name,
     open_hdf5,
 )
+from data_modules.readers.store import plural
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_free_disk, plain_errors, refuse_links, reserve, sync
 from dreamprvr.core.text import quote
@@ -60,7 +61,7 @@ def convert_big_file(
             )
     if target.exists():
         _check_target(target, source)
-        print(f"{target} already holds all {len(source.videos):,} videos: nothing to do")
+        print(f"{target} already holds all of {plural(len(source.videos), 'video')}: nothing to do")
         return target
     partial = target.with_name(target.name + ".partial")
     refuse_links(partial.parent, partial.name, hard=True)
@@ -169,7 +170,7 @@ def _check_target(target: Path, source: BigFile) -> None:
     if wrong:
         raise UserError(
             f"{target} exists but differs from the big file in {len(wrong):,} of "
-            f"{len(source.videos):,} videos (first: {quote(wrong[0])}): move it away to "
+            f"{plural(len(source.videos), 'video')} (first: {quote(wrong[0])}): move it away to "
             "convert anew"
         )
 

@@ -1,8 +1,11 @@
-"""Features by id, in whatever form they were published: `open_features` finds out which it is."""
+"""Features by id in whatever form they were published, and features of several encoders joined."""
 
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from data_modules.readers.bigfile import BigFileFeatures
 from data_modules.readers.hdf5 import (
@@ -13,39 +16,116 @@ from data_modules.readers.hdf5 import (
     open_hdf5,
     reason_of,
 )
+from data_modules.readers.npz import ArrayFolder, array_files
 from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
+from dreamprvr.core.vectors import unit
 
 __all__ = [
+    "ArrayFolder",
     "BigFileFeatures",
     "FeatureStore",
     "GroupedHdf5Features",
     "Hdf5Features",
+    "JoinedFeatures",
     "open_features",
 ]
 
+ROWS_APART = 2
+"""Rows by which the parts of joined features may differ: encoders round a video's end otherwise."""
 
-def open_features(path: str | Path, name: str | None = None) -> FeatureStore:
-    """Open whatever features lie at a path.
+
+class JoinedFeatures(FeatureStore):
+    """Features of several encoders joined: a row is the rows of all parts, one after the other.
+
+    Where the parts of an id have different numbers of rows (by at most `ROWS_APART`), the surplus
+    rows at the end are left out.
 
     Args:
-        path: an HDF5 file, or a folder with feature.hdf5 (taken first) or a big file.
-        name: the dataset to read in an HDF5 file with a group per id; not needed where the groups
-            hold only one.
+        parts: stores of the encoders, in the order in which their rows are joined.
+        normalise: divide each row of each part by its length before joining, so that no encoder
+            outweighs the others.
+    """
+
+    def __init__(self, parts: Sequence[FeatureStore], normalise: bool = False) -> None:
+        if not parts:
+            raise UserError("joined features need at least one part")
+        self.parts, self.normalise = tuple(parts), normalise
+        self.path = Path(os.path.commonpath([part.path.absolute() for part in parts]))
+        self.dim = sum(part.dim for part in parts)
+
+    @property
+    def name(self) -> str:
+        """What tells these features from others of the same files: the parts and their scale."""
+        names = [f"{part.path.name}:{getattr(part, 'name', '')}" for part in self.parts]
+        return "+".join([*names, "normalised"] if self.normalise else names)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files and folders of all parts."""
+        return [path for part in self.parts for path in part.paths]
+
+    @property
+    def fingerprint(self) -> str:
+        """The names of all encoders; "" if one of the parts does not say."""
+        names = [part.fingerprint for part in self.parts]
+        return "+".join(names) if all(names) else ""
+
+    def keys(self) -> list[str]:
+        """List the ids that all parts have, as the first part spells them."""
+        return [name for name in self.parts[0].keys() if self.has(name)]  # noqa: SIM118 - no mapping
+
+    def has(self, name: str) -> bool:
+        """Return whether all parts have an id."""
+        return all(name in part for part in self.parts)
+
+    def load(self, name: str) -> np.ndarray:
+        """Read the rows of all parts and join them."""
+        parts = [part[name] for part in self.parts]
+        lengths = [len(rows) for rows in parts]
+        if max(lengths) - min(lengths) > ROWS_APART:
+            raise UserError(
+                f"{self.path}: the encoders have {', '.join(map(str, lengths))} rows of "
+                f"{quote(name)}: extract all with the same rows a second"
+            )
+        rows = [rows[: min(lengths)] for rows in parts]
+        return np.concatenate([unit(part) for part in rows] if self.normalise else rows, axis=1)
+
+    def refuse_missing(self, ids: Iterable[str], noun: str) -> None:
+        """Refuse the first part that lacks an id which is needed; see `FeatureStore`."""
+        ids = list(ids)
+        for part in self.parts:
+            part.refuse_missing(ids, noun)
+
+
+def open_features(path: str | Path, name: str | None = None) -> FeatureStore:
+    """Open the features that lie at a path.
+
+    Args:
+        path: an HDF5 file, or a folder with feature.hdf5, a big file, or a .npz or .npy file for
+            each id. The first of these that is there is taken.
+        name: the dataset to read in an HDF5 file with a group per id, or the array in each .npz
+            file; not needed where these hold only one.
 
     Raises:
-        UserError: if nothing readable is there, or `name` is missing or does not apply.
+        UserError: nothing readable is there, or `name` is missing or does not apply.
     """
     path = Path(path)
     if path.is_dir():
         if (path / "feature.hdf5").exists():
             return open_features(path / "feature.hdf5", name)
-        if not (path / "feature.bin").exists():
-            raise UserError(f"{path} holds neither feature.hdf5 nor feature.bin: no features here")
-        if name is not None:
-            raise UserError(f"{path} is a big file, which has no {quote(name)}: leave the name out")
-        return BigFileFeatures(path)
+        if (path / "feature.bin").exists():
+            if name is not None:
+                raise UserError(
+                    f"{path} is a big file, which has no {quote(name)}: leave the name out"
+                )
+            return BigFileFeatures(path)
+        if array_files(path):
+            return ArrayFolder(path, name)
+        raise UserError(
+            f"{path} holds neither feature.hdf5 nor feature.bin nor .npz files: no features here"
+        )
     inner = _inner_names(path)
     if inner is None:
         if name is not None:
@@ -59,7 +139,7 @@ def open_features(path: str | Path, name: str | None = None) -> FeatureStore:
 
 
 def _inner_names(path: Path) -> list[str] | None:
-    """The datasets of the first group of the root, or None if the file is flat."""
+    """List the datasets of the first group of the root; None if the file is flat."""
     with open_hdf5(path) as file:
         try:
             first = next(iter(file), None)

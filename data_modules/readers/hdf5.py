@@ -71,7 +71,7 @@ class Hdf5Features(FeatureStore):
         first = next(self._names(), None)
         if first is None:
             raise UserError(f"{self.path} holds no features{self._wanted()}")
-        shape = self._shape(first)
+        shape = self.shape_of(first)
         if len(shape) not in (1, 2) or not shape[-1]:
             raise UserError(f"{self.path}: {quote(first)} has shape {shape}, not (rows, size)")
         self.dim = int(shape[-1])
@@ -116,7 +116,8 @@ class Hdf5Features(FeatureStore):
             self._handle[1].close()
             self._handle = None
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Return whether the file has this id."""
         *groups, last = self._parts(name)
         with self._reading(quote(name)):
             node: object = self._file()
@@ -141,11 +142,13 @@ class Hdf5Features(FeatureStore):
             )
         return node
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an id's features, without reading them."""
         with self._reading(quote(name)):
             return self._dataset(name).shape or ()
 
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
+        """Read the features of an id."""
         with self._reading(quote(name)):
             dataset = self._dataset(name)
             if not _is_stored(dataset):
@@ -153,8 +156,7 @@ class Hdf5Features(FeatureStore):
             stored = dataset[()]
             if ROWS_SUM in (held := dataset.attrs) and held[ROWS_SUM] != checksum(name, [stored]):
                 raise ValueError("its values changed since they were written")
-            with np.errstate(over="ignore"):  # infinite values are refused by whoever reads them
-                return np.asarray(stored, np.float32)
+            return np.asarray(stored)
 
     def _attributes(self, name: str) -> dict[str, Any]:
         """All attributes of a dataset, or with "" of the file, checked if they have a checksum.
@@ -198,7 +200,7 @@ class GroupedHdf5Features(Hdf5Features):
         return f": expected a group per id that holds {quote(self.name)}"
 
     def _names(self) -> Iterator[str]:
-        yield from (name for name in super()._names() if self._has(name))
+        yield from (name for name in super()._names() if self.has(name))
 
     def _parts(self, name: str) -> tuple[str, ...]:
         return (name, self.name)

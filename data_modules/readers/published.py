@@ -8,11 +8,13 @@ reader says in plain words what it repaired.
 
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from data_modules.readers.store import plural
 from data_modules.readers.tables import LONGEST, QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
@@ -210,34 +212,24 @@ def one_line(text: str) -> tuple[str, bool]:
 
 
 def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
-    """Say what was repaired.
+    """Say what was repaired, in a line for each kind of repair.
 
     Args:
         repairs: for each caption the kinds of repair that `fit` and `one_line` reported.
         unknown: number of videos without a duration.
     """
-
-    def count(kind: str) -> int:
-        return sum(kind in done for done in repairs)
-
-    sentences = (
-        (count("swapped"), f"{count('swapped'):,} moments end before they start: ends swapped"),
-        (
-            count("past"),
-            f"{count('past'):,} moments end after their video "
-            f"({count('far'):,} by more than {TOLERANCE} s): clipped",
-        ),
-        (count("negative"), f"{count('negative'):,} moments start before 0: clipped"),
-        (
-            count("outside"),
-            f"{count('outside'):,} moments lie wholly outside their video: "
-            "kept, of length 0, at its nearest end",
-        ),
-        (count("empty"), f"{count('empty'):,} moments are given with length 0: kept"),
-        (count("break"), f"{count('break'):,} sentences hold a line break: made a space"),
-        (unknown, f"{unknown:,} videos have no known duration: their moments are not clipped"),
+    counts = Counter(kind for kinds in repairs for kind in kinds)
+    far = f"{counts['far']:,} by more than {TOLERANCE} s"
+    lines = (
+        (counts["swapped"], "moment", "with swapped ends: the end came before the start"),
+        (counts["past"], "moment", f"cut at the end of the video, {far}"),
+        (counts["negative"], "moment", "cut at the start of the video"),
+        (counts["outside"], "moment", "outside the video: kept with length 0 at its nearest end"),
+        (counts["empty"], "moment", "of length 0: kept"),
+        (counts["break"], "sentence", "with a line break, made a space"),
+        (unknown, "video", "without a known duration: moments are not cut there"),
     )
-    return [sentence for found, sentence in sentences if found]
+    return [f"{plural(count, noun)} {rest}" for count, noun, rest in lines if count]
 
 
 def read_duration(where: str, value: Any) -> float:

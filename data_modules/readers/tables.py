@@ -84,7 +84,7 @@ def write_tables(folder: str | Path, collection: str, annotations: Annotations) 
     Raises:
         UserError: if the tables would not pass `read_tables`, or cannot be written.
     """
-    videos, queries = _paths(folder, collection)
+    videos, queries = table_paths(folder, collection)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(VIDEO_COLUMNS)
@@ -108,7 +108,7 @@ def read_tables(folder: str | Path, collection: str) -> Annotations:
             names a video that its split does not have, or a moment ends before it starts. The
             message names the file and the line.
     """
-    videos_path, queries_path = _paths(folder, collection)
+    videos_path, queries_path = table_paths(folder, collection)
     videos = list(_videos(_csv_rows(videos_path)))
     known = {(row[0], row[2]) for row in videos}
     lines = ((f"{queries_path}, line {n}", row) for n, row in load_json_lines(queries_path))
@@ -118,7 +118,8 @@ def read_tables(folder: str | Path, collection: str) -> Annotations:
     )
 
 
-def _paths(folder: str | Path, collection: str) -> tuple[Path, Path]:
+def table_paths(folder: str | Path, collection: str) -> tuple[Path, Path]:
+    """Return the paths of the videos and the queries table of a benchmark in a folder."""
     if not re.fullmatch(r"\w[\w.-]*", collection):
         raise UserError(
             f"collection {quote(collection)} is no plain name: use letters, digits, _ - ."

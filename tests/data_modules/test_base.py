@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -20,29 +21,15 @@ from data_modules.base import (
     import_plugins,
     installed_datasets,
     load_dataset,
-    refuse_missing,
 )
 from data_modules.charades import Charades
+from data_modules.checking.check import check
+from data_modules.generation.simulate import join
 from data_modules.readers.features import open_features
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations, write_tables
 from data_modules.testing import write_tiny
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
-
-
-def test_all_missing_files_are_named_at_once(tmp_path: Path):
-    there, gone, lost = (tmp_path / name for name in ("there", "gone.txt", "lost.hdf5"))
-    there.touch()
-    with pytest.raises(UserError) as caught:
-        refuse_missing("kitchen", {there: "x", gone: "captions", lost: "features"}, "Ask Ann.")
-    line = str(caught.value)
-    assert line.startswith(f"kitchen: missing captions: {gone}; features: {lost}. Ask Ann. ")
-    assert f"{there};" not in line
-    assert "\n" not in line
-
-
-def test_nothing_missing(tmp_path: Path):
-    refuse_missing("kitchen", {tmp_path: "folder"}, "")
 
 
 class Kitchen(PRVRDataModule):
@@ -226,6 +213,61 @@ def test_inner_tables_go_first(root: Path):
     assert asked[0].positives.tolist() == [[1, 0]]
     with pytest.raises(UserError, match="kitchen has no captions for the split 'train'"):
         data.annotations("train")
+
+
+def test_tables_need_no_caption_files(root: Path):
+    text = root / "kitchen" / "TextData"
+    tables = [Kitchen(root).read_annotations(split) for split in ("train", "val", "test")]
+    write_tables(text, "kitchen", join(tables))
+    for captions in text.glob("*.caption.txt"):
+        captions.unlink()
+    data = Kitchen(root, num_workers=0)
+    data.prepare_data()
+    assert data.annotations("val").queries["text"].equals(tables[1].queries["text"])
+    assert check(data).ok
+    (text / "kitchen_videos.csv").unlink()
+    with pytest.raises(UserError, match=r"kitchen: missing videos: .*kitchen_videos\.csv"):
+        data.prepare_data()
+
+
+class Joined(Kitchen):
+    feature_sets = {
+        "standard": FeatureSet(
+            ("slow", "clip"), "words", 5, 6, group="features", text_group="last", normalise=True
+        )
+    }
+
+
+def test_features_of_two_encoders_in_npz_files(root: Path):
+    """What is declared is opened, checked, packed, and packed again when a part changes."""
+    kitchen, folder = Kitchen(root, num_workers=0), root / "kitchen"
+    random = np.random.default_rng(0)
+    for name in ("slow", "clip", "words"):
+        (folder / name).mkdir()
+    for video in kitchen.video_features().keys():  # noqa: SIM118 - no mapping
+        for name, dim in (("slow", 2), ("clip", 3)):
+            rows = random.standard_normal((7, dim)).astype(np.float32)
+            np.savez(folder / name / f"{video}.npz", features=rows, info=rows[0])
+    words = kitchen.text_features()
+    for caption in words.keys():  # noqa: SIM118 - no mapping
+        np.savez(folder / "words" / f"{caption}.npz", last=words[caption], pooled=words[caption][0])
+    data = Joined(root, num_workers=0, packed="float32")
+    data.prepare_data()
+    assert check(data).ok
+    rows = data.stores()[0]["val-0"]
+    np.testing.assert_allclose(np.linalg.norm(rows[:, :2], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rows[:, 2:], axis=1), 1, rtol=1e-5)
+    before = [batch.clips for batch in data.val_dataloader()[0]]
+    np.savez(folder / "clip" / "val-0.npz", features=np.ones((7, 3), np.float32))
+    again = Joined(root, num_workers=0, packed="float32")
+    again.prepare_data()
+    after = [batch.clips for batch in again.val_dataloader()[0]]
+    assert not torch.equal(before[0][0], after[0][0])
+    assert torch.equal(before[0][1], after[0][1])
+    (folder / "slow").rename(folder / "moved")
+    assert any("video features 1: expected at" in line for line in check(data).problems)
+    with pytest.raises(UserError, match="of several encoders, joined: choose others"):
+        data.feature_set.single()
 
 
 def test_training_is_shuffled_and_evaluation_is_not(root: Path):

@@ -67,13 +67,13 @@ class Noisy(FeatureStore):
     def keys(self) -> list[str]:
         return self.store.keys()
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return name in self.store
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def shape_of(self, name: str) -> tuple[int, ...]:
         return self.store.rows(name), self.dim
 
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
         return self.store[name] + torch.rand(1).numpy()
 
 

@@ -83,13 +83,13 @@ class Arrays(FeatureStore):
     def keys(self) -> list[str]:
         return [file.stem for file in self.path.glob("*.npy")]
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return (self.path / f"{name}.npy").exists()
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return self._read(name).shape
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        return self.load(name).shape
 
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
         return np.load(self.path / f"{name}.npy")
 
 

@@ -21,7 +21,6 @@ import pandas as pd
 
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.readers.captions import write_captions
-from data_modules.readers.features import open_features
 from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import (
     QUERY_COLUMNS,
@@ -132,7 +131,7 @@ class Film(PRVRDataModule):
         """Write the word features, which takes a second."""
         queries = pd.concat([self.read_films(split).queries for split in ("train", "val", "test")])
         texts = zip(queries["query_id"], queries["text"], strict=True)
-        write_words(self.folder / self.feature_set.text, texts)
+        write_words(self.folder / self.feature_set.single()[1], texts)
         super().prepare_data()
 
     def read_films(self, split: str) -> Annotations:
@@ -144,7 +143,7 @@ class Film(PRVRDataModule):
         films = self.read_films(split)
         if self.section is None or split == "test":
             return films
-        return cut_tables(films, open_features(self.folder / self.feature_set.video), self.section)
+        return cut_tables(films, super().video_features(), self.section)
 
     def video_features(self) -> FeatureStore:
         """Open the features of films and of their sections."""
@@ -164,13 +163,10 @@ class SectionStore(FeatureStore):
     def keys(self) -> list[str]:
         return self.films.keys()
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return name.partition(SEPARATOR)[0] in self.films
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return self._read(name).shape
-
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
         film, cut, span = name.partition(SEPARATOR)
         first, _, end = span.partition(":")
         return self.films[film][int(first) : int(end)] if cut else self.films[film]

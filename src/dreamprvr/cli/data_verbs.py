@@ -47,7 +47,7 @@ def convert(
         from dreamprvr.cli.configured import configured_data
 
         data = configured_data(fit_options)
-        folder = data.folder / data.feature_set.video
+        folder = data.folder / data.feature_set.single()[0]
     elif fit_options:
         raise UserError(f"data convert takes a folder or {fit_options[0]}, not both")
     from data_modules.readers.convert import convert_big_file
@@ -91,7 +91,7 @@ def simulate_data(
         video_dim=data.video_dim, text_dim=data.text_dim, seed=seed,
         rows_per_second=rows_per_second,
     )  # fmt: skip
-    video, text = Path(data.feature_set.video), Path(data.feature_set.text)
+    video, text = map(Path, data.feature_set.single())
     written = simulate(
         splits, data.root, data.collection, video.name, text.name, TextEncoder(encoder), settings
     )

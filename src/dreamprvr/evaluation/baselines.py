@@ -16,6 +16,7 @@ from data_modules.loading.pooling import frames
 from data_modules.readers.features import FeatureStore
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.vectors import unit
 from dreamprvr.evaluation.metrics import CUTOFFS, ranks, recalls
 
 
@@ -127,7 +128,7 @@ def max_over_time(
     """Cosine of a caption with the row of a video that fits best; as `mean_pooling` otherwise."""
     if alignment is not None:
         texts, videos = alignment.texts(texts), map(alignment.rows, videos)
-    queries = _unit(texts)
+    queries = unit(texts)
     scores = []
     for rows in videos:
         if rows.shape[1] != texts.shape[1]:
@@ -135,14 +136,8 @@ def max_over_time(
                 f"texts of size {texts.shape[1]} and videos of size {rows.shape[1]} have no cosine:"
                 " fit an alignment on the training split"
             )
-        scores.append((queries @ _unit(rows).T).max(axis=1))
+        scores.append((queries @ unit(rows).T).max(axis=1))
     return np.stack(scores, axis=1) if scores else np.empty((len(texts), 0))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their norms; rows of zeros stay zero."""
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
 
 
 METHODS = {"mean pooling": mean_pooling, "max over time": max_over_time}

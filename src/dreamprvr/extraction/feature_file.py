@@ -147,7 +147,7 @@ class FeatureFile(Hdf5Features):
         Raises:
             UserError: the video is not in the file, or its attributes are missing or damaged.
         """
-        if not self._has(video_id):
+        if not self.has(video_id):
             raise UserError(f"{self.path} has no video {quote(video_id)}")
         attributes = self._attributes(video_id)
         with self._reading(quote(video_id)):

@@ -74,13 +74,13 @@ def test_features_shared_by_splits_are_read_once(folder: Path):
         def keys(self) -> list[str]:
             return self.store.keys()
 
-        def _has(self, name: str) -> bool:
+        def has(self, name: str) -> bool:
             return name in self.store
 
-        def _shape(self, name: str) -> tuple[int, ...]:
+        def shape_of(self, name: str) -> tuple[int, ...]:
             return self.store.rows(name), self.dim
 
-        def _read(self, name: str) -> np.ndarray:
+        def load(self, name: str) -> np.ndarray:
             read.append(name)
             return self.store[name]
 
@@ -189,7 +189,7 @@ def test_a_generated_benchmark_is_generated(tmp_path: Path):
 
     assert check(Small(tmp_path)).ok
     (tmp_path / "small" / "world.json").unlink()
-    (tmp_path / "small" / "TextData" / "smallval.caption.txt").unlink()
+    (tmp_path / "small" / "TextData" / "small_videos.csv").unlink()
     problems = check(Small(tmp_path)).problems
     assert any("were not generated" in problem for problem in problems)
 

@@ -50,7 +50,7 @@ Remarks (training works):
 def test_no_problems_and_no_expectations():
     report = Report("Mine", Path("data/mine"), 30, {"train": SplitSummary("train", 1, 2)})
     assert report.ok
-    assert "train   1 videos   2 captions" in report.text()
+    assert "train   1 video   2 captions" in report.text()
     assert "expected" not in report.text()
     assert report.text().endswith("No problems.")
     report.problems = ["a", "b"]

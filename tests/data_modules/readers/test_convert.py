@@ -81,7 +81,7 @@ def test_complete_target_is_left_alone(folder: Path, capsys: pytest.CaptureFixtu
     before = target.stat()
     assert convert_big_file(folder, progress=False) == target
     assert target.stat().st_mtime_ns == before.st_mtime_ns
-    assert "already holds all 12 videos: nothing to do" in capsys.readouterr().out
+    assert "already holds all of 12 videos: nothing to do" in capsys.readouterr().out
 
 
 def test_other_target_is_not_overwritten(folder: Path):

@@ -44,10 +44,10 @@ def check_fit(annotations: Annotations) -> None:
             10_009,
             37_421,
             [
-                "2 moments end before they start: ends swapped",
-                "261 moments end after their video (0 by more than 0.5 s): clipped",
-                "2 moments are given with length 0: kept",
-                "5 sentences hold a line break: made a space",
+                "2 moments with swapped ends: the end came before the start",
+                "261 moments cut at the end of the video, 0 by more than 0.5 s",
+                "2 moments of length 0: kept",
+                "5 sentences with a line break, made a space",
             ],
         ),
         (
@@ -55,8 +55,8 @@ def check_fit(annotations: Annotations) -> None:
             4_917,
             17_505,
             [
-                "134 moments end after their video (0 by more than 0.5 s): clipped",
-                "2 sentences hold a line break: made a space",
+                "134 moments cut at the end of the video, 0 by more than 0.5 s",
+                "2 sentences with a line break, made a space",
             ],
         ),
     ],
@@ -81,16 +81,16 @@ def test_real_activitynet(name: str, videos: int, captions: int, remarks: list[s
             5_338,
             12_408,
             [
-                "4 moments end before they start: ends swapped",
-                "1,805 moments end after their video (1,619 by more than 0.5 s): clipped",
-                "3 moments lie wholly outside their video: kept, of length 0, at its nearest end",
+                "4 moments with swapped ends: the end came before the start",
+                "1,805 moments cut at the end of the video, 1,619 by more than 0.5 s",
+                "3 moments outside the video: kept with length 0 at its nearest end",
             ],
         ),
         (
             "test",
             1_334,
             3_720,
-            ["562 moments end after their video (514 by more than 0.5 s): clipped"],
+            ["562 moments cut at the end of the video, 514 by more than 0.5 s"],
         ),
     ],
 )
@@ -144,7 +144,7 @@ def test_charades_numbers_captions_in_file_order(tmp_path: Path):
     assert list(queries["moments"]) == [((0, 5.5),), ((1, 2),), ((2, 3),), ((5, 99),)]
     assert list(annotations.videos["video_id"]) == ["A", "B", "C"]
     assert math.isnan(annotations.videos["duration"][2])
-    assert said[-1] == "1 videos have no known duration: their moments are not clipped"
+    assert said[-1] == "1 video without a known duration: moments are not cut there"
 
 
 def test_tvr_without_moments(tmp_path: Path):
@@ -271,8 +271,8 @@ def test_one_line(text: str, line: str, had_break: bool):
 def test_remarks_name_only_what_happened():
     assert remarks([set(), set()], 0) == []
     assert remarks([{"past", "far"}] * 1619 + [{"past"}], 2) == [
-        "1,620 moments end after their video (1,619 by more than 0.5 s): clipped",
-        "2 videos have no known duration: their moments are not clipped",
+        "1,620 moments cut at the end of the video, 1,619 by more than 0.5 s",
+        "2 videos without a known duration: moments are not cut there",
     ]
 
 

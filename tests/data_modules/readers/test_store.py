@@ -15,13 +15,13 @@ class InMemory(FeatureStore):
     def keys(self) -> list[str]:
         return list(self.content)
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return name in self.content
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def shape_of(self, name: str) -> tuple[int, ...]:
         return self.content[name].shape
 
-    def _read(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> np.ndarray:
         return self.content[name]
 
 
