@@ -1,4 +1,4 @@
-"""How many operations reach a device."""
+"""A counter of the operations that reach a device."""
 
 from collections import Counter
 from typing import Any

@@ -43,7 +43,7 @@ def trainer(*callbacks: Callback, **options: Any) -> Trainer:
 
 
 class Recorder(Callback):
-    """What each training step should give, computed just before it, and what it gave."""
+    """Records the logged values of each training step, and the expected ones computed before it."""
 
     def __init__(self) -> None:
         self.expected: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""What holds for every published benchmark, as a test class to subclass with its facts."""
+"""Tests of every published benchmark, as a class to subclass with its facts."""
 
 from pathlib import Path
 from typing import ClassVar

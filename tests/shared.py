@@ -1,4 +1,4 @@
-"""Where the tests find the workplace's shared references and data; they skip where it is absent."""
+"""The folder of shared references and data; tests that need it are skipped if it is missing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows is run, and what it names exists."""
+"""The examples of CONTRIBUTING.md run, and the files that it names exist."""
 
 import configparser
 import importlib

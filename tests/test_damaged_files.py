@@ -148,7 +148,7 @@ def contents(valid: bytes) -> st.SearchStrategy[bytes]:
 
 
 def result(read: Callable[[], object]) -> object:
-    """What a reader makes of its file; a refusal must be one short line."""
+    """Call a reader on its file; a refusal must be one short line."""
     try:
         return read()
     except UserError as error:

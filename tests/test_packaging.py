@@ -1,4 +1,4 @@
-"""What is installed, and what importing it costs."""
+"""The installed packages, and the cost of importing them."""
 
 import ast
 import configparser

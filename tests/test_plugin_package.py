@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent / "plugin_package"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pip installed the package."""
+    """The folder in which pip installed the package."""
     work = tmp_path_factory.mktemp("plugin")
     source = shutil.copytree(PACKAGE, work / "source")  # building writes next to the sources
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -1,4 +1,4 @@
-"""Folders of strangers: whatever is prepared in them, nothing outside of them is changed."""
+"""Folders of strangers: links that are prepared in them change nothing outside of them."""
 
 import os
 import shutil
@@ -167,7 +167,9 @@ ACTIONS = {
 @pytest.mark.parametrize(
     ("name", "trap"), LIBRARY_TRAPS, ids=[f"{n}-{t.__name__}" for n, t in LIBRARY_TRAPS]
 )
-def test_a_library(name: str, trap: Trap, tmp_path: Path, outside: Path, whole: Path) -> None:
+def test_traps_in_a_library_change_nothing_outside(
+    name: str, trap: Trap, tmp_path: Path, outside: Path, whole: Path
+) -> None:
     before = state(outside)
     copy(whole / "library", tmp_path / "library")
     for action in ACTIONS.values():
@@ -217,7 +219,7 @@ def test_the_users_own_links_are_followed(tmp_path: Path, whole: Path) -> None:
 
 
 def extract(folder: Path) -> None:
-    """What `extract` does to its output and to the parts beside it."""
+    """Write an output and its parts as `extract` does."""
     with FeatureOutput(folder / "f.hdf5", SETTINGS) as store:
         store.join({"a": store.add(video("a"))})
 
@@ -243,7 +245,7 @@ def simulated(folder: Path) -> None:
 
 
 def train(folder: Path) -> None:
-    """What a training that goes on writes to its run's folder."""
+    """Write to a run's folder as a training does that goes on."""
     root = folder / "runs"
     last = root / "version_0" / "checkpoints" / "last.ckpt"
     if not (root / "version_0").is_symlink():
@@ -265,7 +267,7 @@ def go_on_elsewhere(folder: Path) -> None:
 
 
 def evaluate(folder: Path) -> None:
-    """What `test` writes to the run's folder of a checkpoint."""
+    """Write to a run's folder as `test` does."""
     add_entry(folder / "runs" / "version_0", dict.fromkeys(KEY))
 
 
@@ -320,7 +322,7 @@ OTHER_TRAPS = [(do, name, trap) for do, name, traps in OTHERS for trap in traps]
     OTHER_TRAPS,
     ids=[f"{do.__name__}-{name}-{trap.__name__}" for do, name, trap in OTHER_TRAPS],
 )
-def test_other_folders(
+def test_traps_in_other_folders_change_nothing_outside(
     do: Callable[[Path], None], name: str, trap: Trap, tmp_path: Path, outside: Path
 ) -> None:
     folder = tmp_path / "stranger"
@@ -333,5 +335,5 @@ def test_other_folders(
 @pytest.mark.parametrize(
     "do", [extract, extract_words, convert, pack, simulated, train, evaluate, cached]
 )
-def test_without_a_trap_all_is_well(do: Callable[[Path], None], tmp_path: Path) -> None:
+def test_without_a_trap_every_action_works(do: Callable[[Path], None], tmp_path: Path) -> None:
     do(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.pretrained import (
     REPORTED,
     check_torch_files,
@@ -136,10 +136,9 @@ def _load(name: str) -> tuple[Any, Any]:
             model, found = AutoModel.from_pretrained(source, local_files_only=True, **REPORTED)
     except Exception as error:  # damaged files raise whatever their reader raises
         if Path(source).is_dir():
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"cannot read a text encoder from {source} ({reason}): save a model and its "
-                "tokenizer there, both whole"
+                f"cannot read a text encoder from {source} ({first_line(error)}): save a model and "
+                "its tokenizer there, both whole"
             ) from error
         raise UserError(
             f"text encoder {quote(name)} is not on this machine: save the model and its tokenizer "

@@ -44,7 +44,7 @@ def _process(rank: int, work: Work, folder: Path) -> None:
 
 
 def on_two(work: Work, folder: Path) -> list[Any]:
-    """What `work(rank)` returns on each of two forked processes."""
+    """Return the results of `work(rank)` on two forked processes."""
     multiprocessing.start_processes(_process, (work, folder), nprocs=2, start_method="fork")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
@@ -167,7 +167,7 @@ def test_the_first_rank_works_and_its_failure_is_everybodys(tmp_path: Path) -> N
     ]
 
 
-def test_alone_nothing_is_gathered() -> None:
+def test_a_single_process_gathers_nothing() -> None:
     assert not is_distributed()
     assert gather_objects("x") == ["x"]
     encoded = network().encode_batch(WHOLE)

@@ -20,13 +20,13 @@ def test_numbers_within_the_limits(value: float) -> None:
         (10**400, "x is too large; it must be a whole number from 1 to 1,000"),
     ],
 )
-def test_others_are_refused(value: object, message: str) -> None:
+def test_numbers_out_of_the_limits_are_refused(value: object, message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_range("x", value, 1, 1000, whole=True)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-def test_what_is_not_finite_is_refused(value: object) -> None:
+def test_infinite_numbers_are_refused(value: object) -> None:
     with pytest.raises(UserError, match=f"^x is {value}; it must be a number from 0 to 1$"):
         check_range("x", value, 0, 1)

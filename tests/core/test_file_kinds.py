@@ -75,7 +75,7 @@ def test_files_of_programs(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "new") == kind_of(tmp_path / "old") == CHECKPOINT
 
 
-def test_folders_and_what_is_neither(tmp_path: Path) -> None:
+def test_kinds_of_folders_and_devices(tmp_path: Path) -> None:
     for name in ("library.json", "feature.bin", "checkpoints", "notes.txt"):
         (tmp_path / name.partition(".")[0]).mkdir()
         (tmp_path / name.partition(".")[0] / name).touch()
@@ -87,7 +87,7 @@ def test_folders_and_what_is_neither(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "fifo") == kind_of(tmp_path / "missing") == UNKNOWN
 
 
-def test_what_to_do_is_said(tmp_path: Path) -> None:
+def test_the_description_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"\x1a\x45\xdf\xa3")
     assert described(path, "a checkpoint") == (

@@ -65,7 +65,7 @@ def test_other_errors_pass_and_leave_nothing(tmp_path: Path, error: BaseExceptio
     assert target.read_bytes() == b"old"
 
 
-def test_no_room_left(tmp_path: Path) -> None:
+def test_a_write_without_room_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "out.bin"
     with pytest.raises(UserError) as caught, atomic_path(target) as partial:  # noqa: PT012
         partial.write_bytes(b"half")
@@ -283,7 +283,7 @@ def test_reserve_extends_but_never_cuts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_reserve_fails_where_there_is_no_room(
+def test_reserve_fails_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def full(*_: object) -> None:
@@ -295,7 +295,7 @@ def test_reserve_fails_where_there_is_no_room(
         reserve(tmp_path / "x", 10)
 
 
-def test_reserve_does_without_where_unsupported(
+def test_reserve_passes_where_the_system_cannot_reserve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(*_: object) -> None:

@@ -31,7 +31,7 @@ def send(number: int) -> None:
     ("number", "code", "said"),
     [(INT, 130, "interrupted"), (TERM, 143, "stopped by SIGTERM"), (HUP, 129, "stopped by SIGHUP")],
 )
-def test_a_signal_ends_what_does_not_look_for_it(number: int, code: int, said: str) -> None:
+def test_a_signal_raises_stopped(number: int, code: int, said: str) -> None:
     with pytest.raises(Stopped) as caught, listening():
         send(number)
     assert (caught.value.code, str(caught.value)) == (code, said)
@@ -39,7 +39,7 @@ def test_a_signal_ends_what_does_not_look_for_it(number: int, code: int, said: s
     assert str(caught.value) == f"{said}: go on"
 
 
-def test_a_training_looks_for_it_and_a_second_one_is_not_caught() -> None:
+def test_a_training_asks_for_the_signal_and_a_second_one_is_not_caught() -> None:
     with listening():
         assert received_signal() == 0
         await_signals(True)
@@ -77,7 +77,7 @@ def test_other_threads_are_left_alone() -> None:
 
 
 def ended(setup_worker: bool, *numbers: int) -> int:
-    """What ends a fork that is sent these signals while it sleeps: a signal, or 0 after the nap."""
+    """Send signals to a sleeping fork; return minus the signal that ended it, or 0."""
     with listening():
         await_signals(True)
         process = os.fork()
@@ -99,7 +99,7 @@ def test_a_fork_ends_by_the_signal_but_a_loading_process_lets_the_step_be_finish
     assert ended(True, TERM) == 0
 
 
-def test_a_loading_process_does_not_outlive_it_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loading_process_ends_some_seconds_after_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
     alarms: list[int] = []
     monkeypatch.setattr(signal, "alarm", alarms.append)
     keep_loading(0)

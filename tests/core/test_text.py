@@ -52,7 +52,7 @@ def test_line_ends_of_all_systems_and_a_byte_order_mark(tmp_path: Path, end: str
         ("a\n".encode("utf-16"), "x is UTF-16: convert the file to UTF-8"),
     ],
 )
-def test_what_is_no_utf8_text_is_refused(tmp_path: Path, content: bytes, message: str):
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path, content: bytes, message: str):
     (tmp_path / "x").write_bytes(content)
     assert refusal(read_text, tmp_path / "x") == f"{tmp_path}/{message}"
 
@@ -211,7 +211,7 @@ def test_ids_are_compared_in_one_normal_form():
         *[(text, text) for text in ("ä ☃ café\u00a0!", "三\u3000二", "\U0001f469\u200d\U0001f373")],
     ],
 )  # fmt: skip
-def test_only_what_a_terminal_obeys_is_escaped(text: str, line: str) -> None:
+def test_only_characters_that_a_terminal_obeys_are_escaped(text: str, line: str) -> None:
     assert one_line(text) == line
     assert one_line(Path(text)) == line
 

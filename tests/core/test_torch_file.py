@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mapped", [True, False])
-def test_what_torch_saved_is_read(tmp_path: Path, mapped: bool) -> None:
+def test_files_of_torch_are_read(tmp_path: Path, mapped: bool) -> None:
     """Tensors share memory as they did; without a map, the file may go."""
     both = torch.arange(6.0)
     content = {"a": both[:2], "b": both[3:], "empty": torch.zeros(0), "n": [1, (2.5, "x", None)]}
@@ -199,7 +199,7 @@ def test_objects_are_refused_and_not_built(path: Path, tmp_path: Path) -> None:
     assert evil.exists()
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "a.ckpt").endswith("a.ckpt: no such file")
     assert refusal(tmp_path).endswith(": no such file (it is a folder)")
     os.mkfifo(tmp_path / "pipe")

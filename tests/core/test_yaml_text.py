@@ -20,7 +20,7 @@ from dreamprvr.core.yaml_text import DEPTH, VALUES, load_yaml
         ("a: 'fish & *chips'", {"a": "fish & *chips"}),
     ],
 )
-def test_values(text: str, value: object) -> None:
+def test_yaml_values(text: str, value: object) -> None:
     assert load_yaml(text) == value
 
 
@@ -39,7 +39,7 @@ def test_values(text: str, value: object) -> None:
         ("- 1\n" * VALUES, f"YAML is read up to {VALUES:,} values"),
     ],
 )
-def test_what_is_refused(text: str, said: str) -> None:
+def test_yaml_that_is_lossy_or_huge_is_refused(text: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
         load_yaml(text, "f")
     line = str(caught.value)

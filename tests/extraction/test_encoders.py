@@ -45,7 +45,7 @@ def test_a_registered_encoder_is_made_for_the_device() -> None:
     assert "mine" in encoder_names()
 
 
-def test_our_own_are_installed() -> None:
+def test_the_encoders_of_this_package_are_installed() -> None:
     assert encoder_names() == ["clip-b32", "clip-l14", "resnet152", "siglip2-base"]
 
 

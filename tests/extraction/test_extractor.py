@@ -86,7 +86,7 @@ def test_fps_window_and_stride() -> None:
     np.testing.assert_allclose(rows, [[0.5, 1.5, 2], [1.5, 2.5, 2], [2.5, 3.5, 2]], atol=0.01)
 
 
-def test_rows_of_a_late_start_are_of_a_players_seconds() -> None:
+def test_rows_of_a_late_start_count_seconds_as_a_player_does() -> None:
     write_movie(Path("v/late.mp4"), constant(2, 10, start=3), audio=(0, 5))
     run()
     video = contents()["late"]
@@ -154,7 +154,7 @@ def test_prune_leaves_something() -> None:
 
 
 @pytest.mark.parametrize("batches", range(15))
-def test_what_is_finished_survives_ctrl_c(batches: int) -> None:
+def test_finished_videos_survive_ctrl_c(batches: int) -> None:
     """With a window a batch, all videos whose windows were encoded are in the file."""
     interrupted = contextlib.nullcontext() if batches == 14 else pytest.raises(KeyboardInterrupt)
     with interrupted:  # there are 14 windows
@@ -192,7 +192,7 @@ print("end")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_killed_goes_on(stop: signal.Signals) -> None:
+def test_a_run_that_was_killed_goes_on(stop: signal.Signals) -> None:
     tests = Path(__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tests.parent), str(tests)], stdout=subprocess.PIPE,
@@ -229,7 +229,7 @@ def test_little_of_a_long_video_is_in_memory(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < max(held) <= 200_000  # the whole is 5.9 MB
 
 
-def test_rows_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_with_nan_rows_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     original = ClockEncoder.encode_windows
 
     def broken(self, windows):
@@ -321,7 +321,7 @@ def test_a_full_device() -> None:
         Batcher(ClockEncoder(full), 1).add("a", window(0))
 
 
-def test_lines() -> None:
+def test_lines_of_a_summary() -> None:
     summary = Summary(
         Path("f.hdf5"), extracted=2, unchanged=1_234, unnamed=1, video_seconds=3725.4,
         elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
@@ -337,13 +337,13 @@ def test_lines() -> None:
     assert summary.exit_code == 1
 
 
-def test_nothing_new() -> None:
+def test_summary_of_a_run_without_new_videos() -> None:
     summary = Summary(Path("f.hdf5"), unchanged=3)
     assert summary.lines() == ["0 videos extracted, 3 unchanged; features are in f.hdf5"]
     assert summary.exit_code == 0
 
 
-def test_nothing_at_all() -> None:
+def test_summary_of_a_run_with_failures_only() -> None:
     summary = Summary(Path("f.hdf5"), failures=[(Path("a"), "x"), (Path("b"), "y")])
     assert summary.lines()[-1] == "0 videos extracted, 2 files failed"
 
@@ -397,7 +397,7 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "2/2 videos" in line()
 
 
-def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     videos = [FoundVideo("gone", Path("gone").absolute())]
     with Progress(videos) as bar:
         bar.finished(videos[0], 1.0)

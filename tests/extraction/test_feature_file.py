@@ -34,7 +34,7 @@ def write(path: Path, *videos: VideoFeatures) -> Path:
     return path
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_videos_are_read_back(tmp_path: Path) -> None:
     strange = [
         video("b__ä ☃ #1", 5, warning=""),
         video("a", path=Path(os.fsdecode(b"/v/\xff.mp4"))),
@@ -155,7 +155,7 @@ def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
         file.read("z")
 
 
-def test_what_changed_since_it_was_written_is_noticed(tmp_path: Path) -> None:
+def test_changes_since_writing_are_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "f.hdf5", *(video(name) for name in "abcd"))
     with h5py.File(path, "r+") as file:
         file["a"][1, 1] = 7

@@ -95,7 +95,7 @@ def test_ids_are_unicode_of_one_line() -> None:
     assert found[0].path == Path(name).absolute()
 
 
-def test_names_of_a_list_may_hold_what_ends_lines_elsewhere() -> None:
+def test_names_in_a_list_may_hold_other_line_separators() -> None:
     touch("v/a\u2028b\x0bc.mp4", "v/d.mp4")
     Path("list.txt").write_bytes("v/a\u2028b\x0bc.mp4\rv/d.mp4\r\n".encode())
     found = find_videos(["list.txt"])
@@ -103,7 +103,7 @@ def test_names_of_a_list_may_hold_what_ends_lines_elsewhere() -> None:
     assert found.unseen == []
 
 
-def test_what_is_missing_is_said_once_and_stops_nothing() -> None:
+def test_missing_files_are_reported_once_and_stop_nothing() -> None:
     touch("v/a.mp4")
     found = find_videos(["gone", "v", "gone", "v/b.mp4"])
     assert [video.video_id for video in found.videos] == ["a"]
@@ -196,7 +196,7 @@ def test_invisible_characters_stay_in_ids() -> None:
     assert sorted(ids("v")) == sorted([family, "a\xa0b\u200c", "x\\u202ey"])
 
 
-def test_other_things_are_named() -> None:
+def test_libraries_and_captions_are_named_and_refused() -> None:
     Path("captions.txt").write_text("a#enc#0 a man runs\n")
     with pytest.raises(UserError, match=r"captions\.txt is a caption file, not a list of videos; "):
         find_videos(["captions.txt"])
@@ -208,7 +208,7 @@ def test_other_things_are_named() -> None:
     assert ids("v") == ["a"]
 
 
-def test_forms_grow() -> None:
+def test_forms_of_an_id_get_longer() -> None:
     *forms, last = id_forms(Path("/t/p/z.mp4"), 2)
     assert forms == ["p__z", "p__z.mp4", "t__p__z.mp4", "__t__p__z.mp4"]
     assert last.startswith("p__z.mp4-")
@@ -216,7 +216,7 @@ def test_forms_grow() -> None:
     assert list(names_of(Path("/p/z.mp4"))) == ["z.mp4", "p__z.mp4", "__p__z.mp4"]
 
 
-def test_only_what_clashes_gets_longer() -> None:
+def test_only_equal_ids_get_longer() -> None:
     files = [(Path(f"/v/{name}"), 1) for name in ("a.mp4", "a.mkv", "b.mp4")]
     assert unique_ids(["a", "a", "b"], files) == ["a.mp4", "a.mkv", "b"]
     assert unique_ids(["a", "b"], files[1:], {"a"}) == ["a.mkv", "b"]

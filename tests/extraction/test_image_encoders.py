@@ -39,7 +39,7 @@ def pictures(count: int, seed: int = 0, size: tuple[int, int] = (40, 56)) -> np.
 
 
 @FAMILIES
-def test_what_it_says_of_itself(folders: dict[str, Path], family: str) -> None:
+def test_name_sizes_and_fingerprint(folders: dict[str, Path], family: str) -> None:
     encoder = load(folders[family])
     assert isinstance(encoder, Encoder)
     assert encoder.name == f"transformers:{folders[family]}"

@@ -34,14 +34,14 @@ def ids(plan: Plan) -> tuple[list[str], list[str]]:
     return [video.video_id for video in plan.pending], sorted(plan.kept)
 
 
-def test_new_ones_are_extracted_and_others_kept() -> None:
+def test_new_videos_are_extracted_and_others_kept() -> None:
     a, b, c = found("a"), found("b"), found("c")
     plan = make_plan([a, b], stored(b, c), prune=False)
     assert ids(plan) == (["a"], ["b", "c"])
     assert (plan.unchanged, plan.unnamed, plan.changed) == (1, 1, False)
 
 
-def test_prune_drops_what_is_not_named() -> None:
+def test_prune_drops_videos_that_are_not_named() -> None:
     a, b = found("a"), found("b")
     plan = make_plan([a], stored(a, b), prune=True)
     assert ids(plan) == ([], ["a"])
@@ -132,7 +132,7 @@ def test_files_moved_together_keep_their_ids() -> None:
     assert [plan.kept[name].record.path for name in before] == [video.path for video in moved]
 
 
-def test_what_cannot_be_seen_is_not_pruned() -> None:
+def test_videos_in_unreadable_places_are_not_pruned() -> None:
     a, b, c = found("a"), found("b", "away/b.mp4"), found("c", "there/c.mp4")
     for place in (b.path, b.path.parent):
         plan = make_plan([a], stored(a, b, c), prune=True, unseen=[place])
@@ -169,7 +169,7 @@ def test_a_copy_is_extracted() -> None:
     assert ids(plan) == (["copy", "third"], ["a"])
 
 
-def test_a_file_where_nothing_can_be_looked_at_is_not_renamed() -> None:
+def test_a_file_in_an_unreadable_place_does_not_count_as_renamed() -> None:
     a = found("a", "disk/a.mp4")
     before = stored(a)
     a.path.rename(Path("new.mp4").absolute())

@@ -23,7 +23,7 @@ pytestmark = needs_data
 
 
 @pytest.mark.parametrize("name", LENGTHS)
-def test_looks_show_what_is_on_the_screen(name: str) -> None:
+def test_samples_are_the_pictures_on_the_screen(name: str) -> None:
     path = DATA / "videos" / name
     reader = VideoReader(path)
     windows = list(cut(reader, 2.0, 1.0, 1.0, 0))
@@ -48,7 +48,7 @@ def test_looks_show_what_is_on_the_screen(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_all_of_them(tmp_path: Path) -> None:
+def test_all_real_videos_are_extracted(tmp_path: Path) -> None:
     encoder = ClockEncoder()
     output = tmp_path / "f.hdf5"
     summary = extract(

@@ -77,7 +77,7 @@ def test_each_caption_has_its_words() -> None:
     assert contents() == {f"v#enc#{i}": [[97, 48 + i], [98, 98]] for i in range(7)}
 
 
-def test_again_it_encodes_only_what_is_new_or_changed() -> None:
+def test_a_second_run_encodes_only_new_and_changed_captions() -> None:
     run(LetterEncoder())
     encoder = LetterEncoder()
     line, _ = run(encoder, {"v#enc#0": "a0 b", "v#enc#1": "z", "w#enc#0": "new"})
@@ -91,7 +91,7 @@ def test_again_it_encodes_only_what_is_new_or_changed() -> None:
 
 
 @pytest.mark.parametrize("part", [1, 40, 10**6])
-def test_what_is_finished_survives_ctrl_c(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_captions_survive_ctrl_c(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_features, "PART_BYTES", part)
     with pytest.raises(KeyboardInterrupt):
         run(LetterEncoder(stop_after=5))
@@ -109,7 +109,7 @@ def test_encoders_that_read_several_at_once_do() -> None:
     assert [line for line in encoder.read if "at once" in line] == ["4 at once", "3 at once"]
 
 
-def test_captions_without_words_are_said() -> None:
+def test_captions_without_words_are_reported() -> None:
     lines, complete = run(LetterEncoder(), {"v#enc#0": "", "v#enc#1": "a"})
     assert not complete
     assert lines.splitlines()[0] == "v#enc#0: failed: the encoder gave no words"
@@ -155,7 +155,7 @@ WRITTEN = [
 ]
 
 
-def test_what_was_written_is_read() -> None:
+def test_written_captions_are_read_back() -> None:
     write_text_file(OUTPUT, ONE, iter(WRITTEN))
     with TextFile(OUTPUT) as file:
         assert file.settings == ONE
@@ -183,7 +183,7 @@ def test_another_file_is_refused(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["version", "encoder", "fingerprint", "text_dim"])
-def test_what_is_missing_is_one_line(name: str) -> None:
+def test_missing_attributes_are_reported_in_one_line(name: str) -> None:
     write_text_file(OUTPUT, ONE, WRITTEN)
     with h5py.File(OUTPUT, "r+") as file:
         del file.attrs[name], file.attrs[ATTRIBUTES_SUM]

@@ -142,7 +142,7 @@ def test_events_come_in_order(videos: list[FoundVideo]) -> None:
     assert found[0].expected_end == pytest.approx(3, abs=0.1)
 
 
-def test_no_more_is_read_than_there_is_room_for(
+def test_reading_ahead_stops_at_the_memory_limit(
     videos: list[FoundVideo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AHEAD_BYTES", 1)
@@ -187,7 +187,7 @@ def test_a_file_that_changes_while_it_is_read(
     assert found[-1].reason.startswith("changed while it was read")
 
 
-def test_an_error_that_nobody_foresaw_is_one_files(
+def test_an_unexpected_error_fails_one_file_only(
     videos: list[FoundVideo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Exploding:
@@ -214,7 +214,7 @@ def test_a_video_of_which_most_is_lost_has_failed(tmp_path: Path, copies: int, f
         assert last.warning.startswith("50% of the file")
 
 
-def test_joined_recordings_are_said_and_whole(tmp_path: Path) -> None:
+def test_joined_recordings_are_reported_and_read_completely(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.ts", constant(3, 25))
     path.write_bytes(path.read_bytes() * 3)
     with ReadAhead([FoundVideo("a", path)], SETTINGS, 0) as events:

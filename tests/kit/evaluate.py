@@ -30,7 +30,7 @@ OVERLAPS = (0.3, 0.5)
 
 @dataclass(frozen=True)
 class Finding:
-    """What one caption found.
+    """The result of the search for one caption.
 
     Args:
         rank: of the right film, from 1.

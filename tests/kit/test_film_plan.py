@@ -77,7 +77,7 @@ def test_all_phrasings_name_the_colour_once() -> None:
     assert all(sentence.split().count("green") == 1 for sentence in sentences)
 
 
-def test_nothing_round_spins() -> None:
+def test_round_shapes_never_spin() -> None:
     rng = np.random.default_rng(0)
     events = [draw_event("sea", rng) for _ in range(2000)]
     assert any(event.motion == "spin" for event in events)

@@ -36,7 +36,7 @@ def test_the_newest_training_is_used(tmp_path: Path) -> None:
     assert search_demo.newest_checkpoint(tmp_path).parts[-3] == "version_0"
 
 
-def test_no_training_is_said(tmp_path: Path) -> None:
+def test_a_missing_training_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no training in"):
         search_demo.newest_checkpoint(tmp_path)
 

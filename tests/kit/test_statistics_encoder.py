@@ -123,7 +123,7 @@ def test_specks_are_left_out() -> None:
     assert len(find_blobs(mask).frame) == 0
 
 
-def test_nothing_is_no_blob() -> None:
+def test_an_empty_mask_has_no_blob() -> None:
     assert len(find_blobs(np.zeros((3, 8, 8), dtype=bool)).frame) == 0
 
 
@@ -156,14 +156,14 @@ def moving(dx: float, dy: float) -> Blobs:
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0.05, 0), (-0.05, 0), (0, 0.05), (0, -0.05)])
-def test_net_way_has_the_direction(dx: float, dy: float) -> None:
+def test_net_motion_has_the_direction(dx: float, dy: float) -> None:
     row = motion_statistics(moving(dx, dy), LENGTH)
     assert row[NET_X] == pytest.approx(np.sign(dx), abs=0.05)
     assert row[NET_Y] == pytest.approx(np.sign(dy), abs=0.05)
     assert row[MOVED] > 0.9
 
 
-def test_what_stands_has_no_motion() -> None:
+def test_blobs_at_rest_have_no_motion() -> None:
     assert np.abs(motion_statistics(moving(0, 0), LENGTH)).max() < 0.05
 
 
@@ -176,7 +176,7 @@ def test_growing_and_shrinking_differ() -> None:
     assert shrinks[GROWTH] == 0
 
 
-def test_turning_is_seen() -> None:
+def test_rotation_is_measured() -> None:
     steps = [[Placed(0.65, 0.5, 0.15, 0.2 * i)] for i in range(LENGTH)]
     assert motion_statistics(blobs(steps), LENGTH)[SPIN] > 0.3
 
@@ -201,7 +201,7 @@ def test_shapes_differ() -> None:
     assert min(np.abs(a - b).max() for a, b in pairwise(rows)) > 0.3
 
 
-def test_nothing_is_zero() -> None:
+def test_statistics_of_empty_frames_are_zero() -> None:
     empty = blobs([[]] * LENGTH)
     assert not shape_statistics(empty).any()
     assert not layout_statistics(empty, LENGTH).any()

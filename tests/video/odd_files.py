@@ -18,7 +18,7 @@ UNSPECIFIED = 2  # matrix, as H.273 numbers them
 
 
 def rows_of(path: Path) -> tuple[list[tuple[float, float, int]], VideoReader]:
-    """(first second, last second, pictures) that each window of a second shows, at 5 looks."""
+    """Return the first and last second and the number of pictures in each window of a second."""
     reader = VideoReader(path)
     windows = cut(reader, 5.0, 1.0, 1.0, 0)
     rows = [(seconds_of(w.frames[0]), seconds_of(w.frames[-1]), len(w.frames)) for w in windows]
@@ -26,7 +26,7 @@ def rows_of(path: Path) -> tuple[list[tuple[float, float, int]], VideoReader]:
 
 
 def right_rows(count: int) -> list[tuple[float, float, int]]:
-    """What `rows_of` gives for a film of whole seconds at 25 pictures a second."""
+    """Return the result of `rows_of` for a film of whole seconds at 25 pictures a second."""
     return [(i + 0.08, i + 0.88, 5) for i in range(count)]
 
 
@@ -103,5 +103,5 @@ def painted(
 
 
 def first_pixels(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8: what the first picture of a file shows."""
+    """Return the pixels (H, W, 3) uint8 of the first picture of a file."""
     return next(VideoReader(path).read()).pixels()

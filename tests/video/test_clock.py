@@ -89,7 +89,7 @@ def test_recordings_that_number_their_streams_otherwise(tmp_path: Path) -> None:
     assert reader.end == pytest.approx(12.0, abs=0.09)
 
 
-def test_another_programme_behind_the_first_is_not_passed_over(tmp_path: Path) -> None:
+def test_another_programme_after_the_first_is_reported(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.ts", constant(4, 25), keyframes=25)
     other = write_movie(
         tmp_path / "b.ts", constant(4, 25, 4), keyframes=25, mpegts_start_pid="400",

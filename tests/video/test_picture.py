@@ -68,7 +68,7 @@ def test_formats_of_pixels(tmp_path: Path, name: str, codec: str, pix_fmt: str) 
 
 
 @pytest.mark.parametrize("matrix", [0, 3, 12])
-def test_tags_that_say_nothing_are_passed_over(matrix: int) -> None:
+def test_tags_without_a_meaning_are_ignored(matrix: int) -> None:
     frame = av.VideoFrame.from_ndarray(plain(RED), "rgb24").reformat(format="yuv420p")
     frame.colorspace, frame.color_primaries, frame.color_range = matrix, 0, 9
     np.testing.assert_allclose(upright_rgb(frame, (64, 48)).mean((0, 1)), RED, atol=4)

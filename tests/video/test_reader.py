@@ -112,7 +112,7 @@ def test_the_sound_may_be_longer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
-def test_a_truncated_file_says_so(tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, name: str) -> None:
     times = constant(20, 10)
     options = {"movflags": "faststart"} if name.endswith("mp4") else {}
     path = write_movie(tmp_path / name, times, **options)
@@ -209,7 +209,7 @@ def test_pictures_that_are_rare_are_not_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["mp4", "flv"])
-def test_a_second_file_behind_the_first_is_not_passed_over(tmp_path: Path, ending: str) -> None:
+def test_a_second_file_after_the_first_is_reported(tmp_path: Path, ending: str) -> None:
     """Players show only the first, and so do we; but half of the file is more than a detail."""
     path = write_movie(tmp_path / f"a.{ending}", constant(4, 25))
     path.write_bytes(path.read_bytes() * 2)

@@ -1,4 +1,4 @@
-"""Which of the streams of a file is its film."""
+"""The choice of the stream of a file that is its film."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -36,7 +36,7 @@ SHORTEST, LONGEST = 0.001, 86_400  # seconds of a window or stride: a millisecon
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How the videos of a feature file were cut and encoded.
+    """Settings by which the videos of a feature file were cut and encoded.
 
     Args:
         encoder: name by which `load_encoder` finds the encoder again.
