@@ -1,10 +1,13 @@
 import pytest
 import torch
-from models.tiny import batch, network, single
+from models.tiny import TEXT_DIM, VIDEO_DIM, batch, network, single, stir
+from torch import Tensor
 
 from dreamprvr.core.batch import Videos
 from dreamprvr.evaluation.gallery import BYTES_PER_PAIR, Gallery
+from dreamprvr.models.encoded import EncodedQueries, EncodedVideos
 from dreamprvr.models.layers.basic import unit
+from dreamprvr.models.ms_sl import MSSL, MSSLConfig
 from dreamprvr.models.scoring import unit_tokens
 
 MODEL = network().requires_grad_(False)
@@ -107,3 +110,51 @@ def test_queries_may_come_in_any_chunk() -> None:
     whole = asked.ask(queries).score
     one = asked.ask(type(queries)(*(tensor[5:6] for tensor in queries))).score
     torch.testing.assert_close(one, whole[5:6], rtol=0, atol=1e-12)
+
+
+# A model whose score is more than a sum of maxima
+
+
+def ms_sl(rescored: int | None) -> tuple[Gallery, Tensor]:
+    """Fill a gallery of MS-SL; give it with the scores that the model gives itself."""
+    torch.manual_seed(0)
+    config = MSSLConfig(hidden_size=16, num_heads=2, num_clips=4, max_frames=8, max_words=5)
+    model = MSSL(VIDEO_DIM, TEXT_DIM, config).double().eval().requires_grad_(False)
+    stir(model)
+    asked = Gallery(model, rescored=rescored)
+    for rows in ([4, 0], [1, 2, 3]):
+        asked.add(part(rows))
+    return asked, model(*DATA.queries[1:3], *DATA.videos[1:])
+
+
+@pytest.mark.parametrize("rescored", [None, 5, 100])
+def test_all_videos_are_rescored(rescored: int | None) -> None:
+    asked, expected = ms_sl(rescored)
+    torch.testing.assert_close(asked.scores(DATA.queries), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rescored", [1, 2, 4])
+def test_the_first_candidates_alone_are_rescored(
+    rescored: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, expected = ms_sl(rescored)
+    pairs = 0
+    rescore = MSSL.rescore
+
+    def counted(model: MSSL, queries: EncodedQueries, videos: EncodedVideos, s: Tensor) -> Tensor:
+        nonlocal pairs
+        pairs += s.numel()
+        return rescore(model, queries, videos, s)
+
+    with monkeypatch.context() as patch:  # without the frames: the sums of maxima
+        patch.setattr(MSSL, "rescore", lambda model, queries, videos, scores: scores)
+        sums = ms_sl(None)[0].scores(DATA.queries)
+    monkeypatch.setattr(MSSL, "rescore", counted)
+    scores = asked.scores(DATA.queries)
+    assert pairs == rescored * len(scores)
+    for q, row in enumerate(scores):
+        order = sums[q].argsort(descending=True)
+        first, others = order[:rescored], order[rescored:]
+        torch.testing.assert_close(row[first], expected[q, first], rtol=0, atol=1e-12)
+        assert row[others].max() < row[first].min()
+        assert row[others].argsort(descending=True).tolist() == list(range(len(others)))

@@ -7,9 +7,12 @@ from torch import Tensor
 from dreamprvr.models import scoring
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, Padding, QueryRows, Scale
 from dreamprvr.models.scoring import (
+    best_sum,
+    best_tokens,
     combine,
     scale_scores,
     score_block,
+    token_products,
     unit_rows,
     unit_tokens,
 )
@@ -53,6 +56,23 @@ def test_several_rows_of_a_query_are_added_up_by_weight() -> None:
             best = [max(float(word @ row) for row in FRAMES[v]) for word in WORDS[q]]
             expected = sum(float(w) * b for w, b in zip(WEIGHTS[q], best, strict=True))
             assert float(found[q, v]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["zero", "ignore"])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_scores_without_gradients_equal_those_of_the_loss(padding: Padding, rows: int) -> None:
+    asked = QueryRows(WORDS[:, :rows], WEIGHTS[:, :rows])
+    for scale in videos().scales.values():
+        expected = best_sum(asked, scale, padding)
+        score, token = best_tokens(asked, scale, padding, True, memory=1)
+        torch.testing.assert_close(score, expected)
+        alone = best_tokens(asked, scale, padding, False, memory=1e9)
+        torch.testing.assert_close(alone.score, expected)
+        assert alone.token.shape == (0,)
+        heaviest = WORDS[torch.arange(3), WEIGHTS[:, :rows].argmax(dim=1)]  # (Q, D)
+        mask = scale.mask if padding == "ignore" else None
+        products = token_products(heaviest, scale.tokens, mask)
+        assert torch.equal(token.long(), products.argmax(dim=-1))
 
 
 def test_padding_scores_zero_or_never_wins() -> None:

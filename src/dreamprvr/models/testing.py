@@ -150,6 +150,13 @@ class ModelContract:
             if "triplet" not in name and name != "total":  # triplets draw negatives
                 torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12)
 
+    def test_compiled_parts_are_methods_of_the_models_modules(self, made: RetrievalModel) -> None:
+        """What the model offers to torch.compile is there, and named once."""
+        parts = [part for group in made.compiled_parts() for part in group]
+        modules = set(made.modules())
+        assert all(module in modules and callable(getattr(module, name)) for module, name in parts)
+        assert len(set(parts)) == len(parts)
+
     def test_settings_make_the_same_model_again(self, made: RetrievalModel) -> None:
         """A checkpoint holds the settings as builtins, and they are enough."""
         settings = {"model": class_path(type(made)), **made.settings()}

@@ -180,6 +180,18 @@ def test_smallest_sizes(changes: dict[str, Any], data: dict[str, Any]) -> None:
     assert scores.isfinite().all()
 
 
+def test_all_large_parts_are_compiled() -> None:
+    model = network()
+    queries, losses, others = model.compiled_parts()
+    assert queries == [(model.query_encoder, "forward")]
+    assert losses == [(model.objective, "forward")]
+    sampler = model.register_sampler
+    assert others == [
+        (model.clip_encoder, "forward"), (model.frame_encoder, "forward"),
+        (sampler, "sample"), (sampler, "diffusion_target"),
+    ]  # fmt: skip
+
+
 # Mixed precision
 
 
@@ -222,17 +234,3 @@ def test_float64_runs_in_float64() -> None:
 def test_config_survives_as_a_dictionary() -> None:
     config = network().config
     assert DreamPRVRConfig(**asdict(config)) == config
-
-
-# Exchanged parts
-
-
-@pytest.mark.parametrize("name", ["PooledRegisters", "LearnedRegisters"])
-def test_other_registers_train(name: str) -> None:
-    part = f"dreamprvr.models.dreamprvr.registers.{name}"
-    model, data = network(registers=part), batch()
-    assert encode(model, data).extras["registers"].shape == (3, 2, 16)
-    terms = model.losses(model.encode_batch(data), epoch=0)
-    assert {"kl", "diffusion"} & terms.keys() == set()
-    terms["total"].backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
