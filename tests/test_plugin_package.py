@@ -68,23 +68,33 @@ def test_it_trains(site: Path, root: Path, tmp_path: Path, name: str):
     assert "prvr_kitchen.Kitchen" in (run / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "prvr_kitchen.LastClips",
-        '{"class_path": "prvr_kitchen.LastClips", "init_args": {"factor": 2.0}}',
-    ],
-)
-def test_a_part_of_its_own_trains_and_is_tested(site: Path, root: Path, tmp_path: Path, part: str):
+REGISTERS = {"network.registers": "prvr_kitchen.LastClips"}
+ALL_PARTS = {
+    "network.registers": '{"class_path": "prvr_kitchen.LastClips", "init_args": {"factor": 2.0}}',
+    "network.query_encoder": "prvr_kitchen.MeanWords",
+    "network.gaussian_encoder": "prvr_kitchen.TwoLayers",
+    "network.aggregation": "prvr_kitchen.EvenBranches",
+    "objective.extra": '{"long": "prvr_kitchen.LongQueries"}',
+}
+
+
+@pytest.mark.parametrize("parts", [REGISTERS, ALL_PARTS], ids=["registers", "all"])
+def test_parts_of_its_own_train_and_are_tested(
+    site: Path, root: Path, tmp_path: Path, parts: dict[str, str]
+):
     shared = ("--data=Kitchen", "--data.root", str(root), "--data.num_workers", "0")
+    options = [word for name, part in parts.items() for word in (f"--model.{name}", part)]
     done = dreamprvr(
         site, "fit", *shared, "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
-        "--trainer.accelerator", "cpu", "--model.network.registers", part,
+        "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", *options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "kitchen" / "version_0"
     assert "prvr_kitchen.LastClips" in (run / "config.yaml").read_text()
-    assert "train/kl" not in (run / "metrics.csv").read_text()
+    metrics = (run / "metrics.csv").read_text()
+    assert "train/clip_nce" in metrics
+    assert "train/kl" not in metrics
+    assert ("train/long" in metrics) == (parts == ALL_PARTS)
     ckpt = str(run / "checkpoints" / "last.ckpt")
     tested = dreamprvr(site, "test", *shared, "--ckpt_path", ckpt, "--trainer.accelerator", "cpu")
     assert tested.returncode == 0, tested.stderr

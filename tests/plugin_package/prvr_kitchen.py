@@ -1,11 +1,13 @@
-"""A benchmark and a part of the model, of another package: what its author has to write."""
+"""A benchmark and parts of a model from another package: all that its author has to write."""
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from data_modules.base import FeatureSet, PRVRDataModule, SplitSize
-from dreamprvr.models.parts import Registers, RegisterSampler
+from dreamprvr.models.encoded import EncodedBatch
+from dreamprvr.models.parts import LossTerm, Registers, RegisterSampler
 
 
 class Kitchen(PRVRDataModule):
@@ -38,3 +40,77 @@ class LastClips(RegisterSampler):
 
     def forward(self, clip_tokens: Tensor) -> Registers:
         return Registers(self.factor * clip_tokens[:, -self.count :])
+
+
+class MeanWords(nn.Module):
+    """Query encoder: a linear layer of the mean word.
+
+    Args:
+        text_dim: size of a word feature.
+        config: settings of the model.
+    """
+
+    def __init__(self, text_dim: int, config: Any) -> None:
+        super().__init__()
+        self.linear = nn.Linear(text_dim, config.hidden_size)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        mean = (words * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return self.linear(mean)
+
+
+class TwoLayers(nn.Module):
+    """Gaussian encoder: two linear layers as branches; registers are added to the tokens.
+
+    Args:
+        length: number of tokens of a video.
+        config: settings of the model.
+        num_registers: number of registers of a video.
+        aggregation: joins the branches.
+    """
+
+    def __init__(
+        self, length: int, config: Any, num_registers: int, aggregation: nn.Module
+    ) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.branches = nn.ModuleList(nn.Linear(size, size) for _ in range(2))
+        self.aggregation = aggregation
+
+    def forward(
+        self, tokens: Tensor, registers: Tensor | None, mask: Tensor | None, token: Tensor | None
+    ) -> Tensor:
+        if registers is not None:
+            tokens = tokens + registers.mean(dim=1, keepdim=True)
+        branches = torch.stack([branch(tokens) for branch in self.branches])
+        return self.aggregation(branches, mask, token)
+
+
+class EvenBranches(nn.Module):
+    """Aggregation: the mean of the branches.
+
+    Args:
+        length: number of tokens of a video.
+        config: settings of the model.
+    """
+
+    def __init__(self, length: int, config: Any) -> None:
+        super().__init__()
+
+    def forward(self, branches: Tensor, mask: Tensor | None, token: Tensor | None) -> Tensor:
+        return branches.mean(dim=0)
+
+
+class LongQueries(LossTerm):
+    """Loss term: the mean square of the queries' embeddings.
+
+    Args:
+        weight: weight of the term in the total.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> Tensor:
+        return batch.queries.embedding.square().mean()

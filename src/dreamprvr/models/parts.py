@@ -1,19 +1,33 @@
-"""Parts of a model that its settings exchange, by the path of a class.
+"""Parts of a model that its settings exchange, each named by the path of a class.
 
 A setting such as `registers: {class_path: lab.MyRegisters, init_args: {size: 3}}` names a class of
-any installed package. The interfaces, all `torch.nn.Module`:
+any installed package; `registers: lab.MyRegisters` is enough without arguments. Each part is a
+`torch.nn.Module` with the interface below. `config` holds the settings of the model, and
+`init_args` are further arguments of the class.
 
-- **query encoder**: `Class(text_dim, config, **init_args)`, `forward(words, mask)`: (Q, L, E) and
-  (Q, L) -> (Q, D);
-- **register sampler**: subclass of `RegisterSampler`, `Class(config, **init_args)`;
-- **Gaussian encoder**: `Class(length, config, num_registers, aggregation, **init_args)`,
-  `forward(tokens, registers, mask, token)`: (B, L, D), (B, R, D) or None, (B, L) or None, and None
-  -> (B, L, D);
-- **aggregation**: `Class(length, config, **init_args)`, `forward(branches, mask, token)`:
-  (G, B, L, D), (B, L) or None, and None -> (B, L, D);
-- **loss term**: subclass of `LossTerm`, `Class(**init_args)`.
+    network.query_encoder       Class(text_dim, config, **init_args)
+        forward(words, mask)        (Q, L, E) and (Q, L) -> (Q, D)
 
-`config` is the model's own settings.
+    network.registers           Class(config, **init_args), a subclass of `RegisterSampler`
+        forward(clip_tokens)        (B, M_c, D) -> `Registers`
+        losses(registers, text)     `Registers` and (B, D) -> loss terms by name
+
+    network.gaussian_encoder    Class(length, config, num_registers, aggregation, **init_args)
+        forward(tokens, registers, mask, token)
+                                    (B, L, D), (B, R, D) or None, (B, L) or None, and (1, 1, D) or
+                                    None -> (B, L, D)
+
+    network.aggregation         Class(length, config, **init_args)
+        forward(branches, mask, token)
+                                    (G, B, L, D), (B, L) or None, and (1, 1, D) or None ->
+                                    (B, L, D)
+
+    objective.extra.NAME        Class(**init_args), a subclass of `LossTerm`
+        forward(batch, hard_negatives)
+                                    `EncodedBatch` and bool -> a scalar
+
+Masks have 1 for a word or frame and 0 for padding; None means that there is no padding. `token` is
+the learned token of GMMFormer v2, and None in DreamPRVR.
 """
 
 from importlib import import_module
@@ -39,11 +53,11 @@ def part_path(setting: Any) -> str:
 
 
 def build_part(setting: PartSetting, *arguments: Any) -> Any:
-    """Make a part.
+    """Make a part of a model.
 
     Args:
-        setting: names the class, and further arguments by name.
-        arguments: those of the part's interface.
+        setting: the class, and further arguments by name.
+        arguments: the positional arguments of the part's interface.
 
     Raises:
         UserError: there is no such class, it is no part, or it does not take the arguments.
@@ -51,20 +65,21 @@ def build_part(setting: PartSetting, *arguments: Any) -> Any:
     path, further = _split(setting)
     module_name, _, name = path.rpartition(".")
     try:
-        made = getattr(import_module(module_name), name)
+        part = getattr(import_module(module_name), name)
     except (ImportError, AttributeError, ValueError):
         raise UserError(
             f"there is no class {path}: install the package that holds it, or correct its path"
         ) from None
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+    if not (isinstance(part, type) and issubclass(part, nn.Module)):
         raise UserError(f"{path} is no torch.nn.Module, so no part of a model")
     try:
-        return made(*arguments, **further)
+        return part(*arguments, **further)
     except TypeError as error:
         raise UserError(f"{path} cannot be made: {error}") from None
 
 
 def _split(setting: Any) -> tuple[str, dict[str, Any]]:
+    """Split a setting into the path of the class and its further arguments."""
     if isinstance(setting, str):
         return setting, {}
     if isinstance(setting, dict) and set(setting) <= {"class_path", "init_args"}:
@@ -75,42 +90,46 @@ def _split(setting: Any) -> tuple[str, dict[str, Any]]:
 
 
 class Registers(NamedTuple):
-    """What a register sampler gives for B videos."""
+    """The result of a register sampler for B videos."""
 
     registers: Tensor  # (B, R, D)
-    context: Any = None  # what `RegisterSampler.losses` needs besides
+    context: Any = None  # whatever else `RegisterSampler.losses` needs
 
 
 class RegisterSampler(nn.Module):
     """Gives every video R registers, which its tokens attend to.
 
     Args:
-        config: settings of the model: `hidden_size`, `num_registers`, `num_clips`, ...
+        config: settings of the model, with `hidden_size`, `num_registers`, `num_clips` and others.
     """
 
     def forward(self, clip_tokens: Tensor) -> Registers:
-        """Make registers from the projected and positioned clips, (B, M_c, D)."""
+        """Make the registers of B videos.
+
+        Args:
+            clip_tokens: clips after projection and position embedding, (B, M_c, D).
+        """
         raise NotImplementedError
 
     def losses(self, registers: Registers, text: Tensor) -> dict[str, Tensor]:
-        """Compute loss terms of the sampler's own, one value a video.
+        """Compute the loss terms of the sampler itself, one value for each video.
 
         Args:
-            registers: what `forward` gave for the same videos.
-            text: m, (B, D), the mean of the embeddings of each video's queries.
+            registers: the result of `forward` for the same videos.
+            text: m, the mean of the embeddings of each video's queries, (B, D).
 
         Returns:
-            (B,) by name; none by default. The objective takes their means, weighted by its
-            setting `<name>_weight`, or by 1.
+            Terms by name, (B,) each; none by default. The objective takes the mean of each, with
+            the weight `<name>_weight` of its settings, or 1 if there is no such setting.
         """
         return {}
 
 
 class LossTerm(nn.Module):
-    """One more loss term.
+    """A further term of the loss.
 
     Attributes:
-        weight: of the term in the total.
+        weight: weight of the term in the total.
     """
 
     weight: float = 1.0
@@ -119,7 +138,7 @@ class LossTerm(nn.Module):
         """Compute the term, a scalar.
 
         Args:
-            batch: the encoded batch, of all processes together; labels may hold `PADDED` rows.
-            hard_negatives: whether the epoch is one of those with hard negatives.
+            batch: the encoded batch of all processes together; its labels may hold `PADDED`.
+            hard_negatives: True in the epochs that use hard negatives.
         """
         raise NotImplementedError

@@ -1,6 +1,7 @@
-"""Checkpoints of the authors: how their parameters and settings map to a model's own.
+"""Formats of the authors' checkpoints: how their parameter and setting names map to our own.
 
-Each model has a `PublishedFormat`, which is data only. The names that all models share are here.
+Each model has a `PublishedFormat`, which is data only. The names that several models share stand
+here.
 """
 
 import re
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 
 from dreamprvr.core.torch_file import StandIn
 
-# A published name is translated by the first pattern that matches its beginning, then every part
-# in the second table. Both tables are read top to bottom.
+# A parameter's name is translated in two steps: the first pattern of `roots` that matches its
+# beginning is replaced, then every pattern of `parts`, in order, wherever it matches.
 SHARED_ROOTS = {
     r"query_input_proj\.": "query_encoder.projection.",
     r"query_pos_embed\.": "query_encoder.position.",
@@ -40,19 +41,21 @@ SHARED_PARTS = {
 
 @dataclass(frozen=True)
 class PublishedFormat:
-    """How the authors of a model name its parameters and settings.
+    """The names that the authors of a model give its parameters and settings.
 
     Args:
-        roots: beginnings of parameter names and ours, as regular expressions.
-        parts: what is replaced inside a name, as regular expressions.
-        state_key: entry of the file that holds the weights.
-        config_key: entry that holds the settings.
-        sizes: our setting -> a published parameter and the axis that has its size.
-        settings: our setting -> the name in the file's own settings, for what no shape tells.
-        counts: our setting -> a published prefix that is followed by the number of a part; the
-            setting is the number of such parts.
-        absent: our setting -> published prefixes; it is 0 where no parameter has one of them.
-        foreign: names of classes in the file, by their beginnings, and what stands in for them.
+        roots: beginnings of published parameter names, as regular expressions, and ours.
+        parts: what is replaced inside a parameter's name, as regular expressions.
+        state_key: name of the file's entry that holds the weights.
+        config_key: name of the file's entry that holds the settings.
+        sizes: for each of our settings that a shape tells, a published parameter and the axis that
+            has the size.
+        settings: for each of our settings that no shape tells, its name in the file's settings.
+        counts: for each of our settings that is a number of parts, the published prefix that stands
+            before the number of a part.
+        absent: for each of our settings that is 0 where certain parameters are missing, the
+            published prefixes of these parameters.
+        foreign: beginnings of the names of classes in the file, and what stands in for the classes.
     """
 
     roots: Mapping[str, str]

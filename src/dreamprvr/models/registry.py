@@ -1,4 +1,4 @@
-"""Installed models, by name: the entry-point group `dreamprvr.models`, from any package."""
+"""The installed models by name: the entry-point group `dreamprvr.models`, from any package."""
 
 import sys
 import warnings
@@ -15,44 +15,49 @@ from dreamprvr.models.parts import PartSetting, part_path
 from dreamprvr.models.settings import read_settings
 
 GROUP = "dreamprvr.models"
-DEFAULT = "dreamprvr.models.dreamprvr.network.DreamPRVR"  # of checkpoints that name none
+# Groups of entry points whose packages are trusted: a checkpoint may name a part of theirs.
+TRUSTED = (GROUP, "dreamprvr.parts", "dreamprvr.datasets", "dreamprvr.encoders")
+DEFAULT = "dreamprvr.models.dreamprvr.network.DreamPRVR"  # model of a checkpoint that names none
 
 
 def installed_models() -> dict[str, EntryPoint]:
-    """List the entry points of all installed models, ours included, by name."""
+    """List the entry points of all installed models by name, ours included."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
 @cache
 def import_models() -> Mapping[str, type[RetrievalModel]]:
-    """Import every installed model; a broken one is left out, with a warning."""
-    loaded: dict[str, type[RetrievalModel]] = {}
+    """Import every installed model; leave a broken one out with a warning."""
+    models: dict[str, type[RetrievalModel]] = {}
     for name, point in installed_models().items():
         try:
-            found = point.load()
-        except Exception as error:  # a stranger's package may fail in any way
+            model = point.load()
+        except Exception as error:  # a package of others may fail in any way
             warnings.warn(f"model {name} ({point.value}) is broken: {error}", stacklevel=2)
             continue
-        if isinstance(found, type) and issubclass(found, RetrievalModel):
-            loaded[name] = found
+        if isinstance(model, type) and issubclass(model, RetrievalModel):
+            models[name] = model
         else:
             warnings.warn(f"model {name} ({point.value}) is not a RetrievalModel", stacklevel=2)
-    return loaded
+    return models
 
 
 def class_path(model: type) -> str:
-    """Write the path of a class, as settings and checkpoints name it."""
+    """Give the path of a class as settings and checkpoints name it."""
     return f"{model.__module__}.{model.__qualname__}"
 
 
 def find_model(name: str) -> type[RetrievalModel]:
-    """Find an installed model by its name, or by the path of its class.
+    """Find an installed model.
 
     Only classes that are installed as models, or that the program has imported itself, are found:
-    a checkpoint of a stranger cannot have another module imported.
+    a checkpoint from others cannot make the program import another module.
+
+    Args:
+        name: name of the model's entry point, name of its class, or path of its class.
 
     Raises:
-        UserError: there is none; lists those that there are.
+        UserError: there is no such model; the message lists the installed ones.
     """
     known = import_models()
     if name in known:
@@ -67,19 +72,20 @@ def find_model(name: str) -> type[RetrievalModel]:
 
 
 def _subclasses(base: type) -> list[type]:
-    found: list[type] = list(base.__subclasses__())
-    return found + [deeper for each in found for deeper in _subclasses(each)]
+    """List the subclasses of a class, their subclasses included."""
+    direct: list[type] = list(base.__subclasses__())
+    return direct + [deeper for each in direct for deeper in _subclasses(each)]
 
 
 def build_model(settings: Mapping[str, Any]) -> RetrievalModel:
-    """Make a model, with new weights, from the settings that a checkpoint holds.
+    """Make a model with new weights from the settings that a checkpoint holds.
 
     Args:
         settings: `model` (path of its class; DreamPRVR if absent), `video_dim`, `text_dim`,
-            `network` and `objective`, each of builtins.
+            `network` and `objective`, as built-in types.
 
     Raises:
-        UserError: the settings make no model; says which.
+        UserError: there is no such model, or one of the settings is not allowed.
     """
     model = find_model(str(settings.get("model", DEFAULT)))
     network, objective = read_model_settings(model, settings)
@@ -89,31 +95,33 @@ def build_model(settings: Mapping[str, Any]) -> RetrievalModel:
 def read_model_settings(
     model: type[RetrievalModel], settings: Mapping[str, Any]
 ) -> tuple[Any, Any]:
-    """Read the settings of network and objective that a checkpoint holds.
+    """Read the settings of network and loss that a checkpoint holds.
 
     Args:
         model: class of the model.
-        settings: as in `build_model`.
+        settings: `network` and `objective`, as for `build_model`.
 
     Raises:
         UserError: a setting is unknown or not allowed, or names a class that is not trusted.
     """
     network = read_settings(model.network_settings, settings.get("network"), "network")
-    objective = read_settings(
-        model.objective_settings, settings.get("objective") or {}, "objective"
-    )
-    for path in [*_parts(network), *_parts(objective)]:
+    loss = settings.get("objective") or {}
+    objective = read_settings(model.objective_settings, loss, "objective")
+    trusted = {"dreamprvr"} | {
+        point.module.partition(".")[0] for group in TRUSTED for point in entry_points(group=group)
+    }
+    for path in [*_part_paths(network), *_part_paths(objective)]:
         module = path.rpartition(".")[0]
-        if module.partition(".")[0] not in _trusted() and module not in sys.modules:
+        if module.partition(".")[0] not in trusted and module not in sys.modules:
             raise UserError(
                 f"it names the class {quote(path)}, which no installed package offers as a part "
-                f"of a model; one that does has an entry point of the group {GROUP}"
+                "of a model; one that does has an entry point of the group dreamprvr.parts"
             )
     return network, objective
 
 
-def _parts(settings: Any) -> list[str]:
-    """Paths of all classes that settings name."""
+def _part_paths(settings: Any) -> list[str]:
+    """List the paths of all classes that settings name."""
     paths = []
     for field in fields(settings):
         value = getattr(settings, field.name)
@@ -122,8 +130,3 @@ def _parts(settings: Any) -> list[str]:
         elif field.type == dict[str, PartSetting]:
             paths += [part_path(item) for item in value.values()]
     return paths
-
-
-def _trusted() -> set[str]:
-    """Packages whose classes a checkpoint may name."""
-    return {"dreamprvr"} | {point.module.partition(".")[0] for point in installed_models().values()}

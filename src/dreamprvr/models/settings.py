@@ -1,4 +1,4 @@
-"""Checks of settings: what a configuration or a checkpoint gives, before anything is made of it."""
+"""Checks of the settings that a configuration or a checkpoint gives, before a model is made."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,20 +8,20 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.models.parts import PartSetting, part_path
 
-LARGEST = 1_000_000  # of all numbers of a network
-MOST_BRANCHES = 1000  # numbers in a list
+LARGEST = 1_000_000  # largest number that a setting may have
+LONGEST = 1000  # largest number of numbers in a list
 
 
 def check_settings(config: Any, section: str, **least: float) -> None:
-    """Refuse settings of another type, and numbers that no network has.
+    """Refuse settings of a wrong type, and numbers that are too small or too large.
 
     Args:
-        config: a dataclass of settings.
-        section: its name in a configuration, for messages.
-        least: the smallest value allowed of some settings, by name.
+        config: the settings, a dataclass.
+        section: name of the settings in a configuration, for messages.
+        least: the smallest value that a setting may have, by its name.
 
     Raises:
-        UserError: names the setting, the value and what is allowed.
+        UserError: a setting is not allowed; the message names it and says what is allowed.
     """
     for field in fields(config):
         _check_type(f"{section}.{field.name}", field.type, getattr(config, field.name))
@@ -31,19 +31,19 @@ def check_settings(config: Any, section: str, **least: float) -> None:
 
 
 def _check_type(name: str, kind: Any, value: Any) -> None:
-    """Refuse a value of another type than a setting's annotation; other classes check themselves.
+    """Refuse a value that is not of the type of its setting.
 
     Args:
         name: name of the setting, for the message.
-        kind: annotation of the setting.
-        value: what is given, of any type.
+        kind: type of the setting, from its annotation; unknown types are not checked.
+        value: the value, of any type.
     """
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UserError(f"{name} is {quote(value)}; one of {', '.join(get_args(kind))}")
     elif get_origin(kind) is tuple:
-        if not isinstance(value, (tuple, list)) or len(value) > MOST_BRANCHES:
-            raise UserError(f"{name} is {quote(value)}; up to {MOST_BRANCHES} numbers")
+        if not isinstance(value, (tuple, list)) or len(value) > LONGEST:
+            raise UserError(f"{name} is {quote(value)}; up to {LONGEST} numbers")
         for width in value:
             _check_type(name, float, width)
     elif kind == PartSetting:
@@ -66,15 +66,15 @@ def _check_type(name: str, kind: Any, value: Any) -> None:
 
 
 def read_settings(kind: type, values: Any, section: str) -> Any:
-    """Make a settings class from a dictionary; values that are missing are the defaults.
+    """Make settings from a dictionary; a missing setting takes its default.
 
     Args:
-        kind: the class.
-        values: the dictionary, or whatever stands in its place.
-        section: its name in a configuration, for messages.
+        kind: class of the settings.
+        values: the dictionary, or any value that stands in its place.
+        section: name of the settings in a configuration, for messages.
 
     Raises:
-        UserError: it is no dictionary, or has an unknown name or a value that is not allowed.
+        UserError: the value is no dictionary, or one of its settings is unknown or not allowed.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"there are none for the {section}")

@@ -1,4 +1,4 @@
-"""The contract of a model as tests: subclass `ModelContract`, name the model, done.
+"""The contract of a model as tests: subclass `ModelContract` and name the model.
 
 from dreamprvr.models.testing import ModelContract
 
@@ -24,7 +24,7 @@ from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_toke
 from dreamprvr.models.settings import read_settings
 
 VIDEO_DIM, TEXT_DIM = 6, 5
-CAPTIONS, FRAMES = (2, 3, 1), (8, 3, 1)  # of each video of a batch
+CAPTIONS, FRAMES = (2, 3, 1), (8, 3, 1)  # numbers of captions and frames of each video of a batch
 
 
 class ModelContract:
@@ -32,8 +32,9 @@ class ModelContract:
 
     Attributes:
         model: class of the model.
-        small: settings of the network that make it small; the lengths are set here.
-        objective: settings of the loss, if its defaults do not suit six captions.
+        small: settings of the network that make it small. The contract itself sets `num_clips`,
+            `max_frames` and `max_words`.
+        objective: settings of the loss, if its defaults do not suit a batch of six captions.
     """
 
     model: ClassVar[type[RetrievalModel]]
@@ -42,14 +43,14 @@ class ModelContract:
 
     @pytest.fixture
     def made(self) -> RetrievalModel:
-        """A small model in float64, so that tests can be strict."""
+        """A small model in float64, so that tests can be strict; all its weights are moved."""
         torch.manual_seed(0)
         lengths = {"num_clips": 4, "max_frames": 8, "max_words": 5}
         network = read_settings(self.model.network_settings, {**self.small, **lengths}, "network")
         loss = read_settings(self.model.objective_settings, self.objective, "objective")
         model = self.model(VIDEO_DIM, TEXT_DIM, network, loss).double().eval()
         generator = torch.Generator().manual_seed(1)
-        for parameter in model.parameters():  # no weight is so small that a test cannot see it
+        for parameter in model.parameters():  # so that a test sees the effect of every weight
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.data += 0.3 * noise
         return model
@@ -70,7 +71,7 @@ class ModelContract:
         )
 
     def test_encodings_have_the_stated_form(self, made: RetrievalModel, batch: TrainBatch) -> None:
-        """Scales, rows and extras have the shapes that the contract says."""
+        """Scales, rows and extras have the shapes of the contract."""
         videos = made.encode_videos(*batch.videos[1:])
         queries = made.encode_queries(*batch.queries[1:3])
         assert tuple(videos.scales) == made.scales
@@ -89,15 +90,15 @@ class ModelContract:
     def test_the_score_is_the_sum_of_maxima_rescored(
         self, made: RetrievalModel, batch: TrainBatch
     ) -> None:
-        """Calling the model gives what the one scoring function and `rescore` give."""
+        """The model's own call gives the sum of maxima, changed by `rescore`."""
         queries = unit_rows(made.encode_queries(*batch.queries[1:3]))
         videos = unit_tokens(made.encode_videos(*batch.videos[1:]))
         base = combine(scale_scores(queries, videos, made.padding), made.scale_weights)
         expected = made.rescore(queries, videos, base)
-        found = _scores(made, batch)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        scores = _scores(made, batch)
+        torch.testing.assert_close(scores, expected, rtol=0, atol=1e-12)
         assert torch.equal(expected, base) != made.rescores
-        assert found.std() > 1e-6
+        assert scores.std() > 1e-6
 
     def test_videos_and_queries_are_encoded_independently(
         self, made: RetrievalModel, batch: TrainBatch
@@ -106,19 +107,18 @@ class ModelContract:
         whole = _scores(made, batch)
         for video in range(len(CAPTIONS)):
             one = Videos(*(part[video : video + 1] for part in batch.videos))
-            found = _scores(made, batch._replace(videos=one))
-            torch.testing.assert_close(found[:, 0], whole[:, video], rtol=0, atol=1e-10)
+            alone = _scores(made, batch._replace(videos=one))
+            torch.testing.assert_close(alone[:, 0], whole[:, video], rtol=0, atol=1e-10)
         one_query = Queries(*(part[:1] for part in batch.queries))
-        found = _scores(made, batch._replace(queries=one_query))
-        torch.testing.assert_close(found[0], whole[0], rtol=0, atol=1e-10)
+        alone = _scores(made, batch._replace(queries=one_query))
+        torch.testing.assert_close(alone[0], whole[0], rtol=0, atol=1e-10)
 
-    def test_padding_may_hold_anything(self, made: RetrievalModel, batch: TrainBatch) -> None:
-        """Padded words change nothing."""
+    def test_padded_words_change_nothing(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Padding may hold any numbers."""
         queries = batch.queries
         garbage = queries.words + 50 * (1 - queries.word_mask[..., None])
         changed = batch._replace(queries=queries._replace(words=garbage))
-        found, expected = _scores(made, changed), _scores(made, batch)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(_scores(made, changed), _scores(made, batch), rtol=0, atol=1e-10)
 
     @pytest.mark.parametrize("epoch", [0, 1000])
     def test_the_loss_trains_every_weight(
@@ -137,7 +137,7 @@ class ModelContract:
                 assert parameter.grad.isfinite().all(), name
 
     def test_padded_queries_are_in_no_term(self, made: RetrievalModel, batch: TrainBatch) -> None:
-        """Rows of padding, which a compiled loss needs, change no term that draws nothing."""
+        """Padded queries, which a compiled loss needs, change no term without random draws."""
         encoded = made.encode_batch(batch)
         queries = map_tensors(lambda x: torch.cat([x, x[:2]]), encoded.queries)
         labels = torch.cat([encoded.labels, torch.tensor([PADDED, PADDED])])
@@ -145,10 +145,10 @@ class ModelContract:
         torch.manual_seed(0)
         expected = made.losses(encoded, 0)
         torch.manual_seed(0)
-        found = made.losses(padded, 0)
+        terms = made.losses(padded, 0)
         for name in expected:
-            if "triplet" not in name and name != "total":  # triplets draw negatives
-                torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12)
+            if "triplet" not in name and name != "total":  # triplet terms draw negatives
+                torch.testing.assert_close(terms[name], expected[name], rtol=1e-9, atol=1e-12)
 
     def test_compiled_parts_are_methods_of_the_models_modules(self, made: RetrievalModel) -> None:
         """What the model offers to torch.compile is there, and named once."""
@@ -158,7 +158,7 @@ class ModelContract:
         assert len(set(parts)) == len(parts)
 
     def test_settings_make_the_same_model_again(self, made: RetrievalModel) -> None:
-        """A checkpoint holds the settings as builtins, and they are enough."""
+        """The settings that a checkpoint holds are built-in types and make the same model."""
         settings = {"model": class_path(type(made)), **made.settings()}
         again = build_model(json.loads(json.dumps(settings)))
         assert type(again) is type(made)
@@ -169,7 +169,7 @@ class ModelContract:
         assert asdict(again.objective_config) == asdict(made.objective_config)
 
     def test_every_setting_is_described(self) -> None:
-        """The docstrings of the settings describe each of them."""
+        """The docstrings of the settings' classes describe each setting."""
         for kind in (self.model.network_settings, self.model.objective_settings):
             texts = "".join(base.__doc__ or "" for base in kind.__mro__[:-1])
             missing = [field.name for field in fields(kind) if f"{field.name}: " not in texts]
@@ -187,10 +187,11 @@ class ModelContract:
 
 def _scores(model: RetrievalModel, batch: TrainBatch) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model(*batch.queries[1:3], *batch.videos[1:])
-    return found
+        scores: Tensor = model(*batch.queries[1:3], *batch.videos[1:])
+    return scores
 
 
 def _ragged(lengths: Any, longest: int, size: int) -> tuple[Tensor, Tensor]:
+    """Draw rows of features of given lengths, padded with zeros, and make their mask."""
     mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).double()
     return torch.randn(len(lengths), longest, size, dtype=torch.float64) * mask[..., None], mask

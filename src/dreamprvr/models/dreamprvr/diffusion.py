@@ -1,4 +1,4 @@
-"""The truncated diffusion, a short DDPM, and its denoiser (docs/model.md, section 4.5)."""
+"""The truncated diffusion and its denoiser (docs/model.md, section 4.5)."""
 
 import math
 from collections.abc import Callable
@@ -11,25 +11,28 @@ from torch.nn import functional as F
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.layers.basic import LayerNorm, sinusoidal_table
 
-OFFSET = 0.008
+OFFSET = 0.008  # of the cosine schedule
 MAX_BETA = 0.999
 
 Denoise = Callable[[Tensor, int], Tensor]  # (x_t, t) -> predicted noise
 
 
 def cosine_betas(steps: int) -> Tensor:
-    """Variances beta_t of the cosine schedule, (steps,) float64."""
+    """Compute the variances beta_t of the cosine schedule, (steps,) float64."""
     time = torch.arange(steps + 1, dtype=torch.float64) / steps
     alpha_bar = torch.cos((time + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
 
 
 class Diffusion(nn.Module):
-    """Forward and reverse process over T steps; holds no weights, only the schedule's constants.
+    """The forward and the reverse process over T steps; it has constants, but no weights.
 
-    The reverse chain starts from the initial register rather than from pure noise; that is what
-    truncates it. Symbols: x_t the register at step t, eps the noise, abar_t the cumulative product
-    of 1 - beta.
+    The reverse chain is called truncated because it starts from the initial register instead of
+    pure noise. x_t is the register at step t, eps the noise, and abar_t the product of 1 - beta up
+    to step t.
+
+    Args:
+        steps: T.
     """
 
     def __init__(self, steps: int) -> None:
@@ -46,27 +49,27 @@ class Diffusion(nn.Module):
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         previous = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         variance = beta * (1 - previous) / (1 - alpha_bar)
-        # variance[0] is 0; step 0 adds no noise, so only its logarithm must stay finite
+        # variance[0] is 0; step 0 adds no noise, so its logarithm only has to be finite
         log_variance = torch.log(torch.cat([variance[1:2], variance[1:]]).clamp(min=1e-20))
         constants = {
-            "signal": alpha_bar.sqrt(),  # of x_0 in x_t
-            "noise": (1 - alpha_bar).sqrt(),  # of eps in x_t
-            "inverse_signal": (1 / alpha_bar).sqrt(),  # of x_t in x_0
-            "inverse_noise": (1 / alpha_bar - 1).sqrt(),  # of -eps in x_0
-            "mean_start": beta * previous.sqrt() / (1 - alpha_bar),  # of x_0 in the mean
-            "mean_current": (1 - previous) * (1 - beta).sqrt() / (1 - alpha_bar),  # of x_t
+            "signal": alpha_bar.sqrt(),  # factor of x_0 in x_t
+            "noise": (1 - alpha_bar).sqrt(),  # factor of eps in x_t
+            "inverse_signal": (1 / alpha_bar).sqrt(),  # factor of x_t in x_0
+            "inverse_noise": (1 / alpha_bar - 1).sqrt(),  # factor of -eps in x_0
+            "mean_start": beta * previous.sqrt() / (1 - alpha_bar),  # of x_0 in the step's mean
+            "mean_current": (1 - previous) * (1 - beta).sqrt() / (1 - alpha_bar),  # of x_t in it
             "deviation": torch.exp(0.5 * log_variance) if steps > 1 else torch.zeros(1),
         }
         for name, values in constants.items():
             self.register_buffer(name, values.float(), persistent=False)
 
     def add_noise(self, start: Tensor, noise: Tensor, step: Tensor) -> Tensor:
-        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+        """Compute x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps; the arguments are broadcast.
 
         Args:
-            start: x_0; broadcasts with the rest.
+            start: x_0.
             noise: eps.
-            step: t, int64, shaped to broadcast with them.
+            step: t, int64.
         """
         return self.signal[step] * start + self.noise[step] * noise
 
@@ -74,9 +77,10 @@ class Diffusion(nn.Module):
         """Run the T reverse steps from the initial register down to x_0.
 
         Args:
-            denoise: predicts the noise in x_t at step t.
+            denoise: function that predicts the noise in x_t at step t.
             initial: x_T, (B, R, D).
-            step_noise: z of every step, the shape of `initial`; None draws N(0, I) anew each step.
+            step_noise: z, the noise added in every step, (B, R, D); None draws it from N(0, I) in
+                each step.
 
         Returns:
             x_0, (B, R, D). Gradients flow through the whole chain.
@@ -93,7 +97,7 @@ class Diffusion(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """A frozen table of T x D, then Linear, Swish, Linear."""
+    """Embeds the steps: a frozen table (T, D), then Linear, Swish, Linear."""
 
     def __init__(self, config: DreamPRVRConfig) -> None:
         super().__init__()
@@ -103,11 +107,11 @@ class TimeEmbedding(nn.Module):
         self.contract = nn.Linear(config.hidden_size, config.hidden_size)
 
     def set_sinusoidal(self) -> None:
-        """Fill the table with the paper's sinusoidal codes (P)."""
+        """Fill the table with sinusoidal codes, as the paper does."""
         self.table.weight.data.copy_(sinusoidal_table(*self.table.weight.shape))
 
     def forward(self) -> Tensor:
-        """The embeddings of all steps, (T, D)."""
+        """Embed all steps, (T, D)."""
         return self.contract(F.silu(self.expand(self.table.weight)))
 
 
@@ -125,20 +129,30 @@ class DenoiserBlock(nn.Module):
         self.shortcut = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """(..., R, D) -> (..., R, D); projected `time` and `condition` broadcast with `x`."""
+        """Transform x, (..., R, D) -> (..., R, D).
+
+        Args:
+            x: registers or hidden states of them, (..., R, D).
+            time: projected embedding of the step, broadcast with `x`.
+            condition: projected condition, broadcast with `x`.
+        """
         h = self.linear_in(F.silu(self.norm_in(x))) + time + condition
         return self.linear_out(F.silu(self.norm_out(h))) + self.shortcut(x)
 
 
 class Guidance(NamedTuple):
-    """What every step of a chain is told, projected once for each residual block."""
+    """The embedded steps and condition, projected once for each residual block."""
 
-    time: list[Tensor]  # a block each: (T, D), a row a step
-    condition: list[Tensor]  # a block each: (B, R, D)
+    time: list[Tensor]  # for each block, (T, D), one row for each step
+    condition: list[Tensor]  # for each block, (B, R, D)
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise in x_t from x_t, the step and the video's condition."""
+    """Predicts the noise in x_t from x_t, the step and the video's condition.
+
+    Args:
+        config: settings of the model.
+    """
 
     def __init__(self, config: DreamPRVRConfig) -> None:
         super().__init__()
@@ -150,7 +164,7 @@ class Denoiser(nn.Module):
         self.output = nn.Linear(size, size)
 
     def guide(self, condition: Tensor) -> Guidance:
-        """Embed the time table and the condition c, (B, R, D), for all steps of all chains."""
+        """Embed all steps and the condition c, (B, R, D), once for all steps of a chain."""
         time = F.silu(self.time())
         embedded = F.silu(self.condition_linear(F.relu(self.condition_norm(condition))))
         blocks: list[DenoiserBlock] = list(self.blocks)  # type: ignore[arg-type]
@@ -160,12 +174,12 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, x: Tensor, step: int | Tensor, guidance: Guidance) -> Tensor:
-        """Predicted noise, the shape of `x`.
+        """Predict the noise in x_t; the result has the shape of `x`.
 
         Args:
             x: x_t, (N, B, R, D) or (B, R, D).
-            step: t, for all of `x`, or (N,) int64, one for each slice of the first axis.
-            guidance: of the videos' condition.
+            step: t for all of `x`, or (N,) int64, one t for each slice of the first axis.
+            guidance: result of `guide` for the condition of the same videos.
         """
         h = x
         for block, time, condition in zip(self.blocks, *guidance, strict=True):

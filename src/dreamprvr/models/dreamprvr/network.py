@@ -1,4 +1,4 @@
-"""DreamPRVR: query branch, registers, and one Gaussian encoder a scale (docs/model.md)."""
+"""DreamPRVR: query branch, registers, and a Gaussian encoder for each scale (docs/model.md)."""
 
 from typing import Any
 
@@ -56,12 +56,12 @@ class DreamPRVR(GaussianModel):
         """Encode B videos; see `RetrievalModel.encode_videos`.
 
         Returns:
-            The scales, and the `registers` (B, R, D) among the extras.
+            The scales, and the extra `registers`, (B, R, D).
         """
         return self._encode(clips, frames, frame_mask)[0]
 
     def encode_batch(self, batch: TrainBatch) -> EncodedBatch:
-        """Encode a training batch, with the loss terms of the registers as `loss/<name>`, (B,)."""
+        """Encode a training batch; the sampler's loss terms are the extras `loss/<name>`, (B,)."""
         queries = self.encode_queries(batch.queries.words, batch.queries.word_mask)
         videos, registers = self._encode(*batch.videos[1:])
         if self.register_sampler is not None:
@@ -81,7 +81,7 @@ class DreamPRVR(GaussianModel):
     def _encode(
         self, clips: Tensor, frames: Tensor, frame_mask: Tensor
     ) -> tuple[EncodedVideos, Any]:
-        """Encode videos, and give what the register sampler gave."""
+        """Encode videos; also return the result of the register sampler."""
         clip_tokens = self.embed_clips(clips)
         sample = self.register_sampler(clip_tokens) if self.register_sampler else None
         registers = sample.registers if sample else None
@@ -91,18 +91,18 @@ class DreamPRVR(GaussianModel):
 
 
 def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
-    """Average the embeddings of each video's queries: m (docs/model.md, section 4.6).
+    """Average the embeddings of each video's queries (docs/model.md, section 4.6).
 
     Args:
-        query: (Q, D).
-        labels: (Q,), the video of each query; every video has at least one.
+        query: embeddings, (Q, D).
+        labels: the video of each query, (Q,); every video has at least one query.
         num_videos: B.
 
     Returns:
-        (B, D).
+        m, (B, D).
     """
     query = at_least_float32(query)
     total = query.new_zeros(num_videos, query.shape[1]).index_add(0, labels, query)
-    # not bincount, which reads its result's size on the host
+    # bincount would make the CPU wait for the size of its result
     count = query.new_zeros(num_videos).index_add(0, labels, torch.ones_like(query[:, 0]))
     return total / count[:, None]

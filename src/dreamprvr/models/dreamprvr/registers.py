@@ -1,4 +1,4 @@
-"""Global registers: imagine what a video may be asked for (docs/model.md, section 4)."""
+"""The global registers and the samplers that make them (docs/model.md, section 4)."""
 
 from typing import NamedTuple
 
@@ -18,10 +18,10 @@ EPSILON = 1e-5  # of the standardisation in the textual perturbation
 
 
 class RegisterSample(NamedTuple):
-    """What the diffusion sampler computes for B videos."""
+    """The results of the diffusion sampler for B videos."""
 
     registers: Tensor  # (B, R, D), x_0 of the reverse chain
-    initial: Tensor  # (B, R, D), where the chain starts
+    initial: Tensor  # (B, R, D), x_T, the start of the chain
     condition: Tensor  # c, (B, R, D)
     guidance: Guidance  # the condition, projected for every step of the denoiser
     mu: Tensor  # (B, D)
@@ -30,14 +30,14 @@ class RegisterSample(NamedTuple):
 
 
 class DiffusionTarget(NamedTuple):
-    """The two sides of L_dre."""
+    """The two sides of L_dre for N steps (docs/model.md, section 4.6)."""
 
     predicted: Tensor  # predicted noise, (N, B, R, D)
-    noise: Tensor  # true noise, the same shape
+    noise: Tensor  # true noise, (N, B, R, D)
 
 
 class DiffusionRegisters(RegisterSampler):
-    """Condition, initial register and truncated diffusion: the published sampler.
+    """The published sampler: condition, initial register and truncated diffusion.
 
     Args:
         config: settings of the model.
@@ -55,14 +55,16 @@ class DiffusionRegisters(RegisterSampler):
         self.denoiser = Denoiser(config)
 
     def forward(self, clip_tokens: Tensor) -> Registers:
-        """Make registers of each video from its clips x, (B, M_c, D)."""
+        """Make the registers of each video from its clips x, (B, M_c, D)."""
         sample = self.sample(clip_tokens, self.variational.rank_weights())
         return Registers(sample.registers, sample)
 
     def sample(self, clip_tokens: Tensor, rank_weights: Tensor) -> RegisterSample:
-        """Run the sampler with the rank weights (M_c,), which no video changes.
+        """Run the sampler after its GRU, which no compiler traces; so this can be compiled.
 
-        Apart from `forward`, so that a compiler can take it as a whole: it traces no GRU.
+        Args:
+            clip_tokens: x, the clips after projection and position embedding, (B, M_c, D).
+            rank_weights: `VariationalSampler.rank_weights`, (M_c,), the same for all videos.
         """
         h = self.summary(clip_tokens)
         queries = repeat(self.query_tokens, "1 r d -> b r d", b=len(h))
@@ -81,7 +83,7 @@ class DiffusionRegisters(RegisterSampler):
         return RegisterSample(registers, initial, condition, guidance, mu, logvar, h)
 
     def losses(self, registers: Registers, text: Tensor) -> dict[str, Tensor]:
-        """KL term and L_dre of each video (sections 4.6 and 7)."""
+        """Compute the KL term and L_dre of each video (docs/model.md, sections 4.6 and 7)."""
         target = self.diffusion_target(registers.context, text)
         with torch.autocast(text.device.type, enabled=False):
             return {
@@ -92,11 +94,11 @@ class DiffusionRegisters(RegisterSampler):
             }
 
     def diffusion_target(self, sample: RegisterSample, text: Tensor) -> DiffusionTarget:
-        """Predict the noise of the textual targets (section 4.6).
+        """Predict the noise of the textual targets (docs/model.md, section 4.6).
 
         Args:
-            sample: what `sample` gave for the same videos.
-            text: m, (B, D), the mean of the embeddings of each video's queries.
+            sample: the result of `sample` for the same videos.
+            text: m, the mean of the embeddings of each video's queries, (B, D).
         """
         start = perturb_text(text, self.config.num_registers, self.config.text_perturbation)
         if self.config.training_noise == "register":  # every step t, as one batch
@@ -111,9 +113,10 @@ class DiffusionRegisters(RegisterSampler):
 
 
 class PooledRegisters(RegisterSampler):
-    """Registers without diffusion: means of equal parts of the video's clips.
+    """Registers without diffusion: the means of R equal parts of the video's clips.
 
-    The paper's ablation calls them pooled registers; it gives no equation, so the parts are ours.
+    The paper's ablation names pooled registers but gives no equation; the equal parts are our
+    choice.
 
     Args:
         config: settings of the model.
@@ -124,13 +127,13 @@ class PooledRegisters(RegisterSampler):
         self.num_registers = config.num_registers
 
     def forward(self, clip_tokens: Tensor) -> Registers:
-        """Make registers of each video from its clips, (B, M_c, D)."""
+        """Make the registers of each video from its clips, (B, M_c, D)."""
         pooled = F.adaptive_avg_pool1d(rearrange(clip_tokens, "b l d -> b d l"), self.num_registers)
         return Registers(rearrange(pooled, "b d r -> b r d"))
 
 
 class LearnedRegisters(RegisterSampler):
-    """Registers that are learned, and the same for every video.
+    """Learned registers, the same for every video.
 
     Args:
         config: settings of the model.
@@ -141,24 +144,24 @@ class LearnedRegisters(RegisterSampler):
         self.tokens = nn.Parameter(torch.randn(1, config.num_registers, config.hidden_size))
 
     def forward(self, clip_tokens: Tensor) -> Registers:
-        """Give each of B videos the same registers."""
+        """Give the same registers to each of B videos."""
         return Registers(repeat(self.tokens, "1 r d -> b r d", b=len(clip_tokens)))
 
 
 def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tensor:
-    """Make variants of each video's mean query embedding: the registers' target x_0.
+    """Make R variants of each video's mean query embedding (docs/model.md, section 4.6).
 
     Each row is standardised over its D entries, scaled by alpha ~ N(1, (p s)^2) and shifted by
-    beta ~ N(row mean, (p s)^2), s the row's standard deviation, drawn per register and dimension.
-    alpha and beta are constants to the gradient.
+    beta ~ N(row mean, (p s)^2), where s is the standard deviation of the row. alpha and beta are
+    drawn for each register and dimension. No gradient passes through them.
 
     Args:
-        text: m, (B, D), the mean of the embeddings of each video's queries.
+        text: m, the mean of the embeddings of each video's queries, (B, D).
         num_registers: R.
-        perturbation: p; 0 gives R times the standardised row plus its mean.
+        perturbation: p; with 0, all R variants are the standardised row plus its mean.
 
     Returns:
-        (B, R, D).
+        x_0, the target of the registers, (B, R, D).
     """
     rows = repeat(text, "b d -> b r d", r=num_registers)
     mean, deviation = rows.mean(-1, keepdim=True), rows.std(-1, keepdim=True)
@@ -170,7 +173,7 @@ def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tenso
 
 
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, I)) of each video, summed over dimensions (section 7).
+    """Compute KL(N(mu, exp(logvar)) || N(0, I)) of each video (docs/model.md, section 7).
 
     Args:
         mu: (B, D).
@@ -183,11 +186,13 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def denoising_error(predicted: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the predicted noise of each video: L_dre; nothing is detached.
+    """Compute L_dre of each video, the mean squared error of the predicted noise.
+
+    The gradient passes through both sides (docs/model.md, section 7).
 
     Args:
-        predicted: (N, B, R, D), N steps.
-        noise: the same shape.
+        predicted: predicted noise of N steps, (N, B, R, D).
+        noise: true noise, (N, B, R, D).
 
     Returns:
         (B,).

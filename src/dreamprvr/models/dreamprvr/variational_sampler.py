@@ -12,7 +12,11 @@ POOLING_TEMPERATURE = 0.1
 
 
 class GeneralizedPooling(nn.Module):
-    """Weighs the tokens by rank, per dimension, with weights that a GRU gives each position."""
+    """Sorts the tokens in each dimension and sums them, with a weight for each rank from a GRU.
+
+    Args:
+        num_tokens: number of tokens of a video.
+    """
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__()
@@ -22,18 +26,18 @@ class GeneralizedPooling(nn.Module):
         self.register_buffer("codes", sinusoidal_table(num_tokens, POSITION_SIZE), persistent=False)
 
     def weights(self) -> Tensor:
-        """Weight of each rank, (num_tokens,); the same for all videos."""
+        """Compute the weight of each rank, (num_tokens,); they are the same for all videos."""
         states, _ = self.gru(self.codes[None])
         both = rearrange(states[0], "l (direction d) -> direction l d", direction=2).mean(0)
         return torch.softmax(self.score(both).squeeze(-1) / POOLING_TEMPERATURE, dim=0)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """(B, num_tokens, D) and `weights()` -> (B, D)."""
+        """Pool the tokens by the result of `weights`; (B, num_tokens, D) -> (B, D)."""
         return torch.einsum("l,bld->bd", weights, x.sort(dim=1, descending=True).values)
 
 
 class AdditivePooling(nn.Module):
-    """Additive self-attention pooling: softmax over tokens of w2 tanh(w1 h)."""
+    """Pools the tokens by a softmax over tokens of w2 tanh(w1 h): additive self-attention."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -41,13 +45,18 @@ class AdditivePooling(nn.Module):
         self.w2 = nn.Linear(hidden_size // 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, D) -> (B, D)."""
+        """Pool the tokens; (B, L, D) -> (B, D)."""
         weights = torch.softmax(self.w2(torch.tanh(self.w1(x))).squeeze(-1), dim=-1)
         return torch.einsum("bl,bld->bd", weights, x)
 
 
 class VariationalSampler(nn.Module):
-    """The Gaussian that a video's initial registers are drawn from."""
+    """Gives the Gaussian distribution that a video's initial registers come from.
+
+    Args:
+        hidden_size: D.
+        num_tokens: number of tokens of a video, M_c.
+    """
 
     def __init__(self, hidden_size: int, num_tokens: int) -> None:
         super().__init__()
@@ -60,9 +69,9 @@ class VariationalSampler(nn.Module):
         self.variance_global = nn.Linear(hidden_size, hidden_size)
 
     def rank_weights(self) -> Tensor:
-        """Weights of the generalised pooling, (M_c,); the same for all videos.
+        """Compute the weights of the generalised pooling, (M_c,), the same for all videos.
 
-        Apart from `forward`, because no compiler traces a GRU.
+        This is no part of `forward`, because no compiler traces a GRU.
         """
         device = self.pooling.codes.device.type
         # the softmax at temperature 0.1 is too steep for half precision
@@ -70,14 +79,14 @@ class VariationalSampler(nn.Module):
             return self.pooling.weights()
 
     def forward(self, tokens: Tensor, rank_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (unit length) and log-variance.
+        """Compute the mean, of unit length, and the log-variance.
 
         Args:
             tokens: h, (B, M_c, D).
-            rank_weights: (M_c,), of `rank_weights()`.
+            rank_weights: result of the method `rank_weights`, (M_c,).
 
         Returns:
-            mu (B, D) and logvar (B, D), float32 also under mixed precision.
+            mu (B, D) and logvar (B, D), in float32 also under mixed precision.
         """
         # exp(logvar) is too steep for half precision
         with torch.autocast(tokens.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Attention with mask and window, and its blocks (docs/model.md, section 2)."""
+"""Attention with mask and window, and attention blocks (docs/model.md, section 2)."""
 
 import math
 
@@ -10,11 +10,16 @@ from torch.nn.attention.flex_attention import flex_attention
 from dreamprvr.models.layers.basic import Dropout, FeedForward, LayerNorm, at_least_float32
 
 MASKED = -10000.0  # added to the score of a masked key
-SMALLEST_HEAD = 16  # channels of a head; FlexAttention compiles none that is smaller
+SMALLEST_HEAD = 16  # channels of the smallest head that FlexAttention compiles
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention with Q, K, V projections and no output projection."""
+    """Multi-head attention with projections for query, key and value, and none for the output.
+
+    Args:
+        hidden_size: D.
+        num_heads: number of heads; it must divide `hidden_size`.
+    """
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
@@ -26,13 +31,13 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x: Tensor, context: Tensor, mask: Tensor | None, window: Tensor | None
     ) -> Tensor:
-        """Attend from `x` (B, L, D) to `context` (B, K, D).
+        """Attend from some tokens to others.
 
         Args:
-            x: tokens that ask.
-            context: tokens that are asked.
-            mask: (B, K), 1 for a valid key, 0 for padding.
-            window: (L, K), factor of the scaled scores, applied before the mask.
+            x: tokens that give the queries, (B, L, D).
+            context: tokens that give the keys and values, (B, K, D).
+            mask: (B, K), 1 for a valid key and 0 for padding; None if all are valid.
+            window: factors of the scaled scores, applied before the mask, (L, K); None for 1.
 
         Returns:
             (B, L, D).
@@ -44,15 +49,15 @@ class MultiHeadAttention(nn.Module):
         return attend(q, k, v, key_bias(mask), window)
 
     def pool(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """`forward` where one token asks: no key and no value is ever projected.
+        """Compute `forward` for one query token in each row, without projecting any key or value.
 
-        q . (W k + b) = (W^T q) . k + q . b, and the weights of the values sum to 1, so one product
-        with the query and one with the mean value do: K times fewer than projecting K tokens.
+        q . (W k + b) = (W^T q) . k + q . b, and the weights of the values sum to 1. So projecting
+        one query and one mean value is enough, instead of K keys and K values.
 
         Args:
-            x: (B, 1, D).
-            context: (B, K, D).
-            mask: (B, K), 1 for a valid key, 0 for padding; None if all are valid.
+            x: token that gives the query, (B, 1, D).
+            context: tokens that give the keys and values, (B, K, D).
+            mask: (B, K), 1 for a valid key and 0 for padding; None if all are valid.
 
         Returns:
             (B, 1, D).
@@ -78,24 +83,25 @@ class MultiHeadAttention(nn.Module):
 
 
 def key_bias(mask: Tensor | None) -> Tensor | None:
-    """What is added to the scores of the keys: (B, K), 1 for a valid one -> (B, 1, 1, K)."""
+    """Make the number added to each key's scores from a mask; (B, K) -> (B, 1, 1, K)."""
     return None if mask is None else (1 - mask[:, None, None, :]) * MASKED
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, window: Tensor | None) -> Tensor:
-    """Softmax of (scaled q . k) x window + bias over the keys, times v.
+    """Multiply the softmax over the keys of (scaled q . k) x window + bias with the values.
 
     Args:
-        q: (..., B, H, L, d).
-        k: (..., B, H, K, d).
-        v: (..., B, H, K, d).
-        bias: of `key_bias`.
-        window: (L, K), or (..., 1, 1, L, K).
+        q: queries, (..., B, H, L, d).
+        k: keys, (..., B, H, K, d).
+        v: values, (..., B, H, K, d).
+        bias: result of `key_bias`, (B, 1, 1, K) or None.
+        window: (L, K) or (..., 1, 1, L, K), or None.
 
     Returns:
         (..., B, L, H d).
     """
-    scale = 1 / math.sqrt(q.shape[-1])  # of the scores, but multiplied with what is smaller
+    # scales the scores, but is multiplied with the smaller one of queries and window
+    scale = 1 / math.sqrt(q.shape[-1])
     if window is None:
         q = q * scale
     else:
@@ -112,22 +118,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, window: Tensor 
 
 
 def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: Tensor) -> Tensor:
-    """What `attention.attend` computes; fused once it is compiled on an accelerator.
+    """Compute `attend` for G branches by FlexAttention, which fuses it once it is compiled.
 
-    Branches count as heads: that is a view of what the projections give, so nothing is copied.
+    Branches count as heads: this is a view of the projections, so that nothing is copied.
 
     Args:
-        q: (G, B, H, L, d).
-        k: (G, B, H, K, d).
-        v: (G, B, H, K, d).
-        bias: (B, 1, 1, K), added to the scores, or None.
-        windows: (G, 1, 1, L, K), factors of the scaled scores.
+        q: queries, (G, B, H, L, d).
+        k: keys, (G, B, H, K, d).
+        v: values, (G, B, H, K, d).
+        bias: numbers added to the scores, (B, 1, 1, K), or None.
+        windows: factors of the scaled scores, (G, 1, 1, L, K).
 
     Returns:
         (G, B, L, H d).
     """
     heads = q.shape[2]
-    # indexed with tensors only: a number among the indices would be a constant made on the device
+    # indexed with tensors only, because a number would be copied to the device each time
     factors = rearrange(windows, "g 1 1 l k -> g l k")
     added = None if bias is None else rearrange(bias, "b 1 1 k -> b k")
 
@@ -142,9 +148,15 @@ def fused_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, windows: 
 
 
 class AttentionBlock(nn.Module):
-    """Post-norm block: attention, Dropout, add & norm; feed-forward, Dropout, add & norm.
+    """Attention block or, with `ffn_ratio` 1, cross-attention block (docs/model.md, section 2).
 
-    With `ffn_ratio` 4 the attention block of section 2, with 1 its cross-attention block.
+    Attention, Dropout, add the input, LayerNorm; feed-forward, Dropout, add the input, LayerNorm.
+
+    Args:
+        hidden_size: D.
+        num_heads: number of heads.
+        dropout: dropout probability.
+        ffn_ratio: width of the feed-forward layer, divided by D.
     """
 
     def __init__(
@@ -164,27 +176,36 @@ class AttentionBlock(nn.Module):
         mask: Tensor | None = None,
         window: Tensor | None = None,
     ) -> Tensor:
-        """(B, L, D) -> (B, L, D); attends to `context` (B, K, D), or to `x` itself.
+        """Transform tokens, (B, L, D) -> (B, L, D).
 
-        `mask` (B, K) and `window` (L, K) as in `MultiHeadAttention`.
+        Args:
+            x: tokens, (B, L, D).
+            context: tokens that x attends to, (B, K, D); x itself if None.
+            mask: as in `MultiHeadAttention`, (B, K).
+            window: as in `MultiHeadAttention`, (L, K).
         """
         attended = self.attention(x, x if context is None else context, mask, window)
         return self.finish(x, attended)
 
     def pool(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`forward` for one token a row that asks: (B, 1, D), (B, K, D), (B, K) -> (B, 1, D)."""
+        """Compute `forward` for one token in each row; x (B, 1, D) -> (B, 1, D)."""
         return self.finish(x, self.attention.pool(x, context, mask))
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """What follows the attention; (B, L, D) -> (B, L, D)."""
+        """Compute what follows the attention; x and attended, (B, L, D) -> (B, L, D)."""
         x = self.attention_norm(x + self.dropout(attended))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
 
 
 class OutputAttentionBlock(nn.Module):
-    """Attention, Linear(D, D), Dropout, add & norm; no feed-forward layer.
+    """The attention block of MS-SL (docs/models/ms_sl.md, section 1).
 
-    The block of MS-SL and of the first GMMFormer (docs/models/ms_sl.md, section 1).
+    Attention, Linear(D, D), Dropout, add the input, LayerNorm; there is no feed-forward layer.
+
+    Args:
+        hidden_size: D.
+        num_heads: number of heads.
+        dropout: dropout probability.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
@@ -197,6 +218,12 @@ class OutputAttentionBlock(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, window: Tensor | None = None
     ) -> Tensor:
-        """(B, L, D) -> (B, L, D); `mask` (B, L) and `window` (L, L) as in `MultiHeadAttention`."""
+        """Transform tokens, (B, L, D) -> (B, L, D).
+
+        Args:
+            x: tokens, (B, L, D).
+            mask: as in `MultiHeadAttention`, (B, L).
+            window: as in `MultiHeadAttention`, (L, L).
+        """
         attended = self.output(self.attention(x, x, mask, window))
         return self.norm(x + self.dropout(attended))

@@ -1,4 +1,4 @@
-"""Small layers and initial weights (docs/model.md, section 2)."""
+"""Small layers (docs/model.md, section 2), initial weights and parameter groups (section 8)."""
 
 from typing import Any
 
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STANDARD_DEVIATION = 0.02  # of initial weights
-LEVELS = 1 << 16  # a mask entry is drawn with 16 random bits
+STANDARD_DEVIATION = 0.02  # of the initial weights
+LEVELS = 1 << 16  # an entry of a dropout mask is drawn with 16 random bits
 
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Return half precision as float32, and float32 and float64 as they are.
 
-    Softmax, norms, cosines and losses go through this, so mixed precision never reaches them.
+    Softmax, norms, cosines and losses call this on their inputs, so that they never run in half
+    precision.
     """
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
@@ -32,8 +33,8 @@ class LayerNorm(nn.LayerNorm):
 
     Args:
         size: D, size of the last axis.
-        decayed: whether the optimiser's weight decay applies to its weight
-            (`parameter_groups`). Its bias is never decayed.
+        decayed: True if the optimiser's weight decay applies to its weight (`parameter_groups`).
+            Its bias is never decayed.
     """
 
     def __init__(self, size: int, decayed: bool = True) -> None:
@@ -48,10 +49,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Dropout(nn.Module):
-    """Zeroes entries with probability p and scales the rest by 1 / (1 - p), in training.
+    """Dropout: in training, zeroes entries with probability p and divides the rest by 1 - p.
 
-    On the CPU torch draws a double for each entry, which took a quarter of a training step here;
-    16 bits are enough, so p is rounded to a multiple of 2^-16. Elsewhere this is torch's dropout.
+    On the CPU, torch draws a double for each entry, which took a quarter of a training step. Here
+    16 bits are drawn for each, so that p is rounded to a multiple of 2^-16. On other devices this
+    is torch's dropout.
 
     Args:
         p: probability, from 0 to 1.
@@ -64,7 +66,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape; the same shape."""
+        """Drop entries of a tensor of any shape."""
         if not self._drops():
             return x
         if not self._draws_itself(x):
@@ -72,7 +74,7 @@ class Dropout(nn.Module):
         return x * self._factor(x)
 
     def relu(self, x: Tensor) -> Tensor:
-        """Dropout of ReLU(x); on the CPU one factor does both, and one pass their gradient."""
+        """Apply ReLU, then dropout; on the CPU as one product, which has a faster gradient."""
         if not self._drops() or not self._draws_itself(x):
             return self(F.relu(x))
         return x * torch.ops.aten.threshold_backward(self._factor(x), x.detach(), 0)
@@ -85,23 +87,29 @@ class Dropout(nn.Module):
         return x.device.type == "cpu" and not whole and not torch.compiler.is_compiling()
 
     def _factor(self, x: Tensor) -> Tensor:
-        """0 for what is dropped, 1 / (1 - p) for the rest; of the shape and type of `x`."""
+        """Draw 0 or 1 / (1 - p) for each entry; the result has the shape and type of `x`."""
         dropped = round(self.p * LEVELS)
         # numpy's generator, seeded by torch's, is twice as fast as torch's own
         seed = int(torch.randint(2**63 - 1, ()))
         words = np.random.SFC64(seed).random_raw((x.numel() + 3) // 4)
         bits = torch.from_numpy(words.view(np.int16))[: x.numel()]  # uniform in [-2^15, 2^15)
         keep = (bits >= dropped - LEVELS // 2).view(x.shape)
-        # by way of int8: torch converts bool to float one entry at a time, ten times slower
+        # torch converts int8 to float ten times faster than bool
         return keep.view(torch.int8).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
 
     def extra_repr(self) -> str:
-        """Shown by print."""
+        """Describe the module for print."""
         return f"p={self.p}"
 
 
 class InputProjection(nn.Module):
-    """LayerNorm(in) -> Dropout -> Linear(in, D) -> ReLU."""
+    """Input projection: LayerNorm, Dropout, Linear(in, D), ReLU.
+
+    Args:
+        in_size: size of a feature.
+        hidden_size: D.
+        dropout: dropout probability.
+    """
 
     def __init__(self, in_size: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
@@ -110,12 +118,18 @@ class InputProjection(nn.Module):
         self.linear = nn.Linear(in_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., D)."""
+        """Project features; (..., in) -> (..., D)."""
         return F.relu(self.linear(self.dropout(self.norm(x))))
 
 
 class PositionEmbedding(nn.Module):
-    """Adds a learned embedding of the position, then LayerNorm and Dropout."""
+    """Adds a learned embedding of the position, then LayerNorm and Dropout.
+
+    Args:
+        max_length: largest number of tokens.
+        hidden_size: D.
+        dropout: dropout probability.
+    """
 
     def __init__(self, max_length: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
@@ -124,12 +138,18 @@ class PositionEmbedding(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D), L at most `max_length`."""
+        """Add the positions to tokens; (B, L, D) -> (B, L, D), L at most `max_length`."""
         return self.dropout(self.norm(x + self.embedding.weight[: x.shape[1]]))
 
 
 class FeedForward(nn.Module):
-    """Linear(D, r D) -> ReLU -> Dropout -> Linear(r D, D)."""
+    """Feed-forward layer: Linear(D, r D), ReLU, Dropout, Linear(r D, D).
+
+    Args:
+        hidden_size: D.
+        ratio: r.
+        dropout: dropout probability.
+    """
 
     def __init__(self, hidden_size: int, ratio: int, dropout: float) -> None:
         super().__init__()
@@ -138,7 +158,7 @@ class FeedForward(nn.Module):
         self.contract = nn.Linear(ratio * hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
+        """Transform tokens; (..., D) -> (..., D)."""
         return self.contract(self.dropout.relu(self.expand(x)))
 
 
@@ -160,11 +180,12 @@ def sinusoidal_table(length: int, size: int) -> Tensor:
 def initialize(network: nn.Module) -> None:
     """Draw the initial weights of a network (docs/model.md, section 8).
 
-    Linear and Embedding N(0, 0.02), biases 0; the GRU Xavier, orthogonal, 0; LayerNorm 1, 0.
-    Parameters that stand alone, such as learned tokens, keep the values that their module gave
-    them. The denoiser's frozen time table is an Embedding, so it is drawn too, as in the published
-    code; `time_table: sinusoidal` sets it afterwards. On the device `meta`, where only names and
-    shapes are asked for, nothing is drawn.
+    Weights of Linear and Embedding are drawn from N(0, 0.02), and their biases are 0. The GRU gets
+    Xavier weights for its inputs, orthogonal ones for its states, and biases 0. LayerNorms keep 1
+    and 0. Parameters that stand alone, such as learned tokens, keep the values that their module
+    gave them. The denoiser's frozen time table is an Embedding, so it is drawn too, as in the
+    published code; `time_table: sinusoidal` sets it afterwards. On the device `meta`, which holds
+    only names and shapes, nothing is drawn.
     """
     if any(parameter.is_meta for parameter in network.parameters()):
         return
@@ -188,11 +209,15 @@ def _initialize_gru(gru: nn.GRU) -> None:
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Split the trainable parameters into two groups: with the optimiser's decay, and without.
+    """Split the trainable parameters into those with weight decay and those without.
 
-    Not decayed: every bias (the GRU's included), and the LayerNorms that say so, which are those
-    of input projections and position embeddings. The LayerNorms of attention blocks, sampler and
+    Biases are not decayed, nor are the LayerNorms with `decayed=False`, which are those of the
+    input projections and position embeddings. The LayerNorms of attention blocks, sampler and
     denoiser are decayed (docs/model.md, section 8).
+
+    Returns:
+        Two groups for an optimiser. The first leaves the decay to the optimiser; the second sets
+        it to 0.
     """
     exempt_norms = {
         id(parameter)

@@ -13,14 +13,14 @@ from dreamprvr.models.layers.parallel import ParallelBlocks
 
 
 def gaussian_window(length: int, width: float) -> Tensor:
-    """Make the fixed window that a branch multiplies its scaled scores by.
+    """Make the window that multiplies the scaled scores of a branch (docs/model.md, section 2).
 
-    g[i, j] = exp(-(x_j - c_i)^2 / (2 s^2)) with c_i = i / L, x_j = j / (L - 1),
-    s = max(width, 0.01) / 9; each row is divided by its maximum.
+    g[i, j] = exp(-(x_j - c_i)^2 / (2 s^2)) with c_i = i / L, x_j = j / (L - 1) and
+    s = max(width, 0.01) / 9. Each row is divided by its maximum.
 
     Args:
-        length: L, tokens of the video.
-        width: width of the branch.
+        length: L, number of tokens of the video.
+        width: width of the window.
 
     Returns:
         (L, L) float32.
@@ -29,17 +29,17 @@ def gaussian_window(length: int, width: float) -> Tensor:
     position = torch.linspace(0, 1, length, dtype=torch.float64)[None]
     sigma = max(width, 0.01) / 9
     square = (position - center) ** 2
-    # less the smallest: the division by the row's maximum, without 0 / 0 in a narrow window
+    # subtracting the smallest square divides by the row's maximum, without 0 / 0 if it is narrow
     window = torch.exp((square.amin(dim=1, keepdim=True) - square) / (2 * sigma**2))
-    # below this a factor changes no float32 score, but makes subnormal products, which are slow
+    # a factor below 1e-20 changes no float32 score, but makes subnormal products, which are slow
     return window.where(window > 1e-20, 0).float()
 
 
 class AdaptiveAggregation(nn.Module):
-    """Weighs the branches at every position by what one token finds in each.
+    """Joins the branches, weighted at every position by what one token finds in each branch.
 
     Args:
-        length: L, positions.
+        length: L, number of tokens of a video.
         config: settings as in `dreamprvr.models.gaussian.GaussianConfig`.
     """
 
@@ -53,13 +53,16 @@ class AdaptiveAggregation(nn.Module):
         self.logits = nn.Linear(size, length)
 
     def forward(self, branches: Tensor, mask: Tensor | None, token: Tensor | None = None) -> Tensor:
-        """(G, B, L, D) of G branches -> (B, L, D).
+        """Join the branches of each video.
 
         Args:
-            branches: outputs of the branches.
-            mask: (B, L), 1 for a valid token; None if all are.
-            token: (1, 1, D), a learned token that asks the branches (GMMFormer v2); None takes
-                each video's mean over branches and positions (DreamPRVR).
+            branches: outputs of G branches, (G, B, L, D).
+            mask: (B, L), 1 for a token and 0 for padding; None if all are tokens.
+            token: learned token that attends to the branches, (1, 1, D), as in GMMFormer v2; None
+                takes each video's mean over branches and positions, as in DreamPRVR.
+
+        Returns:
+            (B, L, D).
         """
         num, videos = branches.shape[:2]
         if token is None:
@@ -73,21 +76,21 @@ class AdaptiveAggregation(nn.Module):
         logits = self.logits(self.dropout(F.relu(self.hidden(found))))  # (G B, 1, L)
         logits = rearrange(logits, "(g b) 1 l -> g b l", g=num)
         weights = torch.softmax(at_least_float32(logits) / self.temperature, dim=0)
-        # not an einsum: it would become B x L matrix products of one row each
+        # an einsum would compute B x L matrix products of one row each, which is slow
         return (weights[..., None] * branches).sum(dim=0)
 
 
 class GaussianEncoder(nn.Module):
-    """Parallel attention blocks over [V ; r], one plain and one per Gaussian width, aggregated.
+    """Parallel attention blocks, one plain and one for each Gaussian width, and their aggregation.
 
-    Video tokens see all valid tokens and all registers. The registers' own outputs are dropped
-    after this single layer, so they are never computed: registers are only keys and values.
+    The tokens attend to all valid tokens and all registers. The outputs of the registers would not
+    be used after this single layer, so registers give keys and values only.
 
     Args:
-        length: L, tokens of a video.
+        length: L, number of tokens of a video.
         config: settings as in `dreamprvr.models.gaussian.GaussianConfig`.
         num_registers: R; 0 for a model without registers.
-        aggregation: joins the branches; `AdaptiveAggregation` by default.
+        aggregation: module that joins the branches; `AdaptiveAggregation` by default.
     """
 
     def __init__(
@@ -125,13 +128,13 @@ class GaussianEncoder(nn.Module):
         mask: Tensor | None,
         token: Tensor | None = None,
     ) -> Tensor:
-        """(B, L, D) -> (B, L, D).
+        """Encode the tokens of each video, (B, L, D) -> (B, L, D).
 
         Args:
-            tokens: V, projected and positioned.
-            registers: r, (B, R, D), or None in a model without registers.
-            mask: (B, L), 1 for a valid token; None if all are.
-            token: (1, 1, D), as in `AdaptiveAggregation`.
+            tokens: tokens after projection and position embedding, (B, L, D).
+            registers: (B, R, D), or None in a model without registers.
+            mask: (B, L), 1 for a token and 0 for padding; None if all are tokens.
+            token: as in `AdaptiveAggregation`, (1, 1, D) or None.
         """
         context, context_mask = tokens, mask
         if registers is not None and self.register_projection is not None:

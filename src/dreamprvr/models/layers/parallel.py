@@ -14,29 +14,32 @@ from dreamprvr.models.layers.basic import LayerNorm, at_least_float32
 class ParallelBlocks(nn.ModuleList):
     """G attention blocks that share their input, each with a window of its own.
 
-    Equal to one block after the other. On an accelerator all are computed at once: few large
-    operations, and one product for all projections. On the CPU they take turns: products are as
-    fast, a block's scores stay near the cache, and memory stays small.
+    The result is that of computing one block after the other. On an accelerator all blocks are
+    computed together, in a few large operations. On the CPU they are computed in turn, which is
+    as fast, keeps a block's scores near the cache and needs little memory.
 
     Args:
-        blocks: of equal sizes.
+        blocks: the blocks, all of the same sizes.
     """
 
     def __init__(self, blocks: Sequence[AttentionBlock]) -> None:
         super().__init__(blocks)
         self.num_heads = blocks[0].attention.num_heads
-        self.fused = False  # through FlexAttention, which is fast only where it is compiled
+        self.fused = False  # True to use FlexAttention, which is fast only once it is compiled
 
     def forward(
         self, tokens: Tensor, context: Tensor, mask: Tensor | None, windows: Tensor
     ) -> Tensor:
-        """(B, L, D) -> (G, B, L, D).
+        """Compute all blocks.
 
         Args:
-            tokens: that ask.
-            context: (B, K, D), that are asked.
-            mask: (B, K), 1 for a valid key; None if all are.
-            windows: (G, L, K), factors of the scaled scores.
+            tokens: tokens that give the queries, (B, L, D).
+            context: tokens that give the keys and values, (B, K, D).
+            mask: (B, K), 1 for a valid key and 0 for padding; None if all are valid.
+            windows: factors of the scaled scores, (G, L, K).
+
+        Returns:
+            (G, B, L, D).
         """
         blocks: list[AttentionBlock] = list(self)  # type: ignore[arg-type]
         bias = key_bias(mask)
@@ -55,12 +58,12 @@ class ParallelBlocks(nn.ModuleList):
 
 
 def blocks_at_once(device: torch.device, number: int) -> int:
-    """How many of a number of blocks are computed together on a device."""
+    """Return how many of `number` blocks are computed together on a device."""
     return 1 if device.type == "cpu" else number
 
 
 def _project(x: Tensor, layers: Sequence[nn.Linear], num_heads: int) -> Tensor:
-    """(B, L, D) -> (G, B, H, L, d) by G layers."""
+    """Project tokens by G layers and split them into heads; (B, L, D) -> (G, B, H, L, d)."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
     return rearrange(
@@ -69,7 +72,7 @@ def _project(x: Tensor, layers: Sequence[nn.Linear], num_heads: int) -> Tensor:
 
 
 def _finish(tokens: Tensor, attended: Tensor, blocks: Sequence[AttentionBlock]) -> Tensor:
-    """What a block does after its attention, for G blocks: (G, B, L, D) -> (G, B, L, D)."""
+    """Compute what follows the attention in G blocks; (G, B, L, D) -> (G, B, L, D)."""
     dropout, ffn = blocks[0].dropout, blocks[0].ffn
     x = grouped_norm(tokens + dropout(attended), [block.attention_norm for block in blocks])
     hidden = ffn.dropout.relu(grouped_linear(x, [block.ffn.expand for block in blocks]))
@@ -78,7 +81,7 @@ def _finish(tokens: Tensor, attended: Tensor, blocks: Sequence[AttentionBlock]) 
 
 
 def grouped_linear(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
-    """Layer g applied to x[g], as one batched matrix product.
+    """Apply layer g to x[g], as one batched matrix product.
 
     Args:
         x: (G, B, L, I).
@@ -97,7 +100,7 @@ def grouped_linear(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
 
 
 def grouped_norm(x: Tensor, norms: Sequence[LayerNorm]) -> Tensor:
-    """Layer g applied to x[g]; (G, B, L, D) -> (G, B, L, D), never in half precision."""
+    """Apply layer g to x[g], (G, B, L, D) -> (G, B, L, D), never in half precision."""
     if len(norms) == 1:
         return norms[0](x)
     weight = torch.stack([norm.weight for norm in norms])[:, None, None]  # (G, 1, 1, D)

@@ -10,13 +10,13 @@ from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at
 
 
 class QueryEncoder(nn.Module):
-    """Projection, position, one attention block, attention pooling over the words.
+    """The query branch: projection, position, an attention block, and pooling over the words.
 
     Args:
         text_dim: E, size of a word feature.
         config: settings with `hidden_size`, `num_heads`, `max_words`, `dropout` and
             `input_dropout`.
-        block: the attention block, (x, mask=...) -> the shape of x; by default that of
+        block: attention block, called as `block(x, mask=mask)`; by default the block of
             docs/model.md, section 2.
     """
 
@@ -32,8 +32,8 @@ class QueryEncoder(nn.Module):
         """Encode captions as one vector each.
 
         Args:
-            words: (Q, L, E).
-            mask: (Q, L), 1 for a word.
+            words: features of the words, (Q, L, E).
+            mask: (Q, L), 1 for a word and 0 for padding.
 
         Returns:
             (Q, D).

@@ -1,4 +1,4 @@
-"""Loss terms between the queries of a batch (docs/model.md, section 7)."""
+"""Loss terms over the queries of each video (docs/model.md, section 7)."""
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -9,9 +9,15 @@ from dreamprvr.models.losses.retrieval import is_query
 
 
 def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosines (Q, Q), pairs of different queries of one video, pairs of different queries.
+    """Compute the cosines of all pairs of queries, and mark two kinds of pairs; (Q, Q) each.
 
-    The second of a pair is never padding; of the pairs of one video, neither is the first.
+    Args:
+        query: embeddings, (Q, D).
+        labels: the video of each query, or `PADDED`, (Q,).
+
+    Returns:
+        The cosines, the pairs of different queries of one video, and the pairs of a row and a
+        different query. Padding is in no pair of the first kind, and never second in the other.
     """
     unit = F.normalize(query, dim=-1)
     itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
@@ -20,7 +26,7 @@ def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: float) -> Tensor:
-    """Pushes the queries of one video apart.
+    """Push the queries of one video apart (docs/model.md, section 7).
 
     Args:
         query: embeddings, (Q, D).
@@ -33,8 +39,8 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
         Sum over ordered pairs of (1 + cos)^gamma log(1 + exp(alpha (cos + delta))), divided by Q.
     """
     cosine, same_video, _ = _pairs(query, labels)
-    # other pairs are put out of the way before the power, whose gradient at 0 may be infinite;
-    # indexing by the mask would read its size on the host
+    # the other pairs become 0 before the power, whose gradient at 1 + cos = 0 may be infinite;
+    # indexing by the mask instead would make the CPU wait for its size
     cosine = cosine.where(same_video, 0)
     # rounding may leave 1 + cos below 0, where a power has no real value
     terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
@@ -42,7 +48,7 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
 
 
 def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Supervised contrastive loss that keeps the queries of one video recognisable.
+    """Keep the queries of one video similar: the query similarity preservation (section 7).
 
     Args:
         query: embeddings, (Q, D).
@@ -63,19 +69,20 @@ def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tenso
 
 
 def optimal_matching(query: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
-    """One minus the mean cosine of the queries of a video with different clips, chosen best.
+    """Match the queries of a video to different clips (docs/models/gmmformer_v2.md, section 4).
 
-    For each video with two or more queries, the Hungarian method assigns them to different clips
-    so that the sum of cosines is largest. No gradient passes through the choice. Videos with one
-    query take no part. Where a video has more queries than clips, the best of them are assigned.
+    For each video with two or more queries, the Hungarian method assigns the queries to different
+    clips so that the sum of the cosines is largest. No gradient passes through the choice. If a
+    video has more queries than clips, as many queries as there are clips are assigned.
 
     Args:
-        query: (Q, D) of unit length.
-        clips: (B, M, D) of unit length.
+        query: embeddings of unit length, (Q, D).
+        clips: clip tokens of unit length, (B, M, D).
         labels: (Q,), the video of each query, or `PADDED`.
 
     Returns:
-        A scalar; 0 where no video has two queries. The published code stops there.
+        One minus the mean cosine of all assigned pairs, a scalar. 0 if no video has two queries;
+        the published code ends with an error there.
     """
     known = labels.where(is_query(labels), 0)
     cosines = torch.einsum("qd,qmd->qm", query, clips[known])  # each query with its own video

@@ -1,7 +1,7 @@
-"""NCE and triplet ranking loss over the scores of a batch (docs/model.md, section 7).
+"""Loss terms over the scores of a batch: NCE and triplet ranking (docs/model.md, section 7).
 
-Rows of padding among the queries (label `PADDED`) bring ragged batches to few sizes, which a
-compiled loss needs. No term counts them.
+A compiled loss needs batches of few sizes, so the queries of a batch may be padded, with the label
+`PADDED`. No term counts the padding.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamprvr.models.encoded import PADDED, EncodedBatch, Padding
 from dreamprvr.models.scoring import scale_scores, unit_rows, unit_tokens
 
-TERM_NAMES = {"clips": "clip", "frames": "frame"}  # scale -> how its loss terms are called
+TERM_NAMES = {"clips": "clip", "frames": "frame"}  # name of a scale -> its name in loss terms
 
 
 def is_query(labels: Tensor) -> Tensor:
@@ -22,16 +22,16 @@ def is_query(labels: Tensor) -> Tensor:
 
 
 def mean_over_queries(values: Tensor, labels: Tensor) -> Tensor:
-    """Average values (Q,) over the queries; at padding they must be finite, and do not count."""
+    """Average values (Q,) over the queries; those at padding do not count, but must be finite."""
     counted = is_query(labels)
     return values.where(counted, 0).sum() / counted.sum()
 
 
 def nce(scores: Tensor, labels: Tensor) -> Tensor:
-    """Query-to-video plus video-to-query noise-contrastive estimation.
+    """Compute the noise-contrastive estimation from query to video and from video to query.
 
     Args:
-        scores: (Q, B), maximum over tokens of the plain dot products.
+        scores: sums of maxima of the plain dot products, (Q, B).
         labels: (Q,), the video of each query, or `PADDED`.
 
     Returns:
@@ -49,7 +49,7 @@ def nce(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def random_choice(allowed: Tensor) -> Tensor:
-    """Index of a random true entry of every row; (N, M) bool -> (N, 1)."""
+    """Draw the index of one true entry of every row; (N, M) bool -> (N, 1) int64."""
     keys = torch.rand(allowed.shape, device=allowed.device)
     return keys.masked_fill(~allowed, -1.0).argmax(dim=1, keepdim=True)
 
@@ -57,19 +57,19 @@ def random_choice(allowed: Tensor) -> Tensor:
 def triplet(
     scores: Tensor, labels: Tensor, margin: float, hard_negatives: bool, hard_pool: int = 20
 ) -> Tensor:
-    """Hinge of each video against one negative query and of each query against one negative video.
+    """Compare each video with a negative query, and each query with a negative video, by a hinge.
 
     Args:
-        scores: (Q, B), maximum over tokens of the cosines.
+        scores: sums of maxima of the cosines, (Q, B).
         labels: (Q,), the video of each query, or `PADDED`; every video has at least one query.
         margin: m.
-        hard_negatives: False draws negatives at random; True takes a video's hardest query, and
-            for a query a random one of its `hard_pool` hardest videos.
-        hard_pool: at most this many hardest videos are drawn from.
+        hard_negatives: with False, negatives are drawn at random; with True, a video's negative is
+            its hardest query, and a query's negative one of its `hard_pool` hardest videos.
+        hard_pool: number of hardest videos that a query's negative is drawn from.
 
     Returns:
         Mean over videos of hinge(m + neg - mean of its queries' scores), plus mean over queries
-        of hinge(m + neg - pos). 0 where there is a single video, so no negative.
+        of hinge(m + neg - pos). 0 if there is a single video, which has no negative.
     """
     num_queries, num_videos = scores.shape
     if num_videos == 1:
@@ -96,17 +96,17 @@ def triplet(
 def retrieval_terms(
     batch: EncodedBatch, padding: Padding, margin: float, hard_negatives: bool, hard_pool: int
 ) -> dict[str, Tensor]:
-    """NCE on dot products and triplets on cosines, at every scale.
+    """Compute the NCE of the dot products and the triplet term of the cosines at every scale.
 
     Args:
         batch: the encoded batch.
-        padding: as in `scoring.scale_scores`.
-        margin: m of the triplets.
-        hard_negatives: as in `triplet`.
-        hard_pool: as in `triplet`.
+        padding: as for `scoring.scale_scores`.
+        margin: m of the triplet terms.
+        hard_negatives: as for `triplet`.
+        hard_pool: as for `triplet`.
 
     Returns:
-        `clip_nce`, `frame_nce`, `clip_triplet` and `frame_triplet`.
+        The terms `clip_nce`, `frame_nce`, `clip_triplet` and `frame_triplet`.
     """
     labels = batch.labels
     products = scale_scores(batch.queries, batch.videos, padding)
@@ -126,8 +126,8 @@ def weighted_total(
 
     Args:
         terms: scalars by name.
-        config: settings; `<name>_weight` is the weight of a term.
-        weights: weights of terms that the settings do not name; others weigh 1.
+        config: settings of the loss; `<name>_weight` is the weight of a term.
+        weights: weights of terms without such a setting; a term in neither weighs 1.
     """
     factors = [getattr(config, f"{name}_weight", weights.get(name, 1.0)) for name in terms]
     weighted = [factor * term for factor, term in zip(factors, terms.values(), strict=True)]
