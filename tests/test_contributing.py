@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from cli.running import run
 
 from data_modules.base import GROUP, PRVRDataModule
+from data_modules.readers.store import FeatureStore
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, read_tables
 from data_modules.testing import DataModuleContract
 from dreamprvr.models.dreamprvr import DreamPRVRConfig
 
@@ -29,7 +32,7 @@ def blocks(language: str, heading: str = "Adding a data set") -> list[str]:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory):
-    """The example's class and its test, in a module named as its entry point says."""
+    """The classes and their tests, in a module named as the entry point says."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "lab_cooking.py").write_text("\n\n".join(blocks("python")), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -46,12 +49,48 @@ def test_the_entry_point_names_the_class(example):
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_the_example_keeps_the_contract(example, tmp_path: Path, name: str):
-    getattr(example.TestCooking(), name)(tmp_path)
+@pytest.mark.parametrize("kind", ["TestKitchen", "TestCooking"])
+def test_the_examples_keep_the_contract(example, tmp_path: Path, kind: str, name: str):
+    getattr(getattr(example, kind)(), name)(tmp_path)
 
 
-def test_the_example_is_short():
+def test_the_shortest_example_is_short():
     assert len(blocks("python")[0].splitlines()) <= 20
+
+
+def test_the_tables_that_are_shown_are_read(tmp_path: Path):
+    (tmp_path / "cooking_videos.csv").write_text(blocks("csv")[0])
+    (tmp_path / "cooking_queries.jsonl").write_text(blocks("json")[0])
+    tables = read_tables(tmp_path, "cooking")
+    assert tables.split("train").queries["moments"].tolist() == [((3.0, 9.5),)]
+    assert len(tables.split("val").videos) == len(tables.split("test").queries) == 1
+
+
+def test_the_example_trains_as_typed(example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The three commands, with a smaller network and two epochs."""
+    monkeypatch.chdir(tmp_path)
+    example.TestCooking().make(tmp_path / "data")
+    Path("cooking.yaml").write_text(blocks("yaml")[0])
+    section = TEXT.split("\n## Adding a data set\n")[1].split("\n## ")[0]
+    commands = [line.split() for line in re.findall(r"^    lightning (.*)$", section, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["data", "fit", "test"]
+    small = [
+        "--trainer.accelerator", "cpu", "--data.num_workers", "0",
+        "--model.network.hidden_size", "16", "--model.network.num_heads", "2",
+        "--trainer.log_every_n_steps", "1",
+    ]  # fmt: skip
+    checked = run(*commands[0])
+    assert checked.code == 0, checked.out + checked.err
+    fitted = run(*commands[1], *small, "--trainer.max_epochs", "2")
+    assert fitted.code == 0, fitted.err
+    tested = run(*commands[2], *small)
+    assert tested.code == 0, tested.err
+    assert "SumR" in tested.out
+
+
+def test_columns_are_those_of_the_schema():
+    section = TEXT.split("\n### What may be overridden\n")[1].split("\n### ")[0]
+    assert all(f"| `{name}` |" in section for name in VIDEO_COLUMNS + QUERY_COLUMNS)
 
 
 def test_files_exist():
@@ -69,11 +108,18 @@ def test_make_targets_exist():
     assert named <= targets
 
 
-def test_what_it_says_may_be_overridden_can_be():
-    for name in ("read_annotations", "video_features", "text_features", "files"):
-        assert f"`{name}`" in TEXT
-        assert inspect.isfunction(getattr(PRVRDataModule, name))
-    assert inspect.isfunction(DataModuleContract.make)
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (PRVRDataModule, ["read_annotations", "video_features", "text_features", "files"]),
+        (FeatureStore, ["keys", "has", "load"]),
+    ],
+)
+def test_signatures_are_those_of_the_code(owner: type, names: list[str]):
+    for name in names:
+        signature = str(inspect.signature(getattr(owner, name))).replace("pathlib.", "")
+        signature = re.sub(r"[\w.]*\.(?=(Annotations|FeatureStore|Path|ndarray))", "", signature)
+        assert f"`{name}{signature}`".replace("ndarray", "np.ndarray") in TEXT
 
 
 def test_the_part_that_is_shown_trains():
