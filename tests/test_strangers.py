@@ -138,7 +138,7 @@ def create(folder: Path, made: Path) -> None:
 def serve(folder: Path, made: Path) -> None:
     """Open a library as the page does."""
     keeper = Keeper(folder, lambda path: Library.open(path, "cpu", gives_way=True))
-    keeper.progress()
+    keeper.state()
     keeper.tend()
     keeper.close()
 

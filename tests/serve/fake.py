@@ -56,17 +56,16 @@ class FakeLibrary:
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         def passes(video: LibraryVideo) -> bool:
             for column, wanted in (where or {}).items():
-                allowed = wanted if isinstance(wanted, list) else [wanted]
-                if video.metadata.get(column) not in allowed:
+                if str(video.metadata.get(column)) not in wanted:
                     return False
             return True
 
         return [video for video in self.held if passes(video)]
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[str]]:
         names = sorted({name for video in self.held for name in video.metadata} - {"title"})
         return {
-            name: sorted({v.metadata[name] for v in self.held if name in v.metadata}, key=str)
+            name: sorted({str(v.metadata[name]) for v in self.held if name in v.metadata})
             for name in names
         }
 

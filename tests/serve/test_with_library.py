@@ -54,6 +54,8 @@ def test_from_a_sentence_to_the_second(folder: Path, tmp_path: Path, early: bool
         assert hits[0]["registers"] == []  # untrained
         filtered = {"q": "dog", "where": ["tags=home", "tags=park"]}
         assert client.get("/api/search", params=filtered).json()["searched"] == 2
+        refused = client.get("/api/search", params={"q": "dog", "where": "no=1"})
+        assert (refused.status_code, list(refused.json())) == (400, ["error"])
         assert client.get(f"/api/videos/{hits[0]['video']['key']}/media").status_code == 200
         missing = {hit["video"]["id"] for hit in hits if not hit["video"]["there"]}
         assert missing == {"c"}

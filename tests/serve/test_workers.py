@@ -6,7 +6,8 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.serve.workers import Job, Jobs, Stopped, Workers, too_many
+from dreamprvr.serve.schema import PreviewState
+from dreamprvr.serve.workers import Jobs, Stopped, Workers, too_many
 
 
 def test_what_does_not_fit_is_refused_at_once() -> None:
@@ -82,7 +83,7 @@ def test_a_busy_server_says_when_to_come_back() -> None:
     assert refusal.detail == "too many searches at once; try again in a second"
 
 
-def waited(jobs: Jobs, key: str) -> Job | None:
+def waited(jobs: Jobs, key: str) -> PreviewState | None:
     """The job once it no longer works."""
     done = threading.Event()
     jobs._pool.submit(done.set)  # one thread: this comes after what was started before
@@ -121,7 +122,7 @@ def test_failed_work_says_why_and_may_be_tried_again(error: Exception, message: 
         raise error
 
     jobs.start("a", fail)
-    assert waited(jobs, "a") == Job("failed", 0.0, message)
+    assert waited(jobs, "a") == PreviewState(state="failed", done=0.0, message=message)
     jobs.start("a", lambda report: None)
     assert waited(jobs, "a") is None
     jobs.close()

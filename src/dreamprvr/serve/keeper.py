@@ -4,8 +4,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import one_line
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
-from dreamprvr.serve.schema import SearchQuery
+from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
 
 if TYPE_CHECKING:  # it needs seconds to be imported
     from dreamprvr.search.library import Library
@@ -25,24 +24,7 @@ _ANSWERS = 32
 _VIDEOS = 4096
 _FRESH = 60.0  # seconds; a library on a Qdrant server may be changed by others
 _PROGRESS_BYTES = 65_536
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the process that writes the library is: the video, and its number of all."""
-
-    done: int
-    total: int
-    video: str
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What the library holds: videos, their length in seconds, and metadata columns."""
-
-    videos: int
-    seconds: float
-    columns: Mapping[str, tuple[Any, ...]]
+_SHOWN_VALUES = 200  # a column with more values is no use as a list to choose from
 
 
 class Keeper:
@@ -55,14 +37,15 @@ class Keeper:
         opener: opens the library at a path; raises UserError if it cannot.
 
     Attributes:
-        contents: None while the library is closed.
+        contents: what the library holds; None while it is closed.
         message: why it could not be opened.
     """
 
     def __init__(self, folder: Path, opener: Callable[[Path], "Library"]) -> None:
         self.folder = folder
+        self._name = folder.resolve().name
         self.message = ""
-        self.contents: Contents | None = None
+        self.contents: LibraryAnswer | None = None
         self._opener = opener
         self._library: Library | None = None
         self._answers: OrderedDict[SearchQuery, tuple[float, SearchResult]] = OrderedDict()
@@ -85,7 +68,7 @@ class Keeper:
         try:
             library = self._opener(self.folder)
             try:
-                self.contents = _contents(library)
+                self.contents = self._contents(library)
             except BaseException:
                 library.close()
                 raise
@@ -95,30 +78,49 @@ class Keeper:
         self._library, self.message = library, ""
         return True
 
-    def progress(self) -> Progress | None:
+    def _contents(self, library: "Library") -> LibraryAnswer:
+        videos = library.videos()
+        columns = [
+            Column(name=name, values=values)
+            for name, values in library.columns().items()
+            if name != "title" and 0 < len(values) <= _SHOWN_VALUES
+        ]
+        return LibraryAnswer(
+            state="ready", name=self._name, videos=len(videos),
+            seconds=sum(video.duration for video in videos), columns=columns,
+        )  # fmt: skip
+
+    def state(self) -> LibraryAnswer:
+        """Return what the library holds, or why it cannot be searched now."""
+        if self.contents is not None:
+            return self.contents
+        closed = LibraryAnswer(state="opening", name=self._name, message=self.message)
+        return self.indexing() or closed
+
+    def indexing(self) -> LibraryAnswer | None:
         """Read how far indexing is from `progress.json`; None if no process is writing."""
         try:
             data = json.loads(read_regular(self.folder / "progress.json", _PROGRESS_BYTES))
-            done, total, pid = int(data["done"]), int(data["total"]), int(data["pid"])
-            video = str(data.get("video", ""))
+            progress = LibraryAnswer(
+                state="indexing", name=self._name, done=int(data["done"]),
+                total=int(data["total"]), video=str(data.get("video", "")),
+            )  # fmt: skip
+            return progress if is_running(int(data["pid"])) else None
         except Exception:  # there is none, or it holds anything else
             return None
-        return Progress(done, total, video) if is_running(pid) else None
 
     def search(self, query: SearchQuery) -> SearchResult:
         """Answer a query, from memory if it was asked a moment ago.
 
         Raises:
-            HTTPException: 400, a filter does not fit the library; 503, it is closed.
+            HTTPException: 503, the library is closed.
+            UserError: the library has no such column, or cannot be searched.
         """
         held = self._answers.get(query)
         if held is None or time.monotonic() - held[0] > _FRESH:
-            library, contents = self._opened()
-            try:
-                where = query.filters(contents.columns)
-            except ValueError as error:
-                raise HTTPException(400, str(error)) from None
-            result = library.search(query.q, k=query.k, where=where, threshold=query.threshold)
+            result = self._opened().search(
+                query.q, k=query.k, where=query.filters(), threshold=query.threshold
+            )
             held = (time.monotonic(), result)
         _remember(self._answers, query, held, _ANSWERS)
         with self._lock:
@@ -126,10 +128,10 @@ class Keeper:
                 _remember(self._videos, hit.video.video_id, (held[0], hit.video), _VIDEOS)
         return held[1]
 
-    def _opened(self) -> "tuple[Library, Contents]":
-        if self._library is None or self.contents is None:
+    def _opened(self) -> "Library":
+        if self._library is None:
             raise closed_for_now()
-        return self._library, self.contents
+        return self._library
 
     def known(self, video_id: str) -> LibraryVideo | None:
         """Return a video that was looked up or found a moment ago, else None."""
@@ -146,8 +148,7 @@ class Keeper:
         Raises:
             HTTPException: 503, the library is closed.
         """
-        library, _ = self._opened()
-        video = library.video(video_id)
+        video = self._opened().video(video_id)
         if video is not None:
             with self._lock:
                 _remember(self._videos, video_id, (time.monotonic(), video), _VIDEOS)
@@ -165,12 +166,6 @@ class Keeper:
 def closed_for_now() -> HTTPException:
     """Return the refusal while another process writes; `/api/library` tells how far it is."""
     return HTTPException(503, "the library is not open now; try again in a moment")
-
-
-def _contents(library: "Library") -> Contents:
-    videos = library.videos()
-    columns = {name: tuple(values) for name, values in library.columns().items()}
-    return Contents(len(videos), sum(video.duration for video in videos), columns)
 
 
 def _remember(store: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:

@@ -96,9 +96,7 @@ class Media:
         if self.preview(source, force) is not None:
             return PreviewState(state="ready")
         job = self.jobs.get(self._path("preview", "mp4", source, force).name)
-        if job is None:
-            return PreviewState(state="absent", done=0.0)
-        return PreviewState(state=job.state, done=job.done, message=job.message)
+        return job or PreviewState(state="absent", done=0.0)
 
     def start_preview(self, source: SourceFile, force: bool = False) -> PreviewState:
         """Begin to make a preview if one is needed and missing, and return its state.

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Query
+from fastapi import Path as InPath
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -16,7 +17,6 @@ from dreamprvr.serve.keeper import Keeper, closed_for_now
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import (
     LAST_SECOND,
-    Column,
     LibraryAnswer,
     PreviewState,
     SearchAnswer,
@@ -30,9 +30,11 @@ from dreamprvr.serve.schema import (
 from dreamprvr.serve.workers import Workers
 
 WAITING_SEARCHES = 256
-_SHOWN_VALUES = 200  # of a column; one with more is no use as a list to choose from
 
 Search = Annotated[SearchQuery, Query()]
+Key = Annotated[str, InPath(description="key of the video, as a search gives it")]
+Force = Annotated[bool, Query(description="also where the browser should play the video itself")]
+_SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
 class Routes:
@@ -82,23 +84,7 @@ class Routes:
 
     async def library(self) -> LibraryAnswer:
         """The library: its contents, or why it cannot be searched now."""
-        keeper, name = self.keeper, self.keeper.folder.resolve().name
-        if keeper.contents is not None:
-            columns = [
-                Column(name=column, values=[str(value) for value in values])
-                for column, values in keeper.contents.columns.items()
-                if column != "title" and 0 < len(values) <= _SHOWN_VALUES
-            ]
-            return LibraryAnswer(
-                state="ready", name=name, videos=keeper.contents.videos,
-                seconds=keeper.contents.seconds, columns=columns,
-            )  # fmt: skip
-        if (progress := keeper.progress()) is not None:
-            return LibraryAnswer(
-                state="indexing", name=name, done=progress.done, total=progress.total,
-                video=progress.video,
-            )  # fmt: skip
-        return LibraryAnswer(state="opening", name=name, message=keeper.message)
+        return self.keeper.state()
 
     async def search(self, query: Search) -> SearchAnswer:
         """The best videos for a sentence, each with its moments and its curve."""
@@ -119,55 +105,53 @@ class Routes:
             raise closed_for_now()
         return await self.searches.run(self.keeper.search, query)
 
-    async def video(self, key: str) -> VideoWithPreview:
+    async def video(self, key: Key) -> VideoWithPreview:
         """A video, and whether browsers can play its file or need a preview."""
         video, source = await self._source(key)
         state = await self.stills.run(self.media.preview_state, source)
         return VideoWithPreview(**video_fields(video), preview=state)
 
-    async def file(self, key: str) -> FileResponse:
+    async def file(self, key: Key) -> FileResponse:
         """The video file itself, whole or the range of bytes that is asked for."""
         _, source = await self._source(key)
         # a library that somebody else made could name any file: only videos are handed out
         mime = (await self.stills.run(probe, source)).mime
         return _send(source.path, mime or "application/octet-stream")
 
-    async def thumbnail(
-        self, key: str, t: Annotated[float, Query(ge=0, lt=LAST_SECOND)] = 0
-    ) -> FileResponse:
-        """A still at second t."""
+    async def thumbnail(self, key: Key, t: Annotated[float, _SECOND] = 0) -> FileResponse:
+        """The picture that a video shows at a second."""
         video, source = await self._source(key)
         longest = video.duration if video.duration > 0 else t
         path = await self.stills.run(self.media.still, source, min(t, longest))
         headers = {"Cache-Control": "private, max-age=3600"}
         return _send(path, "image/jpeg", headers=headers)
 
-    async def preview_state(self, key: str, force: bool = False) -> PreviewState:
-        """How far a video's preview is; `force` where the browser could not play the video."""
+    async def preview_state(self, key: Key, force: Force = False) -> PreviewState:
+        """How far a video's preview is: a copy for browsers, made where they need one."""
         _, source = await self._source(key)
         return await self.stills.run(self.media.preview_state, source, force)
 
-    async def start_preview(self, key: str, force: bool = False) -> PreviewState:
-        """Begin to make a video's preview."""
+    async def start_preview(self, key: Key, force: Force = False) -> PreviewState:
+        """Begin to make a video's preview, and say how far it is."""
         _, source = await self._source(key)
         return await self.stills.run(self.media.start_preview, source, force)
 
-    async def preview(self, key: str, force: bool = False) -> FileResponse:
-        """The preview that was made."""
+    async def preview(self, key: Key, force: Force = False) -> FileResponse:
+        """The preview of a video, once it has been made."""
         _, source = await self._source(key)
         path = self.media.preview(source, force)
         if path is None:
             raise HTTPException(404, "this video has no preview yet")
         return _send(path, "video/mp4")
 
-    async def clip(self, key: str, span: Annotated[Span, Query()]) -> FileResponse:
-        """A moment as a file to keep."""
+    async def clip(self, key: Key, span: Annotated[Span, Query()]) -> FileResponse:
+        """A part of a video as a file to keep."""
         video, source = await self._source(key)
         path = await self.clips.run(self.media.clip, source, span.start, span.end)
         return _send(path, "video/mp4", clip_name(video, span.start, span.end))
 
-    async def cues(self, key: str, query: Search) -> Response:
-        """The moments of a video that a search has found, as WebVTT."""
+    async def cues(self, key: Key, query: Search) -> Response:
+        """The moments that a search finds in one video, as WebVTT."""
         video = await self._video(key)
         result = await self._result(query)
         for hit in result.hits:

@@ -45,7 +45,7 @@ def serve(
         refuse_other_kinds(folder, "a library", FOLDER, LIBRARY)
         raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
     with _listen(host, port) as listening:
-        if keeper.progress() is None and not keeper.try_open():
+        if keeper.indexing() is None and not keeper.try_open():
             raise UserError(keeper.message)
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/"

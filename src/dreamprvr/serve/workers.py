@@ -5,12 +5,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.serve.schema import PreviewState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,23 +71,8 @@ class Workers:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-@dataclass
-class Job:
-    """A piece of background work.
-
-    Args:
-        state: a finished job is forgotten, so there is no state for it.
-        done: share of the work, 0 to 1.
-        message: reason of a failure.
-    """
-
-    state: Literal["working", "failed"] = "working"
-    done: float = 0.0
-    message: str = ""
-
-
 class Jobs:
-    """Long work on one background thread, one job for each key, with progress to ask for.
+    """Makes previews on one background thread, one job for each key; a finished job is forgotten.
 
     Args:
         waiting: number of jobs that may wait or run.
@@ -95,17 +80,17 @@ class Jobs:
 
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._jobs: OrderedDict[str, PreviewState] = OrderedDict()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
 
-    def get(self, key: str) -> Job | None:
-        """Return the job of a key if it is under way or has failed."""
+    def get(self, key: str) -> PreviewState | None:
+        """Return the state of the job of a key if it is under way or has failed."""
         with self._lock:
             return self._jobs.get(key)
 
-    def start(self, key: str, work: Callable[[Report], object]) -> Job:
+    def start(self, key: str, work: Callable[[Report], object]) -> PreviewState:
         """Begin a job unless it is under way; one that has failed is tried again.
 
         Args:
@@ -124,11 +109,11 @@ class Jobs:
             self._jobs.pop(key, None)
             while len(self._jobs) >= _REMEMBERED:
                 self._jobs.popitem(last=False)
-            job = self._jobs[key] = Job()  # the newest
+            job = self._jobs[key] = PreviewState(state="working", done=0.0)  # the newest
         self._pool.submit(self._run, key, job, work)
         return job
 
-    def _run(self, key: str, job: Job, work: Callable[[Report], object]) -> None:
+    def _run(self, key: str, job: PreviewState, work: Callable[[Report], object]) -> None:
         def report(done: float) -> None:
             self.check(done)
             job.done = min(max(done, job.done), 1.0)

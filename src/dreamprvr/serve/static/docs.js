@@ -1,22 +1,25 @@
-// Shows the server's own description of its interface, openapi.json.
+// Shows openapi.json, in which the server describes its interface.
 
 import { byId, el } from "./dom.js";
 
 const BOUNDS = [
-  ["minimum", "at least"], ["exclusiveMinimum", "more than"], ["maximum", "at most"],
-  ["exclusiveMaximum", "less than"], ["minLength", "characters, at least"],
-  ["maxLength", "characters, at most"], ["maxItems", "values, at most"],
+  ["minimum", "at least"], ["maximum", "at most"], ["exclusiveMaximum", "less than"],
+  ["minLength", "at least", " character"], ["maxLength", "at most", " characters"],
+  ["maxItems", "at most"],
 ];
 
-/** A type in words: "integer, at least 1, at most 100, else 10". */
+/** A type in words: "integer, at least 1, at most 100; 10 if left out". */
 function words(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
   if (schema.enum) return schema.enum.join(" | ");
   if (schema.anyOf) return schema.anyOf.map(words).join(" or ");
   const items = schema.items ? ` of ${words(schema.items)}` : "";
   const bounds = BOUNDS.filter(([name]) => name in schema)
-    .map(([name, word]) => `, ${word} ${schema[name]}`);
-  return `${schema.type || "anything"}${items}${bounds.join("")}`;
+    .map(([name, word, unit = ""]) => `, ${word} ${schema[name].toLocaleString("en")}${unit}`);
+  const usual = ["number", "boolean"].includes(typeof schema.default)
+    ? `; ${schema.default} if left out` : "";
+  const type = schema.type === "array" ? "list" : schema.type || "anything";
+  return `${type}${items}${bounds.join("")}${usual}`;
 }
 
 /** A table of parameters or fields: [name, schema, is it required]. */
