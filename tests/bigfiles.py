@@ -1,4 +1,4 @@
-"""Writes features in the published "big file" form, for the tests of what reads it."""
+"""Write features in the published "big file" format, for tests of its readers."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def write_big_file(folder: Path, videos: dict[str, np.ndarray]) -> Path:
-    """The rows of the videos are stored in reverse, so that order comes from video2frames.txt."""
+    """Write the rows of videos in reverse, so that their order comes from video2frames.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {video: [f"{video}_{i}" for i in range(len(rows))] for video, rows in videos.items()}
     matrix = np.concatenate(list(videos.values()))[::-1].astype("<f4")

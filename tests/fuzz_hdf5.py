@@ -1,13 +1,13 @@
-"""Damage small feature files in every place, and see that reading them never goes wrong.
+"""Damage small feature files in every place, and check that reading them never goes wrong.
 
     python -m tests.fuzz_hdf5                 # one bit of each byte, cuts, runs of zeros: minutes
     python -m tests.fuzz_hdf5 --bits 8        # every bit
-    python -m tests.fuzz_hdf5 --only extract  # the files whose name holds this
-    python -m tests.fuzz_hdf5 --sample 100    # so many forms of each file, chosen evenly
+    python -m tests.fuzz_hdf5 --only extract  # only files with this in their names
+    python -m tests.fuzz_hdf5 --sample 100    # 100 damaged forms of each file, chosen at random
 
 A damaged file must be refused in one line, or read as it was; a hang, a crash or a traceback is a
-failure. Damage to the values of files without checksums of ours may go unnoticed, and is counted;
-in files of `lightning extract` and `extract-text` that is a failure as well.
+failure. Damage to the values of files without our checksums may go unnoticed, and is counted. In
+files of `lightning extract` and `extract-text` it is a failure as well.
 """
 
 import argparse
@@ -44,12 +44,12 @@ LAYOUTS: dict[str, dict[str, object]] = {
 }
 OURS = ("extract", "words")
 
-# what a file gives: rows by id and, for files of ours, what else is known
+# the content of a file: rows by id and, for files of ours, settings and records
 Read = dict[str, object]
 
 
 def make_files(folder: Path) -> dict[str, Path]:
-    """Write small files of all forms: two versions of the format, flat and grouped, and ours."""
+    """Write small files: two versions of HDF5, flat and grouped, and those of our own."""
     values = np.random.default_rng(0)
     rows = [values.standard_normal((4, 3)).astype(np.float32) for _ in range(12)]
     made: dict[str, Path] = {}
@@ -95,7 +95,7 @@ def read(name: str, path: Path) -> Read:
 
 
 def damages(whole: bytes, bits: int) -> Iterator[Callable[[], bytes]]:
-    """All damaged forms of a file's content."""
+    """Give all damaged forms of a file's content."""
 
     def flip(place: int, bit: int) -> bytes:
         return whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
@@ -112,7 +112,7 @@ def damages(whole: bytes, bits: int) -> Iterator[Callable[[], bytes]]:
 
 
 def outcome(name: str, path: Path, right: Read) -> str:
-    """Read a damaged file, and say in a word or two how that ended."""
+    """Read a damaged file, and name the outcome in a word or two."""
     try:
         found = read(name, path)
     except UserError as error:
@@ -128,13 +128,13 @@ def fuzz(name: str, source: Path, bits: int, sample: int | None = None) -> Count
     """Read damaged forms of a file in processes that may die of it.
 
     Args:
-        name: of the file's kind, see `make_files`.
-        source: the whole file; the damaged ones lie beside it.
-        bits: how many bits of each byte are flipped, each alone.
-        sample: how many of the forms are read, chosen evenly at random; None for all.
+        name: kind of the file, see `make_files`.
+        source: path of the undamaged file; the damaged ones lie beside it.
+        bits: number of bits of each byte that are flipped, each alone.
+        sample: number of forms to read, chosen at random; None for all.
 
     Returns:
-        How often each outcome came.
+        The number of times of each outcome.
     """
     whole, right = source.read_bytes(), read(name, source)
     todo = list(damages(whole, bits))

@@ -1,4 +1,4 @@
-"""The golden vectors of the published implementation, in our names."""
+"""Golden vectors of the published implementation, with the parameter names of this project."""
 
 import json
 from functools import cache
@@ -24,11 +24,11 @@ def _tensors() -> dict[str, Tensor]:
 
 
 def group(prefix: str) -> dict[str, Tensor]:
-    """Tensors under `prefix/`, parameters renamed to ours."""
-    found = {
+    """Return the tensors below `prefix/`, with parameters renamed."""
+    tensors = {
         k.removeprefix(prefix + "/"): v for k, v in _tensors().items() if k.startswith(prefix + "/")
     }
-    return {FORMAT.to_ours(k): v for k, v in found.items()} if prefix in PARAMETERS else found
+    return {FORMAT.to_ours(k): v for k, v in tensors.items()} if prefix in PARAMETERS else tensors
 
 
 PARAMETERS = {"state", "grad", "after"}
@@ -55,7 +55,7 @@ def network_config() -> DreamPRVRConfig:
 
 
 def network() -> DreamPRVR:
-    """The tiny network with the weights before training."""
+    """Return the tiny network with the weights before training."""
     c = settings()["config"]
     model = DreamPRVR(c["visual_feat_dim"], c["q_feat_size"], network_config())
     model.load_state_dict(group("state"))

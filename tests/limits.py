@@ -1,4 +1,4 @@
-"""Limits of the operating system, for tests of what happens when they are reached."""
+"""Limits of the operating system, for tests of programs that reach them."""
 
 import resource
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk(size: int = 1 << 16) -> Iterator[None]:
-    """No file may grow over `size` bytes."""
+    """Let no file grow above `size` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""A few items to pack."""
+"""A few videos and captions to pack."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ WORDS = {"a#0": 2, "c#0": 3, "c#1": 5, "d#0": 1}
 
 
 def write(path: Path, lengths: dict[str, int], dim: int, seed: int = 0) -> Hdf5Features:
-    """A new file; whoever has the old one open keeps that."""
+    """Write a new file; a process that has the old one open keeps the old one."""
     random = np.random.default_rng(seed)
     new = path.with_name("new.hdf5")
     with h5py.File(new, "w") as file:
@@ -37,7 +37,7 @@ def tables(videos: int = len(VIDEOS), captions: int = len(CAPTIONS)) -> Annotati
 
 
 def items(folder: Path, table: Annotations | None = None) -> tuple[VideoDataset, QueryDataset]:
-    """Videos and captions of files that are written unless they are there."""
+    """Open videos and captions, after writing their files if they are missing."""
     table = table or tables()
     for name, lengths, dim in (("v.hdf5", VIDEOS, 5), ("t.hdf5", WORDS, 3)):
         if not (folder / name).exists():

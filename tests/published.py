@@ -1,4 +1,4 @@
-"""The sample of the authors' format, and changed copies of it."""
+"""A sample checkpoint in the authors' format, and changed copies of it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ SAMPLE = REFERENCE / "published_format.ckpt"
 
 
 def variant(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """The sample without its optimizer, changed and written anew."""
+    """Write a changed copy of the sample, without its optimizer."""
     content = _load(SAMPLE, FORMAT)
     del content["optimizer"]
     change(content)

@@ -12,14 +12,15 @@ from dreamprvr.core.errors import UserError
 
 
 class Release:
-    """Tests of a shipped data set against the files that were released.
+    """Tests of a shipped data set against the released files.
 
     Attributes:
-        dataset: the class.
-        sizes: feature sizes of the standard features, video and text.
-        train, evaluation: published sizes of the splits; val and test are the same.
-        files: text and video features by the name of the feature set, below `TextData` and
-            `FeatureData`.
+        dataset: class of the data set.
+        sizes: sizes of the standard features, of video and text.
+        train: published size of the split for training.
+        evaluation: published size of the splits val and test.
+        files: names of the text and video features below `TextData` and `FeatureData`, by the
+            name of the feature set.
     """
 
     dataset: ClassVar[type[PRVRDataModule]]

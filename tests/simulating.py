@@ -15,7 +15,7 @@ SMALL = Simulation(video_dim=24, text_dim=20, max_tokens=3)
 
 
 class WordEncoder:
-    """A fixed random vector a word."""
+    """Encodes each word as a fixed random vector."""
 
     name, dim = "words", 8
 

@@ -48,7 +48,7 @@ COMMON = settings(
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
-# what readers have stumbled over: put into valid files at any place
+# bytes that have broken readers before; they are put into valid files at any place
 ODD = [
     b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\xef\xbb\xbf", b"\xff", b"\xed\xa0\xbd", b"##",
     b"#enc#", b'"', b"'", b"\\", b"\\u0000", b"\\ud83d", b",", b":", b"{", b"}", b"[", b"]", b"NaN",
