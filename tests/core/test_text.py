@@ -11,6 +11,7 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
     load_json,
     load_json_lines,
+    message_line,
     normal_id,
     number,
     one_line,
@@ -214,6 +215,10 @@ def test_ids_are_compared_in_one_normal_form():
 def test_only_characters_that_a_terminal_obeys_are_escaped(text: str, line: str) -> None:
     assert one_line(text) == line
     assert one_line(Path(text)) == line
+
+
+def test_a_message_is_one_line() -> None:
+    assert message_line(ValueError(" a \n\tb\x1b")) == "a b\\x1b"
 
 
 def test_quoted_text_is_cut():

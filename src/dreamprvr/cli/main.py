@@ -18,7 +18,7 @@ from dreamprvr.cli.processes import (
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import DISK_FULL
 from dreamprvr.core.stopping import Stopped, listening
-from dreamprvr.core.text import one_line, shorten
+from dreamprvr.core.text import message_line, shorten
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
 LONGEST = 2000  # characters of a message, whatever it quotes
@@ -97,7 +97,7 @@ def _outcome() -> int:
         # libraries wrap what a class of ours raises while they make it
         mistake = _mistake(error)
         if mistake is not None:
-            return _say(f"error: {shorten(one_line(' '.join(mistake.split())), LONGEST)}", 2)
+            return _say(f"error: {shorten(message_line(mistake), LONGEST)}", 2)
         if code := failed_process(GRACE + 2):  # the others no longer answer this one
             return code
         leave_to_first()

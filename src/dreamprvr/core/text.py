@@ -247,6 +247,11 @@ def one_line(text: str | Path) -> str:
     return "".join(ascii(c)[1:-1] if _is_obeyed(c) else c for c in text)
 
 
+def message_line(message: object) -> str:
+    """Write a message or an error in one line: white space joined, the rest as in `one_line`."""
+    return one_line(" ".join(str(message).split()))
+
+
 def shorten(text: str, length: int = QUOTED) -> str:
     """Cut the middle of a text to leave at most `length` characters, with "..." in its place."""
     if len(text) <= length:

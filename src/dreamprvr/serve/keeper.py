@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import message_line
 from dreamprvr.search.lock import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
@@ -73,7 +73,7 @@ class Keeper:
                 library.close()
                 raise
         except UserError as error:
-            self.message = one_line(" ".join(str(error).split()))
+            self.message = message_line(error)
             return False
         self._library, self.message = library, ""
         return True

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import message_line
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
@@ -36,7 +36,7 @@ def problem(status: int, line: str, headers: Mapping[str, str] | None = None) ->
         line: what is wrong and what to do; control characters in it are escaped.
         headers: further headers, such as Retry-After.
     """
-    return JSONResponse({"error": one_line(" ".join(line.split()))}, status, headers)
+    return JSONResponse({"error": message_line(line)}, status, headers)
 
 
 class Guard:

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import message_line
 from dreamprvr.serve.schema import PreviewState
 
 P = ParamSpec("P")
@@ -122,7 +123,7 @@ class Jobs:
             report(0.0)
             work(report)
         except UserError as error:
-            job.message, job.state = " ".join(str(error).split()), "failed"
+            job.message, job.state = message_line(error), "failed"
         except Exception as error:
             job.message, job.state = f"{type(error).__name__}: {error}", "failed"
         else:

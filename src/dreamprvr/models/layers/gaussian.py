@@ -26,7 +26,8 @@ def gaussian_window(length: int, width: float) -> Tensor:
         (L, L) float32.
     """
     center = torch.arange(length, dtype=torch.float64)[:, None] / length
-    position = torch.linspace(0, 1, length, dtype=torch.float64)[None]
+    # the device is given, as torch sometimes leaves that of `with torch.device(...)` out
+    position = torch.linspace(0, 1, length, dtype=torch.float64, device=center.device)[None]
     sigma = max(width, 0.01) / 9
     square = (position - center) ** 2
     # subtracting the smallest square divides by the row's maximum, without 0 / 0 if it is narrow
