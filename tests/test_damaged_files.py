@@ -25,7 +25,6 @@ from data_modules.readers.published import (
     read_activitynet,
     read_charades_sta,
     read_tvr,
-    read_tvr_videos,
 )
 from data_modules.readers.tables import Annotations, read_tables
 from dreamprvr.core.errors import UserError
@@ -74,7 +73,6 @@ TVR = (
     b'{"desc_id": 1, "vid_name": "s01", "desc": "x", "ts": [0, 5.5], "duration": 60}\n'
     b'{"desc_id": 2, "vid_name": "s02", "desc": "y"}\n'
 )
-TVR_VIDEOS = b'{"train": {"s01": [60.5, 0]}, "val": {"s02": [3, 1]}}'
 LIST = b"# films\na.mp4\nfolder\n\n ../b.mp4 \n"
 METADATA = b'video_id,path,title,tags\na,,"x, y",p;q\n,b.mp4,z,\n'
 YAML = b"data: &a {root: x, sizes: [1, 2.5]}\nmodel:\n  other: *a\n  text: 'x'\n"
@@ -117,7 +115,6 @@ READERS = {
     "charades": Reader(charades, "c.txt", CHARADES, {"c.csv": LENGTHS}),
     "charades lengths": Reader(charades, "c.csv", LENGTHS, {"c.txt": CHARADES}),
     "tvr": Reader(lambda f: read_tvr(f / "t.jsonl", "train"), "t.jsonl", TVR),
-    "tvr videos": Reader(lambda f: read_tvr_videos(f / "t.json"), "t.json", TVR_VIDEOS),
     "list": Reader(lambda f: find_videos([f / "l.txt"]), "l.txt", LIST, {"a.mp4": b""}),
     "metadata": Reader(
         lambda f: read_metadata(f / "m.csv", {"a": f / "a.mp4", "b": f / "b.mp4"}),

@@ -23,8 +23,15 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from data_modules.generation.folders import LARGEST_SEED, building, generator, is_current
-from data_modules.generation.resumable import AGAIN, work_folder, write_datasets
+from data_modules.generation.folders import (
+    AGAIN,
+    LARGEST_SEED,
+    building,
+    generator,
+    is_current,
+    work_folder,
+    write_datasets,
+)
 from data_modules.generation.simulated_video import (
     Event,
     SimulatedVideos,

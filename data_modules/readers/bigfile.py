@@ -198,10 +198,6 @@ class BigFileFeatures(FeatureStore):
         """Return whether the big file has this id."""
         return name in self._big.videos
 
-    def shape_of(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an id's features, without reading them."""
-        return len(self._big.videos[name]), self.dim
-
     def load(self, name: str) -> np.ndarray:
         """Read the features of an id."""
         return self._big.read(name)

@@ -127,27 +127,6 @@ def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
     return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
 
 
-def read_tvr_videos(path: str | Path) -> pd.DataFrame:
-    """Read tvr_video2dur_idx.json: {split: {video: [duration, index]}}.
-
-    Returns:
-        A table of all videos in the form of `Annotations.videos`, with TVR's names of the splits.
-
-    Raises:
-        UserError: if the file is missing or has another structure.
-    """
-    path = Path(path)
-    try:
-        rows = [
-            (normal_id(video), read_duration(f"{path}, video {quote(video)}", entry[0]), split, "")
-            for split, videos in load_json(path).items()
-            for video, entry in videos.items()
-        ]
-    except (AttributeError, TypeError, KeyError, IndexError):
-        raise UserError(f"{path}: expected {{split: {{video: [duration, index]}}}}") from None
-    return pd.DataFrame(rows, columns=VIDEO_COLUMNS)
-
-
 def _annotations(
     path: Path, split: str, durations: dict[str, float], captions: list[_Caption]
 ) -> tuple[Annotations, list[str]]:

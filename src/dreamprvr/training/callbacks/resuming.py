@@ -15,7 +15,7 @@ class Resuming(Callback):
     """Saves each process's random generators and unfinished gradients, and restores them.
 
     The generators are restored as soon as the checkpoint is loaded. The order of the training
-    videos needs none of them (`data_modules.loading.order`), but the place in it.
+    videos needs none of them (`data_modules.loading.loaders`), but the place in it.
     """
 
     def __init__(self) -> None:
