@@ -1,28 +1,16 @@
 """Every part of DreamPRVR can be exchanged by the path of a class, and loss terms can be added."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from models.tiny import batch, network
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.dreamprvr import ObjectiveConfig
-from dreamprvr.models.encoded import EncodedBatch
-from dreamprvr.models.parts import LossTerm, Registers, RegisterSampler, build_part, part_path
-
-
-class MeanWords(nn.Module):
-    """Query encoder: a linear layer of the mean word."""
-
-    def __init__(self, text_dim: int, config: Any) -> None:
-        super().__init__()
-        self.linear = nn.Linear(text_dim, config.hidden_size)
-
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        mean = (words * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return self.linear(mean)
+from dreamprvr.models.parts import Registers, RegisterSampler, build_part, part_path
 
 
 class FirstClips(RegisterSampler):
@@ -40,62 +28,24 @@ class FirstClips(RegisterSampler):
         return {"near_text": (registers.registers.mean(dim=1) - text).square().mean(dim=1)}
 
 
-class OneLayer(nn.Module):
-    """Gaussian encoder: a linear layer as the only branch, then the aggregation."""
-
-    def __init__(self, length: int, config: Any, num_registers: int, aggregation: nn.Module):
-        super().__init__()
-        self.linear = nn.Linear(config.hidden_size, config.hidden_size)
-        self.length, self.num_registers, self.aggregation = length, num_registers, aggregation
-
-    def forward(
-        self, tokens: Tensor, registers: Tensor | None, mask: Tensor | None, token: Tensor | None
-    ) -> Tensor:
-        assert registers is not None
-        assert tokens.shape[1] == self.length
-        assert registers.shape[1] == self.num_registers
-        assert token is None
-        branch = self.linear(tokens + registers.mean(dim=1, keepdim=True))
-        return self.aggregation(branch[None], mask, token)
-
-
-class EvenBranches(nn.Module):
-    """Aggregation: the mean of the branches."""
-
-    def __init__(self, length: int, config: Any) -> None:
-        super().__init__()
-
-    def forward(self, branches: Tensor, mask: Tensor | None, token: Tensor | None) -> Tensor:
-        return branches.mean(dim=0)
-
-
-class LongQueries(LossTerm):
-    """Loss term: the mean square of the queries' embeddings."""
-
-    def __init__(self, weight: float = 1.0) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> Tensor:
-        return batch.queries.embedding.square().mean()
-
-
-def path(part: type) -> str:
-    return f"{__name__}.{part.__name__}"
-
-
 PARTS = {
-    "query_encoder": MeanWords,
-    "registers": FirstClips,
-    "gaussian_encoder": OneLayer,
-    "aggregation": EvenBranches,
+    "query_encoder": "prvr_kitchen.MeanWords",
+    "registers": "prvr_kitchen.LastClips",
+    "gaussian_encoder": "prvr_kitchen.TwoLayers",
+    "aggregation": "prvr_kitchen.EvenBranches",
 }
 
 
+@pytest.fixture(autouse=True)
+def _second_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the package of `tests/plugin_package` importable, as if it were installed."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "plugin_package")
+
+
 @pytest.mark.parametrize("names", [*((name,) for name in PARTS), tuple(PARTS)])
-def test_a_model_with_exchanged_parts_trains_and_scores(names: tuple[str, ...]) -> None:
-    model, data = network(**{name: path(PARTS[name]) for name in names}), batch()
-    kinds = {type(module) for module in model.modules()}
+def test_a_model_with_parts_of_another_package_trains_and_scores(names: tuple[str, ...]) -> None:
+    model, data = network(**{name: PARTS[name] for name in names}), batch()
+    kinds = {f"{type(each).__module__}.{type(each).__name__}" for each in model.modules()}
     assert {PARTS[name] for name in names} <= kinds
     terms = model.losses(model.encode_batch(data), epoch=0)
     terms["total"].backward()
@@ -116,7 +66,7 @@ def test_the_other_register_samplers_of_the_package_train(name: str) -> None:
 
 
 def test_a_register_sampler_takes_arguments_and_adds_its_loss_terms() -> None:
-    setting = {"class_path": path(FirstClips), "init_args": {"factor": 2.0}}
+    setting = {"class_path": f"{__name__}.FirstClips", "init_args": {"factor": 2.0}}
     model, data = network(registers=setting), batch()
     tokens = model.embed_clips(data.videos.clips)
     videos = model.encode_videos(*data.videos[1:])
@@ -130,7 +80,7 @@ def test_a_register_sampler_takes_arguments_and_adds_its_loss_terms() -> None:
 
 
 def test_a_loss_term_is_added_by_its_weight_and_others_are_left_out_by_theirs() -> None:
-    extra = {"long": {"class_path": path(LongQueries), "init_args": {"weight": 3.0}}}
+    extra = {"long": {"class_path": "prvr_kitchen.LongQueries", "init_args": {"weight": 3.0}}}
     none = {name: 0.0 for name in vars(ObjectiveConfig()) if name.endswith("_weight")}
     model, data = network(ObjectiveConfig(extra=extra, hard_pool=1, **none)), batch()
     encoded = model.encode_batch(data)
