@@ -1,1 +1,1 @@
-"""Evaluation: metrics, the gallery that is ranked, predictions, baselines and records."""
+"""Evaluation: metrics, gallery, predictions, moments, baselines and records."""

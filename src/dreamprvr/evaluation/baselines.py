@@ -1,8 +1,6 @@
-"""Rankings that need no network: what a trained model has to beat.
+"""Baselines: rankings without a network, which a trained model has to beat.
 
-All score functions work on blocks: some captions against some videos. Rank their scores with
-rank = 1 + number of other videos that score at least as much as the true one, so that a tie never
-helps (`dreamprvr.evaluation.metrics`).
+Their scores are ranked like those of a model (`dreamprvr.evaluation.metrics`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,11 +19,11 @@ from dreamprvr.evaluation.metrics import CUTOFFS, ranks, recalls
 
 
 def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, float]:
-    """What a random order of the videos reaches on average.
+    """Compute the recalls that a random order of the videos reaches on average.
 
     Args:
         num_videos: V, size of the gallery.
-        positives: number of true videos, one for all captions or one each.
+        positives: number of true videos of a caption: one number for all captions, or one for each.
 
     Returns:
         R@1, R@5, R@10, R@100 and their sum SumR, in %.
@@ -36,26 +34,26 @@ def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, flo
     counts = np.atleast_1d(np.asarray(positives))
     if not counts.size or num_videos < 1 or counts.min() < 1 or counts.max() > num_videos:
         raise UserError(f"chance of {positives} true videos among {num_videos} is not defined")
-    recalls = {}
+    result = {}
     for k in CUTOFFS:
-        # All true videos miss the first k: product over i < k of (V - p - i) / (V - i).
+        # no true video is among the first k: product over i < k of (V - p - i) / (V - i)
         taken = np.arange(min(k, num_videos))[:, None]
         miss = np.clip((num_videos - counts - taken) / (num_videos - taken), 0, 1).prod(axis=0)
-        recalls[f"R@{k}"] = float(100 * (1 - miss).mean())
-    return {name: round(value, 10) for name, value in recalls.items()} | {
-        "SumR": round(sum(recalls.values()), 10)
+        result[f"R@{k}"] = float(100 * (1 - miss).mean())
+    return {name: round(value, 10) for name, value in result.items()} | {
+        "SumR": round(sum(result.values()), 10)
     }
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Maps captions and video rows to one space, in which cosines mean something.
+    """Maps captions and video rows to one space, in which their cosines can be compared.
 
     Attributes:
-        text_mean: (E,), subtracted from captions.
-        matrix: (E, F), maps captions.
-        video_mean: (F,), subtracted from video rows.
-        whitening: (F, F), maps video rows.
+        text_mean: vector subtracted from captions, (E,).
+        matrix: matrix that maps captions, (E, F).
+        video_mean: vector subtracted from video rows, (F,).
+        whitening: matrix that maps video rows, (F, F).
     """
 
     text_mean: np.ndarray
@@ -64,26 +62,27 @@ class Alignment:
     whitening: np.ndarray
 
     def texts(self, texts: np.ndarray) -> np.ndarray:
-        """(Q, E) -> (Q, F)."""
+        """Map captions; (Q, E) -> (Q, F)."""
         return (texts - self.text_mean) @ self.matrix
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """(N, F) -> (N, F)."""
+        """Map video rows; (N, F) -> (N, F)."""
         return (rows - self.video_mean) @ self.whitening
 
 
 def fit_alignment(
     texts: np.ndarray, videos: np.ndarray, ridge: float = 1.0, shrinkage: float = 0.1
 ) -> Alignment:
-    """Ridge regression, in closed form, of each caption's whitened video from the caption.
+    """Fit a ridge regression, in closed form, from a caption to its whitened video.
 
-    Without whitening, what varies most in the videos (their backgrounds) would rule all cosines.
+    Without whitening, the directions in which videos vary most, such as their backgrounds, would
+    decide all cosines.
 
     Args:
-        texts: (n, E) mean word vectors of training captions.
-        videos: (n, F) mean rows of their videos, one a caption (repeat a video's).
+        texts: mean word vectors of n training captions, (n, E).
+        videos: mean rows of the video of each of these captions, (n, F).
         ridge: strength of the penalty, relative to the mean variance of a text feature.
-        shrinkage: added to the videos' variances, relative to their mean.
+        shrinkage: number added to the videos' variances, relative to their mean.
 
     Raises:
         UserError: the sizes do not fit, or there is no caption.
@@ -93,7 +92,7 @@ def fit_alignment(
     text_mean, video_mean = texts.mean(axis=0), videos.mean(axis=0)
     x, y = texts - text_mean, videos - video_mean
     variances, axes = np.linalg.eigh(y.T @ y / len(y))  # (F,), (F, F)
-    # the tiny constants keep inputs that are all alike solvable
+    # the tiny constants give a solution also where all inputs are alike
     scale = np.maximum(variances, 0) + shrinkage * variances.mean() + 1e-12
     whitening = (axes / np.sqrt(scale)) @ axes.T
     gram = x.T @ x  # (E, E)
@@ -105,12 +104,12 @@ def fit_alignment(
 def mean_pooling(
     texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
 ) -> np.ndarray:
-    """Cosine of a caption with the mean of all rows of a video.
+    """Score videos by the cosine of a caption with the mean of all rows of a video.
 
     Args:
-        texts: (Q, E) mean word vectors.
-        videos: V matrices (N, F) of rows; each N its own.
-        alignment: maps both; without one, E and F must agree (a joint space).
+        texts: mean word vectors of Q captions, (Q, E).
+        videos: rows of V videos, a matrix (N, F) for each; N may differ.
+        alignment: maps both to one space; without it, E and F must agree.
 
     Returns:
         Scores (Q, V).
@@ -125,7 +124,7 @@ def mean_pooling(
 def max_over_time(
     texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
 ) -> np.ndarray:
-    """Cosine of a caption with the row of a video that fits best; as `mean_pooling` otherwise."""
+    """Score videos by the cosine with the best row of a video; see `mean_pooling`."""
     if alignment is not None:
         texts, videos = alignment.texts(texts), map(alignment.rows, videos)
     queries = unit(texts)
@@ -144,13 +143,16 @@ METHODS = {"mean pooling": mean_pooling, "max over time": max_over_time}
 
 
 def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
-    """Chance, mean pooling and max over time on the test split.
+    """Evaluate chance, mean pooling and max over time on the test split.
 
-    `untrained` compares features as they are, where text and video sizes agree. `aligned` first
-    maps captions to the video space by ridge regression on the training split.
+    `untrained` compares the features as they are, if text and video features have the same size.
+    `aligned` first maps captions to the video space by a ridge regression on the training split.
+
+    Args:
+        data: the data set.
 
     Returns:
-        R@1, R@5, R@10, R@100 and SumR in % by name.
+        R@1, R@5, R@10, R@100 and SumR in %, by the name of the baseline.
     """
     video_store, text_store = data.stores()
     table = data.annotations("test")

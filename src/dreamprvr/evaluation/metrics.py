@@ -14,16 +14,16 @@ CUTOFFS = (1, 5, 10, 100)
 
 
 class Coverage(NamedTuple):
-    """How much of a split an evaluation saw: `videos` of `all_videos`, and so the captions."""
+    """The part of a split that an evaluation covered."""
 
-    videos: int
-    all_videos: int
-    captions: int
-    all_captions: int
+    videos: int  # number of videos that were ranked
+    all_videos: int  # number of videos of the split
+    captions: int  # number of captions that were evaluated
+    all_captions: int  # number of captions of the split
 
     @property
     def whole(self) -> bool:
-        """Whether every caption was ranked against every video."""
+        """True if every caption was ranked against every video."""
         return self.videos == self.all_videos and self.captions == self.all_captions
 
     def __str__(self) -> str:
@@ -34,11 +34,11 @@ class Coverage(NamedTuple):
 
 
 def refuse_nan(scores: Tensor, query: Tensor) -> None:
-    """Refuse scores that are no numbers.
+    """Refuse scores that are not numbers.
 
     Args:
         scores: (Q, V).
-        query: (Q,) the row of each query in its table.
+        query: row of each query in its table, (Q,).
 
     Raises:
         UserError: a score is NaN.
@@ -52,41 +52,41 @@ def refuse_nan(scores: Tensor, query: Tensor) -> None:
 
 
 def ranks(scores: Tensor, positives: Tensor) -> Tensor:
-    """Rank of each query's best true video, from 1.
+    """Rank each query's best true video among all videos, from 1 (docs/protocol.md, Measures).
 
-    One plus the number of other videos that score at least as much: a tie never helps.
+    The rank is one plus the number of other videos that score at least as much as the true video,
+    so that a tie never helps. The query's other true videos do not count.
 
     Args:
-        scores: (Q, V) of every video of the gallery.
-        positives: (Q, P) int64, positions of the true videos in the gallery, padded with -1; at
-            least one a query.
+        scores: scores of every video of the gallery, (Q, V).
+        positives: positions of the true videos in the gallery, (Q, P) int64, padded with -1; at
+            least one for each query.
 
     Returns:
         (Q,) int64.
     """
     count = scores.shape[1]
-    column = positives.where(positives >= 0, count)  # padding goes to a column of its own
+    column = positives.where(positives >= 0, count)  # padding goes to a further column
     true = torch.zeros(len(scores), count + 1, dtype=torch.bool, device=scores.device)
     true = true.scatter(1, column, True)[:, :count]  # (Q, V); a video named twice is one video
     best = scores.masked_fill(~true, -torch.inf).amax(dim=1, keepdim=True)
-    # the query's own true videos do not stand in its way
     return 1 + ((scores >= best) & ~true).sum(dim=1)
 
 
 def recalls(rank: Tensor) -> dict[str, float]:
-    """R@1, R@5, R@10, R@100 and their sum, in %, from ranks (Q,)."""
+    """Compute R@1, R@5, R@10, R@100 and their sum SumR, in %, from ranks (Q,)."""
     result = {f"R@{k}": 100 * (rank <= k).double().mean().item() for k in CUTOFFS}
     return result | {"SumR": sum(result.values())}
 
 
 class RetrievalRecall(Metric):
-    """Recall at 1, 5, 10 and 100, and SumR, in %.
+    """The metric R@1, R@5, R@10, R@100 and SumR, in %.
 
-    Keeps one rank a query, never the scores. Updated with blocks of queries, each against the
-    whole gallery; a query seen twice (distributed samplers pad with duplicates) counts once.
+    It is updated with blocks of queries and keeps one rank for each query, not the scores. A query
+    that comes twice, because distributed samplers pad with duplicates, counts once.
 
     Attributes:
-        counted: number of queries that the last `compute` ranked, on all processes together.
+        counted: number of queries that the last `compute` covered, of all processes together.
     """
 
     full_state_update = False
@@ -104,9 +104,9 @@ class RetrievalRecall(Metric):
         """Add a block of queries.
 
         Args:
-            scores: (Q, V), every video of the gallery.
-            positives: (Q, P) int64, positions of the true videos, padded with -1.
-            query: (Q,) int64, the row of each query in its table.
+            scores: scores of every video of the gallery, (Q, V).
+            positives: positions of the true videos in the gallery, (Q, P) int64, padded with -1.
+            query: row of each query in its table, (Q,) int64.
 
         Raises:
             UserError: a score is NaN.
@@ -118,7 +118,7 @@ class RetrievalRecall(Metric):
         self.query.append(query)
 
     def compute(self) -> dict[str, float]:
-        """`R@1`, `R@5`, `R@10`, `R@100` and `SumR`, in %."""
+        """Compute `R@1`, `R@5`, `R@10`, `R@100` and `SumR`, in %."""
         rank, query = dim_zero_cat(self.rank), dim_zero_cat(self.query)
         order = query.argsort(stable=True)
         query, rank = query[order], rank[order]
@@ -132,11 +132,11 @@ COLUMNS = ("R@1", "R@5", "R@10", "R@100", "SumR")
 
 
 def results_table(rows: Mapping[str, Mapping[str, float]], corner: str = "") -> str:
-    """Lay out rows of recalls in %, one decimal, under the usual header.
+    """Make a table of recalls in %, with one decimal.
 
     Args:
-        rows: by name, each holding `R@1`, `R@5`, `R@10`, `R@100` and `SumR`.
-        corner: stands before the header: data set and split, where the rows do not say them.
+        rows: `R@1`, `R@5`, `R@10`, `R@100` and `SumR` by the name of the row.
+        corner: text before the header, such as data set and split.
     """
     width = max(map(len, [corner, *rows]))
     lines = [f"{corner:<{width}}" + "".join(f"{column:>8}" for column in COLUMNS)]

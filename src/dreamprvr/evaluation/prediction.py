@@ -1,4 +1,4 @@
-"""From scores to the best videos of a query, and when in them it happens."""
+"""The best videos of each query, and its score over time in each of them."""
 
 from typing import NamedTuple
 
@@ -13,21 +13,21 @@ from dreamprvr.evaluation.metrics import ranks, refuse_nan
 class QueryHits(NamedTuple):
     """The best K videos of Q queries, best first."""
 
-    query: Tensor  # (Q,) rows of the queries
-    rank: Tensor  # (Q,) of the best true video among all videos, from 1; 0 where none is known
-    video: Tensor  # (Q, K) rows of the videos
+    query: Tensor  # (Q,), rows of the queries in their table
+    rank: Tensor  # (Q,), rank of the best true video among all, from 1; 0 if none is known
+    video: Tensor  # (Q, K), rows of the videos in their table
     score: Tensor  # (Q, K)
-    best: dict[str, Tensor]  # by scale, (Q, K) index of the best token
-    over_time: Tensor  # (Q, K, M_f) score at each frame, minus infinity behind the last one
+    best: dict[str, Tensor]  # by scale, (Q, K), index of the best token
+    over_time: Tensor  # (Q, K, M_f), score at each frame; minus infinity behind the last one
 
 
 def top_hits(gallery: Gallery, queries: Queries, top_k: int) -> QueryHits:
     """Pick the best videos, score them over time, and rank the true videos among all.
 
     Args:
-        gallery: V videos.
-        queries: Q queries.
-        top_k: K; at most V are returned.
+        gallery: the V encoded videos.
+        queries: the Q queries.
+        top_k: K, number of videos for each query; at most V are returned.
 
     Raises:
         UserError: a score is NaN.

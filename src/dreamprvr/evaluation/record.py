@@ -1,8 +1,8 @@
 """The record of a run's evaluations, `metrics.json`.
 
-It holds one entry for each data set, features, split, labels, checkpoint and settings that are not
-the checkpoint's own. Evaluating the same again replaces that entry alone; nothing else in the file
-is lost.
+It holds one entry for each combination of data set, features, split, labels, checkpoint, and
+settings that differ from the checkpoint's. Evaluating the same combination again replaces its entry
+and keeps the others.
 """
 
 import json
@@ -25,25 +25,25 @@ from dreamprvr.core.text import load_json
 
 Entry = dict[str, Any]
 NAME = "metrics.json"
-FORMAT = 2  # 1 was one result without a label
+FORMAT = 2  # format 1 was one result without a label
 KEY = ("data", "root", "features", "split", "labels", "checkpoint", "settings")
-LARGEST = 1 << 26  # bytes of a file that is read
+LARGEST = 1 << 26  # bytes of the largest record that is read
 
 
 def set_seed() -> int | None:
-    """The seed that this process was given by Lightning's `seed_everything`; None without one."""
+    """Return the seed that Lightning's `seed_everything` gave this process; None without one."""
     seed = os.environ.get("PL_GLOBAL_SEED", "")
     return int(seed) if seed.isdigit() else None
 
 
 class Origin(NamedTuple):
-    """The training that weights come from; None where their checkpoint does not say.
+    """The training that weights come from. A value is None if their checkpoint does not have it.
 
     Attributes:
-        seed: of the training.
-        epoch: that was trained last, from 0.
+        seed: seed of the training.
+        epoch: the last epoch, counted from 0.
         step: number of steps of the optimiser.
-        network: their network's settings.
+        network: settings of the network.
     """
 
     seed: int | None
@@ -56,32 +56,35 @@ def origin(checkpoint: Mapping[str, Any]) -> Origin:
     """Read the training that a checkpoint comes from.
 
     Args:
-        checkpoint: its content; values of other types count as unknown.
+        checkpoint: content of the checkpoint; values of unexpected types count as missing.
     """
     settings = checkpoint.get("hyper_parameters")
     seed = settings.get("seed") if isinstance(settings, Mapping) else None
-    found = (seed, checkpoint.get("epoch"), checkpoint.get("global_step"))
-    seed, epoch, step = (value if isinstance(value, int) else None for value in found)
+    numbers = (seed, checkpoint.get("epoch"), checkpoint.get("global_step"))
+    seed, epoch, step = (value if isinstance(value, int) else None for value in numbers)
     network = settings.get("network") if isinstance(settings, Mapping) else None
     return Origin(seed, epoch, step, network if isinstance(network, Mapping) else None)
 
 
 def other_settings(of: Origin, network: Mapping[str, Any], **others: Any) -> dict[str, Any] | None:
-    """Name the settings that give other figures than the checkpoint's own: None without any.
+    """List the settings of an evaluation that differ from those of the training.
 
     Args:
         of: the training that the weights come from.
-        network: the settings that the network is evaluated with.
-        others: further settings, by name, as a pair of the value and its default.
+        network: settings that the network is evaluated with.
+        others: further settings by name, each a pair of the value and its default.
+
+    Returns:
+        Values by name; None if no setting differs.
     """
     trained = {} if of.network is None else of.network
-    found = {
+    different = {
         f"network.{name}": value
         for name, value in network.items()
         if name in trained and _plain(trained[name]) != _plain(value)
     }
-    found |= {name: value for name, (value, default) in others.items() if value != default}
-    return found or None
+    different |= {name: value for name, (value, default) in others.items() if value != default}
+    return different or None
 
 
 def _plain(value: Any) -> Any:
@@ -92,7 +95,7 @@ def evaluation_entry(
     data: PRVRDataModule,
     split: str,
     checkpoint: str | None,
-    found: Mapping[str, float],
+    recalls: Mapping[str, float],
     of: Origin,
     settings: dict[str, Any] | None = None,
 ) -> Entry:
@@ -101,21 +104,21 @@ def evaluation_entry(
     Args:
         data: the data set.
         split: `val` or `test`.
-        checkpoint: its path, from the run's folder where it lies there.
-        found: the recalls, by name.
+        checkpoint: path of the checkpoint, relative to the run's folder if it lies there.
+        recalls: the recalls by name.
         of: the training that the weights come from.
-        settings: of `other_settings`.
+        settings: result of `other_settings`.
 
     Returns:
-        JSON types only: what `KEY` names, `seed`, `epoch` and `step` of the training, the recalls,
-        the numbers of videos and captions, and seed, date, version, commit and command of the
-        evaluation.
+        An entry of JSON types: the values that `KEY` names, `seed`, `epoch` and `step` of the
+        training, the recalls, the numbers of videos and captions, and seed, date, version, commit
+        and command of the evaluation.
     """
     table = data.annotations(split)
     entry: Entry = {
         "data": data.collection, "root": os.path.abspath(data.root), "features": data.features,
         "split": split, "labels": table.labels(), "checkpoint": checkpoint,
-        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **found,
+        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **recalls,
         "videos": len(table.videos), "captions": len(table.queries), "evaluation_seed": set_seed(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": version("dreamprvr"),
         "commit": _commit(),
@@ -128,23 +131,23 @@ def evaluation_entry(
 
 
 def add_entry(folder: Path, entry: Entry) -> Path:
-    """Add an entry to the record of a run; it replaces one of the same key.
+    """Add an entry to the record of a run; it replaces an entry with the same key.
 
-    Processes that write at once wait for each other. A record that cannot be read, or is of another
-    form, is renamed and a new one begun.
+    Processes that write at the same time wait for each other. A record that cannot be read, or has
+    another format, is renamed, and a new one is begun.
 
     Args:
-        folder: the run's; made if need be.
-        entry: of `evaluation_entry`.
+        folder: folder of the run; it is made if it does not exist.
+        entry: result of `evaluation_entry`.
 
     Returns:
-        The record's path.
+        Path of the record.
 
     Raises:
-        UserError: it cannot be written, or the folder is a link that looks like a run.
+        UserError: the record cannot be written, or the folder is a link with the name of a run.
     """
     path = folder / NAME
-    if folder.name.startswith("version_"):  # ours; a link to a run may have another name
+    if folder.name.startswith("version_"):  # made by us; a link to a run may have another name
         inside(folder.parent, folder.name, kind="folder")
     with plain_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,13 +160,13 @@ def add_entry(folder: Path, entry: Entry) -> Path:
 
 
 def _entries(path: Path) -> list[Entry]:
-    """The entries of a record; one that cannot be read is renamed and said."""
+    """Read the entries of a record; rename a record that cannot be read, and say so."""
     if not os.path.lexists(path):
         return []
     with suppress(UserError):
-        found = None if path.is_symlink() else load_json(path, LARGEST)
-        if isinstance(found, dict) and found.get("format") == FORMAT:
-            entries = found.get("results")
+        record = None if path.is_symlink() else load_json(path, LARGEST)
+        if isinstance(record, dict) and record.get("format") == FORMAT:
+            entries = record.get("results")
             if isinstance(entries, list) and all(isinstance(one, dict) for one in entries):
                 return entries
     number = 1
@@ -175,9 +178,9 @@ def _entries(path: Path) -> list[Entry]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` after changes; None if it is none."""
+    """Return the commit of the running checkout, with `-dirty` after changes; None outside one."""
     root = Path(__file__).parents[3]
-    if not (root / ".git").exists():  # installed; a repository around it is another's
+    if not (root / ".git").exists():  # installed; a repository around it belongs to others
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -44,8 +44,8 @@ class DreamPRVRConfig(GaussianConfig):
         num_registers: R, number of registers of a video; 0 is the model without registers.
         diffusion_steps: T, number of steps of the truncated diffusion.
         denoiser_blocks: number of residual blocks of the denoiser.
-        text_perturbation: relative spread p of the textual perturbation sampler (docs/model.md,
-            section 4.6).
+        text_perturbation: relative spread p of the textual perturbation sampler
+            (docs/model.md, section 4.6).
         initial_register: with `mean`, the diffusion starts from mu, repeated; with `sample`
             (paper), from R samples of N(mu, exp(logvar)).
         reverse_noise: noise of a reverse step: the initial `register`, or `gaussian` (paper).

@@ -48,7 +48,7 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
 
 
 def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Keep the queries of one video similar: the query similarity preservation (section 7).
+    """Compute the query similarity preservation (docs/model.md, section 7).
 
     Args:
         query: embeddings, (Q, D).
