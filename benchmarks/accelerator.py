@@ -56,9 +56,9 @@ class ResidentSplit:
     """Videos with captions, gathered as `device_resident` does: rows lie on the device as float16.
 
     Args:
-        chosen: feature sizes and lengths.
-        videos: V.
-        captions: of each video.
+        chosen: settings with the feature sizes and lengths.
+        videos: number of videos.
+        captions: number of captions of each video.
         device: where the rows are generated and gathered.
     """
 
@@ -84,16 +84,16 @@ class ResidentSplit:
         self._buffers = Buffers()
 
     def field(self, name: str) -> Field:
-        """`clips`, `frames` or `words`."""
+        """Return the rows called `clips`, `frames` or `words`."""
         return self._fields[name]
 
     @property
     def bytes(self) -> int:
-        """Of all rows."""
+        """Bytes of all rows."""
         return sum(field.rows.nbytes for field in self._fields.values())
 
     def batch(self, rows: np.ndarray) -> TrainBatch:
-        """Videos (B,) int64 by row, with all captions of each; nothing waits for the device."""
+        """Gather the videos of rows (B,) int64, with all captions; nothing waits for the device."""
         captions = (rows[:, None] * self.captions + np.arange(self.captions)).reshape(-1)
         videos = gather_videos(self, rows, self.max_frames, self._buffers)
         queries = gather_queries(self, captions, self._true, self._true_offsets, self._buffers)
@@ -101,13 +101,13 @@ class ResidentSplit:
         return TrainBatch(videos, queries, on_device(labels, torch.device(self._device)))
 
     def epoch(self, size: int, seed: int = 0) -> Iterator[TrainBatch]:
-        """All videos in random order, a number at a time; the last batch may be smaller."""
+        """Yield all videos in random order, a number at a time; the last batch may be smaller."""
         order = np.random.default_rng(seed).permutation(self.videos)
         for start in range(0, self.videos, size):
             yield self.batch(order[start : start + size])
 
     def _field(self, lengths: np.ndarray, size: int) -> Field:
-        """Random rows of about unit length, and a row of zeros."""
+        """Make random rows of about unit length, and a row of zeros."""
         offsets = offsets_of(lengths)
         rows = torch.empty(int(offsets[-1]) + 1, size, dtype=torch.float16, device=self._device)
         for part in rows.split(PART):  # fewer entries than a kernel can count with 32 bits
@@ -117,7 +117,7 @@ class ResidentSplit:
 
 
 def endless(split: ResidentSplit, size: int) -> Iterator[TrainBatch]:
-    """Whole batches for ever, each epoch in another order; `size` is at most all videos."""
+    """Yield whole batches for ever, each epoch in another order; `size` is at most all videos."""
     seed = 1
     while True:
         for batch in split.epoch(size, seed):
@@ -133,7 +133,7 @@ def synchronise(device: str) -> None:
 
 
 def matmul_ceiling(device: str, size: int, repeats: int = 30) -> float:
-    """FLOP/s of a large bfloat16 matrix product, the best of three series."""
+    """Measure the FLOP/s of a large bfloat16 matrix product, the best of three series."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
     fastest = float("inf")
@@ -148,14 +148,14 @@ def matmul_ceiling(device: str, size: int, repeats: int = 30) -> float:
 
 
 def new_network(chosen: Settings, device: str) -> DreamPRVR:
-    """With the same weights every time."""
+    """Make a network, with the same weights every time."""
     torch.manual_seed(0)
     sizes = (chosen.video_dim, chosen.text_dim)
     return DreamPRVR(*sizes, chosen.network, chosen.objective).to(device)
 
 
 def step_flops(chosen: Settings, split: ResidentSplit, batch: int, device: str) -> int:
-    """Floating-point operations of the matrix products of a step on a full batch."""
+    """Count the floating-point operations of a step's matrix products on a full batch."""
     step = product_step(new_network(chosen, device), chosen, half=True)
     data = next(endless(split, batch))
     with FlopCounterMode(display=False) as counter:
@@ -164,10 +164,10 @@ def step_flops(chosen: Settings, split: ResidentSplit, batch: int, device: str) 
 
 
 class Training:
-    """One variant, compiled and warmed up.
+    """A training in one variant, compiled and warmed up.
 
     Attributes:
-        warmup_seconds: of the first steps, with batches of both sizes: compilation.
+        warmup_seconds: seconds of the first steps, with batches of both sizes, which compile.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Training:
         self.warmup_seconds = time.perf_counter() - start
 
     def seconds_a_step(self, steps: int) -> float:
-        """Of full batches, gathering included."""
+        """Measure the seconds of a step on full batches, gathering included."""
         synchronise(self.device)
         start = time.perf_counter()
         for data in itertools.islice(self.batches, steps):
@@ -196,7 +196,7 @@ class Training:
         return (time.perf_counter() - start) / steps
 
     def epoch_seconds(self) -> float:
-        """Of all videos once."""
+        """Measure the seconds of an epoch, all videos once."""
         synchronise(self.device)
         start = time.perf_counter()
         for data in self.split.epoch(self.batch, seed=2):
@@ -205,7 +205,7 @@ class Training:
         return time.perf_counter() - start
 
     def synchronisation(self) -> str | None:
-        """What makes the host wait for the device within two steps, or `no`; None if not CUDA."""
+        """Return what makes the host wait in two steps, or "no"; None if the device is not CUDA."""
         if self.device != "cuda":
             return None
         torch.cuda.set_sync_debug_mode("error")
@@ -222,7 +222,7 @@ class Training:
 def measure_training(
     chosen: Settings, split: ResidentSplit, asked: argparse.Namespace, name: str
 ) -> dict[str, Any]:
-    """Figures of one variant; memory is in bytes, None where the device cannot tell it."""
+    """Measure one variant; memory is in bytes, None where the device does not tell it."""
     device = asked.device
     gc.collect()  # an optimiser and its schedule hold each other, also the last variant's
     if device == "cuda":
@@ -243,7 +243,7 @@ def measure_training(
 
 
 def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What is measured, or the error: what was measured before it must not be lost."""
+    """Measure, or describe the error, so that what was measured before is not lost."""
     try:
         return measure(*arguments)
     except Exception as error:  # a compiler's may be of any class
@@ -254,7 +254,7 @@ def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str
 
 
 def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str, Any]:
-    """Seconds of scoring and ranking, everything encoded."""
+    """Measure the seconds of scoring and ranking what is encoded already."""
     asked, given = gallery(videos, device=device), embedded(queries, videos, device)
     found = []
     for _ in range(1 + rounds):
@@ -266,7 +266,7 @@ def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str,
 
 
 def rows(variants: dict[str, Any], flops: int, ceiling: float) -> list[dict[str, Any]]:
-    """Of the table: a line a variant."""
+    """Make the rows of the table, one for each variant."""
     lines = []
     for name, found in variants.items():
         achieved = flops / found["step s"] if "step s" in found else None

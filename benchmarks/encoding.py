@@ -35,7 +35,7 @@ from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def batches(features: Videos, number: int) -> Iterator[Videos]:
-    """The same features over and over, until that many videos have gone by; rows count up."""
+    """Yield the same features again and again, up to a number of videos; rows count up."""
     size = len(features.row)
     for start in range(0, number, size):
         count = min(size, number - start)
@@ -44,7 +44,7 @@ def batches(features: Videos, number: int) -> Iterator[Videos]:
 
 @torch.no_grad()
 def encode_product(network: DreamPRVR, features: Videos, number: int) -> Gallery:
-    """A gallery of a number of videos."""
+    """Encode a number of videos into a gallery."""
     gallery = Gallery(network)
     for batch in batches(features, number):
         gallery.add(batch)
@@ -55,7 +55,7 @@ def encode_product(network: DreamPRVR, features: Videos, number: int) -> Gallery
 def encode_baseline(
     network: Baseline, features: Videos, number: int
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Clips and frames of a number of videos, as `benchmarks.baseline.evaluation` keeps them."""
+    """Encode clips and frames of a number of videos, as the baseline's evaluation keeps them."""
     clips, frames = [], []
     for batch in batches(features, number):
         encoding = network.encode_videos(batch)
@@ -65,7 +65,7 @@ def encode_baseline(
 
 
 def prepare(config: str, number: int, batch: int) -> dict[str, Callable[[], Any]]:
-    """Both ways, ready to be called."""
+    """Prepare both ways, ready to be called."""
     chosen = settings(config)
     product, baseline = pair(chosen)
     features = videos(chosen, min(batch, number))
@@ -76,14 +76,14 @@ def prepare(config: str, number: int, batch: int) -> dict[str, Callable[[], Any]
 
 
 def peak_memory(way: str, threads: int, config: str, number: int, batch: int) -> int:
-    """Bytes that memory grows by over the encoding; call it in a fresh process."""
+    """Measure by how many bytes memory grows over the encoding; call this in a fresh process."""
     use_threads(threads)
     work = prepare(config, number, batch)[way]
     return peak_growth(work).peak_bytes
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of every round, their ratio, and the peak memory of each way."""
+    """Measure the seconds of every round, their ratio, and the peak memory of each way."""
     sizes = (chosen.config, chosen.videos, min(chosen.batch, chosen.videos))
     threads = torch.get_num_threads()
     peaks = {  # first, while this process is small

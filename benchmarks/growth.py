@@ -1,4 +1,4 @@
-"""How a training step grows with its videos, and an evaluation with queries x videos, on the CPU.
+"""Growth of a training step with its videos, and an evaluation with queries x videos, on the CPU.
 
     python -m benchmarks.growth [--videos 8 16 32 64] [--pairs 200x1000 ...] [--rounds N]
 
@@ -25,7 +25,7 @@ PAIRS = ("250x500", "500x500", "500x1000", "1000x1000", "1000x2000", "2000x2000"
 
 
 class PowerLaw(NamedTuple):
-    """seconds = factor * size ** exponent."""
+    """The law seconds = factor * size ** exponent."""
 
     exponent: float
     factor: float
@@ -33,10 +33,10 @@ class PowerLaw(NamedTuple):
 
 
 def fit(seconds: Mapping[int, float]) -> PowerLaw:
-    """The least-squares line through (log size, log seconds).
+    """Fit a line through (log size, log seconds) by least squares.
 
     Args:
-        seconds: by size.
+        seconds: size to seconds.
 
     Raises:
         ValueError: there are not two different sizes.
@@ -52,17 +52,17 @@ def fit(seconds: Mapping[int, float]) -> PowerLaw:
 
 
 def shape(text: str) -> tuple[int, int]:
-    """`QUERIESxVIDEOS` as two numbers.
+    """Read `QUERIESxVIDEOS` as two numbers.
 
     Raises:
-        argparse.ArgumentTypeError: it is not of this form.
+        argparse.ArgumentTypeError: the text has another form.
     """
     queries, _, videos = text.partition("x")
     return positive(queries), positive(videos)
 
 
 def step_seconds(chosen: Settings, sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    """Seconds of a training step in each round, by the number of videos, 5 captions each."""
+    """Measure a training step in each round, by the number of videos, with 5 captions each."""
     step = product_step(pair(chosen)[0], chosen)
     batches = {videos: train_batch(chosen, videos, captions=5) for videos in sizes}
     ways = {str(videos): partial(step, batch) for videos, batch in batches.items()}
@@ -72,7 +72,7 @@ def step_seconds(chosen: Settings, sizes: Sequence[int], rounds: int) -> dict[in
 def evaluation_seconds(
     shapes: Sequence[tuple[int, int]], rounds: int
 ) -> dict[tuple[int, int], list[float]]:
-    """Seconds of scoring and ranking in each round, by (queries, videos)."""
+    """Measure scoring and ranking in each round, by (queries, videos)."""
     galleries = {videos: gallery(videos) for videos in {videos for _, videos in shapes}}
     ways = {
         f"{queries}x{videos}": partial(
@@ -84,7 +84,7 @@ def evaluation_seconds(
 
 
 def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]]) -> None:
-    """Measured points and the fitted lines, by what the size counts, on logarithmic axes."""
+    """Draw the measured points and the fitted lines on logarithmic axes."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator
@@ -109,12 +109,12 @@ def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]])
 
 
 def medians(seconds: Mapping[int, Sequence[float]]) -> dict[int, float]:
-    """Over rounds, by ascending size."""
+    """Return the median of the rounds for each size, sizes ascending."""
     return {size: statistics.median(seconds[size]) for size in sorted(seconds)}
 
 
 def by_product(seconds: Mapping[tuple[int, int], Sequence[float]]) -> dict[int, list[float]]:
-    """The same by queries x videos; shapes of one product are put together."""
+    """Group the seconds by queries x videos; shapes of the same product are put together."""
     joined: dict[int, list[float]] = {}
     for (queries, videos), taken in seconds.items():
         joined.setdefault(queries * videos, []).extend(taken)

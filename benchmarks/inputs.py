@@ -14,7 +14,7 @@ from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-# of a video's and of a word's feature; the data modules' own, without their dependencies
+# sizes of a video's and a word's feature, as in the data modules, which need more packages
 FEATURES = {
     "tvr": (3072, 768),
     "activitynet": (1024, 1024),
@@ -26,7 +26,7 @@ WORDS = (15, 20)  # of a caption, both included
 
 
 class Settings(NamedTuple):
-    """Everything that a training step depends on but its data."""
+    """Settings of a training step: sizes, network, loss, optimiser."""
 
     video_dim: int
     text_dim: int
@@ -38,7 +38,11 @@ class Settings(NamedTuple):
 
 
 def settings(name: str) -> Settings:
-    """Of a shipped configuration, by its file's name without the ending."""
+    """Read the settings of a shipped configuration.
+
+    Args:
+        name: name of its file without the ending.
+    """
     path = CONFIGS / f"{name}.yaml"
     model = load_yaml(path.read_text(encoding="utf-8"), path.name)["model"]
     network: dict[str, Any] = dict(model["network"])
@@ -55,7 +59,7 @@ def settings(name: str) -> Settings:
 
 
 def pair(chosen: Settings, seed: int = 0) -> tuple[DreamPRVR, Baseline]:
-    """Product and baseline with the same weights."""
+    """Make the product's network and the baseline's with the same weights."""
     torch.manual_seed(seed)
     sizes = (chosen.video_dim, chosen.text_dim, chosen.network)
     product, baseline = DreamPRVR(*sizes, chosen.objective), Baseline(*sizes)
@@ -64,14 +68,14 @@ def pair(chosen: Settings, seed: int = 0) -> tuple[DreamPRVR, Baseline]:
 
 
 def _ragged(lengths: Tensor, longest: int, size: int, random: torch.Generator) -> Any:
-    """Rows (N, longest, size) of unit length, zero from each item's end on, and their mask."""
+    """Make rows (N, longest, size) of unit length, zero behind each item's end, and a mask."""
     mask = (torch.arange(longest) < lengths[:, None]).float()
     rows = torch.randn(len(lengths), longest, size, generator=random)
     return F.normalize(rows, dim=-1).mul_(mask[..., None]), mask
 
 
 def videos(chosen: Settings, number: int, seed: int = 0) -> Videos:
-    """Random videos, from about half as many frames as fit to all of them."""
+    """Make random videos of at least about half as many frames as fit."""
     random, config = torch.Generator().manual_seed(seed), chosen.network
     shortest = max(1, min(SHORTEST_VIDEO, config.max_frames // 2))
     lengths = torch.randint(shortest, config.max_frames + 1, (number,), generator=random)
@@ -81,7 +85,7 @@ def videos(chosen: Settings, number: int, seed: int = 0) -> Videos:
 
 
 def queries(chosen: Settings, labels: Tensor, seed: int = 0) -> Queries:
-    """Random captions, padded to the longest; `labels` (Q,) are the rows of their videos."""
+    """Make random captions, padded to the longest; `labels` (Q,) are the rows of their videos."""
     random = torch.Generator().manual_seed(seed)
     lengths = torch.randint(WORDS[0], WORDS[1] + 1, (len(labels),), generator=random)
     lengths = lengths.clamp(max=chosen.network.max_words)
@@ -90,6 +94,6 @@ def queries(chosen: Settings, labels: Tensor, seed: int = 0) -> Queries:
 
 
 def train_batch(chosen: Settings, number: int, captions: int, seed: int = 0) -> TrainBatch:
-    """A number of random videos, each with as many captions."""
+    """Make a batch of random videos, each with the same number of captions."""
     labels = torch.arange(number).repeat_interleave(captions)
     return TrainBatch(videos(chosen, number, seed), queries(chosen, labels, seed + 1), labels)

@@ -50,7 +50,7 @@ def write_config(folder: Path, case: str) -> Path:
     """Write the configuration of a case, which trains for seconds on a tiny benchmark.
 
     Args:
-        folder: holds `data/`, the benchmark.
+        folder: folder that holds `data/`, the benchmark.
         case: one of `CASES`.
     """
     data, trainer = CASES[case]
@@ -80,7 +80,7 @@ def write_config(folder: Path, case: str) -> Path:
 
 
 def start(folder: Path, arguments: list[str]) -> int:
-    """Begin `lightning ARGUMENTS` in a folder, in a fork; returns its process number."""
+    """Start `lightning ARGUMENTS` in a folder, in a fork, and return its process number."""
     process = os.fork()
     if process:
         return process
@@ -103,7 +103,7 @@ def start(folder: Path, arguments: list[str]) -> int:
 
 
 def newest(folder: Path) -> list[str]:
-    """The option that resumes from the newest checkpoint but `best.ckpt`, if there is one."""
+    """Return the option to resume from the newest checkpoint but `best.ckpt`, if there is any."""
     found = [p for p in folder.glob("runs/version_*/checkpoints/*.ckpt") if p.name != "best.ckpt"]
     if not found:
         shutil.rmtree(folder / "runs", ignore_errors=True)
@@ -112,12 +112,12 @@ def newest(folder: Path) -> list[str]:
 
 
 def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
-    """Resume a training and kill it; returns whether it was still running.
+    """Resume a training and kill it; return whether it was still running.
 
     Args:
-        folder: of the chain.
-        seconds: what a whole training takes.
-        draw: picks the moment.
+        folder: folder of the chain.
+        seconds: duration of a whole training.
+        draw: source of random numbers, which picks the moment.
     """
     process = start(folder, ["fit", "--config", "config.yaml", *newest(folder)])
     until = time.monotonic() + draw.uniform(0.1, 0.8) * seconds
@@ -140,7 +140,7 @@ def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
 
 
 def finish(folder: Path) -> float:
-    """Train, or resume, to the end; returns the seconds it took."""
+    """Train, or resume, to the end, and return the seconds it took."""
     begin = time.monotonic()
     process = start(folder, ["fit", "--config", "config.yaml", *newest(folder)])
     if os.waitpid(process, 0)[1]:
@@ -149,7 +149,7 @@ def finish(folder: Path) -> float:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two values of a checkpoint are equal, bit for bit."""
+    """Return whether two values of a checkpoint are equal, bit for bit."""
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)
     if isinstance(first, dict):
@@ -160,7 +160,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 def ends_alike(first: Path, second: Path) -> bool:
-    """Whether two trainings have left the same best and last states."""
+    """Return whether two trainings have left the same best and last states."""
     for name in ("best.ckpt", "last.ckpt"):
         (a,), (b,) = (list(f.glob(f"runs/version_*/checkpoints/{name}")) for f in (first, second))
         ours, theirs = (torch.load(path, weights_only=True) for path in (a, b))
@@ -170,13 +170,13 @@ def ends_alike(first: Path, second: Path) -> bool:
 
 
 def chain(folder: Path, case: str, kills: int, seed: int) -> int:
-    """Train once undisturbed and once with kills; returns how many kills there were.
+    """Train once undisturbed and once with kills, and return the number of kills.
 
     Args:
-        folder: is made.
+        folder: folder to make and work in.
         case: one of `CASES`.
-        kills: at most so many.
-        seed: of the moments.
+        kills: largest number of kills.
+        seed: seed of the random moments.
 
     Raises:
         SystemExit: a training failed, or the two did not end alike.

@@ -101,13 +101,13 @@ def loaders(root: Path) -> dict[str, DataLoader[Any]]:
 
 
 def endless(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Batch after batch; epochs follow each other."""
+    """Yield batches for ever; epochs follow each other."""
     while True:
         yield from loader
 
 
 def measure(ways: dict[str, DataLoader[Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds a batch of each way in each round."""
+    """Measure the seconds a batch of each way in each round."""
     batches = {name: endless(loader) for name, loader in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
@@ -125,7 +125,7 @@ def measure(ways: dict[str, DataLoader[Any]], rounds: int) -> dict[str, list[flo
 
 
 def rows(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Of the table: the median over rounds, and how many times the baseline it is."""
+    """Make the rows of the table: the median over rounds, and its ratio to the baseline."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return [
         {

@@ -21,12 +21,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser(description: str | None, name: str, rounds: int) -> argparse.ArgumentParser:
-    """Options of every benchmark.
+    """Make the parser of a benchmark, with the options that all have.
 
     Args:
-        description: the benchmark's docstring; its first line is shown.
-        name: of the JSON file, without its ending.
-        rounds: how often everything is measured unless the user says otherwise.
+        description: docstring of the benchmark; its first line is shown.
+        name: name of the JSON file, without its ending.
+        rounds: how often everything is measured by default.
     """
     options = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     options.add_argument("--threads", type=positive, help="of torch; its own choice by default")
@@ -38,10 +38,10 @@ def parser(description: str | None, name: str, rounds: int) -> argparse.Argument
 
 
 def positive(text: str) -> int:
-    """An option's whole number, at least 1.
+    """Read a whole number of at least 1.
 
     Raises:
-        argparse.ArgumentTypeError: it is not one; argparse tells it in one line.
+        argparse.ArgumentTypeError: the text is something else.
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -49,13 +49,13 @@ def positive(text: str) -> int:
 
 
 def use_threads(threads: int | None) -> None:
-    """Let torch compute with so many threads; None leaves it as it is."""
+    """Set the number of threads that torch computes with; None leaves it as it is."""
     if threads is not None:
         torch.set_num_threads(threads)
 
 
 def machine() -> dict[str, Any]:
-    """What figures are measured on, and how busy it was; take it before the measurement."""
+    """Describe the machine and how busy it is; call this before the measurement."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -76,9 +76,9 @@ def _cpu_model() -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same keys as text: a heading, then a line each; numbers to the right.
+    """Format rows with the same keys as text: a line of headings, then a line for each row.
 
-    Floats are shown with three digits or as whole numbers, None as a dash.
+    Numbers stand to the right. Floats have three digits or are whole numbers; None is a dash.
     """
     headings = list(rows[0])
     cells = [headings, *([_shown(row[name]) for name in headings] for row in rows)]
@@ -106,10 +106,10 @@ def publish(
     """Print a table and the machine, and write both and all details as JSON.
 
     Args:
-        path: of the JSON file; its folder is made, an older file is replaced.
-        described: `machine()`.
-        rows: of the table, all with the same keys.
-        details: whatever else belongs to the figures: sizes, every round's seconds.
+        path: JSON file; its folder is made, an older file is replaced.
+        described: result of `machine()`.
+        rows: rows of the table, all with the same keys.
+        details: what else belongs to the figures: sizes, the seconds of every round.
     """
     print(f"\n{table(rows)}\n\n" + ", ".join(f"{key} {value}" for key, value in described.items()))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ STATUS = Path("/proc/self/status")
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
+    """Measure the seconds of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -132,14 +132,14 @@ def seconds(work: Callable[[], object]) -> float:
 def interleave(
     ways: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round.
+    """Measure the seconds of each way in each round.
 
-    All ways take turns, so that whatever else the machine does slows all of them.
+    All ways take turns, so that other work of the machine slows all of them.
 
     Args:
-        ways: what to call, by name.
-        rounds: that count.
-        warmup: rounds before those, which fill caches and pools.
+        ways: functions to call, by name.
+        rounds: number of rounds that count.
+        warmup: number of rounds before those, which fill caches and pools.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warmup + rounds):
@@ -151,7 +151,7 @@ def interleave(
 
 
 class Ratio(NamedTuple):
-    """How many times as fast as the baseline the product is, over rounds."""
+    """Ratio of speeds over rounds: how many times as fast as the baseline the product is."""
 
     median: float
     low: float
@@ -162,13 +162,13 @@ class Ratio(NamedTuple):
 
 
 def ratio(baseline: Sequence[float], product: Sequence[float]) -> Ratio:
-    """Median, smallest and largest of the rounds' ratios of seconds."""
+    """Return the median, smallest and largest ratio of seconds of all rounds."""
     ratios = [slow / fast for slow, fast in zip(baseline, product, strict=True)]
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
 class Measured(NamedTuple):
-    """A call's result, what it took, and how far memory grew over it."""
+    """Result of a call, its seconds, and how far memory grew meanwhile."""
 
     result: Any
     seconds: float
@@ -176,10 +176,10 @@ class Measured(NamedTuple):
 
 
 def peak_growth(work: Callable[[], Result]) -> Measured:
-    """Call once; how far its largest resident memory lies above that before the call.
+    """Call once, and measure how far the largest resident memory lies above that before the call.
 
-    Where the system keeps no resettable peak, the process's peak so far stands for it, which can
-    only overstate the growth. So let a fresh process measure one thing.
+    Where the system's peak cannot be reset, the peak of the process so far is taken, which can only
+    overstate the growth. So let a fresh process measure one thing.
     """
     gc.collect()
     _trim()
@@ -191,23 +191,23 @@ def peak_growth(work: Callable[[], Result]) -> Measured:
 
 
 def _trim() -> None:
-    """Give freed memory back to the system: reused unseen, it would hide what the call takes."""
+    """Give freed memory back to the system: used again, it would hide what the call takes."""
     with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_peak() -> int:
-    """Resident bytes now, which the peak then starts from."""
+    """Let the peak start from the resident bytes of now, and return those."""
     with contextlib.suppress(OSError):  # another system, or one that does not allow it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _status("VmRSS") or _peak()
 
 
 def _peak() -> int:
-    """Largest resident bytes so far.
+    """Return the largest resident bytes so far.
 
-    The kernel's figure of this program comes first: getrusage's also holds what the parent had
-    in memory when it started this process.
+    The kernel's figure is preferred: that of getrusage also holds what the parent process had in
+    memory when it started this one.
     """
     peak = _status("VmHWM")
     if peak is not None:
@@ -220,7 +220,7 @@ def _peak() -> int:
 
 
 def _status(name: str) -> int | None:
-    """Bytes of a line of the process's status; None where there is none."""
+    """Return the bytes that a line of the process's status gives, or None without such a line."""
     if not STATUS.exists():
         return None
     for line in STATUS.read_text(encoding="utf-8").splitlines():
@@ -230,11 +230,11 @@ def _status(name: str) -> int | None:
 
 
 def in_fresh_process(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Call in a new process, which shares no memory with this one.
+    """Call a function in a new process, which shares no memory with this one.
 
     Args:
-        work: a module's function.
-        arguments: picklable, as the result must be.
+        work: function of a module.
+        arguments: its arguments, which can be pickled, as its result can.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:

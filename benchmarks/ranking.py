@@ -60,7 +60,7 @@ class EmbeddedQueries(DreamPRVR):
 def token_parts(
     videos: int, device: str = "cpu", config: DreamPRVRConfig = CONFIG
 ) -> Iterator[tuple[Tensor, EncodedVideos]]:
-    """Rows and random tokens, not normalised, of some videos at a time."""
+    """Yield the rows and random tokens, not normalised, of some videos at a time."""
     random = torch.Generator(device).manual_seed(0)
     for start in range(0, videos, PART):
         count = min(PART, videos - start)
@@ -78,7 +78,7 @@ def gallery(
     device: str = "cpu",
     config: DreamPRVRConfig = CONFIG,
 ) -> Gallery:
-    """The product's gallery of random tokens; never holds more than one part twice."""
+    """Make the product's gallery of random tokens; never holds more than one part twice."""
     network = EmbeddedQueries(config).to(device).eval()
     made = Gallery(network, dtype)
     for rows, tokens in token_parts(videos, device, config):
@@ -89,7 +89,7 @@ def gallery(
 def embedded(
     count: int, videos: int, device: str = "cpu", config: DreamPRVRConfig = CONFIG
 ) -> Queries:
-    """Random queries, each with one random true video."""
+    """Make random queries, each with one random true video."""
     random = torch.Generator(device).manual_seed(1)
     words = torch.randn(count, 1, config.hidden_size, generator=random, device=device)
     true = torch.randint(videos, (count, 1), generator=random, device=device)
@@ -109,7 +109,7 @@ def rank_product(asked: Gallery, queries: Queries) -> RetrievalRecall:
 
 @torch.no_grad()
 def rank_baseline(network: Baseline, tokens: tuple[Tensor, Tensor], queries: Queries) -> list[int]:
-    """Rank of each query; `tokens` are clips and frames of the gallery, not normalised."""
+    """Rank each query; `tokens` are clips and frames of the gallery, not normalised."""
     blocks = [
         network.scores(words[:, 0], *tokens) for words in queries.words.split(evaluation.BLOCK)
     ]
@@ -118,7 +118,7 @@ def rank_baseline(network: Baseline, tokens: tuple[Tensor, Tensor], queries: Que
 
 
 def whole_run(threads: int, videos: int, count: int, dtype: GalleryDtype) -> dict[str, Any]:
-    """All queries, by the product; call it in a fresh process."""
+    """Rank all queries by the product; call this in a fresh process."""
     use_threads(threads)
     asked, queries = gallery(videos, dtype), embedded(count, videos)
     # asked before memory is measured: rows are sorted once, and are part of the gallery
@@ -128,7 +128,7 @@ def whole_run(threads: int, videos: int, count: int, dtype: GalleryDtype) -> dic
 
 
 def compare(videos: int, count: int, dtype: GalleryDtype, rounds: int) -> dict[str, Any]:
-    """Seconds of both on a sample of queries, their ratio, and the share of equal ranks."""
+    """Measure both on a sample of queries: seconds, their ratio, and the share of equal ranks."""
     queries, asked = embedded(count, videos), gallery(videos, dtype)
     parts = [encoded.scales for _, encoded in token_parts(videos)]
     clips, frames = (torch.cat([p[name].tokens for p in parts]) for name in ("clips", "frames"))
@@ -147,7 +147,7 @@ def compare(videos: int, count: int, dtype: GalleryDtype, rounds: int) -> dict[s
 
 
 def baseline_fits(videos: int) -> bool:
-    """Whether tokens, their normalised copy and the product's gallery fit into memory."""
+    """Return whether tokens, their normalised copy and the product's gallery fit into memory."""
     if not hasattr(os, "sysconf"):
         return True
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -156,7 +156,7 @@ def baseline_fits(videos: int) -> bool:
 
 
 def rows(chosen: argparse.Namespace, whole: Any, sample: Any) -> list[dict[str, Any]]:
-    """Of the table: the whole run, and both ways on the sample of queries."""
+    """Make the rows of the table: both ways on the sample of queries, and the whole run."""
     lines = []
     for way, taken in (sample["seconds"] if sample else {}).items():
         count, spread = min(chosen.baseline_queries, chosen.queries), Ratio(**sample["ratio"])

@@ -48,17 +48,17 @@ def product_step(
     fused: bool = False,
     cuda_graphs: bool = False,
 ) -> Step:
-    """What the LightningModule and its trainer do with a batch, without Lightning.
+    """Return a function that trains the product on a batch, as the trainer does, without Lightning.
 
     Args:
-        network: is trained, where it is.
-        chosen: its settings.
-        total_steps: of the schedule.
-        hard_negatives: as in all but the first epochs; False draws negatives at random.
+        network: network to train, on the device where it lies.
+        chosen: settings of the network and the optimiser.
+        total_steps: steps of the learning rate's schedule.
+        hard_negatives: use hard negatives, as after the first epochs; False draws them at random.
         half: bfloat16 mixed precision.
-        compiled: as `model.compile`.
-        fused: as `model.fused_attention`.
-        cuda_graphs: of `compile_step`.
+        compiled: compile the step, as `model.compile` does.
+        fused: attend through FlexAttention, as `model.fused_attention` does.
+        cuda_graphs: record CUDA graphs.
     """
     network.train()
     optimizer = BertAdam(network.parameter_groups(), lr=chosen.lr, weight_decay=chosen.weight_decay)
@@ -88,7 +88,7 @@ def baseline_step(
     *,
     hard_negatives: bool = True,
 ) -> Step:
-    """The same of the baseline; arguments as of `product_step`."""
+    """Return a function that trains the baseline on a batch; arguments as for `product_step`."""
     network.train()
     optimizer = BaselineAdam(network, chosen.lr, total_steps, chosen.warmup, chosen.weight_decay)
 
@@ -103,7 +103,7 @@ def baseline_step(
 
 
 def matrix_share(work: Callable[[], object]) -> float:
-    """Share of a call's CPU time that is spent in matrix products, from 0 to 1."""
+    """Return the share of a call's CPU time that matrix products take, from 0 to 1."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         work()
     events = profiler.key_averages()
@@ -113,7 +113,7 @@ def matrix_share(work: Callable[[], object]) -> float:
 
 
 def measure(chosen: Settings, videos: int, captions: int, rounds: int) -> dict[str, Any]:
-    """Seconds of every round, their ratio, and the shares of matrix products."""
+    """Measure the seconds of every round, their ratio, and the shares of matrix products."""
     product, baseline = pair(chosen)
     batch = train_batch(chosen, videos, captions)
     steps = {"baseline": baseline_step(baseline, chosen), "product": product_step(product, chosen)}

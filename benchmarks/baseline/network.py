@@ -40,7 +40,7 @@ class QueryEncoder(nn.Module):
 
 
 class Encoding(NamedTuple):
-    """What the network computes of B videos."""
+    """Results of the network for B videos."""
 
     clips: Tensor  # (B, M_c, D)
     frames: Tensor  # (B, M_f, D), padded rows are zero

@@ -172,7 +172,7 @@ class BaselineAdam(torch.optim.Optimizer):
         self.steps_taken = 0
 
     def factor(self) -> float:
-        """Of the learning rate in the coming step."""
+        """Return the factor of the learning rate in the coming step."""
         progress = self.steps_taken / self.total_steps
         if progress < self.warmup:
             return progress / self.warmup

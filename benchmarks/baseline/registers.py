@@ -189,7 +189,7 @@ class VariationalSampler(nn.Module):
 
 
 class Registers(NamedTuple):
-    """What the sampler computes of B videos."""
+    """Results of the sampler for B videos."""
 
     registers: Tensor  # (B, R, D)
     initial: Tensor  # (B, R, D), mu R times

@@ -21,8 +21,8 @@ from dreamprvr.core.stopping import Stopped, listening
 from dreamprvr.core.text import message_line, shorten
 
 TRAINER_VERBS = {"fit", "validate", "test", "predict"}
-LONGEST = 2000  # characters of a message, whatever it quotes
-CLOSED = 141  # what a shell gives for a program that SIGPIPE ended
+LONGEST = 2000  # characters of a message, however much it quotes
+CLOSED = 141  # exit code that a shell gives to a program that SIGPIPE ended
 USAGE = """\
 usage: lightning VERB [options]      (`dreamprvr` is the same program)
 
@@ -47,11 +47,11 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line and exit code 2, Ctrl-C in 130.
+    """Run the command line.
 
-    A training that a signal ends saves first. Other signals end in 128 and their number too.
-
-    If what reads the output goes away, as `head` does, it ends with 141 and says nothing.
+    The exit code is 2 after bad input, which is said in one line, 130 after Ctrl-C, and 128 plus
+    its number after another signal; a training that a signal ends saves first. If the program that
+    reads the output ends, as `head` does, the exit code is 141 and nothing is said.
     """
     _quieten()
     _print_anything()
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _outcome() -> int:
-    """The exit code of the command line; what went wrong is printed, but for bugs of ours."""
+    """Run the command line and return its exit code; print what the user did wrong."""
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -105,7 +105,7 @@ def _outcome() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """The exit code of a verb whose output has been written."""
+    """Run a verb, write all of its output, and return its exit code."""
     try:
         code = _verb(arguments)
     except SystemExit:  # as after --help
@@ -128,7 +128,7 @@ def _verb(arguments: list[str]) -> int:
 
 
 def _mistake(error: BaseException | None) -> str | None:
-    """What the user can mend, or None for a bug of ours."""
+    """Return a line about what the user can correct, or None if the error is a bug of ours."""
     while error is not None:
         if isinstance(error, UserError):
             return str(error)
@@ -140,7 +140,7 @@ def _mistake(error: BaseException | None) -> str | None:
 
 
 def _quieten() -> None:
-    """Drop what Lightning says at every start and no user can act on."""
+    """Hide what Lightning says at every start and what no user can act on."""
     # more loading workers: --data.num_workers sets them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 calls a function that torch 2.13 renamed

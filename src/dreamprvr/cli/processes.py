@@ -1,8 +1,8 @@
-"""Ends all processes of a run when one of them fails: with one line, and within seconds.
+"""Ends all processes of a run within seconds when one of them fails, with one line.
 
-The first process prints what went wrong. Any other waits a moment before it does, as what it met,
-the first may have met too: then the first ends it. Nothing here asks other processes through
-torch, as those may be waiting for something else.
+The first process prints what went wrong. Every other process waits a moment before it prints: the
+first may have met the same error, and then ends the others. Nothing here asks other processes
+through torch, as they may be waiting for something else.
 """
 
 import os
@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 
-GRACE = 3.0  # seconds that another process leaves to the first
+GRACE = 3.0  # seconds that another process waits for the first to end it
 LOOK = 0.2  # seconds between looks at the other processes
-LONG = 30.0  # seconds that the others may take to end after the first has succeeded
+LONG = 30.0  # seconds in which the others may end after the first has succeeded
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -22,17 +22,17 @@ _ending = threading.Event()
 
 
 def is_first() -> bool:
-    """Whether this is the only process of the run, or the first of several."""
+    """Return whether this is the only process of the run, or the first of several."""
     return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def is_one_of_several() -> bool:
-    """Whether this process has started others, or is not the first."""
+    """Return whether this process has started others, or is not the first."""
     return bool(_children) or not is_first()
 
 
 def leave_to_first() -> None:
-    """Wait, unless this is the first process: that may end this one before it prints."""
+    """Wait, unless this is the first process, so that the first may end this one silently."""
     _ending.set()
     if not is_first():
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,10 +41,10 @@ def leave_to_first() -> None:
 
 
 def watch(children: list[subprocess.Popen[bytes]]) -> None:
-    """Take the place of Lightning's observer, which kills all and hides the exit code.
+    """Watch other processes, in place of Lightning's observer, which hides the exit code.
 
     Args:
-        children: the processes that this one, the first, has started.
+        children: processes that this one, the first, has started.
     """
     _children[:] = children
     _ending.clear()
@@ -52,16 +52,16 @@ def watch(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def follow_parent() -> None:
-    """End this process when the one that started it is gone, as after `kill -9`."""
+    """End this process when the process that started it is gone, as after `kill -9`."""
     if os.environ.get("LOCAL_RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
         parent = os.getppid()
         threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow").start()
 
 
 def failed_process(seconds: float = 0.0) -> int:
-    """The exit code of another process that has failed, 0 if there is none.
+    """Return the exit code of another process that has failed, or 0 if none has.
 
-    It has said why itself, unless a signal ended it: then that is said here.
+    A process says itself why it failed. If a signal ended it, this function says so.
 
     Args:
         seconds: how long to wait for one to fail.
@@ -82,10 +82,10 @@ def failed_process(seconds: float = 0.0) -> int:
 
 
 def end_others(code: int) -> int:
-    """End the processes that this one has started; returns the exit code of all together.
+    """End the processes that this one has started, and return the exit code of the whole run.
 
     Args:
-        code: of this process. If it has succeeded, the others may still end by themselves.
+        code: exit code of this process. If it is 0, the others may first end by themselves.
     """
     _ending.set()
     try:
@@ -108,7 +108,7 @@ def _watch_children() -> None:
         if all(child.poll() == 0 for child in _children):
             return
         if any(child.poll() for child in _children):
-            # this process may notice by itself: then it ends in order
+            # this process may meet the error itself, and then end in an orderly way
             if _ending.wait(GRACE):
                 return
             code = end_others(failed_process())
