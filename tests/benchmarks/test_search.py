@@ -36,6 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     monkeypatch.setattr(search, "in_fresh_process", lambda work, *given: work(*given))
     monkeypatch.setattr(search, "Videos", small)
+    monkeypatch.setattr(search, "text_side", lambda: lambda: None)  # a large model
     monkeypatch.setattr(search, "LIMIT", 10)
     monkeypatch.setattr(search_ways, "TILE", 16)
     return measured
