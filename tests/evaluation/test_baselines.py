@@ -45,7 +45,7 @@ def test_chance_of_several_true_videos_counts_all_orders() -> None:
 
 
 @pytest.mark.parametrize(("videos", "positives"), [(0, 1), (5, 0), (5, 6), (5, [])])
-def test_chance_that_is_not_defined(videos: int, positives: int | list[int]) -> None:
+def test_a_chance_that_is_not_defined_is_refused(videos: int, positives: int | list[int]) -> None:
     with pytest.raises(UserError, match="not defined"):
         chance(videos, positives)
 
@@ -179,7 +179,9 @@ def directly(data: PRVRDataModule, pooled: bool, aligned: bool) -> dict[str, flo
 
 
 @pytest.mark.parametrize("dataset", [Joint, Apart])
-def test_against_direct_computation(tmp_path: Path, dataset: type[PRVRDataModule]) -> None:
+def test_the_baselines_equal_a_direct_computation(
+    tmp_path: Path, dataset: type[PRVRDataModule]
+) -> None:
     data = made(dataset, tmp_path)
     kinds = {"untrained": False, "aligned": True} if dataset is Joint else {"aligned": True}
     methods = {"mean pooling": True, "max over time": False}

@@ -92,7 +92,7 @@ def test_padding_scores_zero_or_is_ignored() -> None:
     assert (asked.ask(DATA.queries).best["frames"] < torch.tensor([8, 3, 1, 5, 8])).all()
 
 
-def test_positions() -> None:
+def test_true_videos_are_found_by_their_rows() -> None:
     positives = torch.tensor([[12, -1], [14, 10], [-1, 11]])
     found = gallery([3, 1], [0, 2, 4]).positions(positives)
     assert [sorted(row) for row in found.tolist()] == [[-1, 2], [0, 4], [-1, 1]]
@@ -105,7 +105,7 @@ def test_incomplete_gallery_has_no_position_for_what_it_lacks() -> None:
     assert found.tolist() == [[-1, -1], [1, 0], [-1, -1], [0, -1], [-1, -1]]
 
 
-def test_queries_may_come_in_any_chunk() -> None:
+def test_a_query_alone_scores_as_among_others() -> None:
     asked, queries = gallery([0, 1, 2, 3, 4]), DATA.queries
     whole = asked.ask(queries).score
     one = asked.ask(type(queries)(*(tensor[5:6] for tensor in queries))).score

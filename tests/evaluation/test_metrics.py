@@ -121,7 +121,7 @@ def test_query_seen_twice_counts_once() -> None:
     assert metric.compute()["R@1"] == pytest.approx(200 / 3)
 
 
-def test_reset_forgets() -> None:
+def test_a_reset_metric_forgets_its_ranks() -> None:
     metric = RetrievalRecall()
     metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[0]]), torch.tensor([0]))
     assert metric.compute()["R@1"] == 0
@@ -148,7 +148,7 @@ def test_a_metric_says_how_many_queries_it_ranked() -> None:
 
 
 @pytest.mark.parametrize("seen", [(4, 4, 9, 9), (3, 4, 9, 9), (4, 4, 8, 9)])
-def test_only_all_of_a_split_is_whole(seen: tuple[int, int, int, int]) -> None:
+def test_only_an_evaluation_of_the_whole_split_is_whole(seen: tuple[int, int, int, int]) -> None:
     coverage = Coverage(*seen)
     assert coverage.whole == (seen == (4, 4, 9, 9))
     assert str(coverage) == f"{seen[0]} of 4 videos, {seen[2]} of 9 captions"
@@ -158,7 +158,7 @@ def row(*values: float) -> dict[str, float]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def test_layout() -> None:
+def test_a_table_of_results_has_one_row_for_each_name() -> None:
     rows = {"chance": row(0.04, 0.25, 0.55, 5, 5.84), "DreamPRVR": row(8.7, 27.5, 40.3, 100, 176.5)}
     assert results_table(rows).split("\n") == [
         "              R@1     R@5    R@10   R@100    SumR",
@@ -178,7 +178,7 @@ def test_other_entries_are_not_shown() -> None:
     assert results_table({"a": row(1, 2, 3, 4, 10) | {"loss": 9.9}}).count("9.9") == 0
 
 
-def test_no_rows() -> None:
+def test_a_table_without_rows() -> None:
     assert results_table({}).split() == list(COLUMNS)
 
 

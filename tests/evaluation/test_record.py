@@ -53,7 +53,7 @@ OLD = '{"R@1": 1.0, "SumR": 4.0}'
         b'{"format": 2, "results": [{"SumR": NaN}]}',
     ],
 )  # fmt: skip
-def test_what_is_no_record_is_kept_aside(
+def test_a_file_that_is_no_record_is_renamed(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (1, 2):
@@ -90,7 +90,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     assert found == {f"{number}-{split}" for number in range(3) for split in range(10)}
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"^cannot write \S*file/metrics.json: File exists; "):
         add_entry(tmp_path / "file", entry())

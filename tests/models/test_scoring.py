@@ -83,7 +83,7 @@ def test_padding_scores_zero_or_never_wins() -> None:
     assert float(ignore["frames"][0, 1]) == pytest.approx(expected)
 
 
-def test_combination() -> None:
+def test_combined_scores_are_the_weighted_sum_of_the_scales() -> None:
     found = scale_scores(queries(), videos(), "zero")
     expected = 0.7 * found["clips"] + 0.2 * found["frames"]
     torch.testing.assert_close(combine(found, {"clips": 0.7, "frames": 0.2}), expected)

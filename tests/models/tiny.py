@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.dreamprvr.registers import DiffusionRegisters
 
 VIDEO_DIM, TEXT_DIM = 6, 5
 CONFIG = DreamPRVRConfig(
@@ -45,12 +46,19 @@ def frozen(module: Module) -> Module:
 
 
 def network(objective: ObjectiveConfig | None = None, **changes: Any) -> DreamPRVR:
-    """In float64, so that tests can be strict."""
+    """Make a tiny model in float64, so that tests can be strict."""
     torch.manual_seed(0)
     loss = objective or ObjectiveConfig()
     model = DreamPRVR(VIDEO_DIM, TEXT_DIM, replace(CONFIG, **changes), loss)
     stir(model)
     return model.double()
+
+
+def condition_of(sampler: DiffusionRegisters, clip_tokens: Tensor) -> Tensor:
+    """Compute the condition c of the diffusion from the clips, step by step."""
+    queries = sampler.query_tokens.expand(len(clip_tokens), -1, -1)
+    condition: Tensor = sampler.conditioning(queries, context=sampler.summary(clip_tokens))
+    return condition
 
 
 def _padded(lengths: Sequence[int], longest: int, size: int) -> tuple[Tensor, Tensor]:
@@ -90,7 +98,7 @@ def batch(
 
 
 def single(value: Any) -> Any:
-    """The same (named) tuple of tensors, or module, in float32."""
+    """Convert a module, a tensor or a (named) tuple of tensors to float32."""
     if isinstance(value, tuple):
         return type(value)(*map(single, value))
     return value.float() if isinstance(value, nn.Module) or value.is_floating_point() else value

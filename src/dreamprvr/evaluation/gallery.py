@@ -168,12 +168,12 @@ class Gallery:
             columns = torch.searchsorted(self.rows, part.rows)
             by_scale = {}
             for name, scale in part.videos.scales.items():
-                found = best_tokens(
+                part_best = best_tokens(
                     queries.rows[name], scale, self.model.padding, best is not None, self.memory / 4
                 )
-                by_scale[name] = found.score
+                by_scale[name] = part_best.score
                 if best is not None:
-                    best[name][:, columns] = found.token
+                    best[name][:, columns] = part_best.token
             total[:, columns] = combine(by_scale, self.model.scale_weights)
         return self._rescore(queries, total) if self.model.rescores else total
 
@@ -211,5 +211,5 @@ class Gallery:
         """
         rows = self.rows
         position = torch.searchsorted(rows, positives.clamp(min=0)).clamp(max=len(rows) - 1)
-        found = (rows[position] == positives) & (positives >= 0)
-        return position.where(found, -1).sort(dim=1, descending=True).values
+        present = (rows[position] == positives) & (positives >= 0)
+        return position.where(present, -1).sort(dim=1, descending=True).values

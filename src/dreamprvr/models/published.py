@@ -71,8 +71,8 @@ class PublishedFormat:
     def to_ours(self, published: str) -> str:
         """Translate a parameter's name; a name that no pattern knows comes back unchanged."""
         for pattern, ours in self.roots.items():
-            name, found = re.subn(rf"^{pattern}", ours, published)
-            if found:
+            name, count = re.subn(rf"^{pattern}", ours, published)
+            if count:
                 for part, replacement in self.parts.items():
                     name = re.sub(part, replacement, name)
                 return name

@@ -151,7 +151,7 @@ class ModelContract:
                 torch.testing.assert_close(terms[name], expected[name], rtol=1e-9, atol=1e-12)
 
     def test_compiled_parts_are_methods_of_the_models_modules(self, made: RetrievalModel) -> None:
-        """What the model offers to torch.compile is there, and named once."""
+        """Each part that torch.compile takes exists and is named once."""
         parts = [part for group in made.compiled_parts() for part in group]
         modules = set(made.modules())
         assert all(module in modules and callable(getattr(module, name)) for module, name in parts)

@@ -37,7 +37,7 @@ from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
         ({"padded_frames": ["zero"]}, r"padded_frames is \['zero'\]; one of zero, ignore"),
     ],
 )
-def test_what_makes_no_network_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_settings_that_make_no_network_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         DreamPRVRConfig(**changes)
 
@@ -57,6 +57,6 @@ def test_smallest_values_are_taken() -> None:
         {"gaussian_widths": [], "dropout": 0, "clip_weight": 0},  # as a checkpoint gives them
     ],
 )
-def test_all_else_is_taken(choices: dict[str, Any]) -> None:
+def test_all_other_settings_are_taken(choices: dict[str, Any]) -> None:
     config = DreamPRVRConfig(**choices)
     assert {name: getattr(config, name) for name in choices} == choices

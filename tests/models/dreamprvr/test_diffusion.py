@@ -19,7 +19,7 @@ def slow_betas(steps: int) -> list[float]:
 
 
 def slow_alpha_bar(steps: int) -> list[float]:
-    """Of the steps 0..T-1, then 1: index -1 is before the first step."""
+    """Compute abar of the steps 0 to T - 1, then 1: index -1 is before the first step."""
     products = [1.0]
     for beta in slow_betas(steps):
         products.append(products[-1] * (1 - beta))
@@ -46,7 +46,7 @@ def slow_reverse(x: Tensor, steps: int, noise: list[Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("steps", STEPS)
-def test_betas(steps: int) -> None:
+def test_betas_follow_the_cosine_schedule(steps: int) -> None:
     betas = cosine_betas(steps)
     assert betas.tolist() == pytest.approx(slow_betas(steps), rel=1e-9)
     assert betas[-1] == 0.999

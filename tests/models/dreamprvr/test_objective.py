@@ -48,7 +48,7 @@ def test_weights_do_not_change_the_terms() -> None:
     assert all(terms[name] == none[name] for name in terms if name != "total")
 
 
-def test_without_registers() -> None:
+def test_the_terms_of_a_model_without_registers() -> None:
     terms = Objective(config(), "zero")(encoded(num_registers=0), True)
     assert terms.keys() == RETRIEVAL | {"total"}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden import group
 from golden import network as golden_network
-from models.tiny import CONFIG, network
+from models.tiny import CONFIG, condition_of, network
 from shared import needs_reference
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
@@ -90,15 +90,14 @@ def test_golden_predicted_noise() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("registers", [1, 2])
-def test_shapes_and_parts(steps: int, registers: int) -> None:
+def test_a_sample_is_made_by_the_parts_of_the_sampler(steps: int, registers: int) -> None:
     module = sampler(num_registers=registers, diffusion_steps=steps)
     sample = sampled(module, CLIPS)
-    h = module.summary(CLIPS)
-    torch.testing.assert_close(sample.summary_tokens, h)
-    queries = module.query_tokens.expand(3, -1, -1)
-    torch.testing.assert_close(sample.condition, module.conditioning(queries, context=h))
+    guidance = module.denoiser.guide(condition_of(module, CLIPS))
+    torch.testing.assert_close(sample.guidance, guidance)
     torch.testing.assert_close(
-        (sample.mu, sample.logvar), module.variational(h, module.variational.rank_weights())
+        (sample.mu, sample.logvar),
+        module.variational(module.summary(CLIPS), module.variational.rank_weights()),
     )
     assert sample.registers.shape == sample.initial.shape == (3, registers, 16)
 
@@ -126,10 +125,9 @@ def test_noise_of_the_reverse_steps(noise: str) -> None:
     module = sampler(reverse_noise=noise)
     torch.manual_seed(3)
     sample = sampled(module, CLIPS)
-    guidance = module.denoiser.guide(sample.condition)
     torch.manual_seed(3)
     expected = module.diffusion.reverse(
-        lambda x, t: module.denoiser(x, t, guidance),
+        lambda x, t: module.denoiser(x, t, sample.guidance),
         sample.initial,
         sample.initial if noise == "register" else None,
     )
@@ -140,9 +138,9 @@ def test_noise_of_the_reverse_steps(noise: str) -> None:
 def slow_prediction(
     module: DiffusionRegisters, video: int, start: Tensor, eps: Tensor, t: int
 ) -> Tensor:
-    """Of one video at one step, (R, D)."""
+    """Predict the noise of one video at one step, (R, D)."""
     noisy = module.diffusion.signal[t] * start + module.diffusion.noise[t] * eps
-    guidance = module.denoiser.guide(sampled(module, CLIPS).condition[video : video + 1])
+    guidance = module.denoiser.guide(condition_of(module, CLIPS[video : video + 1]))
     return module.denoiser(noisy[None], t, guidance)[0]
 
 
@@ -187,7 +185,7 @@ def test_gaussian_target_noise_is_standard_normal() -> None:
     assert abs(noise.std() - 1) < 5 / (2 * noise.numel()) ** 0.5
 
 
-def test_nothing_of_the_target_is_detached() -> None:
+def test_gradients_reach_both_sides_of_the_target() -> None:
     module = network().register_sampler
     assert isinstance(module, DiffusionRegisters)
     clips, text = CLIPS.clone().requires_grad_(), TEXT.clone().requires_grad_()
@@ -241,7 +239,7 @@ def test_golden_target() -> None:
     torch.testing.assert_close(perturb_text(text, x0.shape[1], 0.0), x0, rtol=0, atol=1e-5)
 
 
-def test_without_perturbation() -> None:
+def test_variants_without_perturbation_are_the_standardised_text() -> None:
     variants = perturb_text(ROWS, 3, 0.0)
     assert variants.shape == (2, 3, 6)
     for b in range(2):
@@ -267,7 +265,7 @@ def test_mean_and_spread_of_the_variants() -> None:
         assert correlation.abs().max() < 5 / math.sqrt(count)
 
 
-def test_alpha_and_beta_are_constants_to_the_gradient() -> None:
+def test_no_gradient_passes_through_alpha_and_beta() -> None:
     text, weights = ROWS.clone().requires_grad_(), torch.randn(2, 4, 6, dtype=torch.float64)
     torch.manual_seed(4)
     (ours,) = torch.autograd.grad((weights * perturb_text(text, 4, 0.5)).sum(), text)

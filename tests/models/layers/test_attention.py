@@ -129,7 +129,7 @@ FUSED_MASK = torch.tensor([[1.0] * 7, [1, 1, 1, 0, 0, 1, 1]])
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
-def test_equals_plain_attention(masked: bool) -> None:
+def test_fused_attention_equals_plain_attention(masked: bool) -> None:
     bias = key_bias(FUSED_MASK if masked else None)
     found, expected = (f(Q, K, V, bias, WINDOWS) for f in (fused_attend, attend))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

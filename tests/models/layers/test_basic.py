@@ -29,7 +29,7 @@ def test_half_precision_becomes_float32(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_full_precision_stays(dtype: torch.dtype) -> None:
+def test_float32_and_float64_stay(dtype: torch.dtype) -> None:
     x = torch.ones(1, dtype=dtype)
     assert at_least_float32(x) is x
 
@@ -97,7 +97,7 @@ def modules(kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in network().modules() if isinstance(module, kind)]
 
 
-def test_linears_and_embeddings() -> None:
+def test_initial_weights_of_linears_and_embeddings() -> None:
     assert len(modules(nn.Linear)) > 50
     assert len(modules(nn.Embedding)) == 4  # three position tables and the time table
     for module in modules(nn.Linear) + modules(nn.Embedding):
@@ -106,14 +106,14 @@ def test_linears_and_embeddings() -> None:
             assert not module.bias.any()
 
 
-def test_layer_norms() -> None:
+def test_initial_weights_of_layer_norms() -> None:
     assert len(modules(nn.LayerNorm)) > 20
     for module in modules(nn.LayerNorm):
         assert (module.weight == 1).all()
         assert not module.bias.any()
 
 
-def test_pooling_gru() -> None:
+def test_initial_weights_of_the_pooling_gru() -> None:
     (gru,) = modules(nn.GRU)
     for suffix in ("l0", "l0_reverse"):
         inputs = getattr(gru, f"weight_ih_{suffix}")  # (3 x 32, 32), Xavier uniform
@@ -163,7 +163,7 @@ DECAYED, EXEMPT = parameter_groups(NETWORK)
 NAMES = {parameter: name for name, parameter in NETWORK.named_parameters()}
 
 
-def test_exempt_are_biases_and_the_norms_of_projections_and_positions() -> None:
+def test_biases_and_the_norms_of_projections_and_positions_are_not_decayed() -> None:
     names = {NAMES[parameter] for parameter in EXEMPT["params"]}
     gru = "register_sampler.variational.pooling.gru"
     assert {name for name in names if not name.endswith(".bias")} == {
@@ -221,7 +221,7 @@ def dropped_entries(p: float, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("p", [0.001, 0.2, 0.31, 0.5, 0.9])
-def test_share_and_scale(p: float) -> None:
+def test_dropout_drops_its_share_and_scales_the_rest(p: float) -> None:
     torch.manual_seed(0)
     found = Dropout(p)(torch.ones(COUNT))
     share = (found == 0).double().mean().item()
@@ -229,7 +229,7 @@ def test_share_and_scale(p: float) -> None:
     assert found[found != 0].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-3)
 
 
-def test_entries_are_independent() -> None:
+def test_dropped_entries_are_independent() -> None:
     dropped = dropped_entries(0.31).double()
     for lag in range(1, 9):  # four entries share a random word
         pairs = torch.stack([dropped[lag:], dropped[:-lag]])
@@ -239,7 +239,7 @@ def test_entries_are_independent() -> None:
         assert abs(share - 0.31) < 5 * math.sqrt(0.31 * 0.69 / (COUNT / 4))
 
 
-def test_drawn_anew_from_the_generator() -> None:
+def test_dropout_draws_a_new_mask_each_time() -> None:
     torch.manual_seed(0)
     dropout = Dropout(0.5)
     first, second = dropout(torch.ones(COUNT)), dropout(torch.ones(COUNT))
@@ -254,19 +254,19 @@ def test_nothing_is_dropped_with_zero_or_in_evaluation(training: bool) -> None:
     assert Dropout(0.5).eval()(x) is x
 
 
-def test_all_is_dropped_with_one() -> None:
+def test_everything_is_dropped_with_probability_one() -> None:
     assert not Dropout(1.0)(torch.randn(3, 4)).any()
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_shape_and_dtype_stay(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_dropout_keeps_shape_and_type(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     found = Dropout(0.5)(torch.ones(shape, dtype=dtype))
     assert (found.shape, found.dtype) == (shape, dtype)
     assert ((found == 0) | (found == 2)).all()
 
 
-def test_gradient_takes_the_same_mask() -> None:
+def test_the_gradient_of_dropout_has_the_same_mask() -> None:
     x = torch.randn(50, requires_grad=True)
     found = Dropout(0.5)(x)
     found.sum().backward()
@@ -275,13 +275,13 @@ def test_gradient_takes_the_same_mask() -> None:
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])
-def test_what_is_no_probability_is_refused(p: float) -> None:
+def test_a_number_that_is_no_probability_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match="not between 0 and 1"):
         Dropout(p)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
-def test_relu_is_dropout_of_relu(p: float) -> None:
+def test_relu_and_dropout_in_one_equal_both_in_turn(p: float) -> None:
     x = torch.linspace(-1, 1, 1001)
     x[3] = 0.0
     values = []

@@ -70,7 +70,7 @@ def test_registers_are_keys_of_every_branch_with_factor_one() -> None:
     assert not torch.allclose(ours, module(TOKENS, 0 * REGISTERS, MASK))
 
 
-def test_without_registers() -> None:
+def test_an_encoder_without_registers() -> None:
     module = encoder(registers=0)
     assert module.register_projection is None
     assert module.windows.shape == (3, 4, 4)  # the plain branch has a window of ones
@@ -83,7 +83,7 @@ def test_mask_of_ones_is_no_mask() -> None:
     torch.testing.assert_close(module(TOKENS, REGISTERS, None), whole, rtol=0, atol=1e-12)
 
 
-def test_plain_attention_alone() -> None:
+def test_an_encoder_without_windows() -> None:
     module = frozen(GaussianEncoder(4, replace(CONFIG, gaussian_widths=()), 2))
     expected = module.branches[0](
         TOKENS, torch.cat([TOKENS, module.register_projection(REGISTERS)], dim=1)

@@ -28,7 +28,7 @@ def gradients(module: ParallelBlocks, output: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("at_once", ["one", "all"])
 @pytest.mark.parametrize("masked", [True, False])
-def test_equals_one_block_after_the_other(
+def test_parallel_blocks_equal_one_block_after_the_other(
     at_once: str, masked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -67,7 +67,7 @@ X = torch.randn(3, 2, 4, 6, dtype=torch.float64, generator=torch.Generator().man
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_linear_equals_one_layer_after_the_other(groups: int) -> None:
+def test_grouped_linear_equals_one_layer_after_the_other(groups: int) -> None:
     layers = [frozen(nn.Linear(6, 5)) for _ in range(groups)]
     for g, layer in enumerate(layers):
         layer.weight += g
@@ -76,7 +76,7 @@ def test_linear_equals_one_layer_after_the_other(groups: int) -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_norm_equals_one_layer_after_the_other(groups: int) -> None:
+def test_grouped_norm_equals_one_layer_after_the_other(groups: int) -> None:
     norms = [frozen(LayerNorm(6)) for _ in range(groups)]
     for g, norm in enumerate(norms):
         norm.weight += g
@@ -85,7 +85,7 @@ def test_norm_equals_one_layer_after_the_other(groups: int) -> None:
     torch.testing.assert_close(grouped_norm(X[:groups], norms), expected, rtol=0, atol=1e-12)
 
 
-def test_norm_stays_in_float32() -> None:
+def test_grouped_norm_stays_in_float32() -> None:
     norms = [LayerNorm(6), LayerNorm(6)]
     found = grouped_norm(X[:2].bfloat16(), norms)
     assert found.dtype == torch.float32

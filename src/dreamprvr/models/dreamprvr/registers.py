@@ -22,11 +22,9 @@ class RegisterSample(NamedTuple):
 
     registers: Tensor  # (B, R, D), x_0 of the reverse chain
     initial: Tensor  # (B, R, D), x_T, the start of the chain
-    condition: Tensor  # c, (B, R, D)
-    guidance: Guidance  # the condition, projected for every step of the denoiser
+    guidance: Guidance  # the embedded steps and condition c of the denoiser
     mu: Tensor  # (B, D)
     logvar: Tensor  # (B, D)
-    summary_tokens: Tensor  # h, (B, M_c, D)
 
 
 class DiffusionTarget(NamedTuple):
@@ -80,7 +78,7 @@ class DiffusionRegisters(RegisterSampler):
             initial,
             initial if self.config.reverse_noise == "register" else None,
         )
-        return RegisterSample(registers, initial, condition, guidance, mu, logvar, h)
+        return RegisterSample(registers, initial, guidance, mu, logvar)
 
     def losses(self, registers: Registers, text: Tensor) -> dict[str, Tensor]:
         """Compute the KL term and L_dre of each video (docs/model.md, sections 4.6 and 7)."""

@@ -69,12 +69,12 @@ class AdaptiveAggregation(nn.Module):
         if token is None:
             token = rearrange(reduce(branches, "g b l d -> b d", "mean"), "b d -> b 1 d")
         asking = repeat(token.expand(videos, -1, -1), "b 1 d -> (g b) 1 d", g=num)
-        found = self.attention.pool(
+        answers = self.attention.pool(
             asking,
             context=rearrange(branches, "g b l d -> (g b) l d"),
             mask=None if mask is None else repeat(mask, "b l -> (g b) l", g=num),
         )
-        logits = self.logits(self.dropout(F.relu(self.hidden(found))))  # (G B, 1, L)
+        logits = self.logits(self.dropout(F.relu(self.hidden(answers))))  # (G B, 1, L)
         logits = rearrange(logits, "(g b) 1 l -> g b l", g=num)
         weights = torch.softmax(at_least_float32(logits) / self.temperature, dim=0)
         # an einsum would compute B x L matrix products of one row each, which is slow

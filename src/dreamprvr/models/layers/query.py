@@ -38,13 +38,6 @@ class QueryEncoder(nn.Module):
         Returns:
             (Q, D).
         """
-        return self.pool(self.encode(words, mask), mask)
-
-    def encode(self, words: Tensor, mask: Tensor) -> Tensor:
-        """Encode every word in its caption; (Q, L, E) and (Q, L) -> (Q, L, D)."""
-        return self.block(self.position(self.projection(words)), mask=mask)
-
-    def pool(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Weigh and sum the words of each caption; (Q, L, D) and (Q, L) -> (Q, D)."""
-        scores = at_least_float32(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
-        return torch.einsum("ql,qld->qd", torch.softmax(scores, dim=-1), x)
+        x = self.block(self.position(self.projection(words)), mask=mask)  # (Q, L, D)
+        logits = at_least_float32(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
+        return torch.einsum("ql,qld->qd", torch.softmax(logits, dim=-1), x)

@@ -116,10 +116,10 @@ class MSSL(OneVectorModel):
             key = (
                 at_least_float32(proposals[video, chosen]) * extras["lengths"][video, chosen, None]
             )
-            found = attend_frames(
+            attended = attend_frames(
                 key, extras["keys"][video], extras["values"][video], extras["frame_mask"][video]
             )
-            result[:, video] += self.config.frame_weight * (query * unit(found)).sum(dim=-1)
+            result[:, video] += self.config.frame_weight * (query * unit(attended)).sum(dim=-1)
         return result
 
     def token_spans(self, scale: str) -> TokenSpans:
@@ -145,9 +145,9 @@ class MSSL(OneVectorModel):
             rows = batch.queries.rows["clips"]
             cosine_rows = rows._replace(vectors=unit(rows.vectors))
             cosines = best_sum(cosine_rows, Scale(unit(scale.tokens)), self.padding)
-            found = self._own_frames(batch)
+            attended = self._own_frames(batch)
             excluded = self._excluded(labels)
-            products, frame_cosines = query @ found.T, unit(query) @ unit(found).T
+            products, frame_cosines = query @ attended.T, unit(query) @ unit(attended).T
             terms = {
                 "clip_nce": nce(best_sum(rows, scale, self.padding), labels),
                 "frame_nce": pair_nce(products, labels, excluded),
