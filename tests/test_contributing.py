@@ -17,6 +17,8 @@ from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, read_tables
 from data_modules.testing import DataModuleContract
 from dreamprvr.models.dreamprvr import DreamPRVRConfig
+from dreamprvr.models.registry import GROUP as MODELS
+from dreamprvr.models.registry import TRUSTED
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -133,6 +135,18 @@ def test_the_part_that_is_shown_trains():
     assert torch.equal(registers, 2 * clips[:, 2:])
 
 
-def test_the_contract_that_is_shown_exists():
-    (text,) = blocks("python", "Adding a model")
-    assert text.startswith("from dreamprvr.models.testing import ModelContract\n")
+MODEL: dict[str, Any] = {"__name__": "my_lab"}
+exec("\n\n".join(blocks("python", "Adding a model")), MODEL)
+TestWordMatch = MODEL["TestWordMatch"]  # pytest collects the contract of the model of the text
+
+
+def test_entry_points_of_models_and_parts_name_what_is_shown():
+    named = {
+        heading: configparser.ConfigParser()
+        for heading in ("Adding a model", "Changing one part of DreamPRVR")
+    }
+    for heading, parser in named.items():
+        parser.read_string(blocks("ini", heading)[0])
+    models, parts = (parser["options.entry_points"] for parser in named.values())
+    assert models[MODELS].strip() == f"word_match = my_lab:{MODEL['WordMatch'].__name__}"
+    assert parts[TRUSTED[1]].strip() == "last_clips = my_lab:LastClips"
