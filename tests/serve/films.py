@@ -26,7 +26,7 @@ def film(
     size: tuple[int, int] = (160, 90), late: float = 0.0, gop: int = 25,
     container: str | None = None,
 ) -> Path:  # fmt: skip
-    """A film of which second i shows `COLOURS[i % 6]`, with a tone that gets higher.
+    """Write a film of which second i shows `COLOURS[i % 6]`, with a tone that gets higher.
 
     Args:
         late: seconds by which the time stamps start late.
@@ -61,12 +61,12 @@ def picture(second: float, size: tuple[int, int]) -> np.ndarray:
 
 
 def colour_index(pixel: Any) -> int:
-    """Which of COLOURS a pixel is nearest to."""
+    """Return the index of the colour in COLOURS that is nearest to a pixel."""
     return int(np.abs(np.asarray(COLOURS, float) - np.asarray(pixel, float)[:3]).sum(1).argmin())
 
 
 def turned(path: Path, target: Path) -> Path:
-    """A copy of an mp4 that says: turn me by a quarter, clockwise."""
+    """Write a copy of an mp4 whose header says that players turn it by 90 degrees clockwise."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes of other fields
     matrix = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
@@ -88,7 +88,7 @@ def _add_tone(writer: Any, audio: Any, seconds: float, late: float) -> None:
 
 
 class Content(NamedTuple):
-    """What a file shows and plays."""
+    """Pictures and sound of a file."""
 
     times: list[float]
     colours: list[int]

@@ -93,7 +93,7 @@ def test_the_files_of_the_page(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_comes_from_elsewhere(name: str) -> None:
+def test_no_file_of_the_page_loads_from_another_host(name: str) -> None:
     text = (STATIC / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert not re.search(
         r"https?://|//[a-z]+\.|@import|url\(|innerHTML|outerHTML|eval\(|insertAdjacent", text
@@ -102,7 +102,7 @@ def test_nothing_comes_from_elsewhere(name: str) -> None:
         assert not re.search(r"\son\w+=|style=|<style|<script(?![^>]*src=)", text)
 
 
-def test_what_is_imported_exists() -> None:
+def test_every_imported_file_exists_and_every_file_is_used() -> None:
     texts = {name: (STATIC / name).read_text(encoding="utf-8") for name in FILES}
     named = {
         part for text in texts.values() for part in re.findall(r'"(?:\./|/static/)([\w.]+)"', text)
@@ -120,7 +120,7 @@ def test_exports(client: TestClient) -> None:
     assert len(zipfile.ZipFile(io.BytesIO(response.content)).namelist()) == 2
 
 
-def test_there_is_nothing_else(client: TestClient) -> None:
+def test_other_addresses_and_methods_are_refused(client: TestClient) -> None:
     for line in (
         "GET /nothing", "GET /redoc", "GET /docs/", "GET /api", "GET /api/library/",
         "POST /api/search", "PUT /", "POST /upload", "DELETE /api/library", "POST /static/main.js",
@@ -146,7 +146,7 @@ TRAVERSALS = [
 @pytest.mark.parametrize(
     "place", ["/static/{}", "/api/videos/{}/media", "/api/videos/{}/thumbnail", "/{}"]
 )
-def test_no_address_leads_out(client: TestClient, place: str) -> None:
+def test_no_address_leads_to_files_outside(client: TestClient, place: str) -> None:
     for path in TRAVERSALS:  # raw paths: the client library would tidy them up
         request = client.build_request("GET", "http://localhost/")
         request.url = httpx.URL("http://localhost/").copy_with(raw_path=place.format(path).encode())
@@ -155,7 +155,7 @@ def test_no_address_leads_out(client: TestClient, place: str) -> None:
         assert list(response.json()) == ["error"]
 
 
-def test_script_is_only_text(client: TestClient) -> None:
+def test_a_script_in_a_query_is_only_text(client: TestClient) -> None:
     query = "<script>alert(1)</script>"
     response = client.get("/api/search", params={"q": query})
     assert response.headers["content-type"] == "application/json"
@@ -169,7 +169,7 @@ def test_200_searches_at_once(library: FakeLibrary, tmp_path: Path) -> None:
     assert errors == []
 
 
-def test_more_than_the_queue_holds(
+def test_searches_above_the_queues_length_are_refused(
     library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routes_module, "WAITING_SEARCHES", 49)
@@ -207,7 +207,7 @@ async def _at_once(
     return statuses, errors
 
 
-def test_while_another_process_writes(
+def test_a_search_waits_while_another_process_writes(
     library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "_RETRY", 0.01)
@@ -234,7 +234,7 @@ def test_while_another_process_writes(
     assert library.is_closed
 
 
-def test_a_bug_is_one_line_too(
+def test_a_bug_is_answered_in_one_line(
     client: TestClient, library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **named: object) -> None:
@@ -248,7 +248,7 @@ def test_a_bug_is_one_line_too(
     assert "default-src 'self'" in response.headers["content-security-policy"]
 
 
-def test_a_user_error_of_the_library_is_said(
+def test_a_user_error_of_the_library_is_answered_in_its_words(
     client: TestClient, library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **named: object) -> None:

@@ -23,6 +23,13 @@ def page(watched_page: Any) -> Any:
     return watched_page
 
 
+def test_the_interface_is_described_without_a_network(page: Any) -> None:
+    page.goto(f"{page.url}docs")
+    page.wait_for_selector("text=GET /api/search")
+    assert page.locator("section", has_text="GET /api/videos/{key}/clip.mp4").count() == 1
+    assert page.locator("h2", has_text="SearchAnswer").count() == 1
+
+
 def test_results(page: Any) -> None:
     search(page)
     titles = page.locator(".hit h2").all_inner_texts()
@@ -150,7 +157,7 @@ def test_exports(page: Any, tmp_path: Path) -> None:
     assert (name, data[:6]) == ("Red pan.vtt", b"WEBVTT")
 
 
-def test_why(page: Any, library: FakeLibrary) -> None:
+def test_the_bars_of_the_registers(page: Any, library: FakeLibrary) -> None:
     search(page)
     first = page.locator(".hit").first
     first.locator("summary").click()
@@ -186,7 +193,7 @@ def test_exactly_the_moment_is_played(page: Any) -> None:
     assert END - 0.12 <= now(page) <= END
 
 
-def test_on_past_the_end(page: Any) -> None:
+def test_the_continue_button_plays_past_the_end(page: Any) -> None:
     search(page)
     page.locator(".moment").first.click()
     until(page, f"{VIDEO} && {VIDEO}.currentTime > {START}")
@@ -196,7 +203,7 @@ def test_on_past_the_end(page: Any) -> None:
     assert page.locator(".state").inner_text() == "Playing beyond the moment."
 
 
-def test_the_videos_own_controls_may_leave_the_moment(page: Any) -> None:
+def test_the_controls_of_the_video_may_leave_the_moment(page: Any) -> None:
     search(page)
     page.locator(".moment").first.click()
     until(page, f"{VIDEO}?.currentTime > {START}")
@@ -230,7 +237,7 @@ def test_the_curve_seeks(page: Any) -> None:
 
 
 @pytest.mark.parametrize("place", [1, 2], ids=["encoded", "copied"])
-def test_what_the_browser_cannot_play_gets_a_preview(page: Any, place: int) -> None:
+def test_a_file_that_the_browser_cannot_play_gets_a_preview(page: Any, place: int) -> None:
     search(page)
     page.locator(".hit").nth(place).locator(".moment").first.click()
     until(page, f"{VIDEO} && {VIDEO}.videoWidth > 0 && {VIDEO}.currentTime > 3.2")

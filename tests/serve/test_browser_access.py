@@ -119,7 +119,7 @@ def test_the_measure_of_contrast_finds_faint_text(full_page: Any) -> None:
     full_page.evaluate("document.querySelector('.hit h2').style.color = ''")
 
 
-def test_less_motion(full_page: Any) -> None:
+def test_reduced_motion_stops_animations(full_page: Any) -> None:
     full_page.emulate_media(reduced_motion="reduce")
     full_page.evaluate(
         "document.body.append(Object.assign(document.createElement('div'), {className: 'bone'}))"
@@ -192,7 +192,7 @@ def test_the_last_result_can_be_scrolled_out_from_under_the_player(page: Any) ->
     until(page, f"{last} <= document.querySelector('#player').getBoundingClientRect().top")
 
 
-def test_text_of_twice_the_size(page: Any) -> None:
+def test_text_of_double_size_fits(page: Any) -> None:
     page.set_viewport_size({"width": 640, "height": 900})
     page.evaluate("document.documentElement.style.fontSize = '32px'")
     clipped = page.locator(".options select, .options input").evaluate_all(
@@ -212,7 +212,7 @@ def test_the_curve_of_a_missing_file_is_a_picture(page: Any) -> None:
     assert page.locator("#player").is_hidden()
 
 
-def test_as_many_characters_as_the_box_takes(page: Any, library: FakeLibrary) -> None:
+def test_the_longest_query_that_the_box_takes_is_searched(page: Any, library: FakeLibrary) -> None:
     page.locator("#query").fill("")
     page.locator("#query").focus()
     page.keyboard.insert_text("動" * 3000)

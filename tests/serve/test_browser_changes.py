@@ -68,7 +68,7 @@ def test_results_are_renewed_under_the_readers_eyes(
     page.wait_for_selector("#remark", state="hidden")
 
 
-def test_a_change_between_two_looks_is_noticed_as_well(
+def test_a_change_between_two_requests_is_noticed(
     page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "_RETRY", 0.02)
@@ -89,7 +89,7 @@ def test_a_change_between_two_looks_is_noticed_as_well(
         ("gone", "the video file gone.mp4 is not where it was when it was extracted"),
     ],
 )
-def test_a_link_to_what_is_gone(page: Any, video_id: str, line: str) -> None:
+def test_a_link_to_a_missing_video_says_so(page: Any, video_id: str, line: str) -> None:
     page.goto(f"{page.url}&v={video_key(video_id)}&s=1.00&e=2.00")
     page.wait_for_selector("#remark:not([hidden])")
     wanted = f"The moment of this link cannot be shown: {line}."
@@ -120,7 +120,7 @@ def test_a_link_to_a_second_reopens_as_one(page: Any) -> None:
 @pytest.mark.parametrize(
     "words", ["k=zz", "k=0", "k=1000", "threshold=high", "threshold=nan", "where=tag", "v=x&s=b&e="]
 )
-def test_a_broken_address_is_read_as_far_as_it_goes(page: Any, words: str) -> None:
+def test_invalid_parts_of_an_address_are_ignored(page: Any, words: str) -> None:
     page.goto(f"{page.url}&{words}")
     page.wait_for_selector(".hit")
     assert page.locator(".hit").count() == 4
@@ -202,7 +202,7 @@ def test_a_table_while_the_library_is_written(
     assert line == "Not saved: the library is not open now; try again in a moment"
 
 
-def test_another_tab_is_the_browsers_business(page: Any) -> None:
+def test_a_click_for_another_tab_is_left_to_the_browser(page: Any) -> None:
     with page.expect_download() as download:
         page.locator("#save-csv").click(modifiers=["Control"])
     assert download.value.suggested_filename == "moments.csv"
@@ -264,7 +264,7 @@ def test_a_video_that_breaks_off_again_and_again(
         assert line.inner_text() == "The browser cannot play this file."
 
 
-def test_a_preview_where_the_browser_does_not_play_the_file_after_all(
+def test_a_preview_is_made_if_the_browser_fails_to_play_the_file(
     browser: Any, library: FakeLibrary, tmp_path: Path
 ) -> None:
     with page_of(browser, library, tmp_path) as (page, _):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.running import launch
+from cli.running import run
 from extraction.tiny_models import save_clip
 from serve.browsing import chromium, until
 from shared import DATA, needs_data
@@ -25,27 +25,19 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     encoder = save_clip(folder / "clip")
     words = ("--encoder", f"transformers:{encoder}", "--device", "cpu")
-    made = launch("extract", DATA / "videos", "-o", folder / "features.hdf5", *words)
+    made = run("extract", DATA / "videos", "-o", folder / "features.hdf5", *words)
     assert "\n6 videos extracted" in f"\n{made.out}", made
-    done = launch("index", folder / "features.hdf5", "-o", folder / "library", "--device", "cpu")
+    done = run("index", folder / "features.hdf5", "-o", folder / "library", "--device", "cpu")
     assert done.code == 0, done
     return folder / "library"
 
 
 @pytest.fixture(scope="module")
 def address(library: Path) -> Iterator[str]:
-    """Of `lightning serve`, a process of its own."""
+    """The address of `lightning serve`, a process of its own."""
     script = Path(sys.executable).with_name("lightning")
-    words = [
-        "serve",
-        library,
-        "--port",
-        "0",
-        "--device",
-        "cpu",
-        "--cache",
-        library.parent / "cache",
-    ]
+    cache = library.parent / "cache"
+    words = ["serve", library, "--port", "0", "--device", "cpu", "--cache", cache]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [script, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
@@ -74,7 +66,7 @@ def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
         assert problems == []
 
 
-def test_six_results_with_their_pictures(page: Any, tmp_path: Path) -> None:
+def test_six_results_with_their_pictures(page: Any) -> None:
     items = page.locator(".hit").all()
     titles = {item.locator("h2").inner_text() for item in items}
     names = {path.stem for path in (DATA / "videos").iterdir() if path.suffix in (".mp4", ".mkv")}
@@ -86,13 +78,10 @@ def test_six_results_with_their_pictures(page: Any, tmp_path: Path) -> None:
     until(
         page, "[...document.querySelectorAll('.still img')].every((one) => one.naturalWidth > 100)"
     )
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=tmp_path / f"results {scheme}.png", full_page=True)
 
 
 @pytest.mark.parametrize("place", range(6))
-def test_each_plays_its_moment(page: Any, tmp_path: Path, place: int) -> None:
+def test_each_plays_its_moment(page: Any, place: int) -> None:
     item = page.locator(".hit").nth(place)
     start, end = item.evaluate("({ hit }) => [hit.moments[0].start, hit.moments[0].end]")
     item.locator(".moment").first.click()
@@ -106,6 +95,3 @@ def test_each_plays_its_moment(page: Any, tmp_path: Path, place: int) -> None:
     assert end - 0.5 < page.evaluate(f"{VIDEO}.currentTime") <= end + late
     assert "has ended" in page.locator(".state").inner_text()
     assert page.locator("#player .cannot").count() == 0
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=tmp_path / f"player {scheme}.png")

@@ -33,7 +33,7 @@ def test_a_file_is_made_once(tmp_path: Path) -> None:
     assert [entry.name for entry in cache.folder.iterdir()] == [path.name]
 
 
-def test_names_say_nothing_and_stay_in_the_folder(tmp_path: Path) -> None:
+def test_names_are_digests_in_the_folder(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path, 1000)
     path = cache.path(("../../etc/passwd", "\0", "x"), "jpg")
     assert path.parent == tmp_path
@@ -41,7 +41,7 @@ def test_names_say_nothing_and_stay_in_the_folder(tmp_path: Path) -> None:
     assert cache.path(("a", "bc"), "jpg") != cache.path(("ab", "c"), "jpg")
 
 
-def test_the_files_not_used_for_longest_go(tmp_path: Path) -> None:
+def test_the_files_not_used_for_longest_are_deleted(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path, 250)
     paths = [cache.path((i,), "mp4") for i in range(3)]
     for age, path in enumerate(paths[:2]):
@@ -60,7 +60,7 @@ def test_the_newest_may_be_larger_than_the_limit(tmp_path: Path) -> None:
     assert (small.exists(), large.exists()) == (False, True)
 
 
-def test_nothing_of_others_is_removed(tmp_path: Path) -> None:
+def test_files_of_others_are_never_deleted(tmp_path: Path) -> None:
     for name in ("holiday.mp4", "thesis.docx", ".hidden", f"{'a' * 40}.mp4.orig"):
         (tmp_path / name).write_bytes(b"x" * 1000)
     before = sorted(tmp_path.iterdir())
@@ -69,7 +69,7 @@ def test_nothing_of_others_is_removed(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([*before, path])
 
 
-def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+def test_partial_files_of_killed_writers_are_deleted(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path, 250)
     dead, alive = (tmp_path / f".{'b' * 40}.mp4.{pid}.partial" for pid in (2**22 + 1, os.getpid()))
     for partial in (dead, alive):

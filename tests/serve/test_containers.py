@@ -33,7 +33,7 @@ def video(path: Path | None) -> LibraryVideo:
         ("late.webm", {"codec": "libvpx", "late": 3.0}, None, False),
     ],
 )
-def test_what_browsers_play(
+def test_which_files_browsers_play(
     tmp_path: Path, name: str, settings: dict[str, object], mime: str | None, copies: bool
 ) -> None:
     path = film(tmp_path / name, 1.0, **settings)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def test_what_browsers_play(
              b"ffconcat version 1.0\nfile real.mp4\n",
              b"\x89PNG\r\n\x1a\n"],
 )  # fmt: skip
-def test_what_is_no_video(tmp_path: Path, text: bytes) -> None:
+def test_files_that_are_no_videos(tmp_path: Path, text: bytes) -> None:
     """Playlists and scripts among them: they would open the other file."""
     film(tmp_path / "real.mp4", 1.0)
     path = tmp_path / "fake.mp4"

@@ -30,7 +30,7 @@ def rows(result: SearchResult) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
 
-def test_a_row_a_moment() -> None:
+def test_one_row_for_each_moment() -> None:
     hits = (hit(1, title='Größe, "x"\nnew', tag=["a", "b"]), hit(2, year=2021))
     table = rows(SearchResult("words", hits, 0.1, 2, 2))
     assert [(row["rank"], row["moment"]) for row in table] == [
@@ -87,7 +87,7 @@ def test_cues() -> None:
     ]  # fmt: skip
 
 
-def test_an_archive_has_a_file_a_video() -> None:
+def test_an_archive_has_one_file_for_each_video() -> None:
     result = SearchResult("q", (hit(1, title="../x"), hit(2)), 0.1, 2, 2)
     data = results_zip(result)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -112,6 +112,6 @@ def test_file_names(title: str, expected: str) -> None:
     assert safe_name(title) == expected
 
 
-def test_the_name_says_the_moment() -> None:
+def test_a_clips_name_has_its_times() -> None:
     video = LibraryVideo("v", None, 9.0, {"title": "Red pan"})
     assert clip_name(video, 61.0, 3725.0) == "Red pan 01.01-1.02.05.mp4"

@@ -114,7 +114,7 @@ def test_progress(tmp_path: Path) -> None:
              "[" * 50_000, '{"done": 1, "total": 2, "pid": 1e400}',
              '{"done": 1, "total": 2, "pid": ' + "9" * 40 + "}"],
 )  # fmt: skip
-def test_progress_that_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_progress_file_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "progress.json").write_text(text)
     assert keeper_of(FakeLibrary([]), tmp_path).indexing() is None
 
@@ -132,7 +132,7 @@ def test_the_same_question_is_answered_from_memory(
     assert len(small.calls) == 2
 
 
-def test_what_it_remembers_is_bounded(
+def test_few_answers_and_videos_are_remembered(
     small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "_ANSWERS", 4)

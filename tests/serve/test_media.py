@@ -34,7 +34,9 @@ def shown(path: Path) -> int:
 
 
 @pytest.mark.parametrize("settings", [{"gop": 100}, {"gop": 10}])
-def test_what_is_on_the_screen(media: Media, tmp_path: Path, settings: dict[str, float]) -> None:
+def test_a_still_shows_the_picture_on_the_screen(
+    media: Media, tmp_path: Path, settings: dict[str, float]
+) -> None:
     path = film(tmp_path / "a.mkv", 6.0, **settings)  # type: ignore[arg-type]
     for second in (0.0, 1.8, 3.0, 4.7, 5.9):
         assert shown(media.still(source(path), second)) == int(second)
@@ -60,7 +62,7 @@ def test_formats_without_an_index(media: Media, tmp_path: Path, ending: str, cod
         assert shown(media.still(source(path), second)) == int(second) % 6
 
 
-def test_after_the_end_it_is_the_last(media: Media, tmp_path: Path) -> None:
+def test_a_still_after_the_end_is_the_last_picture(media: Media, tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", 3.0)
     assert shown(media.still(source(path), 100.0)) == 2
 
@@ -74,13 +76,13 @@ def test_a_still_is_made_once_for_each_version_of_the_file(media: Media, tmp_pat
     assert media.still(source(path), 1.0) != first
 
 
-def test_size_and_rotation(media: Media, tmp_path: Path) -> None:
+def test_size_and_rotation_of_a_still(media: Media, tmp_path: Path) -> None:
     path = turned(film(tmp_path / "a.mp4", 1.0, size=(1280, 720)), tmp_path / "t.mp4")
     with Image.open(media.still(source(path), 0.5)) as image:
         assert image.size == (270, 480)
 
 
-def test_no_video(media: Media, tmp_path: Path) -> None:
+def test_a_file_that_is_no_video_is_refused(media: Media, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("words")
     for make in (media.still, media.start_preview, lambda file, *_: media.clip(file, 3.0, 4.5)):
         with pytest.raises(NotPlayable, match="not a video that can be read"):

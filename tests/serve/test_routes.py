@@ -17,7 +17,7 @@ RED, OLD, COPY, GONE = (
 )
 
 
-def test_about(client: TestClient) -> None:
+def test_a_video_says_whether_it_needs_a_preview(client: TestClient) -> None:
     answer = client.get(RED).json()
     assert (answer["title"], answer["preview"]["state"]) == ("Red pan", "needless")
     assert client.get(OLD).json()["preview"]["state"] == "absent"
@@ -75,7 +75,7 @@ def test_ranges_that_cannot_be_sent(client: TestClient, films: Path) -> None:
             assert "default-src 'self'" in response.headers["content-security-policy"]
 
 
-def test_a_range_of_another_version_is_the_whole_of_this_one(client: TestClient) -> None:
+def test_a_range_of_an_older_version_is_answered_with_the_whole_file(client: TestClient) -> None:
     headers = client.get(f"{RED}/media").headers
     for condition, status in (
         (headers["etag"], 206), (headers["last-modified"], 206), ('"other"', 200),
@@ -85,7 +85,7 @@ def test_a_range_of_another_version_is_the_whole_of_this_one(client: TestClient)
         assert client.get(f"{RED}/media", headers=asked).status_code == status
 
 
-def test_what_is_no_regular_file_is_not_opened(
+def test_pipes_and_folders_are_not_opened(
     client: TestClient, library: FakeLibrary, tmp_path: Path
 ) -> None:
     pipe, folder = tmp_path / "pipe.mp4", tmp_path / "folder.mp4"
@@ -133,7 +133,7 @@ def test_only_videos_are_handed_out(
         assert "root" not in response.text
 
 
-def test_videos_that_the_library_has_not(client: TestClient) -> None:
+def test_unknown_videos(client: TestClient) -> None:
     for key in (video_key("nobody"), "x", "%20", "a" * 3000):
         response = client.get(f"/api/videos/{key}/media")
         assert (response.status_code, list(response.json())) == (404, ["error"])

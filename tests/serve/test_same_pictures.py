@@ -1,4 +1,4 @@
-"""Stills, clips and previews of the page show what the features were made of, at each second."""
+"""Stills, clips and previews show the pictures that the features were made of."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from dreamprvr.video.reader import Shown, VideoReader
 
 
 def at(path: Path, second: float) -> Shown:
-    """What is on the screen at a second when the whole file is read."""
+    """Return the picture on the screen at a second, by reading the whole file."""
     shown = [item for item in VideoReader(path) if item.begin <= second + 1e-4]
     return shown[-1]
 
 
 def assert_alike(found: np.ndarray, wanted: np.ndarray) -> None:
-    """The same mean colour, quarter by quarter, and the same time, if it is shown."""
+    """Check the mean colour of each quarter, and the time that the picture shows, if any."""
     assert found.shape == wanted.shape
     assert seconds_of(found) == seconds_of(wanted)
     middle_y, middle_x = wanted.shape[0] // 2, wanted.shape[1] // 2

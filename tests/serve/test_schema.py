@@ -83,11 +83,11 @@ def test_keys_stand_for_ids(video_id: str) -> None:
 @pytest.mark.parametrize(
     "key", ["..", "%2e%2e", "a", "YQ==", "YR", "Y Q", "YQ\n", "../YQ", "é", "_w", "~", "YQ/../YQ"]
 )
-def test_what_is_no_key(key: str) -> None:
+def test_invalid_keys(key: str) -> None:
     assert video_id_of(key) is None
 
 
-def test_a_video_tells_nothing_of_its_path(tmp_path: Path) -> None:
+def test_the_path_of_a_video_is_not_told(tmp_path: Path) -> None:
     metadata = {"tag": ["a", 1], "n": math.nan, "date": Path("x"), "ok": True}
     data = video_fields(LibraryVideo("v", tmp_path / "secret" / "v.mp4", 3.0, metadata))
     assert data["metadata"] == {"tag": ["a", 1], "n": None, "date": "x", "ok": True}

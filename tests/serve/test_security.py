@@ -44,7 +44,7 @@ class Headers(dict[str, str]):
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:80", "LOCALHOST"]
 )
-def test_own_names(client: TestClient, host: str) -> None:
+def test_host_names_of_this_machine_are_accepted(client: TestClient, host: str) -> None:
     assert status(client, "/api/search", host=host) == 200
 
 
@@ -54,11 +54,11 @@ def test_own_names(client: TestClient, host: str) -> None:
              "localhost:port", "127.0.0.1.nip.io",
              "0.0.0.0", "localhost?x"],
 )  # fmt: skip
-def test_names_that_another_site_points_here(client: TestClient, host: str) -> None:
+def test_foreign_host_names_are_refused(client: TestClient, host: str) -> None:
     assert status(client, "/", host=host) == 400
 
 
-def test_two_hosts_are_one_too_many(client: TestClient) -> None:
+def test_two_host_headers_are_refused(client: TestClient) -> None:
     response = client.get("/", headers=[("host", "localhost"), ("host", "evil.example")])
     assert response.status_code == 400
 
@@ -93,7 +93,7 @@ def test_pages_may_be_linked_to(client: TestClient) -> None:
     assert status(client, "/staticky", sec_fetch_site="cross-site") == 403
 
 
-def test_sizes(client: TestClient) -> None:
+def test_long_addresses_and_bodies_are_refused(client: TestClient) -> None:
     assert status(client, "/api/search?q=" + "a" * (MAX_URL - 100)) == 200
     assert status(client, "/api/search?q=" + "a" * MAX_URL) == 413
     assert client.get("/api/search", params={"q": "a" * 60_000}).status_code == 413
@@ -130,7 +130,7 @@ def test_websockets_are_refused(client: TestClient) -> None:
         pass
 
 
-def test_nothing_but_our_own_files_may_run() -> None:
+def test_the_policy_allows_only_files_of_the_page() -> None:
     policy = HEADERS["Content-Security-Policy"].split("; ")
     assert "default-src 'self'" in policy
     assert "unsafe" not in HEADERS["Content-Security-Policy"]

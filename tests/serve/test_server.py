@@ -51,7 +51,7 @@ def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         serve(tmp_path, "no-such-host.invalid", 0, ["x"], None, "cpu", False)
 
 
-def test_where_things_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "dreamprvr" / "page"
     monkeypatch.delenv("XDG_CACHE_HOME")

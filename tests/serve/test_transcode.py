@@ -40,7 +40,7 @@ def test_the_sound_is_that_of_the_span(source: Path, tmp_path: Path) -> None:
     assert RATE != 48_000  # it was resampled
 
 
-def test_the_whole_of_a_strange_file(tmp_path: Path) -> None:
+def test_a_whole_file_of_another_format(tmp_path: Path) -> None:
     source = film(tmp_path / "a.mkv", 3.0, "mpeg4", late=4.0, size=(320, 180))
     reports: list[float] = []
     transcode(source, tmp_path / "b.mp4", 0.0, None, 160, reports.append)
@@ -88,12 +88,12 @@ def test_a_format_without_an_index(tmp_path: Path, ending: str, codec: str) -> N
         assert read(tmp_path / "b.mp4").colours == [second] * 5 + [(second + 1) % 6] * 5
 
 
-def test_behind_the_end(source: Path, tmp_path: Path) -> None:
+def test_a_span_after_the_end_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotPlayable, match=r"a\.mp4 ends before second 7\.0"):
         transcode(source, tmp_path / "b.mp4", 7.0, 9.0, 1000, quiet)
 
 
-def test_it_is_upright(tmp_path: Path) -> None:
+def test_turned_videos_are_made_upright(tmp_path: Path) -> None:
     source = turned(film(tmp_path / "a.mp4", 1.0), tmp_path / "t.mp4")
     transcode(source, tmp_path / "b.mp4", 0.0, None, 1000, quiet)
     assert read(tmp_path / "b.mp4").size == (90, 160)
@@ -111,13 +111,13 @@ def test_a_broken_part_is_left_out(source: Path, tmp_path: Path) -> None:
     assert 20 <= len(content.times) < 40
 
 
-def test_nothing_there(source: Path, tmp_path: Path) -> None:
+def test_a_file_of_words_is_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "words.mp4").write_text("words")
     with pytest.raises(NotPlayable, match="not a video that can be read"):
         transcode(tmp_path / "words.mp4", tmp_path / "b.mp4", 0.0, 1.0, 1000, quiet)
 
 
-def test_it_can_be_stopped(source: Path, tmp_path: Path) -> None:
+def test_encoding_can_be_stopped(source: Path, tmp_path: Path) -> None:
     def stop(done: float) -> None:
         if done > 0.3:
             raise KeyboardInterrupt

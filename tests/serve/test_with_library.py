@@ -74,7 +74,7 @@ def test_a_library_that_is_being_written(folder: Path, tmp_path: Path) -> None:
     keeper.close()
 
 
-def test_an_open_page_lets_a_writer_in(
+def test_an_open_page_gives_way_to_a_writer(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "_RETRY", 0.05)
@@ -93,7 +93,7 @@ def test_an_open_page_lets_a_writer_in(
         assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 2
 
 
-def test_a_trained_library_says_why(tmp_path: Path) -> None:
+def test_registers_of_a_trained_library(tmp_path: Path) -> None:
     """The cosines of the query with the video's registers, computed from the network itself."""
     shown = video("a", rows=12, dog=7)
     made = Library.create(

@@ -10,7 +10,7 @@ from dreamprvr.serve.schema import PreviewState
 from dreamprvr.serve.workers import Jobs, Stopped, Workers, too_many
 
 
-def test_what_does_not_fit_is_refused_at_once() -> None:
+def test_work_above_the_limit_is_refused_at_once() -> None:
     async def scene() -> list[object]:
         workers = Workers("searches", threads=1, waiting=2)
         gate = threading.Event()
@@ -28,7 +28,7 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     assert all(isinstance(error, HTTPException) and error.status_code == 503 for error in refusals)
 
 
-def test_one_thread_is_a_lock() -> None:
+def test_one_thread_runs_one_piece_at_a_time() -> None:
     inside: list[int] = []
 
     def work() -> None:
@@ -57,7 +57,7 @@ def test_errors_come_back_and_free_the_place() -> None:
     asyncio.run(scene())
 
 
-def test_what_was_given_up_is_never_begun() -> None:
+def test_cancelled_work_that_waits_is_never_begun() -> None:
     begun: list[str] = []
 
     async def scene() -> None:

@@ -1,4 +1,4 @@
-"""Looks into a video file: can a browser play it as it is?"""
+"""Finds out whether browsers can play a video file as it is."""
 
 import os
 import stat

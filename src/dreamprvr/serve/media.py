@@ -22,7 +22,7 @@ _CLIP = 1920
 
 
 class Media:
-    """What the page shows of videos beside the files themselves.
+    """Makes files from videos, and keeps them.
 
     Args:
         cache: folder in which all of it is kept.

@@ -19,8 +19,8 @@ from dreamprvr.serve.workers import Report
 from dreamprvr.video.reader import Shown, VideoReader
 from dreamprvr.video.source import open_video
 
-RATE = 48_000  # audio samples a second
-_TICKS = 90_000  # of the video's clock, a second
+RATE = 48_000  # audio samples in a second
+_TICKS = 90_000  # ticks of the video's clock in a second
 # without frames out of order the file lasts just as long as its last picture
 _QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23", "bf": "0"}
 FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
@@ -32,7 +32,7 @@ def fitted(shown: Shown, longest: int) -> tuple[int, int]:
 
     Args:
         shown: the picture.
-        longest: pixels of the longer side, at most.
+        longest: largest number of pixels of the longer side.
     """
     scale = min(1.0, longest / max(shown.size))
     width, height = (max(2, round(side * scale / 2) * 2) for side in shown.size)
@@ -48,11 +48,11 @@ def transcode(
     beginning, the last until the end.
 
     Args:
-        source: any video that PyAV decodes.
-        target: the mp4; it is overwritten.
-        start: seconds as a player shows them.
-        end: seconds; None for the end of the file.
-        longest: pixels of the longer side, at most.
+        source: path of a video that PyAV decodes.
+        target: path of the mp4; it is overwritten.
+        start: second as a player shows it.
+        end: the same; None for the end of the file.
+        longest: largest number of pixels of the longer side.
         report: called now and then with the share done; what it raises ends the work.
 
     Raises:
@@ -76,7 +76,7 @@ def transcode(
 
 
 class _Span:
-    """The state of one `transcode`."""
+    """The state of one call of `transcode`."""
 
     def __init__(
         self, writer: OutputContainer, reader: VideoReader, start: float, end: float,
@@ -85,8 +85,8 @@ class _Span:
         self.writer, self.reader, self.longest, self.report = writer, reader, longest, report
         self.start, self.end = start, end
         self.heard = 0.0  # second to which the sound was read
-        self.samples = 0  # of sound, written so far
-        self.shown: Shown | None = None  # encoded once it is known for how long
+        self.samples = 0  # samples of sound written so far
+        self.shown: Shown | None = None  # it is encoded once the next one says for how long
         self.since = 0  # tick from which it is shown
 
     def _begin(self, first: Shown) -> None:
@@ -117,7 +117,7 @@ class _Span:
         self.report(0.99 * min(max(shown.begin - self.start, 0.0) / self.length, 1.0))
 
     def _encode_until(self, tick: int) -> None:
-        """Encode the picture that is shown, unless another takes its place at once."""
+        """Encode the picture that is shown until a tick, unless it is replaced at once."""
         if self.shown is None or tick <= self.since:
             return
         pixels = VideoFrame.from_ndarray(self.shown.scaled(*self.size), "rgb24")
@@ -166,7 +166,12 @@ class _Span:
 
 
 def copy_streams(source: Path, target: Path, report: Report) -> None:
-    """Put the first picture and sound into an mp4 without encoding them again.
+    """Copy the first video and audio stream into an mp4 without encoding them again.
+
+    Args:
+        source: path of a video.
+        target: path of the mp4; it is overwritten.
+        report: called with the share done; what it raises ends the work.
 
     Raises:
         NotPlayable: the source cannot be read.
@@ -186,7 +191,7 @@ def copy_streams(source: Path, target: Path, report: Report) -> None:
 
 
 def _timed(packets: Iterable[Any]) -> Iterator[Any]:
-    """Packets, all with a decoding time: where frames are reordered, Matroska's first have none."""
+    """Give decoding times to packets that lack them: Matroska's first, if frames are reordered."""
     waiting: dict[int, list[Any]] = {}
     for packet in packets:
         if packet.pts is None and packet.dts is None:  # the empty one at the end
@@ -203,7 +208,7 @@ def _timed(packets: Iterable[Any]) -> Iterator[Any]:
 
 
 def _backdated(packets: list[Any], dts: int) -> Iterator[Any]:
-    """Packets with decoding times that lead up to that of the next one."""
+    """Give packets decoding times that lead up to that of the next packet."""
     for i, packet in enumerate(packets):
         packet.dts = dts - (len(packets) - i) * (packet.duration or 1)
         yield packet
