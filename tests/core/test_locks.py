@@ -73,7 +73,7 @@ def test_many_share_and_one_excludes(tmp_path: Path) -> None:
     os.close(third)
 
 
-def test_what_cannot_be_opened(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for folder, name in ((tmp_path / "none", "lock"), (tmp_path, "folder")):
         with pytest.raises(UserError, match=f"{folder} cannot be opened: "):

@@ -1,6 +1,8 @@
-"""Locks of the system on files, for one writer or many readers at a time.
+"""Lock files by the operating system, for one writer or many readers at a time.
 
-The system lets go of a lock when the process ends, in whatever way. The file that is locked stays.
+The system releases a lock when its process ends, even if it is killed. The file that is locked
+stays. The package `filelock` is not used, since its locks cannot be shared by readers, and since it
+writes marks that a killed process leaves where the file system has no locks.
 """
 
 import errno
@@ -20,15 +22,16 @@ except ImportError:  # Windows
 
 
 def open_lock(folder: Path, name: str, write: bool = True) -> int:
-    """Open a file to lock, which is made if it is missing.
+    """Open a file to lock; it is made if it is missing.
 
     Args:
-        folder: that is to be held; must exist.
-        name: of the file.
-        write: False also takes a file that may only be read; without one it is the folder's.
+        folder: path of the folder that the lock protects; it must exist.
+        name: name of the file.
+        write: if False, a file that may only be read will do, or the folder itself if there is
+            no file.
 
     Returns:
-        A descriptor.
+        A file descriptor.
 
     Raises:
         UserError: the folder is missing, or may not be written or read, or the file is a link.
@@ -42,7 +45,7 @@ def open_lock(folder: Path, name: str, write: bool = True) -> int:
         try:
             return open_regular(path)
         except OSError:
-            pass  # a folder can be locked as well
+            pass  # then the folder is locked
         try:
             return os.open(folder, os.O_RDONLY)
         except OSError as error:
@@ -51,26 +54,31 @@ def open_lock(folder: Path, name: str, write: bool = True) -> int:
 
 
 def take(descriptor: int, exclusive: bool) -> bool:
-    """Lock a file until its descriptor is closed; False if another process is in the way.
+    """Lock a file until its descriptor is closed, without waiting.
 
-    Where the file system or the system has no locks, nobody is in the way.
+    Args:
+        descriptor: descriptor of the file, see `open_lock`.
+        exclusive: True for the lock of a writer, False for one that readers share.
+
+    Returns:
+        False if another process holds the file. On a system without locks this is never so.
     """
     return _lock(descriptor, exclusive) is not False
 
 
 @contextmanager
 def folder_lock(folder: Path, waiting: str) -> Iterator[bool]:
-    """Hold a folder for this process alone, waiting while another one does.
+    """Lock a folder for this process alone, after waiting for another one that has locked it.
 
     Args:
-        folder: must exist; an empty file `.lock` stays in it.
-        waiting: printed if there is another process to wait for.
+        folder: path of the folder, which must exist; an empty file `.lock` stays in it.
+        waiting: line to print if there is another process to wait for.
 
     Yields:
-        True if the folder is locked. Some file systems cannot, and then nobody is kept out.
+        True if the folder is locked; False on a file system without locks.
 
     Raises:
-        UserError: nothing can be written to the folder.
+        UserError: the folder may not be written.
     """
     descriptor = open_lock(folder, ".lock")
     try:
@@ -84,7 +92,7 @@ def folder_lock(folder: Path, waiting: str) -> Iterator[bool]:
 
 
 def _lock(descriptor: int, exclusive: bool, wait: bool = False) -> bool | None:
-    """True if it is locked, False if another process is in the way, None without locks."""
+    """Lock a file; return True if that was done, False if another process holds it, else None."""
     if fcntl is None:
         return None
     how = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
@@ -98,6 +106,6 @@ def _lock(descriptor: int, exclusive: bool, wait: bool = False) -> bool | None:
 
 
 def command() -> str:
-    """Name this process, say "`lightning index`"."""
+    """Name the command of this process for messages, as "`lightning index`"."""
     verb = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].isalpha() else ""
     return f"`lightning {verb}`" if verb else f"`{Path(sys.argv[0] or 'python').name}`"
