@@ -25,7 +25,7 @@ from dreamprvr.search import rows
 from dreamprvr.search.library import Library
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.keeper import Keeper
-from dreamprvr.training.checkpoint_io import AtomicCheckpointIO
+from dreamprvr.training.callbacks.checkpoints import AtomicCheckpointIO
 
 PID = os.getpid()
 DIGEST = "0" * 32

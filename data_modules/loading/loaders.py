@@ -178,7 +178,7 @@ class SplitLoaders:
 
         Args:
             batch_size: videos of a batch, on each process.
-            seed: of the order.
+            seed: seed of the order.
             rank: number of this process.
             ranks: number of processes. Of several, all take as many steps with full batches.
             shuffle: whether each epoch has an order of its own; else the videos come as they stand.

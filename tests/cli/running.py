@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from cli.forks import run_in_fork
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.base import FeatureSet, PRVRDataModule
@@ -68,7 +70,13 @@ class SendSignal(Callback):
     def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         self.left -= 1
         if self.left == -1 and trainer.global_rank == self.rank:
+            note_time()
             os.kill(os.getpid(), self.number)
+
+
+def note_time() -> None:
+    """Write down when a process failed or was told to stop."""
+    Path("failed-at.txt").write_text(str(time.time()))
 
 
 class Fail(SendSignal):
@@ -86,6 +94,7 @@ class Fail(SendSignal):
     def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         self.left -= 1
         if self.left == -1 and trainer.global_rank == self.rank:
+            note_time()
             if self.kind == "user":
                 raise UserError(f"rank {self.rank} has met a mistake")
             if self.kind == "disk":
@@ -134,21 +143,29 @@ def run(*arguments: str | Path) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def launch(*arguments: str | Path, program: tuple[str, ...] = (), **environment: str) -> Result:
-    """`lightning ARGUMENTS` as a process of its own, with further environment variables.
+def launch(*arguments: str | Path, program: tuple[str, ...] = (), anew: bool = False) -> Result:
+    """`lightning ARGUMENTS` as a process of its own.
 
-    `program` takes the place of `lightning`: arguments of Python.
+    Args:
+        arguments: of the program.
+        program: takes the place of `lightning`: arguments of Python, which is started anew.
+        anew: start the installed script, as a user does, rather than a copy of a process that has
+            imported everything, which is much faster.
     """
     tests = Path(__file__).parents[1]
     # the project first: `tests/data_modules/` must not stand for the package of that name
     folders = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
-    paths = os.pathsep.join(folders)
+    environment = {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
+    words = [*map(str, arguments)]
+    if not program and not anew:
+        code, out, err, left = run_in_fork(words, environment)
+        assert not left, "a process of the command was left"
+        return Result(code, out, err)
     # the installed script, which strategies of several processes start again by its path
     script = [str(Path(sys.executable).with_name("lightning"))]
     command = [sys.executable, *program] if program else script
     done = subprocess.run(
-        [*command, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
+        [*command, *words], env={**os.environ, **environment},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)

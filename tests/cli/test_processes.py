@@ -1,133 +1,76 @@
-"""When one of several processes fails or is told to stop, all end, with one line, in seconds."""
+"""Several processes compute what one computes, and all end when one fails or is told to stop."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from cli.outcomes import differences, losses, state
-from cli.running import Result, Tiny, launch, with_callback, write_config
+import torch
+from cli.outcomes import differences, losses, read_lines, state
+from cli.running import Result, Tiny, launch, run, with_callback, write_config
 
 from data_modules.testing import write_tiny
 from dreamprvr.cli import processes
+from dreamprvr.evaluation.metrics import COLUMNS
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
-SECONDS = 300  # most of them for the start of several processes on a busy machine
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> tuple[str | Path, ...]:
-    write_tiny(Tiny, tmp_path / "data", train=18, val=4)
-    return "--config", write_config(tmp_path)
+MOST = 30  # seconds from a failure of one process to the end of all
+VIDEOS = 18
+CONFIG = ("--config", "tiny.yaml")
 
 
 def several(ranks: int = 2) -> tuple[str, ...]:
     return "--trainer.devices", str(ranks), "--trainer.strategy", "ddp"
 
 
-def ended(result: Result, code: int, line: str) -> None:
-    """All processes have ended with one line."""
-    assert result.code == code, result
-    said = [x for x in result.err.splitlines() if x.startswith(("error", "stopped", "interrupted"))]
-    assert len(said) == 1, result.err
-    assert line in said[0]
-    assert "Traceback" not in result.out + result.err
-    left = subprocess.run(
-        ["pgrep", "-f", str(Path.cwd())], capture_output=True, text=True, check=False
-    )
-    assert left.stdout == ""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that two processes have trained, started as a user does."""
+    folder = tmp_path_factory.mktemp("whole")
+    # odd numbers, so that one process has less to do; R@1, R@5 and R@10 are not 100 by themselves
+    write_tiny(Tiny, folder / "data", train=VIDEOS + 1, val=33)
+    write_config(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fitted = launch("fit", *CONFIG, *several(), anew=True)
+    assert fitted.code == 0, fitted
+    assert "distributed_backend=gloo" in fitted.err
+    assert "warn" not in fitted.err.lower()
+    assert "recommended" not in fitted.err
+    runs = folder / "runs"
+    assert [path.name for path in runs.iterdir()] == ["version_0"]
+    return runs / "version_0"
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A working directory with the data and the configuration of that run."""
+    (tmp_path / "data").symlink_to(whole.parents[1] / "data")
+    return write_config(tmp_path).parent
+
+
+# They compute what one computes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "moment", "rank", "line"),
-    [
-        ("user", "on_train_batch_end", 1, "rank 1 has met a mistake"),
-        ("user", "on_train_batch_start", 0, "rank 0 has met a mistake"),
-        ("user", "on_validation_batch_end", 1, "rank 1 has met a mistake"),
-        ("disk", "on_save_checkpoint", 0, "No space left on device; make room there"),
-    ],
-)
-def test_a_mistake_on_one_process(
-    config: tuple[str, ...], kind: str, moment: str, rank: int, line: str
-) -> None:
-    fail = with_callback("Fail", kind=kind, moment=moment, rank=rank)
-    begin = time.monotonic()
-    ended(launch("fit", *config, *several(), *fail), 2, line)
-    assert time.monotonic() - begin < SECONDS
-
-
-@pytest.mark.slow
-def test_missing_data(config: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "data" / "tiny" / "TextData" / "text.hdf5").unlink()
-    begin = time.monotonic()
-    ended(launch("fit", *config, *several()), 2, "text.hdf5")
-    assert time.monotonic() - begin < SECONDS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_bug_on_one_process_shows_one_traceback(config: tuple[str, ...], rank: int) -> None:
-    fail = with_callback("Fail", kind="bug", moment="on_train_batch_end", rank=rank)
-    result = launch("fit", *config, *several(), *fail)
-    assert result.code == 1, result
-    assert result.err.count("Traceback") == 1
-    assert f"ZeroDivisionError: a bug on rank {rank}" in result.err
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed(config: tuple[str, ...]) -> None:
-    send = with_callback("SendSignal", number=int(KILL), moment="on_train_batch_end", rank=1)
-    ended(
-        launch("fit", *config, *several(), *send), 137, "process 1 of the run was ended by SIGKILL"
-    )
-
-
-@pytest.mark.slow
-def test_a_batch_that_is_larger_than_a_share(config: tuple[str, ...]) -> None:
-    result = launch("fit", *config, *several(), "--data.batch_size", "10")
-    ended(result, 2, "data.batch_size is 10 on each of 2 processes, but there are only 18")
-    assert not Path("runs/version_0/checkpoints").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "rank"), [(TERM, 1), (INT, 0)])
-@pytest.mark.parametrize("starter", ["lightning", "torchrun"])
-def test_a_signal_to_one_process_stops_all_and_they_resume_identically(
-    config: tuple[str, ...], number: int, rank: int, starter: str
-) -> None:
-    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "dreamprvr")
-    program = torchrun if starter == "torchrun" else ()
-    assert launch("fit", *config, *several(), program=program).code == 0
-    send = with_callback(
-        "SendSignal", number=int(number), moment="on_train_batch_end", count=4, rank=rank
-    )
-    stopped = launch("fit", *config, *several(), *send, program=program)
-    last = [Path(f"runs/version_{n}/checkpoints/last.ckpt") for n in range(2)]
-    if starter == "lightning":
-        ended(stopped, 128 + number, f"version_1/{last[1].relative_to('runs/version_1')}")
-    else:  # torchrun has an exit code and words of its own
-        assert stopped.code != 0
-        assert stopped.err.count("resume with --ckpt_path") == 1, stopped.err
-    assert launch("fit", *config, *several(), "--ckpt_path", last[1], program=program).code == 0
-    assert differences(*last) == []  # with dropout, which differs between the processes
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_several_processes_train_as_one(config: tuple[str, ...], ranks: int) -> None:
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("ranks", "each"), [(2, 3), (3, 2), (4, 1)])
+def test_several_processes_train_as_one(ranks: int, each: int) -> None:
     # what draws random numbers, of which each process has its own: dropout, registers, negatives
     names = ("dropout", "input_dropout", "num_registers")
     still = [f"--model.network.{name}=0" for name in names]
     hard = ("--model.objective.hard_negatives_from=0", "--model.objective.hard_pool=1")
-    each = {2: 3, 3: 2, 4: 1}[ranks]
-    whole = str(18 // (each * ranks))  # batches, all of one size
-    same = ("fit", *config, *still, *hard, "--trainer.max_epochs=3")
-    alone = launch(
-        *same, f"--data.batch_size={each * ranks}", f"--trainer.limit_train_batches={whole}"
+    steps = str(VIDEOS // (each * ranks))  # batches of one size
+    same = ("fit", *CONFIG, *still, *hard, "--trainer.max_epochs=3", "--trainer.accelerator=cpu")
+    alone = run(
+        *same, f"--data.batch_size={each * ranks}", f"--trainer.limit_train_batches={steps}"
     )
     assert alone.code == 0, alone
     assert launch(*same, *several(ranks), f"--data.batch_size={each}").code == 0
@@ -137,6 +80,176 @@ def test_several_processes_train_as_one(config: tuple[str, ...], ranks: int) -> 
     assert (one - together).abs().max().max() < 1e-4
     ours, theirs = (state(folder / "checkpoints" / "last.ckpt") for folder in folders)
     assert max((ours[name] - theirs[name]).abs().max() for name in ours) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_two_processes_log_and_evaluate_as_one_does(whole: Path) -> None:
+    table = pd.read_csv(whole / "metrics.csv")
+    logged = table.dropna(subset=["val/SumR"])
+    assert logged["epoch"].tolist() == [0, 1]
+    loss = table["loss"].dropna()
+    assert len(loss) == 2 * VIDEOS // 6
+    assert np.isfinite(loss).all()
+
+    checkpoint = ("--ckpt_path", whole / "checkpoints" / "last.ckpt")
+    alone = results(run("validate", *CONFIG, *checkpoint), whole)
+    last = logged.iloc[-1]
+    assert {name: last[f"val/{name}"] for name in alone} == alone
+    assert 0 < alone["SumR"] < 300
+    # val and test are the same files
+    assert results(launch("test", *CONFIG, *several(), *checkpoint), whole) == alone
+
+
+def results(result: Result, folder: Path) -> dict[str, float]:
+    assert result.code == 0, result
+    (entry,) = json.loads((folder / "metrics.json").read_text())["results"]
+    (folder / "metrics.json").unlink()  # the next command writes its own
+    return {name: entry[name] for name in COLUMNS}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_two_processes_predict_each_query_once_in_order(whole: Path) -> None:
+    """Odd numbers of videos and queries, in batches that do not fit either."""
+    command = ("predict", *CONFIG, "--ckpt_path", whole / "checkpoints" / "last.ckpt")
+    both = launch(*command, *several(), "--output", "two.jsonl", "--top_k", "5")
+    assert both.code == 0, both
+    assert both.out.count("written to") == 1
+    alone = run(*command, "--output", "one.jsonl", "--top_k", "5")
+    assert alone.code == 0, alone
+    one, two = read_lines(Path("one.jsonl")), read_lines(Path("two.jsonl"))
+    assert len(one) == len(two) == len(Tiny("data").annotations("test").queries)
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours["query_id"] == theirs["query_id"]
+        assert ours["rank"] == theirs["rank"]
+        for hit, other in zip(ours["hits"], theirs["hits"], strict=True):
+            assert hit["video_id"] == other["video_id"]
+            assert hit["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+# When one fails or is told to stop, all end
+
+
+def ended(result: Result, code: int, line: str, seconds: float) -> None:
+    """All processes have ended soon, with one line."""
+    assert result.code == code, result
+    said = [x for x in result.err.splitlines() if x.startswith(("error", "stopped", "interrupted"))]
+    assert len(said) == 1, result.err
+    assert line in said[0]
+    assert "Traceback" not in result.out + result.err
+    print(f"all ended after {seconds:.1f} s: {said[0]}")
+    assert seconds < MOST
+
+
+def since_failure() -> float:
+    """Seconds since a process of the run failed or was told to stop."""
+    return time.time() - float(Path("failed-at.txt").read_text())
+
+
+def fail(kind: str, moment: str, rank: int) -> tuple[str, dict[str, Any]]:
+    return "Fail", {"kind": kind, "moment": moment, "rank": rank}
+
+
+FAILURES: dict[str, tuple[tuple[str, dict[str, Any]], int, str]] = {
+    "a mistake on the second": (
+        fail("user", "on_train_batch_end", 1), 2, "rank 1 has met a mistake"
+    ),
+    "a mistake on the first": (
+        fail("user", "on_train_batch_start", 0), 2, "rank 0 has met a mistake"
+    ),
+    "in a validation": (fail("user", "on_validation_batch_end", 1), 2, "rank 1 has met a mistake"),
+    "a full disk": (
+        fail("disk", "on_save_checkpoint", 0), 2, "No space left on device; make room there"
+    ),
+    "killed": (
+        ("SendSignal", {"number": int(KILL), "moment": "on_train_batch_end", "rank": 1}),
+        137, "process 1 of the run was ended by SIGKILL",
+    ),
+    "Ctrl-C": (
+        ("SendSignal", {"number": int(INT), "moment": "on_train_batch_end", "rank": 0}),
+        130, "interrupted: resume with --ckpt_path",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", FAILURES)
+def test_all_end_when_one_fails(case: str) -> None:
+    (name, arguments), code, line = FAILURES[case]
+    result = launch("fit", *CONFIG, *several(), *with_callback(name, **arguments))
+    ended(result, code, line, since_failure())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.usefixtures("folder")
+def test_a_bug_on_one_process_shows_one_traceback(rank: int) -> None:
+    bug = with_callback("Fail", kind="bug", moment="on_train_batch_end", rank=rank)
+    result = launch("fit", *CONFIG, *several(), *bug)
+    assert since_failure() < MOST
+    assert result.code == 1, result
+    assert result.err.count("Traceback") == 1
+    assert f"ZeroDivisionError: a bug on rank {rank}" in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--data.root", "nowhere"), "missing captions: nowhere/tiny/TextData/tinytrain.caption"),
+        (("--data.batch_size", "10"), "data.batch_size is 10 on each of 2 processes, but there"),
+    ],
+)
+def test_all_end_when_data_are_missing_or_too_few(
+    folder: Path, options: tuple[str, ...], line: str
+) -> None:
+    launch("--help")  # so that the imports are done
+    begin = time.time()
+    ended(launch("fit", *CONFIG, *several(), *options), 2, line, time.time() - begin)
+    assert not (folder / "runs" / "version_0" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_a_signal_to_one_process_stops_all_and_they_resume_identically(whole: Path) -> None:
+    last = Path("runs/version_0/checkpoints/last.ckpt")
+    stop = {"number": int(TERM), "moment": "on_train_batch_end", "count": 4, "rank": 1}
+    result = launch("fit", *CONFIG, *several(), *with_callback("SendSignal", **stop))
+    ended(result, 143, f"stopped by SIGTERM: resume with --ckpt_path {last}", since_failure())
+    assert launch("fit", *CONFIG, *several(), "--ckpt_path", last).code == 0
+    # with dropout, which differs between the processes
+    assert differences(whole / "checkpoints" / "last.ckpt", last) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_a_signal_under_torchrun_stops_all() -> None:
+    """It has an exit code and words of its own."""
+    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "dreamprvr")
+    stop = {"number": int(TERM), "moment": "on_train_batch_end", "count": 4, "rank": 1}
+    stopped = launch(
+        "fit", *CONFIG, *several(), *with_callback("SendSignal", **stop), program=torchrun
+    )
+    assert since_failure() < MOST
+    assert stopped.code != 0
+    assert stopped.err.count("resume with --ckpt_path") == 1, stopped.err
+    last = torch.load("runs/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_predictions_that_the_first_cannot_write_end_all(whole: Path) -> None:
+    Path("folder.jsonl").mkdir()
+    command = ("predict", *CONFIG, "--ckpt_path", whole / "checkpoints" / "last.ckpt")
+    begin = time.time()
+    result = launch(*command, *several(), "--output", "folder.jsonl")
+    ended(result, 2, "folder.jsonl is a folder", time.time() - begin)
+
+
+# The parts by themselves
 
 
 def test_the_first_process_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

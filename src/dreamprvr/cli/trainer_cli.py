@@ -36,6 +36,7 @@ from dreamprvr.cli.trainer_settings import (
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.gallery import GalleryDtype
 from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
+from dreamprvr.training.callbacks.checkpoints import AtomicCheckpointIO, noted_checkpoint
 from dreamprvr.training.callbacks.predictions import PredictionWriter
 from dreamprvr.training.checkpoint import (
     disagreements,
@@ -44,10 +45,8 @@ from dreamprvr.training.checkpoint import (
     refuse_other_shapes,
     trained_model,
 )
-from dreamprvr.training.checkpoint_io import AtomicCheckpointIO
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.optimizer import BertAdam
-from dreamprvr.training.requeueing import noted_checkpoint
 from dreamprvr.training.training_state import check_training_state
 
 DEFAULT_ROOT = Path("runs")

@@ -12,8 +12,13 @@ from torch import Tensor
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.models.contract import RetrievalModel
-from dreamprvr.training.checkpoint import read_checkpoint, trained_model
-from dreamprvr.training.provenance import PROVENANCE, Provenance, read_provenance
+from dreamprvr.training.checkpoint import (
+    PROVENANCE,
+    Provenance,
+    read_checkpoint,
+    read_provenance,
+    trained_model,
+)
 
 KEPT = ("model", "video_dim", "text_dim", "network", "objective", *PROVENANCE)
 

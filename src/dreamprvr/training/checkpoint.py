@@ -1,10 +1,13 @@
-"""Checkpoints of this framework: read as data, and checked before anything is made of them."""
+"""Checkpoints of this framework: read as data, and checked before anything is made of them.
+
+They also say which features a model was trained on, so that search can refuse others.
+"""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +15,12 @@ from torch import Tensor
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import shorten
 from dreamprvr.core.torch_file import read_torch_file
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.registry import DEFAULT, class_path, find_model, read_model_settings
+
+if TYPE_CHECKING:  # it imports Lightning, which searching does without
+    from data_modules.base import PRVRDataModule
 
 PREFIX = "network."  # of the network's weights in a checkpoint
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -29,7 +36,7 @@ class Trained(NamedTuple):
         text_dim: size of a word feature.
         network: settings of the network.
         objective: settings of the loss.
-        weights: its state, by the names of its `state_dict`; exactly those that it has.
+        weights: its weights, by the names of its `state_dict`.
     """
 
     kind: type[RetrievalModel]
@@ -46,7 +53,7 @@ class Trained(NamedTuple):
         return model
 
     def settings(self) -> dict[str, Any]:
-        """The settings as builtins, as a checkpoint holds them."""
+        """Return the settings as builtins, as a checkpoint holds them."""
         return {
             "model": class_path(self.kind),
             "video_dim": self.video_dim,
@@ -212,7 +219,15 @@ def disagreements(trained: Trained) -> list[str]:
 
 
 def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
-    """What is missing from, extra in, or of another size in `theirs`; empty if nothing is."""
+    """Compare the parameters of two models by name and shape.
+
+    Args:
+        ours: parameters of the first, by name.
+        theirs: parameters of the second.
+
+    Returns:
+        A remark each on what `theirs` lacks, has too much, and has in another shape.
+    """
     resized = [
         f"{name} is {tuple(theirs[name].shape)}, not {tuple(ours[name].shape)}"
         for name in ours
@@ -227,16 +242,16 @@ def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> lis
 
 
 def listed(names: list[str]) -> str:
-    """The first names of a list, each cut to a length that can be read."""
+    """Join the first names of a list, each cut to a length that can be read."""
     return ", ".join(map(shorten, names[:LISTED])) + (", ..." if names[LISTED:] else "")
 
 
 def refuse_other_shapes(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
-    """Raise if the parameters differ in name or shape.
+    """Refuse a checkpoint whose parameters differ in name or shape from those of a model.
 
     Args:
-        ours: of the model that is to take them.
-        theirs: of a checkpoint.
+        ours: parameters of the model that is to take the weights, by name.
+        theirs: parameters of the checkpoint.
 
     Raises:
         UserError: names what differs.
@@ -247,3 +262,62 @@ def refuse_other_shapes(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
             f"the checkpoint belongs to another configuration ({'; '.join(found)}); give the "
             "--config it was trained with, and data of the same feature sizes"
         )
+
+
+# The features that a model was trained on
+
+FINGERPRINT, TEXT, SETTINGS = "feature_fingerprint", "text_fingerprint", "feature_settings"
+PROVENANCE = (FINGERPRINT, TEXT, SETTINGS)  # of a checkpoint's hyper-parameters
+_COMPARED = ("fps", "window", "stride")
+
+
+class Provenance(NamedTuple):
+    """The features that a model was trained on, as far as its checkpoint says.
+
+    Args:
+        fingerprint: identifies the encoder of the videos; "" if unknown.
+        text_fingerprint: identifies the encoder of the words; "" if unknown.
+        settings: fps, window and stride of the videos; without those that are unknown.
+    """
+
+    fingerprint: str
+    text_fingerprint: str
+    settings: Mapping[str, float]
+
+    def differences(self, features: ExtractionSettings) -> tuple[str, str]:
+        """Compare with other features.
+
+        Args:
+            features: settings of those.
+
+        Returns:
+            What differs, as text for a message: "fps 1.0" in training and "fps 2.0" in `features`.
+        """
+        names = [name for name in self.settings if self.settings[name] != getattr(features, name)]
+        ours = ", ".join(f"{name} {self.settings[name]}" for name in names)
+        return ours, ", ".join(f"{name} {getattr(features, name)}" for name in names)
+
+
+def trained_on(data: "PRVRDataModule") -> dict[str, Any]:
+    """Return hyper-parameters, builtins only, that say which features a data set has.
+
+    Args:
+        data: the data set; what its files do not say is left out.
+    """
+    videos = data.video_features()
+    settings: dict[str, float] = {}
+    with suppress(UserError), FeatureFile(videos.path) as file:
+        settings = {name: getattr(file.settings, name) for name in _COMPARED}
+    said = {FINGERPRINT: videos.fingerprint, TEXT: data.text_features().fingerprint}
+    return {name: value for name, value in {**said, SETTINGS: settings}.items() if value}
+
+
+def read_provenance(hparams: Mapping[str, Any]) -> Provenance:
+    """Read the hyper-parameters of a checkpoint, as `trained_on` made them."""
+    found = hparams.get(SETTINGS)
+    numbers = found if isinstance(found, Mapping) else {}
+    return Provenance(
+        str(hparams.get(FINGERPRINT) or ""), str(hparams.get(TEXT) or ""),
+        {name: float(numbers[name]) for name in _COMPARED
+         if isinstance(numbers.get(name), (int, float))},
+    )  # fmt: skip

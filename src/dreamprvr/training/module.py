@@ -18,10 +18,14 @@ from dreamprvr.evaluation.record import Origin, origin, set_seed
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import gather_encoded, join_tensors
 from dreamprvr.models.registry import class_path
-from dreamprvr.training.checkpoint import read_checkpoint, refuse_other_shapes, trained_model
+from dreamprvr.training.checkpoint import (
+    read_checkpoint,
+    refuse_other_shapes,
+    trained_model,
+    trained_on,
+)
 from dreamprvr.training.compilation import compile_step
 from dreamprvr.training.optimizer import BertAdam, set_again, warmup_linear_schedule
-from dreamprvr.training.provenance import trained_on
 
 
 class PRVRModule(LightningModule):
@@ -102,7 +106,7 @@ class PRVRModule(LightningModule):
             compile_step(self.network, half=half, fused=self.fused_attention)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch, over the videos and queries of all ranks."""
+        """Return the loss of one batch, over the videos and queries of all processes."""
         encoded = gather_encoded(self.network.encode_batch(batch))
         terms = self.network.losses(encoded, self.current_epoch)
         total = terms["total"]
@@ -115,7 +119,7 @@ class PRVRModule(LightningModule):
         return total
 
     def _is_logged_step(self) -> bool:
-        """Whether loggers take this step's values, or the epoch ends: the others go unread.
+        """Return whether loggers take this step's values, or the epoch ends: others go unread.
 
         Lightning keeps a value at the cost of several milliseconds of the host a step.
         """
@@ -123,7 +127,7 @@ class PRVRModule(LightningModule):
         return self.trainer.is_last_batch or (every > 0 and (self.global_step + 1) % every == 0)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and its linear warm-up and decay, stepped every step."""
+        """Make the optimiser, and its linear warm-up and decay that go a step with every step."""
         optimizer = self.make_optimizer(self.network.parameter_groups())
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
@@ -163,12 +167,12 @@ class PRVRModule(LightningModule):
         videos = len(self._open_gallery().rows)
         self._gallery = None
         if not self.trainer.sanity_checking:
-            found = self.recall.compute()
+            recalls = self.recall.compute()
             all_videos, all_captions = self._size(split)
             self.coverage = Coverage(videos, all_videos, self.recall.counted, all_captions)
             name = split if self.coverage.whole else f"{split}_partial"
-            self.log_dict({f"{name}/{key}": value for key, value in found.items()})
-            self.log(f"{name}_SumR", found["SumR"], prog_bar=True, logger=False)
+            self.log_dict({f"{name}/{key}": value for key, value in recalls.items()})
+            self.log(f"{name}_SumR", recalls["SumR"], prog_bar=True, logger=False)
         self.recall.reset()
 
     def _size(self, split: str) -> tuple[int, int]:
@@ -203,9 +207,9 @@ class PRVRModule(LightningModule):
         if isinstance(batch, Videos):
             gallery.add(batch)
             return None
-        found = [top_hits(gallery, block, self.top_k) for block in gallery.blocks(batch)]
+        hits = [top_hits(gallery, block, self.top_k) for block in gallery.blocks(batch)]
         self.searched = len(gallery.rows)
-        return join_tensors(found)
+        return join_tensors(hits)
 
     def on_predict_epoch_end(self) -> None:
         """Let the gallery go."""

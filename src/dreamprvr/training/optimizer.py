@@ -99,11 +99,11 @@ def warmup_linear(step: int, total_steps: int, warmup: float) -> float:
 
 
 def warmup_linear_schedule(optimizer: Optimizer, total_steps: int, warmup: float) -> LambdaLR:
-    """The schedule of an optimiser; call its `step()` after every optimiser step.
+    """Make the schedule of an optimiser; call its `step()` after every step of the optimiser.
 
     Args:
-        optimizer: its learning rates are the peaks.
-        total_steps: of the whole training.
+        optimizer: the optimiser, whose learning rates are the peaks.
+        total_steps: steps of the whole training.
         warmup: share of the steps spent warming up, in [0, 1].
     """
     return LambdaLR(optimizer, lambda step: warmup_linear(step, total_steps, warmup))
@@ -114,8 +114,8 @@ def set_again(ours: Optimizer, checkpoint: Mapping[str, Any], names: Collection[
 
     Args:
         ours: the optimiser of the configuration.
-        checkpoint: of a training by the same kind of optimiser; changed in place.
-        names: of the settings; others are left out.
+        checkpoint: a checkpoint of a training by the same kind of optimiser; changed in place.
+        names: names of the settings; others are passed over.
     """
     theirs = checkpoint["optimizer_states"][0]["param_groups"]
     for group, saved in zip(ours.param_groups, theirs, strict=True):

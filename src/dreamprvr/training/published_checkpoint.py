@@ -82,8 +82,8 @@ def read_published(
     state = {form.to_ours(name): value for name, value in published.items()}
     loss = kind.objective_settings() if objective is None else objective
     trained = Trained(kind, *sizes, network, loss, state)
-    if found := disagreements(trained):
-        raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(found)}")
+    if wrong := disagreements(trained):
+        raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(wrong)}")
     before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
     after = asdict(network) | (sizes._asdict() if configured_sizes else {})
     remarks = [
@@ -116,25 +116,25 @@ def import_checkpoint(
     Returns:
         See `PublishedCheckpoint.remarks`; where both tell a value, the file's is used.
     """
-    found = read_published(source, kind, configured, configured_sizes, objective)
-    weights = found.trained.weights
+    published = read_published(source, kind, configured, configured_sizes, objective)
+    weights = published.trained.weights
     checkpoint = {
         "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": lightning.__version__,
         "state_dict": {f"network.{name}": value for name, value in weights.items()},
         "callbacks": {},
-        "hyper_parameters": found.trained.settings(),
+        "hyper_parameters": published.trained.settings(),
     }
     content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
     torch.save(checkpoint, content)
     with atomic_path(Path(target)) as partial:
         partial.write_bytes(content.getvalue())
-    return found.remarks
+    return published.remarks
 
 
 def _load(path: Path, form: PublishedFormat) -> dict[str, Any]:
-    """The file's content, without running any code from it."""
+    """Read the file without running any code from it."""
     content = read_torch_file(path, foreign=form.foreign)
     if not isinstance(content, dict) or not isinstance(content.get(form.state_key), dict):
         raise UserError(f"{path} has no {form.state_key}: it is not a released checkpoint")
@@ -144,7 +144,7 @@ def _load(path: Path, form: PublishedFormat) -> dict[str, Any]:
 
 
 def _weights(state: dict[Any, Any], path: Path) -> dict[str, Tensor]:
-    """The weights by the authors' names, checked; DataParallel's prefix is taken off."""
+    """Check the weights and take DataParallel's prefix off the authors' names."""
     names = {str(name): weight for name, weight in state.items()}
     check_weights(names, str(path), path.stat().st_size)
     if all(name.startswith(PARALLEL) for name in names):
@@ -164,22 +164,22 @@ def _infer(
     Raises:
         UserError: the file's configuration is none, or has a value that no network has.
     """
-    found: dict[str, Any] = {
+    inferred: dict[str, Any] = {
         name: state[key].shape[axis]
         for name, (key, axis) in form.sizes.items()
         if key in state and state[key].dim() > axis
     }
     for name, prefixes in form.absent.items():
         if not any(key.startswith(prefixes) for key in state):
-            found[name] = 0
+            inferred[name] = 0
     for name, prefix in form.counts.items():
         count = _count(state, prefix)
         if name != "gaussian_widths":
-            found |= {name: count} if count else {}
+            inferred |= {name: count} if count else {}
         else:  # the plain branch is one of them
             widths = type(base)().gaussian_widths
             if 1 < count <= 1 + len(widths) and count != 1 + len(base.gaussian_widths):
-                found[name] = widths[: count - 1]
+                inferred[name] = widths[: count - 1]
     if config is not None and not isinstance(config, dict):
         raise UserError(f"{path}: its configuration is no dictionary")
     names = form.settings.items()
@@ -187,9 +187,9 @@ def _infer(
     whole = {field.name for field in fields(base) if field.type is int}
     for name, value in told.items():
         is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
-        found[name] = float(value) if is_whole and name not in whole else value
+        inferred[name] = float(value) if is_whole and name not in whole else value
     try:
-        return replace(base, **found), [name for name in form.settings if name not in told]
+        return replace(base, **inferred), [name for name in form.settings if name not in told]
     except UserError as error:
         raise UserError(f"{path}: its configuration makes no network ({error})") from None
 

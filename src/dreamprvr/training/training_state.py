@@ -69,29 +69,29 @@ def _check_counts(checkpoint: Mapping[str, Any]) -> None:
         raise UserError(f"written by Lightning {quote(version)}; at least {OLDEST} is read")
 
 
-def _shared(fresh: Any, found: Any) -> Any:
-    """The part of a new state whose keys there are in the one that was found as well."""
-    if not isinstance(fresh, dict) or not isinstance(found, Mapping):
+def _shared(fresh: Any, saved: Any) -> Any:
+    """Return the part of a new state whose keys the saved one has as well."""
+    if not isinstance(fresh, dict) or not isinstance(saved, Mapping):
         return fresh
-    return {key: _shared(value, found[key]) for key, value in fresh.items() if key in found}
+    return {key: _shared(value, saved[key]) for key, value in fresh.items() if key in saved}
 
 
-def _check_callbacks(found: Any, trainer: Trainer, alike: bool) -> None:
-    _check_form({}, found, "callbacks")
+def _check_callbacks(saved: Any, trainer: Trainer, alike: bool) -> None:
+    _check_form({}, saved, "callbacks")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state, key = callback.state_dict(), callback.state_key
-        if key not in found:  # of an earlier release
+        if key not in saved:  # of an earlier release
             key = callback._legacy_state_key
         # a user's own may take up what an earlier one of it kept
         known = type(callback).__module__.startswith(("lightning.", "dreamprvr."))
-        if not state or key not in found or not known:
+        if not state or key not in saved or not known:
             continue
         name = f"callbacks.{type(callback).__name__}"
         if "time_elapsed" in state:  # seconds of a timer, which starts at a whole number
             state["time_elapsed"] = dict.fromkeys(state["time_elapsed"], 0.0)
-        _check_form(state if alike else _shared(state, found[key]), found[key], name)
-        for entry in state.keys() & ENTRIES.keys() & found[key].keys():
-            for value in found[key][entry].values():
+        _check_form(state if alike else _shared(state, saved[key]), saved[key], name)
+        for entry in state.keys() & ENTRIES.keys() & saved[key].keys():
+            for value in saved[key][entry].values():
                 if not isinstance(value, ENTRIES[entry]):
                     raise UserError(f"{name}.{entry} holds {quote(value)}")
 
@@ -122,20 +122,20 @@ def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     """Compare the states of optimiser and schedule with those of new ones."""
     optimizer = module.make_optimizer(module.network.parameter_groups())
     fresh = {"state": {}, "param_groups": optimizer.state_dict()["param_groups"]}
-    found: Any = checkpoint.get("optimizer_states")
-    _check_form([fresh], found, "optimizer_states", same_length=True)
-    _check_moments(found[0]["state"], optimizer, bool(checkpoint["global_step"]))
+    saved: Any = checkpoint.get("optimizer_states")
+    _check_form([fresh], saved, "optimizer_states", same_length=True)
+    _check_moments(saved[0]["state"], optimizer, bool(checkpoint["global_step"]))
     schedule = warmup_linear_schedule(optimizer, 1, module.warmup).state_dict()
     _check_form([schedule], checkpoint.get("lr_schedulers"), "lr_schedulers", same_length=True)
 
 
-def _check_moments(found: Mapping[Any, Any], optimizer: Optimizer, has_stepped: bool) -> None:
+def _check_moments(saved: Mapping[Any, Any], optimizer: Optimizer, has_stepped: bool) -> None:
     kind = type(optimizer).__name__
     needed = MOMENTS.get(kind, set())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if needed and has_stepped and not found:
+    if needed and has_stepped and not saved:
         raise UserError("optimizer_states holds none")
-    for index, state in found.items():
+    for index, state in saved.items():
         name = f"optimizer_states.state.{quote(index)}"
         if (
             isinstance(index, bool)
@@ -150,58 +150,58 @@ def _check_moments(found: Mapping[Any, Any], optimizer: Optimizer, has_stepped: 
             _check_form(parameters[index].detach(), state[key], f"{name}.{key}")
 
 
-def _check_form(fresh: Any, found: Any, name: str, same_length: bool = False) -> None:
+def _check_form(fresh: Any, saved: Any, name: str, same_length: bool = False) -> None:
     """Refuse a value of another form than the one that a new training has in its place.
 
     Args:
-        fresh: of a new training.
-        found: of the checkpoint. A dictionary has at least the same keys, and numbers are finite
-            where the new ones are; counts are not negative.
-        name: of the value, for the message.
+        fresh: the value of a new training.
+        saved: the value of the checkpoint. A dictionary has at least the same keys, and numbers are
+            finite where the new ones are; counts are not negative.
+        name: where the value stands, for the message.
         same_length: lists are as long as the new ones, and so are all lists within.
 
     Raises:
         UserError: names the first value that differs.
     """
     if isinstance(fresh, dict):
-        _check_dict(fresh, found, name, same_length)
+        _check_dict(fresh, saved, name, same_length)
     elif isinstance(fresh, (list, tuple)):
-        if not isinstance(found, (list, tuple)) or (same_length and len(found) != len(fresh)):
+        if not isinstance(saved, (list, tuple)) or (same_length and len(saved) != len(fresh)):
             raise UserError(
                 f"{name} is not a list of {len(fresh)}" if same_length else f"{name} is no list"
             )
-        for number, pair in enumerate(zip(fresh, found, strict=False)):
+        for number, pair in enumerate(zip(fresh, saved, strict=False)):
             _check_form(*pair, f"{name}.{number}", same_length)
     elif isinstance(fresh, Tensor):
         # the best value so far may be of another precision than the one that stands for none
-        is_number = fresh.ndim == 0 and isinstance(found, Tensor) and found.is_floating_point()
-        kind = found.dtype if is_number else fresh.dtype
-        if not isinstance(found, Tensor) or found.shape != fresh.shape or found.dtype != kind:
+        is_number = fresh.ndim == 0 and isinstance(saved, Tensor) and saved.is_floating_point()
+        kind = saved.dtype if is_number else fresh.dtype
+        if not isinstance(saved, Tensor) or saved.shape != fresh.shape or saved.dtype != kind:
             raise UserError(f"{name} is no tensor of {tuple(fresh.shape)}, {fresh.dtype}")
-        if fresh.isfinite().all() and not found.isfinite().all():
+        if fresh.isfinite().all() and not saved.isfinite().all():
             raise UserError(f"{name} is not finite")
-    elif not _is_like(fresh, found):
-        raise UserError(f"{name} is missing" if found is None else f"{name} is {quote(found)}")
+    elif not _is_like(fresh, saved):
+        raise UserError(f"{name} is missing" if saved is None else f"{name} is {quote(saved)}")
 
 
-def _check_dict(fresh: dict[Any, Any], found: Any, name: str, same_length: bool) -> None:
-    if not isinstance(found, Mapping):
-        raise UserError(f"{name} is missing" if found is None else f"{name} is no dictionary")
+def _check_dict(fresh: dict[Any, Any], saved: Any, name: str, same_length: bool) -> None:
+    if not isinstance(saved, Mapping):
+        raise UserError(f"{name} is missing" if saved is None else f"{name} is no dictionary")
     for key, value in fresh.items():
-        if key not in found:
+        if key not in saved:
             raise UserError(f"{name}.{key} is missing")
-        _check_form(value, found[key], f"{name}.{key}", same_length)
+        _check_form(value, saved[key], f"{name}.{key}", same_length)
 
 
-def _is_like(fresh: Any, found: Any) -> bool:
-    """Tell whether a plain value can take the place of another."""
+def _is_like(fresh: Any, saved: Any) -> bool:
+    """Return whether a plain value can take the place of another."""
     if fresh is None:
-        return not isinstance(found, (Mapping, list, tuple))
-    if isinstance(fresh, bool) or isinstance(found, bool):
-        return isinstance(fresh, bool) and isinstance(found, bool)
+        return not isinstance(saved, (Mapping, list, tuple))
+    if isinstance(fresh, bool) or isinstance(saved, bool):
+        return isinstance(fresh, bool) and isinstance(saved, bool)
     if isinstance(fresh, int):
-        return isinstance(found, int) and min(fresh, 0) <= found < 1 << 62
+        return isinstance(saved, int) and min(fresh, 0) <= saved < 1 << 62
     if isinstance(fresh, float):
-        finite = isinstance(found, (int, float)) and abs(found) < 1e30 and not math.isnan(found)
+        finite = isinstance(saved, (int, float)) and abs(saved) < 1e30 and not math.isnan(saved)
         return finite
-    return isinstance(found, str) if isinstance(fresh, str) else True
+    return isinstance(saved, str) if isinstance(fresh, str) else True

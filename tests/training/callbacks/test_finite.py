@@ -27,7 +27,7 @@ class Spoils(Callback):
 
 def test_a_batch_that_spoils_the_loss(tmp_path: Path) -> None:
     write_config(tmp_path)
-    line = refused("fit", *CONFIG, "--trainer.callbacks", "callbacks.test_finite.Spoils")
+    line = refused("fit", *CONFIG, "--trainer.callbacks", "training.callbacks.test_finite.Spoils")
     assert line.startswith("the loss is not finite any more after step 5; ")
     rows = Path("rows.txt").read_text().split()
     ids = [f"train-{row}" for row in rows]

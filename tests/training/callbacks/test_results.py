@@ -12,7 +12,7 @@ from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.metrics import COLUMNS, Coverage
 from dreamprvr.evaluation.record import KEY, Origin
-from dreamprvr.training.callbacks.results import Results, own_folder, run_folder
+from dreamprvr.training.callbacks.results import Results, run_folder
 
 MODULE: Any = SimpleNamespace(
     coverage=Coverage(3, 4, 5, 9), origin=Origin(7, 3, 12), hparams={"network": {}},
@@ -50,12 +50,6 @@ def trainer(fn: str = "fit", prefix: str = "val", sum_r: float = 10.0, **changes
 def test_run_folder(checkpoint: str | None, log_dir: str | None, expected: str) -> None:
     loggers = [SimpleNamespace(log_dir=log_dir)] if log_dir else []
     assert run_folder(trainer(ckpt_path=checkpoint, loggers=loggers)) == Path(expected)
-
-
-def test_the_own_folder_asks_no_other_process() -> None:
-    """The trainer's log_dir waits for all ranks; these have none."""
-    assert not hasattr(trainer(), "log_dir")
-    assert own_folder(trainer()) == Path("runs/here")
 
 
 def test_the_best_epoch_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

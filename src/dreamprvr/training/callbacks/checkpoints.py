@@ -1,17 +1,30 @@
-"""The two checkpoints of every run: `best.ckpt` and `last.ckpt`."""
+"""The checkpoints of a run: when they are saved, how they are written, how a job finds its own.
 
+Every run keeps `best.ckpt` and `last.ckpt`. A requeued job of SLURM goes on from the latter.
+"""
+
+import io
 import os
+import re
 import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import lightning
+import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from dreamprvr.core.distributed import largest_of_ranks
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import atomic_path, write_text
 from dreamprvr.core.stopping import Stopped, await_signals, received_signal
-from dreamprvr.training.requeueing import note_checkpoint, requeue, requeues
+from dreamprvr.core.torch_file import read_torch_file
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -21,7 +34,7 @@ class RunCheckpoint(ModelCheckpoint):
     `ModelCheckpoint` that the user adds with the same settings.
 
     Args:
-        name: of the file, without its ending.
+        name: name of the file, without its ending.
         monitor: name of a logged value; the file is then of the epoch where that was highest.
     """
 
@@ -31,7 +44,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     @property
     def _legacy_state_key(self) -> Any:
-        """The key of this state in checkpoints of earlier versions, which used the plain class."""
+        """Return the key of this state in checkpoints of earlier versions, of the plain class."""
         mode = "min" if self.monitor is None else self.mode
         return ModelCheckpoint(monitor=self.monitor, mode=mode).state_key
 
@@ -39,7 +52,7 @@ class RunCheckpoint(ModelCheckpoint):
         """Restore the state; a run's folder that was moved, or is named differently, is the same.
 
         Args:
-            state_dict: of the checkpoint that is resumed.
+            state_dict: state in the checkpoint that is resumed.
         """
         folder = os.fspath(self.dirpath or "")
         here = os.path.join(folder, os.path.basename(state_dict["best_model_path"]))
@@ -96,7 +109,7 @@ class LastCheckpoint(RunCheckpoint):
 
     @property
     def path(self) -> Path:
-        """The checkpoint; the trainer has told the folder."""
+        """Return the path of the checkpoint; the trainer has told the folder."""
         return Path(self.dirpath or ".") / f"{self.filename}{self.FILE_EXTENSION}"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -154,3 +167,120 @@ class LastCheckpoint(RunCheckpoint):
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_checkpoint(trainer, str(self.path))
         raise Stopped(number, agreed=True)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, which it takes once it is complete.
+
+    Lightning's own writes to the system's temporary folder. If that lies on another disk, it then
+    copies over the earlier checkpoint, and a full disk leaves neither; and it says nothing where
+    writing is not permitted.
+
+    Args:
+        weights_alone: read the weights and the settings, nothing of the training, which an
+            evaluation does not need and which the model file of a library lacks.
+    """
+
+    def __init__(self, weights_alone: bool = False) -> None:
+        super().__init__()
+        self.weights_alone = weights_alone
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: there is no room or no permission; the file's earlier state is kept.
+        """
+        path = Path(path)
+        content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
+        torch.save(checkpoint, content)
+        try:
+            with atomic_path(path) as partial:
+                partial.write_bytes(content.getvalue())  # no view, which an error would keep
+        except UserError as error:
+            last = path.with_name("last.ckpt")
+            after = f"resume with --ckpt_path {last}" if last.exists() else "start again"
+            raise UserError(f"{error}, then {after}") from None
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as data, whatever `map_location` and `weights_only` say.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or holds other objects than tensors and
+                builtins.
+        """
+        content: dict[str, Any] = read_torch_file(Path(path), mapped=False)
+        if not self.weights_alone:
+            return content
+        kept = {name: content[name] for name in ("state_dict", "hyper_parameters")}
+        for name in ("epoch", "global_step"):
+            kept[name] = content[name] if isinstance(content.get(name), int) else 0
+        return {**kept, "callbacks": {}, "pytorch-lightning_version": lightning.__version__}
+
+
+# Jobs of SLURM that are requeued
+
+
+def job() -> str | None:
+    """Return the number of this job of SLURM, as `scontrol` takes it; None outside a job."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    number = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+    return number if re.fullmatch(r"\d+(_\d+)?", number) else None
+
+
+def noted_checkpoint(folder: Path) -> str | None:
+    """Find the last checkpoint of this job's training.
+
+    Args:
+        folder: folder of the runs, or of folders of runs.
+
+    Returns:
+        None if the job was not requeued, or has saved nothing.
+    """
+    number = job()
+    if number is None or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return None
+    for note in [folder / _name(number), *folder.glob(f"*/{_name(number)}")]:
+        if note.is_file():
+            path = note.read_text(encoding="utf-8").strip()
+            return path if Path(path).is_file() else None
+    return None
+
+
+def note_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Write down where this job's training saves; only a job that may be requeued does.
+
+    Args:
+        trainer: the trainer of this job.
+        path: path of its last checkpoint.
+    """
+    number = job()
+    if number is not None and requeues(trainer) and trainer.is_global_zero:
+        write_text(Path(trainer.default_root_dir) / _name(number), f"{path.absolute()}\n")
+
+
+def requeues(trainer: Trainer) -> bool:
+    """Return whether this is a job of SLURM that is to be requeued when its time is over."""
+    environment = trainer._accelerator_connector.cluster_environment
+    return (
+        job() is not None and isinstance(environment, SLURMEnvironment) and environment.auto_requeue
+    )
+
+
+def requeue() -> None:
+    """Put this job into SLURM's queue again, which ends it here."""
+    command = ["scontrol", "requeue", str(job())]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = "" if done.returncode == 0 else done.stderr.strip()
+    except OSError as error:
+        said = f"scontrol: {error.strerror}"
+    print(f"not requeued: {said}" if said else f"job {job()} is requeued", file=sys.stderr)
+
+
+def _name(number: str) -> str:
+    return f"slurm-{number}.txt"

@@ -19,7 +19,7 @@ NAMED = 2000  # characters of video ids in the message
 class Finite(Callback):
     """Ends the training with a line that names the step and the videos of its batch.
 
-    On the CPU it looks after every step. On an accelerator the device keeps what it found, and the
+    On the CPU it looks after every step. On an accelerator the device keeps its answers, and the
     host asks every 50 steps and before every checkpoint. A gradient that is not finite shows in the
     weights, except where half precision scales the loss: such a step is left out by design.
     """
@@ -57,8 +57,8 @@ class Finite(Callback):
         recent, self._recent = self._recent, []
         if not recent:
             return
-        found = torch.stack([finite for _, _, finite in recent]).tolist()
-        for (step, rows, _), (loss, weights) in zip(recent, found, strict=True):
+        flags = torch.stack([finite for _, _, finite in recent]).tolist()
+        for (step, rows, _), (loss, weights) in zip(recent, flags, strict=True):
             if not (loss and weights):
                 what = "weights are" if loss else "loss is"
                 raise UserError(

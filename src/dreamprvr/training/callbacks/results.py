@@ -17,21 +17,18 @@ MONITORS = {"val_SumR", *(f"val/{column}" for column in COLUMNS)}
 SPLITS = {"validate": "val", "test": "test"}
 
 
-def own_folder(trainer: Trainer) -> Path:
-    """The folder of this process's run; unlike `trainer.log_dir` it asks no other process."""
-    logger = trainer.loggers[0] if trainer.loggers else None
-    return Path(getattr(logger, "log_dir", None) or trainer.default_root_dir)
-
-
 def run_folder(trainer: Trainer) -> Path:
-    """Where results belong: the run that the checkpoint came from, else the trainer's folder.
+    """Return the folder where results belong; no other process is asked, as `log_dir` would.
 
-    A run keeps its checkpoints in `<run>/checkpoints/`.
+    Args:
+        trainer: the trainer. If its checkpoint is in a run's folder (`<run>/checkpoints/`), that is
+            the folder; else the one where the trainer logs.
     """
     checkpoint = Path(trainer.ckpt_path) if trainer.ckpt_path else None
     if checkpoint is not None and checkpoint.parent.name == "checkpoints":
         return checkpoint.parent.parent
-    return own_folder(trainer)
+    logger = trainer.loggers[0] if trainer.loggers else None
+    return Path(getattr(logger, "log_dir", None) or trainer.default_root_dir)
 
 
 class Results(Callback):
@@ -73,13 +70,13 @@ class Results(Callback):
         if trainer.state.fn == "validate":
             self._report(trainer, pl_module, "val")
             return
-        if found := _recalls(trainer, "val"):
-            if not self.best or found["SumR"] > self.best["SumR"]:
-                self.best, self.best_epoch = found, trainer.current_epoch
-        elif found := _recalls(trainer, "val_partial"):
+        if recalls := _recalls(trainer, "val"):
+            if not self.best or recalls["SumR"] > self.best["SumR"]:
+                self.best, self.best_epoch = recalls, trainer.current_epoch
+        elif recalls := _recalls(trainer, "val_partial"):
             _choose_no_checkpoint(trainer)
             name = f"{_name(trainer, 'val')}, epoch {trainer.current_epoch}"
-            self.partial = {_marked(name, pl_module): found}
+            self.partial = {_marked(name, pl_module): recalls}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
@@ -103,25 +100,15 @@ class Results(Callback):
             print("\nnothing was validated: no best checkpoint")
 
     @rank_zero_only
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """After Ctrl-C say how to go on."""
-        last = own_folder(trainer) / "checkpoints" / "last.ckpt"
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
-            resume = f"resume with --ckpt_path {last}" if last.exists() else "no epoch was finished"
-            print(f"\ninterrupted: {resume}")
-
-    @rank_zero_only
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         """Print the table, then add it to the record; where that fails, the table still stands."""
         name = _name(trainer, split)
-        if not (found := _recalls(trainer, split)):
+        if not (recalls := _recalls(trainer, split)):
             part = {_marked(name, pl_module): _recalls(trainer, f"{split}_partial")}
             print("\n" + results_table(part))
             print("not recorded: it is of a part of the split, no result of the whole")
             return
-        print("\n" + results_table({name: found}))
+        print("\n" + results_table({name: recalls}))
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, PRVRDataModule):
             return
@@ -134,7 +121,7 @@ class Results(Callback):
             precision=(str(trainer.precision), "32-true"),
         )
         checkpoint = _relative(trainer.ckpt_path, folder)
-        entry = evaluation_entry(data, split, checkpoint, found, origin, settings)
+        entry = evaluation_entry(data, split, checkpoint, recalls, origin, settings)
         try:
             print(f"written to {add_entry(folder, entry)}")
         except UserError as error:
@@ -150,7 +137,7 @@ def _choose_no_checkpoint(trainer: Trainer) -> None:
 
 
 def _name(trainer: Trainer, split: str) -> str:
-    """The row of a table: data set and split."""
+    """Return the name of a table's row: data set and split."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     return f"{getattr(data, 'collection', '')} {split}".strip()
 
@@ -161,7 +148,7 @@ def _marked(name: str, pl_module: LightningModule) -> str:
 
 
 def _relative(checkpoint: Any, folder: Path) -> str | None:
-    """A checkpoint's path from its run's folder, or from the root where it lies elsewhere."""
+    """Return a checkpoint's path from its run's folder; its whole path where it lies elsewhere."""
     if not checkpoint:
         return None
     path = Path(checkpoint).absolute()
