@@ -1,7 +1,6 @@
 """Loss terms over the queries of each video (docs/model.md, section 7)."""
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -84,6 +83,8 @@ def optimal_matching(query: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
         One minus the mean cosine of all assigned pairs, a scalar. 0 if no video has two queries;
         the published code ends with an error there.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only one model needs it
+
     known = labels.where(is_query(labels), 0)
     cosines = torch.einsum("qd,qmd->qm", query, clips[known])  # each query with its own video
     table, video = cosines.detach().cpu().numpy(), labels.tolist()
