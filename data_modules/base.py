@@ -21,6 +21,7 @@ from data_modules.loading.packed import PackedFeatures
 from data_modules.loading.packed_store import Precision
 from data_modules.readers.captions import find_captions, read_captions
 from data_modules.readers.features import FeatureStore, JoinedFeatures, open_features
+from data_modules.readers.store import some
 from data_modules.readers.tables import VIDEO_COLUMNS, Annotations, read_tables, table_paths
 from dreamprvr.core.distributed import gather_objects
 from dreamprvr.core.errors import UserError, check_range
@@ -28,9 +29,9 @@ from dreamprvr.core.text import quote
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-LARGEST = 2**20  # videos or captions of a batch, or rows of one
-MOST_WORKERS = 1024  # processes
-GROUP = "dreamprvr.datasets"  # of entry points
+LARGEST = 2**20  # largest batch, and largest number of rows of a video or caption
+MOST_WORKERS = 1024  # loading processes
+GROUP = "dreamprvr.datasets"  # group of entry points
 
 
 class FeatureSet(NamedTuple):
@@ -43,10 +44,10 @@ class FeatureSet(NamedTuple):
         video: path of the video features, or a tuple of paths.
         text: path of the word features, or a tuple of paths.
         video_dim: size of a video's row; of joined features the sum over all encoders.
-        text_dim: size of a word's row; likewise.
+        text_dim: size of a word's row, likewise.
         group: dataset in the HDF5 group of each video, or array in the .npz file of each video;
             not needed where there is only one.
-        text_group: the same for captions.
+        text_group: dataset or array of each caption, likewise.
         normalise: divide each encoder's rows by their lengths before they are joined.
     """
 
@@ -241,9 +242,10 @@ class PRVRDataModule(LightningDataModule):
             true = table.queries["video_ids"].explode()
             unknown = true[~true.isin(table.videos["video_id"])].unique()
             if len(unknown):
+                lacking = some([str(name) for name in unknown], "video")
                 raise UserError(
-                    f"{self.collection}: captions of the split {split} belong to {len(unknown)} "
-                    f"videos that its table of videos lacks: {quote(unknown[0])} for one"
+                    f"{self.collection}: captions of the split {split} belong to {lacking} that "
+                    "its table of videos lacks"
                 )
             self._tables[split] = table
         return self._tables[split]

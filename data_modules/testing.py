@@ -57,16 +57,16 @@ class DataModuleContract:
     options: ClassVar[dict[str, Any]] = {}
 
     def make(self, root: Path) -> PRVRDataModule:
-        """A data module over a few videos; override it where the files have another form.
+        """Make a data module over a few videos; override it where the files have another form.
 
         Args:
-            root: an empty folder of the test, to write the files to.
+            root: empty folder of the test, to write the files to.
         """
         write_tiny(self.dataset, root, self.features, **self.options)
         return self.dataset(root, self.features, batch_size=3, eval_batch_size=3, num_workers=0)
 
     def prepared(self, root: Path) -> PRVRDataModule:
-        """The data module as a training finds it."""
+        """Make the data module and prepare it, as a training does."""
         data = self.make(root)
         data.prepare_data()
         data.setup("fit")
@@ -209,7 +209,7 @@ def _all_batches(data: PRVRDataModule) -> Iterator[torch.Tensor]:
 
 
 def _flat(value: Any) -> Iterator[torch.Tensor]:
-    """All tensors in nested tuples and lists."""
+    """Yield all tensors in nested tuples and lists."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, list | tuple):
@@ -218,7 +218,7 @@ def _flat(value: Any) -> Iterator[torch.Tensor]:
 
 
 def check_videos(batch: Videos, data: PRVRDataModule) -> None:
-    """Shapes, types, mask and lengths of B videos."""
+    """Check shapes, types, mask and lengths of B videos."""
     size, lengths = len(batch.row), data.sizes
     _expect("row", batch.row, (size,), torch.int64)
     _expect("clips", batch.clips, (size, lengths.num_clips, data.video_dim), torch.float32)
@@ -230,11 +230,11 @@ def check_videos(batch: Videos, data: PRVRDataModule) -> None:
 
 
 def check_queries(batch: Queries, data: PRVRDataModule, gallery: int) -> None:
-    """Shapes, types, mask, lengths and true videos of Q captions.
+    """Check shapes, types, mask, lengths and true videos of Q captions.
 
     Args:
         batch: the captions.
-        data: knows the sizes.
+        data: data module, which knows the sizes.
         gallery: number of videos that positives may name.
     """
     size, longest = batch.words.shape[:2]
@@ -253,7 +253,7 @@ def check_queries(batch: Queries, data: PRVRDataModule, gallery: int) -> None:
 
 
 def check_train_batch(batch: TrainBatch, data: PRVRDataModule, gallery: int) -> None:
-    """Videos, queries, and the labels that tie them together."""
+    """Check videos, queries, and the labels that connect them."""
     check_videos(batch.videos, data)
     check_queries(batch.queries, data, gallery)
     videos, labels = batch.videos.row, batch.labels
@@ -271,7 +271,7 @@ def _expect(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtyp
 
 
 def _check_mask(name: str, rows: Tensor, mask: Tensor) -> None:
-    """Ones, then zeros; nothing behind the last one."""
+    """Check that a mask holds ones, then zeros, and that rows after the last one are zero."""
     assert ((mask == 0) | (mask == 1)).all(), f"{name}_mask holds more than 0 and 1"
     assert (mask[:, 0] == 1).all(), f"{name}_mask hides everything of an item"
     assert (mask.diff(dim=1) <= 0).all(), f"{name}_mask is no row of ones, then zeros"
@@ -307,18 +307,20 @@ def write_tiny_benchmark(
     Args:
         root: folder of all data sets.
         collection: name of the folder and prefix of its files.
-        video_path: where the video features lie below the folder: an HDF5 file, or a folder in
+        video_path: path of the video features below the folder: an HDF5 file, or a folder in
             which feature.hdf5 is written.
         text_path: HDF5 file of the text features below the folder.
-        video_dim, text_dim: feature sizes.
+        video_dim: size of a video's rows.
+        text_dim: size of a word's row.
         group: name of the dataset in each video's group; None writes a dataset per video.
-        train, val: videos of the splits.
+        train: number of training videos.
+        val: number of validation videos, which are the test videos too.
         captions: largest number of captions a video.
         max_rows: largest number of rows a video.
         max_words: largest number of words a caption.
         caption_ids: how the text features spell a caption's id; caption files always hold `#enc#`.
         one_vector: store a caption as one vector (text_dim,) rather than words (L, text_dim).
-        seed: same seed, same files.
+        seed: seed of the features; the same seed gives the same files.
 
     Returns:
         The folder.
@@ -360,7 +362,7 @@ def write_tiny(
     """Write a tiny benchmark where a data set class looks for its own.
 
     Args:
-        dataset: gives the collection, paths and sizes.
+        dataset: data set class, which gives the collection, paths and sizes.
         root: folder of all data sets.
         features: one of its feature sets.
         options: further arguments of `write_tiny_benchmark`.

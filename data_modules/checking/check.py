@@ -24,11 +24,12 @@ T = TypeVar("T")
 
 @dataclass
 class Scan:
-    """What reading features found.
+    """The result of reading features.
 
     Attributes:
-        lengths: rows of every id that can be read.
-        problems, remarks: lines for the report.
+        lengths: number of rows of every id that can be read.
+        problems: lines of the report on what keeps a training from running.
+        remarks: lines of the report on what is odd and harmless.
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
@@ -64,7 +65,7 @@ def check(data: PRVRDataModule, splits: Sequence[str] = SPLITS) -> Report:
 
 
 def _missing_files(data: PRVRDataModule, splits: Sequence[str], report: Report) -> set[str]:
-    """Report files that are not there; returns what they hold: "video", "text" and split names."""
+    """Report missing files, and return what they hold: "video", "text" or the name of a split."""
     own = type(data).prepare_data is not PRVRDataModule.prepare_data
     if own and any(not path.exists() for split in splits for path in data.files(split).values()):
         attempt(data.prepare_data, report.problems)
@@ -89,24 +90,31 @@ def _read_tables(
     for split in splits:
         # a missing file is reported already
         problems: list[str] = [] if split in missing else report.problems
-        table = attempt(partial(data.annotations, split), problems)
+        table = attempt(partial(_read_table, data, split), problems)
         if table is not None:
             tables[split] = table
     return tables
 
 
+def _read_table(data: PRVRDataModule, split: str) -> Annotations:
+    table = data.read_annotations(split)  # `annotations` stops at the first fault
+    if table.queries.empty:
+        raise UserError(f"{data.collection} has no captions for the split {quote(split)}")
+    return table
+
+
 def _look_at_tables(tables: Tables, report: Report) -> None:
-    """Problems and remarks of each split; where splits hold the same, one line for all."""
+    """Report problems and remarks of each split; equal lines of several splits become one."""
     problems: dict[str, list[str]] = {}
     remarks: dict[str, list[str]] = {}
     for split, table in tables.items():
         lines = _find(table_problems, table)
-        # remarks take sound tables for granted
-        found, lines = (problems, lines) if lines else (remarks, _find(table_remarks, table))
+        # remarks are only looked for in tables without problems
+        splits_of, lines = (problems, lines) if lines else (remarks, _find(table_remarks, table))
         for line in lines:
-            found.setdefault(line, []).append(split)
-    for kept, found in ((report.problems, problems), (report.remarks, remarks)):
-        kept += [f"{', '.join(names)}: {line}" for line, names in found.items()]
+            splits_of.setdefault(line, []).append(split)
+    for reported, splits_of in ((report.problems, problems), (report.remarks, remarks)):
+        reported += [f"{', '.join(names)}: {line}" for line, names in splits_of.items()]
 
 
 def _find(find: Callable[[Annotations], list[str]], table: Annotations) -> list[str]:
@@ -173,8 +181,8 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
 
     Args:
         store: the features.
-        ids: what is needed, each once.
-        noun: what an id stands for: "video" or "caption".
+        ids: ids that are needed, each once.
+        noun: the kind of thing that has an id: "video" or "caption".
     """
     found = Scan()
     faults: dict[str, list[str]] = {}
@@ -201,29 +209,29 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
 
 
 def attempt(action: Callable[[], T], problems: list[str]) -> T | None:
-    """Result of an action; where it fails, a line is added to `problems` and None returned."""
+    """Return the result of an action; if it fails, add a line to `problems` and return None."""
     try:
         return action()
     except Exception as error:  # a data set of another package may fail in any way
-        problems.append(one_line(error))
+        problems.append(error_line(error))
         return None
 
 
-def one_line(error: Exception) -> str:
-    """An error in one line, with its type unless it is meant to be read."""
+def error_line(error: Exception) -> str:
+    """Write an error in one line, with its type unless it is a UserError."""
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
 
 
 def _reason(store: FeatureStore, key: str, error: Exception) -> str:
-    """What is wrong with an entry, without the words that only tell where."""
+    """Say what is wrong with an entry, without the words that only tell where it is."""
     try:
         name = store.find(key)
         if name is None:
             return "no features"
     except Exception:
-        return one_line(error)
-    message = one_line(error).partition(". Run `lightning data check`")[0]
+        return error_line(error)
+    message = error_line(error).partition(". Run `lightning data check`")[0]
     message = message.removeprefix(f"{store.path}: ")
     for form in (*caption_id_forms(key), name):
         message = message.replace(f"{quote(form)} ", "")
@@ -235,7 +243,7 @@ def _unused(store: FeatureStore, ids: Sequence[str], noun: str) -> list[str]:
     try:
         names = [name for name in store.keys() if normal_id(name) not in used]  # noqa: SIM118 - no mapping
     except Exception as error:
-        return [f"{store.path}: ids cannot be listed: {one_line(error)}"]
+        return [f"{store.path}: ids cannot be listed: {error_line(error)}"]
     if not names:
         return []
     return [f"features that no split checked uses: {some(names, noun)} in {store.path}"]
@@ -245,7 +253,7 @@ Lines = Iterator[str]
 
 
 def table_problems(table: Annotations) -> list[str]:
-    """Why a training on these tables would fail."""
+    """List why a training on these tables would fail; a function below looks for each reason."""
     if problems := list(_ids_that_are_no_text(table)):
         return problems  # the rest compares ids
     finders = (_videos_twice, _captions_twice, _captions_without_video, _unknown_videos)
@@ -253,7 +261,7 @@ def table_problems(table: Annotations) -> list[str]:
 
 
 def table_remarks(table: Annotations) -> list[str]:
-    """What is odd about these tables, and harmless."""
+    """List what is odd about these tables, and harmless."""
     finders: tuple[Callable[[Annotations], Lines], ...] = (
         _videos_without_captions, _empty_texts, _same_texts, _moments_unknown, _moments_outside,
         _moments_reversed,
@@ -262,7 +270,7 @@ def table_remarks(table: Annotations) -> list[str]:
 
 
 def captions_per_video(table: Annotations) -> Spread | None:
-    """Spread of the number of captions, over all videos of the table."""
+    """Return the spread of the number of captions, over all videos of the table."""
     counts = Counter(video for videos in table.queries["video_ids"] for video in videos)
     return Spread.of(counts[video] for video in table.videos["video_id"])
 
@@ -305,7 +313,7 @@ def _unknown_videos(table: Annotations) -> Lines:
 def _videos_without_captions(table: Annotations) -> Lines:
     named = {video for videos in table.queries["video_ids"] for video in videos}
     if names := [video for video in table.videos["video_id"] if video not in named]:
-        yield f"no caption, so only to be found wrongly: {some(names, 'video')}"
+        yield f"no caption, so every query that finds it is wrong: {some(names, 'video')}"
 
 
 def _empty_texts(table: Annotations) -> Lines:

@@ -1,4 +1,4 @@
-"""The report of `data check`: what was found, as data and as plain text."""
+"""The report of `data check`, as data and as plain text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,20 +18,21 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, counts: Iterable[int]) -> "Spread | None":
-        """The spread of counts, None if there are none."""
+        """Return the spread of counts, None if there are none."""
         counts = list(counts)
         return cls(min(counts), sum(counts) / len(counts), max(counts)) if counts else None
 
 
 @dataclass
 class SplitSummary:
-    """One split.
+    """Counts of one split.
 
     Attributes:
-        name: the split.
-        videos, captions: how many there are.
-        expected: how many were published, None if that is not known.
-        captions_per_video: over all videos of the table, also those without captions.
+        name: name of the split.
+        videos: number of videos.
+        captions: number of captions.
+        expected: published numbers, None if they are not known.
+        captions_per_video: captions of a video, also of those without captions.
         rows: rows of a video's features, before pooling.
         words: rows of a caption's features, before cutting.
         too_long: captions of which the network does not see the end.
@@ -57,14 +58,14 @@ class FeatureSummary(NamedTuple):
 
 @dataclass
 class Report:
-    """All that `check` found.
+    """The result of `check`.
 
     Attributes:
         name: name of the data set's class.
-        folder: where its files are expected.
+        folder: folder in which its files are expected.
         max_words: words of a caption that the network reads.
-        splits: one entry a split that can be read, None for one that cannot.
-        features: those that can be opened.
+        splits: counts of each split, None for a split that cannot be read.
+        features: kinds of features that can be opened.
         problems: one line for each reason why training would fail.
         remarks: one line for each oddity that training survives.
     """
@@ -79,11 +80,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing keeps a training from running."""
+        """True if nothing keeps a training from running."""
         return not self.problems
 
     def text(self) -> str:
-        """The report for a terminal, without a line break at its end."""
+        """Return the report for a terminal, without a line break at its end."""
         blocks = [
             [f"{self.name} in {self.folder}"],
             self._sizes(),
@@ -138,7 +139,7 @@ def _spread(spread: Spread | None) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Lines with columns three spaces apart."""
+    """Write rows of cells as lines whose columns are three spaces apart."""
     widths: dict[int, int] = {}
     for row in rows:
         for column, cell in enumerate(row):

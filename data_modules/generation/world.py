@@ -44,7 +44,7 @@ LATENT = 48  # size of the space of meanings, from which the text and the video 
 
 @dataclass(frozen=True)
 class Looks:
-    """How strongly each thing shows in a feature row, as the norm that it adds.
+    """Strengths with which things show in a feature row, as the norm that each adds.
 
     Attributes:
         part: one part (actor, action, ...) of an event, at full visibility.
@@ -68,8 +68,8 @@ class Plan:
     """One video before it is rendered; times in seconds.
 
     Attributes:
-        video_id: its name.
-        duration: its length.
+        video_id: name of the video.
+        duration: length of the video.
         scene: index into `WORDS["scene"]`.
         events: what happens, in order.
         moments: (start, end) of each event.
@@ -185,7 +185,7 @@ def _annotations(plans: dict[str, list[Plan]], config: WorldConfig) -> Annotatio
 
 
 def _named(config: WorldConfig, rng: np.random.Generator) -> set[str]:
-    """The parts that a caption names beside its action."""
+    """Draw the parts that a caption names beside its action."""
     place = {"place"} if rng.random() < 0.5 else set()
     kind = rng.random()
     if kind >= config.partial + config.scenic:
@@ -203,7 +203,7 @@ def _write_words(path: Path, queries: pd.DataFrame, config: WorldConfig) -> None
 
 
 def word_vectors(words: list[str], config: WorldConfig) -> dict[str, np.ndarray]:
-    """A float32 vector (text_dim,) for each word form: its meaning and a little of its own.
+    """Make a float32 vector (text_dim,) for each word form: its meaning and a little of its own.
 
     Synonyms and forms of one verb are close but not equal; words without content are noise alone.
     """
@@ -222,25 +222,26 @@ def word_vectors(words: list[str], config: WorldConfig) -> dict[str, np.ndarray]
 
 
 def is_held_out(action: int, thing: int, share: float, seed: int) -> bool:
-    """Whether an action with an object is kept for evaluation; no training video shows it."""
+    """Return whether an action with an object is held out: only evaluation videos show it."""
     return bool(generator(seed, "held out", f"{action} {thing}").random() < share)
 
 
 def concept_vectors(part: str, seed: int) -> np.ndarray:
-    """Unit vectors (concepts, LATENT) of the meanings of a part; a class's members are close."""
+    """Draw unit vectors (concepts, LATENT) as meanings of a part; those of a class are close."""
     groups = {"object": OBJECT_CLASS, "scene": SCENE_CLASS}.get(part)
     vectors = []
     for index in range(len(WORDS[part])):
-        own = _unit(generator(seed, "concept", part, str(index)), LATENT)
+        own = _direction(generator(seed, "concept", part, str(index)), LATENT)
         if groups:
-            own = 0.6**0.5 * own + 0.4**0.5 * _unit(
+            own = 0.6**0.5 * own + 0.4**0.5 * _direction(
                 generator(seed, "class", part, groups[index]), LATENT
             )
         vectors.append(own / np.linalg.norm(own))
     return np.stack(vectors)
 
 
-def _unit(rng: np.random.Generator, size: int) -> np.ndarray:
+def _direction(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw a unit vector (size,)."""
     vector = rng.standard_normal(size)
     return vector / np.linalg.norm(vector)
 
@@ -249,9 +250,9 @@ def plan_video(video_id: str, unseen: bool, held_out: float, seed: int) -> Plan:
     """Decide what happens in a video.
 
     Args:
-        video_id: its name, which with the seed decides all.
+        video_id: name of the video, which together with the seed decides everything.
         unseen: prefer held-out pairs of action and object (evaluation), or avoid them (training).
-        held_out: share of the pairs that are held out.
+        held_out: share of the pairs of action and object that are held out.
         seed: seed of the world.
     """
     rng = generator(seed, "plan", video_id)
@@ -309,11 +310,11 @@ class Renderer:
         self.backdrops = generator(seed, "backdrops").standard_normal((16, size)) / size**0.5
 
     def render(self, plan: Plan) -> np.ndarray:
-        """The feature rows (N, size) float32 of a video, one a second."""
+        """Return the feature rows (N, size) float32 of a video, one a second."""
         rng = generator(self.seed, "render", plan.video_id)
         times = np.arange(max(1, round(plan.duration))) + 0.5
         rows = self.looks.noise * rng.standard_normal((len(times), self.size)) / self.size**0.5
-        rows += self.looks.style * _unit(rng, self.size)
+        rows += self.looks.style * _direction(rng, self.size)
         rows += self.looks.backdrop * self._backdrop(times, rng)
         for start, end in plan.views:
             inside = (times >= start) & (times < end)
@@ -338,4 +339,4 @@ class Renderer:
             visible = np.clip(0.6 + 0.8 * np.sin(turn), 0.1, 1)
             rows += self.looks.part * np.outer(visible, self.appearance[part][getattr(event, part)])
         pair = generator(self.seed, "pair", f"{event.action} {event.object}")
-        return rows + self.looks.pair * _unit(pair, self.size)
+        return rows + self.looks.pair * _direction(pair, self.size)

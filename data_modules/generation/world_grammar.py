@@ -54,7 +54,7 @@ PARTS = ("actor", "action", "object", "place")
 
 @dataclass(frozen=True)
 class Event:
-    """What happens in one moment: an index into `WORDS` for each part."""
+    """The event of one moment: an index into `WORDS` for each part."""
 
     actor: int
     action: int
@@ -63,7 +63,7 @@ class Event:
 
 
 def verb_forms(verb: str) -> tuple[str, str, str]:
-    """Third person, present participle and past participle of a regular verb.
+    """Return third person, present participle and past participle of a regular verb.
 
     >>> verb_forms("carry"), verb_forms("slice")
     (('carries', 'carrying', 'carried'), ('slices', 'slicing', 'sliced'))
@@ -91,18 +91,18 @@ LEXICON = _lexicon()
 
 
 def tokens(text: str) -> list[str]:
-    """The word forms of a caption, without case and punctuation."""
+    """List the word forms of a caption, without case and punctuation."""
     return text.lower().replace(",", " ").replace(".", " ").split()
 
 
 def caption(event: Event, scene: int, named: set[str], rng: np.random.Generator) -> str:
-    """One sentence on one event.
+    """Write one sentence about one event.
 
     Args:
-        event: what to describe.
-        scene: where the video takes place.
-        named: the parts to name, of "actor", "object", "place" and "scene"; the action always is.
-        rng: chooses synonyms, voice and order.
+        event: event to describe.
+        scene: index of the scene in which the video takes place.
+        named: parts to name beside the action: "actor", "object", "place" and "scene".
+        rng: generator that chooses synonyms, voice and order.
     """
 
     def word(part: str, index: int) -> str:

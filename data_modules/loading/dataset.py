@@ -15,7 +15,7 @@ from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 
 class InputSizes(NamedTuple):
-    """Lengths that the network reads (docs/model.md, section 1)."""
+    """Lengths of the network's inputs (docs/model.md, section 1)."""
 
     num_clips: int = 32
     max_frames: int = 128

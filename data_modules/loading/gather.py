@@ -18,9 +18,9 @@ from torch import Tensor
 
 from dreamprvr.core.batch import Queries, Videos
 
-# Rows of packed features start at the beginning of a page where they are a page long, and numpy's
-# memory 16 bytes behind it. A processor takes such a store for one into the row that it reads next,
-# and waits: copying is five times as slow.
+# Rows that are a page long start at the beginning of a page, and NumPy's memory 16 bytes after one.
+# With these two places a processor takes what it writes for the row that it reads next, and waits:
+# copying is five times as slow. `START` avoids that.
 PAGE, START = 4096, 64
 
 
@@ -28,14 +28,14 @@ MOST = 12  # three tensors of a batch: the one in use, the next, and two to spar
 
 
 def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Offsets (N + 1,) int64 of items of these lengths (N,)."""
+    """Return the offsets (N + 1,) int64 of items of these lengths (N,)."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
 def flatten(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of numbers as one array (T,) int64, and its offsets (N + 1,)."""
+    """Join lists of numbers to one array (T,) int64, and return its offsets (N + 1,) too."""
     offsets = offsets_of([len(numbers) for numbers in lists])
     return np.fromiter(chain.from_iterable(lists), np.int64, offsets[-1]), offsets
 
@@ -43,16 +43,16 @@ def flatten(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
 def padded(
     offsets: np.ndarray, items: np.ndarray, length: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The places of some items as a rectangle.
+    """Return the places of some items as a rectangle.
 
     Args:
-        offsets: (N + 1,) int64.
-        items: (B,) int64, in any order, perhaps with repeats.
-        length: L, at least the longest item's; by default just that.
+        offsets: offsets of all items, (N + 1,) int64.
+        items: numbers of the items, (B,) int64, in any order, perhaps with repeats.
+        length: width L of the rectangle; by default the length of the longest item.
 
     Returns:
-        Places (B, L) int64, padded with the place after the last item's last; and where they are
-        none of the padding, (B, L) bool.
+        Places (B, L) int64, padded with the place after the end of the last item; and a mask
+        (B, L) bool, false for padding.
     """
     starts = offsets[items]
     lengths = offsets[items + 1] - starts
@@ -62,11 +62,14 @@ def padded(
 
 
 def joined(offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places of some items one after the other (T,), and which of the B items each is of (T,).
+    """Return the places of some items one after the other, and the item of each place.
 
     Args:
-        offsets: (N + 1,) int64.
-        items: (B,) int64.
+        offsets: offsets of all items, (N + 1,) int64.
+        items: numbers of the items, (B,) int64.
+
+    Returns:
+        Places (T,), and for each of them the position in `items`, (T,).
     """
     starts = offsets[items]
     lengths = offsets[items + 1] - starts
@@ -96,7 +99,7 @@ class Buffers:
         return Buffers, ()  # each process has its own
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A tensor whose memory no other living tensor shares."""
+        """Return a tensor whose memory no other living tensor shares."""
         with self._lock:
             holder = self._take(math.prod(shape) * dtype.itemsize)
         return torch.from_numpy(holder).view(dtype).view(shape)
@@ -117,7 +120,7 @@ class Buffers:
 
 
 def _aligned(size: int) -> np.ndarray:
-    """Uninitialised memory that begins `START` bytes into a page."""
+    """Return uninitialised memory that begins `START` bytes after the start of a page."""
     memory = np.empty(size + PAGE, np.uint8)
     begin = (START - memory.ctypes.data) % PAGE
     return memory[begin : begin + size]
@@ -131,20 +134,20 @@ class Field(NamedTuple):
 
 
 class FieldSource(Protocol):
-    """What gives fields by name."""
+    """A store that gives fields by name."""
 
     def field(self, name: str) -> Field:
-        """A field."""
+        """Return a field."""
 
 
 def gather_videos(source: FieldSource, rows: np.ndarray, frames: int, buffers: Buffers) -> Videos:
-    """A batch of videos.
+    """Gather a batch of videos.
 
     Args:
-        source: gives `clips` and `frames`.
-        rows: (B,) int64, rows of the videos.
+        source: store with the fields `clips` and `frames`.
+        rows: rows of the videos, (B,) int64.
         frames: length that frames are padded to.
-        buffers: gives memory on the CPU.
+        buffers: memory on the CPU.
     """
     clips, _ = _gather(source.field("clips"), rows, None, buffers)
     padded_frames, mask = _gather(source.field("frames"), rows, frames, buffers)
@@ -158,14 +161,14 @@ def gather_queries(
     offsets: np.ndarray,
     buffers: Buffers,
 ) -> Queries:
-    """A batch of captions, padded to the longest.
+    """Gather a batch of captions, padded to the longest.
 
     Args:
-        source: gives `words`.
-        rows: (Q,) int64, rows of the captions.
-        positives: (T + 1,) int64, true videos of all captions one after the other, and -1.
-        offsets: (N + 1,) int64, of `positives`.
-        buffers: gives memory on the CPU.
+        source: store with the field `words`.
+        rows: rows of the captions, (Q,) int64.
+        positives: true videos of all captions one after the other, and -1, (T + 1,) int64.
+        offsets: offsets of the captions in `positives`, (N + 1,) int64.
+        buffers: memory on the CPU.
     """
     words, mask = _gather(source.field("words"), rows, None, buffers)
     true = positives[padded(offsets, rows)[0]]  # (Q, P)
@@ -175,7 +178,7 @@ def gather_queries(
 def _gather(
     field: Field, items: np.ndarray, length: int | None, buffers: Buffers
 ) -> tuple[Tensor, Tensor]:
-    """Rows (B, L, F) float32 of items, zero behind their ends, and a mask (B, L) float32."""
+    """Gather rows (B, L, F) float32, zero after an item's end, and a mask (B, L) float32."""
     places, inside = padded(field.offsets, items, length)
     places = places.astype(np.int32) if len(field.rows) < 2**31 else places
     picked = _select(field.rows, _put(places.reshape(-1), field.rows), buffers)
@@ -197,7 +200,7 @@ def _put(values: np.ndarray, like: Tensor) -> Tensor:
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """A copy of what lies on the CPU that the host does not wait for."""
+    """Copy a tensor of the CPU to a device without waiting for the copy to end."""
     if device.type == "cuda":  # from other memory, a copy may wait for all that is under way
         values = values.pin_memory()
     return values.to(device, non_blocking=True)

@@ -32,7 +32,7 @@ _END = object()
 
 
 class AheadLoader(DataLoader[T]):
-    """Gathers the next batches in a thread of this process; its arguments are `DataLoader`'s.
+    """Loader that gathers the next batches in a thread; its arguments are `DataLoader`'s.
 
     A loading process hands each batch over in fresh shared memory, which costs several times what
     gathering it does. A thread hands over nothing, and a gather does not hold the interpreter.
@@ -137,20 +137,20 @@ class ResumableAheadLoader(ResumableLoader, AheadLoader[Any]):
 
 
 class Share(NamedTuple):
-    """A process's share of a split: all have as many items, some perhaps twice."""
+    """The share of a process in a split; all shares have the same size, so items may come twice."""
 
     processes: int
     rank: int
 
 
 class SplitLoaders:
-    """Makes the loaders of a split; the batches are the same in either way.
+    """Maker of the loaders of a split, whose batches are the same packed or not.
 
     Args:
         videos: the gallery.
         queries: the captions.
         workers: loading processes; for packed features any number stands for one thread.
-        packed: the same videos and captions, packed; None reads item by item.
+        packed: packed features of the same videos and captions; None reads item by item.
         resident: whether packed features lie on the device that trains.
     """
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def as_is(batch: T) -> T:
-    """The collate function of batches that are complete."""
+    """Return a batch that is complete already: the collate function of packed data."""
     return batch
 
 
@@ -40,7 +40,7 @@ class PackedVideos(Dataset[Videos]):
     """The gallery of a split.
 
     Args:
-        source: its packed videos.
+        source: packed videos of the split.
         max_frames: length that frames are padded to.
     """
 
@@ -53,11 +53,11 @@ class PackedVideos(Dataset[Videos]):
         return len(self.source.field("clips").offsets) - 1
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> Videos:
-        """The batch of these rows."""
+        """Gather the batch of these rows."""
         return gather_videos(self.source, _array(rows), self.max_frames, self._buffers)
 
     def __getitem__(self, row: int) -> Videos:
-        """A batch of one."""
+        """Gather a batch of one."""
         return self.__getitems__([row])
 
 
@@ -65,8 +65,8 @@ class PackedQueries(Dataset[Queries]):
     """The captions of a split.
 
     Args:
-        source: its packed captions.
-        queries: the same captions, for their true videos.
+        source: packed captions of the split.
+        queries: the same captions, which name their true videos.
     """
 
     def __init__(self, source: FieldSource, queries: QueryDataset) -> None:
@@ -79,11 +79,11 @@ class PackedQueries(Dataset[Queries]):
         return len(self._offsets) - 1
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> Queries:
-        """The batch of these rows."""
+        """Gather the batch of these rows."""
         return gather_queries(self.source, _array(rows), self._true, self._offsets, self._buffers)
 
     def __getitem__(self, row: int) -> Queries:
-        """A batch of one."""
+        """Gather a batch of one."""
         return self.__getitems__([row])
 
 
@@ -93,7 +93,7 @@ class PackedTrain(Dataset[TrainBatch]):
     Args:
         videos: the packed gallery.
         queries: the packed captions.
-        items: the same videos and captions, for what belongs together.
+        items: the same videos and captions, which say what belongs together.
     """
 
     def __init__(self, videos: PackedVideos, queries: PackedQueries, items: TrainDataset) -> None:
@@ -106,7 +106,7 @@ class PackedTrain(Dataset[TrainBatch]):
         return len(self._rows)
 
     def __getitems__(self, items: Sequence[int] | np.ndarray) -> TrainBatch:
-        """The batch of these items."""
+        """Gather the batch of these items."""
         numbers = _array(items)
         places, labels = joined(self._offsets, numbers)
         videos = self.videos.__getitems__(self._rows[numbers])
@@ -114,7 +114,7 @@ class PackedTrain(Dataset[TrainBatch]):
         return TrainBatch(videos, queries, on_device(torch.from_numpy(labels), videos.row.device))
 
     def __getitem__(self, item: int) -> TrainBatch:
-        """A batch of one."""
+        """Gather a batch of one."""
         return self.__getitems__([item])
 
 
@@ -126,8 +126,8 @@ class Resident:
     """A packed store whose rows are on a device; offsets stay on the CPU.
 
     Args:
-        store: is copied when its fields are first asked for.
-        device: on the CPU nothing is copied: the store is memory already.
+        store: packed store, which is copied when its fields are first asked for.
+        device: device to copy to; on the CPU nothing is copied, as the store is memory already.
     """
 
     def __init__(self, store: PackedStore, device: torch.device) -> None:
@@ -136,14 +136,14 @@ class Resident:
         self._fields: dict[str, Field] = {}
 
     def field(self, name: str) -> Field:
-        """A field, its rows on the device."""
+        """Return a field whose rows are on the device."""
         if name not in self._fields:
             rows, offsets = self.store.field(name)
             self._fields[name] = Field(rows.to(self.device), offsets)
         return self._fields[name]
 
     def free(self) -> None:
-        """Let the device's memory go; the next use copies anew."""
+        """Free the device's memory; the next use copies anew."""
         self._fields.clear()
 
 
@@ -154,10 +154,10 @@ class Residents:
         self._open: dict[Path, Resident] = {}
 
     def place(self, stores: Iterable[PackedStore], device: torch.device) -> list[Resident]:
-        """Put stores on a device, those that are there already left as they are.
+        """Put stores on a device, except those that are there already.
 
         Raises:
-            UserError: they do not fit, all of them together; found out before any is copied.
+            UserError: they do not all fit together; this is found before any is copied.
         """
         stores = list(stores)
         new = {s.folder: s for s in stores if not self._has(s, device)}
@@ -170,7 +170,7 @@ class Residents:
         return resident is not None and (resident.store, resident.device) == (store, device)
 
     def free(self) -> None:
-        """Let the device's memory go."""
+        """Free the device's memory."""
         for resident in self._open.values():
             resident.free()
         self._open.clear()
@@ -193,12 +193,12 @@ SplitData = tuple[VideoDataset, QueryDataset]
 
 
 class PackedFeatures:
-    """Gives what the batches of a split are gathered from.
+    """The packed features of a data module: the stores that a run opens, and their device.
 
     Args:
-        folder: holds the stores.
-        precision: how values are stored.
-        resident: keep them on the device that computes.
+        folder: folder of the stores.
+        precision: type in which values are stored.
+        resident: keep the features on the device that computes.
     """
 
     def __init__(self, folder: Path, precision: Precision, resident: bool) -> None:
@@ -207,7 +207,7 @@ class PackedFeatures:
         self._residents = Residents()
 
     def stores(self, data: SplitData, trainer: Trainer | None) -> tuple[PackedStore, PackedStore]:
-        """The packed videos and captions of a split, made unless they are there.
+        """Return the packed videos and captions of a split, which are made unless they are there.
 
         Raises:
             UserError: they cannot be made.
@@ -219,12 +219,12 @@ class PackedFeatures:
     def sources(
         self, data: SplitData, run: Iterable[SplitData], trainer: Trainer | None
     ) -> tuple[FieldSource, FieldSource]:
-        """What the batches of a split are gathered from.
+        """Return the packed features that the batches of a split are gathered from.
 
         Args:
             data: the split.
-            run: all splits of the run, which are to fit on the device together.
-            trainer: knows the device; without one it is the CPU.
+            run: all splits of the run, which must fit on the device together.
+            trainer: trainer that knows the device; without one it is the CPU.
 
         Raises:
             UserError: the features cannot be packed, or do not fit.
@@ -240,5 +240,5 @@ class PackedFeatures:
         return placed[0], placed[1]
 
     def free(self) -> None:
-        """Let the device's memory go."""
+        """Free the device's memory."""
         self._residents.free()

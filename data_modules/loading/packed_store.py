@@ -33,22 +33,22 @@ Precision = Literal["float32", "float16"]
 Items = VideoDataset | QueryDataset
 
 
-FORMAT = 1  # of the files; one more whenever these, or pooling, change
+FORMAT = 1  # version of the files; raise it whenever they, or pooling, change
 
 
 RECORD = "manifest.json"
 
 
 class ChecksumWriter:
-    """Writes a file, and computes its checksums from what is still in memory.
+    """Writer of a file that computes the checksums from what is still in memory.
 
-    Read back from the disk, a fault of the disk would become part of the checksum.
+    If they were computed from the disk, a fault of the disk would become part of them.
 
     Args:
-        path: the file; it must not exist.
+        path: path of the file, which must not exist.
 
     Attributes:
-        bytes: written so far.
+        bytes: number of bytes written so far.
         checksums: CRC-32 of each `CHUNK` bytes, complete when the file is closed.
     """
 
@@ -85,21 +85,21 @@ class ChecksumWriter:
 
 
 def has_checksums(content: np.ndarray, checksums: Sequence[int]) -> bool:
-    """Whether every chunk of a mapped file has its checksum.
+    """Return whether every chunk of a mapped file has its checksum.
 
     CRC-32 runs at 1.5 GB/s on a core, and the interpreter lets it run on all of them. Having been
     read through the map, the file is there for whoever reads the map next.
 
     Args:
-        content: (bytes,) uint8.
-        checksums: one for each `CHUNK` bytes.
+        content: bytes of the file, (bytes,) uint8.
+        checksums: CRC-32 of each `CHUNK` bytes.
     """
     chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
     if len(chunks) != len(checksums):
         return False
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(_chunk_crc, chunks)
-        return all(now == kept for now, kept in zip(found, checksums, strict=True))
+        current = pool.map(_chunk_crc, chunks)
+        return all(now == kept for now, kept in zip(current, checksums, strict=True))
 
 
 def _chunk_crc(chunk: np.ndarray) -> int:
@@ -107,20 +107,20 @@ def _chunk_crc(chunk: np.ndarray) -> int:
 
 
 def fields_of(data: Items) -> tuple[str, ...]:
-    """The arrays of an item that are packed."""
+    """Return the names of the arrays of an item that are packed."""
     return ("clips", "frames") if isinstance(data, VideoDataset) else ("words",)
 
 
 def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str, Any]:
-    """All that the content of a packed store depends on, of JSON types.
+    """Collect all that the content of a packed store depends on, of JSON types.
 
-    The source is known by the names, sizes and times of change of its files, which costs no reading
-    of them. A copied data set is packed again: its files are others.
+    The source is known by the names, sizes and times of change of its files, so that they need not
+    be read. A copied data set is packed again, since its files have other times.
 
     Args:
         data: the items that are packed, in their order.
-        precision: how values are stored.
-        ignore: a folder that is none of the source.
+        precision: type in which values are stored.
+        ignore: folder that does not belong to the source.
 
     Raises:
         UserError: the features lie in no file.
@@ -147,17 +147,17 @@ def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str
 
 
 def stored_dtype(settings: dict[str, Any]) -> np.dtype:
-    """The type of the rows, little-endian."""
+    """Return the type of the rows, little-endian."""
     return np.dtype(settings["precision"]).newbyteorder("<")
 
 
 def kind_of(settings: dict[str, Any]) -> str:
-    """What is packed: "videos" or "captions"."""
+    """Return the kind of the packed items: "videos" or "captions"."""
     return "videos" if "clips" in settings["fields"] else "captions"
 
 
 def folder_name(settings: dict[str, Any]) -> str:
-    """The folder of a store: the same when its source changes, another with other settings."""
+    """Return the name of a store's folder, which depends on the settings and not on the files."""
     lasting = {name: settings[name] for name in settings if name not in ("format", "files")}
     digest = hashlib.blake2b(json.dumps(lasting, sort_keys=True).encode(), digest_size=8)
     return f"{kind_of(settings)}-{settings['precision']}-{digest.hexdigest()}"
@@ -186,8 +186,8 @@ def _files(store: FeatureStore, ignore: Path) -> dict[str, list[int]]:
 
 def _state(path: Path) -> list[int]:
     status = path.stat()
-    # the last also tells of content that was replaced with the old time of modification, as
-    # rsync -a and cp -p do
+    # the last time also changes where content is replaced but keeps its time of modification, as
+    # with rsync -a and cp -p
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
@@ -201,8 +201,8 @@ class PackedStore:
     Safe to pickle; the copy opens the same folder, and refuses it if it was replaced meanwhile.
 
     Args:
-        folder: the folder.
-        settings: what it must have been packed from and with.
+        folder: path of the store.
+        settings: source and settings from which it must have been packed.
         verify: compare all checksums, which reads everything once.
 
     Raises:
@@ -221,7 +221,7 @@ class PackedStore:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was packed from and with."""
+        """Source and settings from which the store was packed."""
         settings: dict[str, Any] = self._manifest["settings"]
         return settings
 
@@ -231,7 +231,7 @@ class PackedStore:
         return sum(file["bytes"] for file in self._manifest["files"].values())
 
     def field(self, name: str) -> Field:
-        """A field, mapped.
+        """Return a field, mapped into memory.
 
         Raises:
             UserError: in another process than the one that opened the store, if it has changed.
@@ -266,7 +266,7 @@ class PackedStore:
         return fields
 
     def _content(self, name: str, verify: bool) -> np.ndarray:
-        """The bytes of a file, mapped."""
+        """Map the bytes of a file into memory."""
         file = self._manifest["files"][name]
         try:
             content = np.memmap(self.folder / name, np.uint8, "r")
@@ -280,7 +280,7 @@ class PackedStore:
 
 
 def write_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest with its own checksum."""
+    """Return a manifest with its own checksum."""
     return {**manifest, "crc32": _crc(manifest)}
 
 

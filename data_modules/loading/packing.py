@@ -32,8 +32,8 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import DISK_FULL, DiskFull, check_free_disk
 from dreamprvr.core.locks import folder_lock
 
-ROOM_CHECKS = 16  # times that the rest's size is estimated while packing
-SAMPLES = 8
+ROOM_CHECKS = 16  # times that the size of the rest is estimated while packing
+SAMPLES = 8  # items that are read again to compare them with a store
 
 
 ADVICE = "name another folder with --data.packed_folder, or leave out --data.packed"
@@ -47,8 +47,8 @@ def pack(data: Items, folder: Path, settings: dict[str, Any]) -> None:
 
     Args:
         data: the items.
-        folder: takes the place of what is there.
-        settings: of these items (`data_modules.loading.packed_store`).
+        folder: path of the store, which takes the place of what is there.
+        settings: settings of these items, from `packed_settings`.
 
     Raises:
         UserError: an item is missing or unreadable.
@@ -89,9 +89,9 @@ def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any
 
 
 def same_samples(store: PackedStore, data: Items, settings: dict[str, Any]) -> bool:
-    """Whether a few items, evenly spread, are packed as reading them gives them, bit for bit.
+    """Return whether a few items, evenly spread, are packed exactly as reading gives them.
 
-    Finds what names, sizes and times of files do not tell.
+    This finds changes that names, sizes and times of files do not tell.
     """
     for number in np.unique(np.linspace(0, len(data) - 1, SAMPLES).astype(int)).tolist():
         item = data[number]
@@ -106,17 +106,17 @@ def same_samples(store: PackedStore, data: Items, settings: dict[str, Any]) -> b
 
 
 def remove_remains(folder: Path) -> None:
-    """Remove what a killed process left of this folder; only while no other one can be packing."""
+    """Remove what a killed process left of a store; no other process may be packing meanwhile."""
     for remains in folder.parent.glob(f".{folder.name}-*.tmp"):
         shutil.rmtree(remains, ignore_errors=True)
 
 
 class Packing:
-    """Opens packed stores, each once, and makes those that are missing, stale or damaged.
+    """The packed stores of a data module: each is opened once, and made if it is not usable.
 
     Args:
-        folder: holds a folder for each store.
-        precision: how values are stored.
+        folder: folder that holds a folder for each store.
+        precision: type in which values are stored.
     """
 
     def __init__(self, folder: Path, precision: Precision) -> None:
@@ -125,14 +125,14 @@ class Packing:
         self._open: dict[Path, PackedStore] = {}
 
     def store(self, data: Items, checked: bool = False) -> PackedStore:
-        """The packed store of some items.
+        """Return the packed store of some items, which is made unless it is there.
 
         Every checksum is compared when this object opens a store for the first time: reading
         everything once costs less than training on a damaged value, and warms the system's cache.
 
         Args:
-            data: the items, whose source is at hand.
-            checked: another process of this run has compared the checksums just now.
+            data: the items, whose features can be read.
+            checked: True if another process of this run has just compared the checksums.
 
         Raises:
             UserError: the items cannot be read, or the store cannot be written.

@@ -1,7 +1,7 @@
-"""Videos of any length as fixed numbers of rows (docs/model.md, section 1).
+"""Pool videos of any length to fixed numbers of rows (docs/model.md, section 1).
 
-A video is a matrix (N, F) of per-frame or per-snippet features. The model sees two views of it:
-exactly 32 *clips*, and at most 128 *frames*. Both are means over consecutive rows.
+A video is a matrix (N, F) with a feature row for each frame or snippet. The model sees two views of
+it: exactly 32 *clips*, and at most 128 *frames*. Both are means over consecutive rows.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def pool(features: np.ndarray, length: int) -> np.ndarray:
 
     Args:
         features: (N, F), N >= 1.
-        length: rows wanted, shorter or longer than N.
+        length: number of rows after pooling, smaller or larger than N.
 
     Returns:
         (length, F) float32; the sums are taken in float64.
@@ -43,18 +43,23 @@ def pool(features: np.ndarray, length: int) -> np.ndarray:
 
 
 def boundaries(rows: int, length: int) -> np.ndarray:
-    """b_i = round(i / length * N), half to even, at most N - 1, for i = 0 to `length`."""
+    """Return b_i = min(round(i / length * N), N - 1) for i = 0 to `length`; halves round to even.
+
+    Args:
+        rows: number N of rows of the video.
+        length: number of rows after pooling.
+    """
     bounds = np.round(np.arange(length + 1) / length * rows).astype(np.int64)
     return np.minimum(bounds, rows - 1)
 
 
 def clips(features: np.ndarray, length: int = CLIPS) -> np.ndarray:
-    """The clip view of a video (N, F): always (length, F) float32, not yet normalised."""
+    """Return the clips of a video (N, F): always (length, F) float32, not yet normalised."""
     return pool(features, length)
 
 
 def frames(features: np.ndarray, max_length: int = MAX_FRAMES) -> np.ndarray:
-    """The frame view of a video (N, F): (min(N, max_length), F) float32, not yet normalised.
+    """Return the frames of a video (N, F): (min(N, max_length), F) float32, not yet normalised.
 
     A video of at most `max_length` rows keeps them as they are; a longer one is pooled.
     """

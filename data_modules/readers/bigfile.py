@@ -51,7 +51,7 @@ class BigFile:
     """A big file opened for reading. Its matrix is mapped, never loaded as a whole.
 
     Args:
-        folder: the folder of the four files.
+        folder: path of the folder with the four files.
 
     Attributes:
         shape: (rows, columns) of the whole matrix.
@@ -77,7 +77,7 @@ class BigFile:
         return {**self.__dict__, "_matrix": None}  # pickling a map would copy the file
 
     def read(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows [start, stop) of a video, (stop - start, columns) float32, in memory."""
+        """Read the rows [start, stop) of a video: (stop - start, columns) float32."""
         return np.asarray(self._mapped()[self.videos[video][start:stop]], dtype=np.float32)
 
     def _mapped(self) -> np.memmap:
@@ -109,17 +109,17 @@ class BigFile:
         return rows, columns
 
     def _refuse_other_numbers(self) -> None:
-        """Look at a few rows, evenly spread, whether they can be little-endian float32."""
+        """Check that a few rows, evenly spread, can be little-endian float32."""
         rows, columns = self.shape
         width = max(1, min(rows * columns, 4096) // columns)
         starts = np.unique(np.linspace(0, rows - width, _SAMPLES).astype(int) // 4 * 4)
         matrix = self._mapped()
         blocks = [np.array(matrix[i : i + width]).reshape(-1)[:4096] for i in starts]
         # each begins at a multiple of 16 bytes, and is cut to one of 8
-        found = other_numbers(np.concatenate([block[: len(block) // 2 * 2] for block in blocks]))
+        other = other_numbers(np.concatenate([block[: len(block) // 2 * 2] for block in blocks]))
         self._matrix = None
-        if found:
-            raise UserError(f"{self.folder / 'feature.bin'} holds {found}")
+        if other:
+            raise UserError(f"{self.folder / 'feature.bin'} holds {other}")
 
     def _read_index(self) -> dict[str, int]:
         path = self.folder / "id.txt"
@@ -191,7 +191,7 @@ class BigFileFeatures(FeatureStore):
         self.dim = self._big.shape[1]
 
     def keys(self) -> list[str]:
-        """All ids, in the order of video2frames.txt."""
+        """List all ids, in the order of video2frames.txt."""
         return list(self._big.videos)
 
     def has(self, name: str) -> bool:
@@ -225,8 +225,8 @@ def other_numbers(values: np.ndarray) -> str:
         return ""
     data = values.astype("<f4").tobytes()
     for dtype, name in _TYPES.items():
-        found = _magnitudes(np.frombuffer(data[: len(data) // 8 * 8], dtype))
-        if found[0] < 1.5 and 1e-6 < found[1] < 1e6 and found[2] == 0:
+        spread, size, strange = _magnitudes(np.frombuffer(data[: len(data) // 8 * 8], dtype))
+        if spread < 1.5 and 1e-6 < size < 1e6 and strange == 0:
             return f"{name}, not little-endian float32: write its numbers anew"
     if ordinary:
         return ""  # unusual, but no other reading explains it
@@ -237,7 +237,11 @@ def other_numbers(values: np.ndarray) -> str:
 
 
 def _magnitudes(values: np.ndarray) -> tuple[float, float, float]:
-    """Spread of the powers of ten, median size, and share out of the ordinary, of what is not 0."""
+    """Return three figures of the numbers that are not 0.
+
+    They are the standard deviation of their powers of ten, the median size, and the share of sizes
+    that features do not have.
+    """
     sizes = np.abs(values.astype(np.float64))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) < 8:
@@ -288,8 +292,8 @@ def _lists(text: "_Text") -> Iterator[list[str]]:
     names: list[str] = []
     while True:
         text.skip_space()
-        if found := text.look(_PLAIN):
-            names += _PLAIN_NAME.findall(found[0])  # as good as always, and several times faster
+        if plain := text.look(_PLAIN):
+            names += _PLAIN_NAME.findall(plain[0])  # nearly every name; several times faster
         elif text.at("]"):
             break
         else:
@@ -313,7 +317,7 @@ class _Text:
         self.piece, self.place, self.passed, self.ended = "", 0, 0, False
 
     def more(self) -> bool:
-        """Read on if little is left of the piece; false at the end of the text."""
+        """Read on if little is left of the piece; return False at the end of the text."""
         if len(self.piece) - self.place < _LONGEST and not self.ended:
             new = self.file.read(_BLOCK)
             if "\0" in new:
@@ -324,37 +328,37 @@ class _Text:
         return self.place < len(self.piece)
 
     def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Take what the pattern matches here, if it does."""
+        """Match a pattern at this place, and pass over what it matches; None if it does not."""
         self.more()
-        found = pattern.match(self.piece, self.place)
-        if found:
-            self.place = found.end()
-        return found
+        match = pattern.match(self.piece, self.place)
+        if match:
+            self.place = match.end()
+        return match
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Take what the pattern must match here."""
-        found = self.look(pattern)
-        if found is None:
+        """Match a pattern at this place and pass over it; an error if it does not match."""
+        match = self.look(pattern)
+        if match is None:
             raise self.error()
-        return found
+        return match
 
     def at(self, mark: str) -> bool:
-        """Compare the next character."""
+        """Return whether the next character is this one."""
         return self.more() and self.piece[self.place] == mark
 
     def take(self, mark: str) -> None:
-        """Take the next character, which must be this one."""
+        """Pass over the next character, which must be this one."""
         if not self.at(mark):
             raise self.error()
         self.place += 1
 
     def skip_space(self) -> None:
         """Pass over white space of any length."""
-        while self.more() and (found := _SPACE.match(self.piece, self.place)) and found[0]:
-            self.place = found.end()
+        while self.more() and (space := _SPACE.match(self.piece, self.place)) and space[0]:
+            self.place = space.end()
 
     def error(self) -> ValueError:
-        """The text has another form here."""
+        """Make the error for a text that has another form here."""
         return ValueError(
             "is not a Python dict literal {video id: [row names]} at character "
             f"{self.passed + self.place}"

@@ -52,7 +52,7 @@ def find_captions(path: Path) -> Path:
     """Find a caption file in whichever form it is there.
 
     Args:
-        path: the file in the form `.txt`.
+        path: path of the file in the form `.txt`.
 
     Returns:
         The file that exists; `path` itself if there is none.
@@ -71,8 +71,8 @@ def read_captions(path: str | Path) -> pd.DataFrame:
     """Read a caption file in any of the three forms.
 
     Args:
-        path: the file. In the text form a tab or a no-break space may stand for the space after
-            the id, and blank lines at the end are left out.
+        path: path of the file. In the text form a tab or a no-break space may stand for the space
+            after the id, and blank lines at the end are left out.
 
     Returns:
         One row a caption, in file order: `query_id`, `video_ids` (a tuple of one id) and `text`
@@ -85,16 +85,16 @@ def read_captions(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     readers = {".jsonl": _json_rows, ".csv": _csv_rows}
-    found = []
+    captions = []
     first: dict[str, str] = {}
     for where, query_id, video_id, text in readers.get(path.suffix.lower(), _text_rows)(path):
         if first.setdefault(query_id, where) != where:
             line = first[query_id].rpartition(", ")[2]
             raise UserError(f"{where}: caption id {quote(query_id)} is already used in {line}")
-        found.append((query_id, (video_id,), text))
-    if not found:
+        captions.append((query_id, (video_id,), text))
+    if not captions:
         raise UserError(f"{path} holds no captions")
-    return pd.DataFrame(found, columns=CAPTION_COLUMNS)
+    return pd.DataFrame(captions, columns=CAPTION_COLUMNS)
 
 
 def write_captions(path: str | Path, captions: pd.DataFrame) -> None:
@@ -128,8 +128,8 @@ def write_captions(path: str | Path, captions: pd.DataFrame) -> None:
 
 def _split_line(line: str) -> tuple[str, str] | None:
     """Split a line at the first space or tab, or at other white space right after a whole id."""
-    found = re.search(r"[ \t]", line)
-    head = line[: found.start()] if found else line
+    space = re.search(r"[ \t]", line)
+    head = line[: space.start()] if space else line
     form = r"#enc#\d+(?=\s)" if "#enc#" in head else r"#\d+(?=\s)"
     if after := re.search(form, head):
         head = head[: after.end()]

@@ -1,4 +1,4 @@
-"""Features from the published "big file" form to one HDF5 file, which opens faster."""
+"""Convert features from the published "big file" form to one HDF5 file, which opens faster."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from data_modules.readers.bigfile import BigFile
 from data_modules.readers.hdf5 import (
     H5_ERRORS,
     ROWS_SUM,
+    SPARE_BYTES,
     UnavailableError,
     checksum,
     follow,
@@ -27,8 +28,6 @@ from dreamprvr.core.text import quote
 
 BLOCK_ROWS = 4096  # rows in memory at a time
 CHECKPOINT_BYTES = 256 * 2**20
-# HDF5 also writes its own tables: a few hundred bytes a video, and copies when these grow.
-SPARE_BYTES = 4 * 2**20
 
 
 def convert_big_file(
@@ -41,8 +40,8 @@ def convert_big_file(
     values are copied as they are; memory use does not grow with the file.
 
     Args:
-        folder: the folder of the big file.
-        target: file to write; by default feature.hdf5 in the same folder.
+        folder: path of the folder with the big file.
+        target: path of the file to write; by default feature.hdf5 in the same folder.
         progress: show a progress bar that counts videos.
 
     Returns:
@@ -126,7 +125,7 @@ def _checkpoint(file: h5py.File, partial: Path, videos: int) -> None:
 
 
 def _finished(partial: Path, source: BigFile) -> set[str]:
-    """The videos that an earlier run has completed; a partial file of no use counts as none."""
+    """Return the videos that an earlier run has completed; none if the file is of no use."""
     if not partial.exists():
         return set()
     try:
@@ -146,7 +145,7 @@ def _finished(partial: Path, source: BigFile) -> set[str]:
 
 
 def _same(file: h5py.File, source: BigFile, video: str, sample: bool) -> bool:
-    """Whether a dataset is the copy of a video; `sample` compares only its last row's values."""
+    """Return whether a dataset is the copy of a video; `sample` compares only its last row."""
     shape = (len(source.videos[video]), source.shape[1])
     dataset = follow(file, video) if holds(file, video) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape:
@@ -176,7 +175,7 @@ def _check_target(target: Path, source: BigFile) -> None:
 
 
 def _check_free_disk(partial: Path, source: BigFile, done: set[str]) -> None:
-    """Refuse early what could only fail hours later."""
+    """Refuse at the start what could only fail hours later, for lack of disk."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     rows = sum(len(numbers) for video, numbers in source.videos.items() if video not in done)
     needed = rows * source.shape[1] * 4 + SPARE_BYTES
@@ -185,7 +184,7 @@ def _check_free_disk(partial: Path, source: BigFile, done: set[str]) -> None:
 
 
 def _fingerprint(source: BigFile) -> str:
-    """What tells one state of a big file from another without reading all of it."""
+    """Return a text that changes with the state of a big file, without reading all of it."""
     stats = {name: (source.folder / name).stat() for name in ("feature.bin", "video2frames.txt")}
     sizes = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
     return json.dumps({"shape": source.shape, "files": sizes})

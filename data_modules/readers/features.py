@@ -57,7 +57,7 @@ class JoinedFeatures(FeatureStore):
 
     @property
     def name(self) -> str:
-        """What tells these features from others of the same files: the parts and their scale."""
+        """A text that differs for other parts, another order of parts or another scale."""
         names = [f"{part.path.name}:{getattr(part, 'name', '')}" for part in self.parts]
         return "+".join([*names, "normalised"] if self.normalise else names)
 

@@ -36,6 +36,9 @@ from dreamprvr.core.text import quote
 
 # Attributes of what we write ourselves; compared wherever they are there.
 ROWS_SUM, ATTRIBUTES_SUM = "rows_crc32", "attributes_crc32"
+# Room for the tables of HDF5 beside the rows: a few hundred bytes a dataset, and copies when these
+# grow.
+SPARE_BYTES = 4 * 2**20
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PACKED = (
     (b"\x1f\x8b", "gzip", "gunzip"),
@@ -49,7 +52,7 @@ H5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, Overflow
 
 
 class UnavailableError(UserError):
-    """A file that may be whole, but cannot be opened now or by this user."""
+    """The refusal of a file that may be whole, but cannot be opened now or by this user."""
 
 
 class Hdf5Features(FeatureStore):
@@ -83,14 +86,13 @@ class Hdf5Features(FeatureStore):
     def fingerprint(self) -> str:
         """The root attribute that `lightning extract` writes; "" if there is none."""
         try:
-            found = self._file().attrs.get("fingerprint", "")
+            fingerprint = plain_text(self._file().attrs.get("fingerprint", ""))
         except H5_ERRORS:  # a damaged attribute says nothing
             return ""
-        found = plain_text(found)
-        return found if isinstance(found, str) else ""
+        return fingerprint if isinstance(fingerprint, str) else ""
 
     def keys(self) -> list[str]:
-        """All ids, as the file spells them."""
+        """List all ids, as the file spells them."""
         return list(self._names())
 
     def _wanted(self) -> str:
@@ -102,7 +104,7 @@ class Hdf5Features(FeatureStore):
                 yield name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        """The link names from the root to the dataset."""
+        """Return the link names from the root to the dataset."""
         return (name,)
 
     def _file(self) -> h5py.File:
@@ -111,7 +113,7 @@ class Hdf5Features(FeatureStore):
         return self._handle[1]
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
+        """Close the file; a later call opens it again."""
         if self._handle is not None:
             self._handle[1].close()
             self._handle = None
@@ -159,22 +161,22 @@ class Hdf5Features(FeatureStore):
             return np.asarray(stored)
 
     def _attributes(self, name: str) -> dict[str, Any]:
-        """All attributes of a dataset, or with "" of the file, checked if they have a checksum.
+        """Read all attributes of a dataset, or with "" of the file, and compare their checksum.
 
         Raises:
             UserError: they cannot be read, or differ from what was written.
         """
         with self._reading(quote(name) if name else "its attributes"):
             held = self._dataset(name).attrs if name else self._file().attrs
-            found = {key: plain_text(value) for key, value in held.items()}
-            wanted = found.pop(ATTRIBUTES_SUM, None)
-            if wanted is not None and wanted != attributes_checksum(name, found):
+            attributes = {key: plain_text(value) for key, value in held.items()}
+            written = attributes.pop(ATTRIBUTES_SUM, None)
+            if written is not None and written != attributes_checksum(name, attributes):
                 raise ValueError("its attributes changed since they were written")
-            return found
+            return attributes
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
-        """Say in one line that `what` cannot be read."""
+        """Turn an error of HDF5 into one line that says that `what` cannot be read."""
         try:
             yield
         except H5_ERRORS as error:
@@ -188,8 +190,8 @@ class GroupedHdf5Features(Hdf5Features):
     """An HDF5 file with a group per id that holds, among others, the dataset `name`.
 
     Args:
-        path: the file.
-        name: e.g. "i3d_feat" or "clip_feat".
+        path: path of the file.
+        name: name of the dataset, such as "i3d_feat" or "clip_feat".
     """
 
     def __init__(self, path: str | Path, name: str) -> None:
@@ -207,7 +209,7 @@ class GroupedHdf5Features(Hdf5Features):
 
 
 def open_hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
-    """Open an HDF5 file that is there, or say in one line why that is impossible.
+    """Open an HDF5 file that is there.
 
     Its structure is checked by another process when this state of it is seen first, so that no
     damage to it ends or hangs this one (`data_modules.readers.hdf5_check`).
@@ -245,18 +247,18 @@ def _check_kind(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(512)
             size = path.stat().st_size
-            # its signature may follow a block of the user's, of 512 bytes or a doubling of that
+            # the signature may follow a block of the user's, of 512, 1024, 2048 or more bytes
             place = 512
-            found = head.startswith(SIGNATURE)
-            while not found and place < size:
+            is_signed = head.startswith(SIGNATURE)
+            while not is_signed and place < size:
                 file.seek(place)
-                found = file.read(len(SIGNATURE)) == SIGNATURE
+                is_signed = file.read(len(SIGNATURE)) == SIGNATURE
                 place *= 2
     except PermissionError:
         raise UnavailableError(f"{path} may not be read: check its permissions") from None
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
-    if not found:
+    if not is_signed:
         if kind_of(path) in (VIDEO, SOUND, IMAGE, CHECKPOINT, CAPTIONS, SUBTITLES):
             raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
         raise UserError(f"{path} {_other_kind(head)}")
@@ -301,36 +303,36 @@ def _cause(path: Path, fault: Fault) -> str:
         return f"may not be opened ({os.strerror(fault.errno)}): check its permissions"
     if fault.errno is not None:
         return f"cannot be read: {os.strerror(fault.errno)}"
-    if found := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", fault.message):
-        there, whole = (int(number) for number in found.groups())
+    if match := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", fault.message):
+        there, whole = (int(number) for number in match.groups())
         return f"is truncated, {there:,} of {whole:,} bytes: copy or download it again"
     return f"is damaged ({reason_of(fault.message)}): copy or download it again"
 
 
 def reason_of(error: object) -> str:
-    """The first line of what h5py says, without its quotes."""
+    """Return the first line of an error of h5py, without quotes."""
     return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
 
 
 def checksum(name: str, blocks: Iterable[np.ndarray]) -> int:
-    """The CRC-32 of a dataset's name and of its rows, as they are stored.
+    """Compute the CRC-32 of a dataset's name and of its rows, as they are stored.
 
     Args:
-        name: of the dataset, so that rows under another name are noticed.
-        blocks: arrays that are the rows when put one after the other.
+        name: name of the dataset, so that rows under another name are noticed.
+        blocks: arrays that make up the rows, in their order.
     """
-    found = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+    crc = zlib.crc32(name.encode("utf-8", "surrogateescape"))
     for block in blocks:
         if block.size:  # an empty array has no bytes to cast to
-            found = zlib.crc32(np.ascontiguousarray(block).data.cast("B"), found)
-    return found
+            crc = zlib.crc32(np.ascontiguousarray(block).data.cast("B"), crc)
+    return crc
 
 
 def attributes_checksum(name: str, attributes: Mapping[str, Any]) -> int:
-    """The CRC-32 of the attributes of a dataset, or with "" of the file.
+    """Compute the CRC-32 of the attributes of a dataset, or with "" of the file.
 
     Args:
-        name: of the dataset.
+        name: name of the dataset.
         attributes: text, bytes, and numbers of Python or NumPy, without this checksum.
     """
     plain = [
@@ -356,12 +358,12 @@ def write_attributes(node: h5py.HLObject, name: str, attributes: Mapping[str, An
 
 
 def plain_text(value: object) -> Any:
-    """An attribute's text, whether it was stored as bytes or as characters."""
+    """Return an attribute's text, no matter if it was stored as bytes or as characters."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def _is_stored(dataset: h5py.Dataset) -> bool:
-    """Whether all rows lie in the file; HDF5 reads zeros where they do not."""
+    """Return whether all rows lie in the file; HDF5 reads zeros where they do not."""
     if dataset.chunks is None:
         return bool(dataset.id.get_storage_size() == dataset.nbytes)
     chunks = zip(dataset.shape, dataset.chunks, strict=True)
@@ -369,7 +371,7 @@ def _is_stored(dataset: h5py.Dataset) -> bool:
 
 
 def link_name(name: str) -> bytes | None:
-    """The bytes of a single link name; None if it cannot be one ("." and "/" are paths)."""
+    """Return the bytes of a single link name; None if it cannot be one ("." and "/" are paths)."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         return None
     try:
@@ -379,13 +381,13 @@ def link_name(name: str) -> bytes | None:
 
 
 def holds(group: h5py.Group, name: str) -> bool:
-    """Whether a group has a link of just this name."""
+    """Return whether a group has a link of just this name."""
     link = link_name(name)
     return link is not None and group.id.links.exists(link)
 
 
 def follow(group: h5py.Group, name: str) -> object:
-    """The object behind a link of a group, unless the link leads out of the group's file."""
+    """Return the object behind a link of a group; refuse a link that leads out of the file."""
     link = link_name(name)
     if link is None or group.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
         raise UserError(

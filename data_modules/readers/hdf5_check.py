@@ -32,9 +32,9 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-CPU_SECONDS = 20  # of computing, in which a walk must get one object further
-SILENT_SECONDS = 900.0  # the same on the clock, for systems that do not limit computing
-TOLD_AFTER = 4  # beats of half a second
+CPU_SECONDS = 20  # computing time in which a walk must get one object further
+SILENT_SECONDS = 900.0  # the same on the clock, for systems that do not limit computing time
+TOLD_AFTER = 4  # beats of half a second, after which the user is told of a long walk
 MOST_REMEMBERED_BYTES = 2**20
 _CHILD = Path(__file__)
 
@@ -57,7 +57,7 @@ class Fault(NamedTuple):
 
     Args:
         errno: the system's number of the error, if it has one.
-        message: as HDF5 gives it, or a clause about the file's structure.
+        message: message of HDF5, or a clause about the file's structure.
     """
 
     errno: int | None
@@ -65,7 +65,7 @@ class Fault(NamedTuple):
 
 
 class Walker:
-    """The other process; it is started when first needed and lives as long as this one."""
+    """The other process, which is started when first needed and lives as long as this one."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[str] | None = None
@@ -75,7 +75,7 @@ class Walker:
         """Walk a file.
 
         Args:
-            path: of an HDF5 file.
+            path: path of an HDF5 file.
 
         Returns:
             None if all of its structure can be read without a hang or a crash.
@@ -106,7 +106,7 @@ def check_structure(path: Path) -> Fault | None:
     """Find out whether an HDF5 file can be read without harm, if that is not known already.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         None for a sound file.
@@ -166,10 +166,10 @@ def _ask(child: subprocess.Popen[str], path: Path) -> Fault | None:
 
 
 def _state(path: Path) -> str:
-    """What tells one state of a file from another, and one version of the check from another."""
-    found = path.stat()
+    """Return a text that changes with the state of a file and with the version of this check."""
+    status = path.stat()
     state = (
-        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
         h5py.version.hdf5_version, _CHILD.stat().st_size,
     )  # fmt: skip
     return hashlib.blake2b(repr(state).encode(), digest_size=16).hexdigest()
@@ -197,7 +197,7 @@ def _remember(state: str) -> None:
 
 _sound: set[str] = set()
 _walker = Walker()
-_others: list[Walker] = []  # those of the processes that this one was forked from: left alone
+_others: list[Walker] = []  # walkers of the processes that this one was forked from, left alone
 
 
 def _after_fork() -> None:
@@ -221,11 +221,11 @@ class EndlessError(Exception):
 
 
 class Progress:
-    """Counts objects, and says now and then that the walk goes on.
+    """Counter of objects that says now and then that the walk goes on.
 
     Args:
-        most: objects that the file can hold at most.
-        seconds: of computing that one step may take.
+        most: largest number of objects that the file can hold.
+        seconds: computing time that one step may take.
     """
 
     def __init__(self, most: int, seconds: int) -> None:
@@ -256,11 +256,11 @@ def check(path: str, seconds: int = 20) -> dict[str, object]:
     """Walk a file.
 
     Args:
-        path: of an HDF5 file.
-        seconds: of computing after which this process ends if the walk gets no further.
+        path: path of an HDF5 file.
+        seconds: computing time after which this process ends if the walk gets no further.
 
     Returns:
-        The answer, see above.
+        The answer, as the top of this file describes it.
     """
     try:
         progress = Progress(os.stat(path).st_size // LINK_BYTES, seconds)
@@ -280,12 +280,12 @@ def walk_group(group: h5py.h5g.GroupID, progress: Progress, depth: int) -> None:
     """Walk what the links of a group lead to, down to `depth` levels."""
     names: list[bytes] = []
 
-    def found(name: bytes) -> bool | None:
+    def note(name: bytes) -> bool | None:
         names.append(name)
         return progress.step()
 
     with suppress(*ERRORS):
-        group.links.iterate(found)
+        group.links.iterate(note)
     for name in names:
         progress.end()
         progress.step()
@@ -307,12 +307,12 @@ def walk_attributes(node: h5py.h5g.GroupID | h5py.h5d.DatasetID, progress: Progr
     """Open all attributes of an object, and read those whose values lie elsewhere in the file."""
     names: list[bytes] = []
 
-    def found(name: bytes, *_: object) -> bool | None:
+    def note(name: bytes, *_: object) -> bool | None:
         names.append(name)
         return progress.step()
 
     with suppress(*ERRORS):
-        h5py.h5a.iterate(node, found)
+        h5py.h5a.iterate(node, note)
     progress.end()
     for name in names:
         with suppress(*ERRORS):

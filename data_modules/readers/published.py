@@ -27,7 +27,7 @@ from dreamprvr.core.text import (
     read_lines,
 )
 
-# Where it stands, video id, duration or NaN, (start, end) or None, sentence.
+# Place in the file, video id, duration or NaN, (start, end) or None, sentence.
 _Caption = tuple[str, str, float, tuple[float, float] | None, str]
 
 
@@ -39,7 +39,7 @@ def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[st
 
     Args:
         path: train.json, val_1.json or val_2.json.
-        split: name to give to all rows.
+        split: name of the split of all rows.
 
     Returns:
         The tables, and remarks on what was repaired.
@@ -77,7 +77,7 @@ def read_charades_sta(
     Args:
         path: charades_sta_train.txt or charades_sta_test.txt.
         durations: the Charades_v1_*.csv of the same videos; its column `length` is in seconds.
-        split: name to give to all rows.
+        split: name of the split of all rows.
 
     Returns:
         The tables (of the videos that have captions), and remarks on what was repaired.
@@ -104,8 +104,8 @@ def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
     """Read TVR: one {desc_id, vid_name, desc, ts [start, end], duration} a line.
 
     Args:
-        path: e.g. tvr_val_release.jsonl; lines without `ts` have no known moment.
-        split: name to give to all rows.
+        path: a file such as tvr_val_release.jsonl; lines without `ts` have no known moment.
+        split: name of the split of all rows.
 
     Returns:
         The tables, and remarks on what was repaired.
@@ -146,7 +146,7 @@ def _annotations(
         index = counts.setdefault(video, 0)
         counts[video] += 1
         fitted, done = fit(moment, duration) if moment else (None, set[str]())
-        clean, had_break = one_line(text)
+        clean, had_break = without_breaks(text)
         repairs.append(done | ({"break"} if had_break else set()))
         moments = (fitted,) if fitted else ()
         rows.append((f"{video}#enc#{index}", (video,), clean, moments, split))
@@ -168,7 +168,7 @@ def _read_lengths(path: Path) -> dict[str, float]:
 
 
 def fit(moment: tuple[float, float], duration: float) -> tuple[tuple[float, float], set[str]]:
-    """Order a moment's ends and clip them to the video; says what was needed."""
+    """Order a moment's ends and clip them to the video; also return which repairs that took."""
     start, end = min(moment), max(moment)
     done = {"swapped"} if moment != (start, end) else set()
     if start == end:
@@ -183,8 +183,8 @@ def fit(moment: tuple[float, float], duration: float) -> tuple[tuple[float, floa
     return (min(max(start, 0.0), limit), min(max(end, 0.0), limit)), done
 
 
-def one_line(text: str) -> tuple[str, bool]:
-    """A sentence without outer white space or line breaks, and whether it had one of these."""
+def without_breaks(text: str) -> tuple[str, bool]:
+    """Return a sentence without line breaks and outer space, and whether it had a break."""
     stripped = text.strip()
     joined = re.sub(r"\s*[\r\n]\s*", " ", stripped)
     return joined, bool(re.search(r"[\r\n]", text))
@@ -194,7 +194,7 @@ def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
     """Say what was repaired, in a line for each kind of repair.
 
     Args:
-        repairs: for each caption the kinds of repair that `fit` and `one_line` reported.
+        repairs: for each caption the kinds of repair that `fit` and `without_breaks` reported.
         unknown: number of videos without a duration.
     """
     counts = Counter(kind for kinds in repairs for kind in kinds)
@@ -212,7 +212,7 @@ def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
 
 
 def read_duration(where: str, value: Any) -> float:
-    """A duration in seconds out of a file, or a UserError that says where it stands."""
+    """Check a duration in seconds that a file gives; the UserError says where it stands."""
     seconds = number(value)
     if seconds is None or not 0 < seconds <= LONGEST:
         raise UserError(
@@ -223,7 +223,7 @@ def read_duration(where: str, value: Any) -> float:
 
 
 def read_moment(where: str, value: Any) -> tuple[float, float]:
-    """A moment out of a file as it stands there, or a UserError that says where."""
+    """Check a moment that a file gives, as it stands there; the UserError says where."""
     ends = [number(v) for v in value] if isinstance(value, list) and len(value) == 2 else []
     if not ends or ends[0] is None or ends[1] is None:
         raise UserError(f"{where}: moment {quote(value)} is not [start, end] in seconds")

@@ -64,22 +64,22 @@ class Annotations:
         return f"{kind}-{digest.hexdigest()}"
 
     def split(self, name: str) -> "Annotations":
-        """The rows of one split, numbered from 0."""
+        """Return the rows of one split, numbered from 0."""
         return Annotations(
             *(t[t["split"] == name].reset_index(drop=True) for t in (self.videos, self.queries))
         )
 
 
-_Row = tuple[str, Mapping[str, Any]]  # where it stands, and its values by column
+_Row = tuple[str, Mapping[str, Any]]  # place in the file, and values by column
 
 
 def write_tables(folder: str | Path, collection: str, annotations: Annotations) -> None:
     """Write both tables, each in one step (never half a file).
 
     Args:
-        folder: where to; created if need be.
+        folder: folder of the tables, which is made if it is missing.
         collection: name of the benchmark: letters, digits, "_", "-" and ".".
-        annotations: what to write.
+        annotations: tables to write.
 
     Raises:
         UserError: if the tables would not pass `read_tables`, or cannot be written.

@@ -327,7 +327,7 @@ def test_true_videos_that_a_data_set_does_not_list_are_named(root: Path):
             table = super().read_annotations(split)
             return Annotations(table.videos[1:].reset_index(drop=True), table.queries)
 
-    line = "^kitchen: captions of the split val belong to 1 videos .* lacks: 'val-0' for one$"
+    line = r"^kitchen: captions of the split val belong to 1 video \(val-0\) that its .* lacks$"
     with pytest.raises(UserError, match=line):
         Astray(root).val_dataloader()
 

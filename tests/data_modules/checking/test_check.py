@@ -12,7 +12,7 @@ from data_modules.checking.check import (
     attempt,
     captions_per_video,
     check,
-    one_line,
+    error_line,
     scan,
     table_problems,
     table_remarks,
@@ -151,7 +151,7 @@ def test_wrong_width(folder: Path):
     assert "--data.features standard|wide" in report.problems[0]
 
 
-def test_equal_remarks_of_splits_are_one_line(folder: Path):
+def test_equal_remarks_of_splits_are_error_line(folder: Path):
     remarks = [line for line in check(kitchen(folder)).remarks if "moment unknown" in line]
     assert [line.partition(":")[0] for line in remarks] == ["train", "val, test"]
 
@@ -214,7 +214,7 @@ def test_lengths_and_zero_rows(tmp_path: Path):
     assert found.remarks == [f"2 all-zero rows: 1 video (b) in {tmp_path / 'f'}"]
 
 
-def test_equal_faults_are_one_line(tmp_path: Path):
+def test_equal_faults_are_error_line(tmp_path: Path):
     wrong = {f"w{i}": np.ones((i, 3)) for i in range(1, 8)}
     bad = {"n": ROWS * np.nan, "i": ROWS * np.inf, "e": ROWS[:0]}
     features = store(tmp_path / "f", a=ROWS, **wrong, **bad)
@@ -263,9 +263,9 @@ def test_attempt():
     assert problems == ["KeyError: 'x'"]
 
 
-def test_one_line():
-    assert one_line(UserError("a\n b")) == "a b"
-    assert one_line(ValueError("a\nb")) == "ValueError: a b"
+def test_error_line():
+    assert error_line(UserError("a\n b")) == "a b"
+    assert error_line(ValueError("a\nb")) == "ValueError: a b"
 
 
 MOMENT = ((1.0, 2.0),)
@@ -328,7 +328,7 @@ def test_problems(
         (
             [*VIDEOS, ("x", 1.0)],
             ("q", ("v",), "x", MOMENT),
-            "no caption, so only to be found wrongly: 1 video (x)",
+            "no caption, so every query that finds it is wrong: 1 video (x)",
         ),
     ],
 )

@@ -7,13 +7,13 @@ from shared import DATA, needs_data
 
 from data_modules.readers.published import (
     fit,
-    one_line,
     read_activitynet,
     read_charades_sta,
     read_duration,
     read_moment,
     read_tvr,
     remarks,
+    without_breaks,
 )
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
@@ -253,8 +253,8 @@ def test_fit(moment: tuple, duration: float, fitted: tuple, done: set[str]):
         ("a\r\n\n b", "a b", True),
     ],
 )
-def test_one_line(text: str, line: str, had_break: bool):
-    assert one_line(text) == (line, had_break)
+def test_without_breaks(text: str, line: str, had_break: bool):
+    assert without_breaks(text) == (line, had_break)
 
 
 def test_remarks_name_only_what_happened():
