@@ -30,12 +30,12 @@ from benchmarks.measuring import (
 )
 from benchmarks.search import Timed, exact_lists
 from benchmarks.search_videos import PART, Videos, payload, video_id
-from benchmarks.search_ways import EDGE, NumberedQueries, create, searcher
-from dreamprvr.search.engine import Record
+from benchmarks.search_ways import NumberedQueries, searcher
+from dreamprvr.search.encoding import SearchModel, Untrained
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import Searcher
-from dreamprvr.search.untrained import UntrainedModel
-from dreamprvr.search.vectors import segment_means
 
 WRITTEN = 16  # videos at once
 QUERIES = 16  # asked in turn
@@ -56,7 +56,7 @@ def shape(text: str) -> Shape:
     return Shape(*map(positive, text.split("x", 2)))
 
 
-def records(videos: Videos, model: UntrainedModel) -> Iterator[Record]:
+def records(videos: Videos, model: SearchModel) -> Iterator[Record]:
     """All videos as a library has them, a row a second."""
     for part in videos.parts():
         for i, found in enumerate(model.encode_videos(list(part.frames))):
@@ -68,7 +68,7 @@ def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int],
     """A whole search for a numbered query, in both ways."""
     videos = Videos(shaped.videos, dim, clips=1, frames=shaped.rows, events=shaped.rows // 20)
     model = NumberedQueries(videos.queries(QUERIES).vectors)
-    engine, store = create(EDGE, folder / "engine", dim), RowStore(folder, model)
+    engine, store = EdgeEngine.create(folder / "engine", model.layout), RowStore(folder, model)
     batch: list[Record] = []
     for record in records(videos, model):
         batch.append(record)
@@ -107,7 +107,8 @@ def held(videos: Videos, queries: int) -> list[dict[str, Any]]:
     exact, nearest = (np.empty((queries, videos.count), np.float32) for _ in range(2))
     for part in videos.parts():
         here = slice(part.start, part.start + PART)
-        segments = np.stack([segment_means(rows, UntrainedModel.section) for rows in part.frames])
+        model = SearchModel(Untrained(videos.dim))
+        segments = np.stack([found.segments for found in model.encode_videos(list(part.frames))])
         for scores, tokens in ((exact, part.frames), (nearest, segments)):
             products = rearrange(tokens, "v m d -> (v m) d") @ vectors.T
             scores[:, here] = reduce(products, "(v m) q -> q v", "max", v=len(tokens))

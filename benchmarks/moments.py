@@ -20,13 +20,11 @@ import torch
 
 from data_modules.readers.features import FeatureStore
 from data_modules.synthetic import Synthetic
-from dreamprvr.evaluation.moments import MomentRule, Timeline, find_moments
+from dreamprvr.evaluation.moments import Curve, MomentRule, Timeline, find_moments
 from dreamprvr.extraction.encoders import Encoder, QueryFeatures
-from dreamprvr.search.curve import score_curve
-from dreamprvr.search.engine import Record
-from dreamprvr.search.model_file import read_model
-from dreamprvr.search.results import Curve
-from dreamprvr.search.trained import TrainedModel
+from dreamprvr.search.encoding import SearchModel
+from dreamprvr.search.engine.interface import Record
+from dreamprvr.search.model import read_model
 
 SMOOTHING, SHARE, SHORTEST = (0.0, 3.0, 5.0), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (2.0, 4.0)
 Span = tuple[float, float]
@@ -52,7 +50,7 @@ class StoredWords:
         return QueryFeatures(torch.from_numpy(self.words[text]), None)
 
 
-def ask(data: Synthetic, model: TrainedModel, split: str) -> list[Asked]:
+def ask(data: Synthetic, model: SearchModel, split: str) -> list[Asked]:
     """All captions of a split that have moments."""
     films, words = data.stores()
     encoder = cast(Encoder, StoredWords(words))
@@ -67,11 +65,12 @@ def ask(data: Synthetic, model: TrainedModel, split: str) -> list[Asked]:
         name = query.video_ids[0]
         features, tokens = vectors[name]
         step = durations[name] / len(features)
-        record = Record(
-            name, tokens.clips, tokens.frames, tokens.segments, tokens.registers, payload={}
+        starts, ends = Timeline(len(features), 0.0, step, step, durations[name]).pieces()
+        asking = model.encode_query(encoder, query.query_id)
+        scores = model.over_time(
+            asking, Record(name, tokens.tokens, tokens.segments, tokens.extras, {}), len(features)
         )
-        timeline = Timeline(len(features), 0.0, step, step, durations[name])
-        curve = score_curve(record, model.encode_query(encoder, query.query_id), model, timeline)
+        curve = Curve(tuple(starts.tolist()), tuple(ends.tolist()), tuple(scores.tolist()))
         asked.append(Asked(curve, tuple(query.moments)))
     return asked
 
@@ -135,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ckpt_path", type=Path, required=True)
     parser.add_argument("--root", type=Path, default=Path("data"))
     options: Any = parser.parse_args(arguments)
-    model = TrainedModel(read_model(options.ckpt_path).network, "cpu")
+    model = SearchModel(read_model(options.ckpt_path).network, "cpu")
     data = Synthetic(root=options.root, num_workers=0)
     data.prepare_data()
     rule = choose(ask(data, model, "val"))

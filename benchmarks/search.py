@@ -47,7 +47,7 @@ from benchmarks.search_ways import (
     opened,
     text_side,
 )
-from dreamprvr.search.engine import Engine
+from dreamprvr.search.engine.interface import Engine
 
 LIMIT = 100
 CLIENTS = 2  # queries at a time, where queries a second are counted

@@ -14,10 +14,11 @@ from uuid import uuid4
 import numpy as np
 from einops import reduce
 
+from data_modules.loading.pooling import pool
 from dreamprvr.search.catalogue import SOURCE
-from dreamprvr.search.engine import Record
-from dreamprvr.search.layout import METADATA
-from dreamprvr.search.vectors import segment_means, unit
+from dreamprvr.search.encoding import SEGMENTS
+from dreamprvr.search.engine.interface import Record
+from dreamprvr.search.engine.points import METADATA
 
 PART = 250  # videos made at once
 SHELVES = 20  # a filter keeps one of so many
@@ -119,13 +120,17 @@ def shelf(video: int) -> dict[str, str]:
     return {"shelf": str(video % SHELVES)}
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Divide rows by their length, in float32."""
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
 def records(part: Part) -> Sequence[Record]:
-    """The videos of a part as an engine takes them, without registers."""
-    nothing = np.empty((0, part.frames.shape[2]), np.float32)
+    """Give the videos of a part as an engine takes them, without registers."""
     return [
         Record(
-            video_id(part.start + i), clips, frames, segment_means(frames, len(frames)), nothing,
-            payload(part.start + i, len(frames)),
+            video_id(part.start + i), {"clips": clips, "frames": frames},
+            unit(pool(frames, SEGMENTS)), {}, payload(part.start + i, len(frames)),
         )
         for i, (clips, frames) in enumerate(zip(part.clips, part.frames, strict=True))
     ]  # fmt: skip

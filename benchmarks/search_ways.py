@@ -14,13 +14,15 @@ from torch import Tensor
 
 from benchmarks.measuring import STATUS, seconds
 from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries, Videos, records
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale
 from dreamprvr.models.scoring import score_block
-from dreamprvr.search.edge_engine import EdgeEngine
-from dreamprvr.search.engine import Engine, EngineQuery
-from dreamprvr.search.models import LibraryModel
+from dreamprvr.search.encoding import RowSettings, SearchModel, Untrained
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import Engine, EngineQuery, Layout
+from dreamprvr.search.model import LibraryModel
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import Candidates, Searcher
-from dreamprvr.search.untrained import UntrainedModel
 
 ScanDtype = Literal["float32", "float16"]
 TILE = 64  # videos whose float16 tokens are made float32 at once: 16 MB
@@ -103,6 +105,11 @@ class Build(NamedTuple):
     compact: float
 
 
+def layout(dim: int) -> Layout:
+    """Vectors of a video, without registers."""
+    return Layout(dim, ("clips", "frames"), {})
+
+
 def create(name: str, folder: Path, dim: int) -> Engine:
     """An empty engine.
 
@@ -113,13 +120,13 @@ def create(name: str, folder: Path, dim: int) -> Engine:
         dim: of vectors.
     """
     if name == EDGE:
-        return EdgeEngine.create(folder, dim)
+        return EdgeEngine.create(folder, layout(dim))
     from qdrant_client import QdrantClient
 
-    from dreamprvr.search.remote_engine import RemoteEngine, connect
+    from dreamprvr.search.engine.remote import RemoteEngine, connect
 
     client = QdrantClient(":memory:") if name == MEMORY else connect(name)
-    return RemoteEngine.create(client, f"dreamprvr-benchmark-{uuid4().hex}", dim)
+    return RemoteEngine.create(client, f"dreamprvr-benchmark-{uuid4().hex}", layout(dim))
 
 
 def fill(engine: Engine, videos: Videos, scan: Scan) -> Build:
@@ -142,7 +149,8 @@ def asked(
     graph: bool = False,
 ) -> EngineQuery:
     """A query with the weights of the configurations."""
-    return EngineQuery(query, CLIP_WEIGHT, FRAME_WEIGHT, limit, where or {}, candidates, graph)
+    rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * query[None]}
+    return EngineQuery(rows, query[None], limit, where or {}, candidates, graph)
 
 
 def disk_bytes(folder: Path) -> int:
@@ -169,7 +177,7 @@ def opened(folder: Path, queries: np.ndarray, limit: int, candidates: int) -> Op
     """Open an engine, search by candidates, then exactly; call it in a fresh process."""
     before = _resident()
     begin = time.perf_counter()
-    engine = EdgeEngine(folder, queries.shape[1])
+    engine = EdgeEngine(folder, layout(queries.shape[1]))
     ready = time.perf_counter()
     engine.search(asked(queries[0], limit, candidates))
     first = time.perf_counter()
@@ -198,26 +206,45 @@ def _resident() -> dict[str, Any]:
 FOUND = 10  # videos shown, each with its curve and moments
 
 
-class NumberedQueries(UntrainedModel):
+class GivenTokens(Untrained):
+    """Takes clips and frames as tokens, as they are."""
+
+    scales = ("clips", "frames")
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.config = RowSettings(num_clips=32)
+
+    @property
+    def scale_weights(self) -> dict[str, float]:
+        """Give the weights of the configurations."""
+        return {"clips": CLIP_WEIGHT, "frames": FRAME_WEIGHT}
+
+    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
+        """Give both as they are."""
+        return EncodedVideos({"clips": Scale(clips), "frames": Scale(frames, frame_mask)}, {})
+
+
+class NumberedQueries(SearchModel):
     """A model whose sentences are the numbers of queries that are encoded already.
 
     Args:
-        vectors: the queries (Q, D).
-        clips: clip tokens of a video; 0 if its frames alone are scored.
+        vectors: vectors of the queries, (Q, D).
+        network: the model; by default one whose frames alone are scored.
     """
 
-    def __init__(self, vectors: np.ndarray, clips: int = 0) -> None:
-        super().__init__(vectors.shape[1])
-        self.vectors, self.clips = vectors, clips
-        if clips:
-            self.clip_weight, self.frame_weight = CLIP_WEIGHT, FRAME_WEIGHT
+    def __init__(self, vectors: np.ndarray, network: RetrievalModel | None = None) -> None:
+        super().__init__(network or Untrained(vectors.shape[1]))
+        self._vectors = torch.from_numpy(vectors)
 
-    def encode_query(self, encoder: Any, text: str) -> np.ndarray:
-        """Return the vector of query number `text`."""
-        return self.vectors[int(text)]
+    def encode_query(self, encoder: Any, text: str) -> EncodedQueries:
+        """Give the vector of query number `text`."""
+        vector = self._vectors[int(text)][None]
+        rows = QueryRows(vector[None], torch.ones(1, 1))
+        return EncodedQueries(vector, dict.fromkeys(self.network.scales, rows), {})
 
 
-def searcher(engine: Engine, model: UntrainedModel, store: RowStore | None = None) -> Searcher:
+def searcher(engine: Engine, model: SearchModel, store: RowStore | None = None) -> Searcher:
     """Return what searches a library of one row a second, apart from the encoder's text side."""
     settings = SimpleNamespace(stride=1.0, window=1.0)
     known = SimpleNamespace(model=model, settings=settings, encoder=lambda: None)
@@ -242,7 +269,9 @@ def library_search(
     engine: Engine, queries: Queries, candidates: Candidates
 ) -> Callable[[int], list[int]]:
     """Rank, fetch the best videos, find moments on their curves, count what was searched."""
-    asking = searcher(engine, NumberedQueries(queries.vectors, clips=32))
+    asking = searcher(
+        engine, NumberedQueries(queries.vectors, GivenTokens(queries.vectors.shape[1]))
+    )
 
     def search(number: int) -> list[int]:
         result = asking.search(str(number), FOUND, {}, 3, None, candidates)

@@ -38,8 +38,8 @@ from dreamprvr.core.text import (
 )
 from dreamprvr.core.yaml_text import load_yaml
 from dreamprvr.extraction.find_videos import find_videos
+from dreamprvr.search.catalogue import read_metadata
 from dreamprvr.search.manifest import Manifest, check_engine, read_manifest
-from dreamprvr.search.metadata import read_metadata
 
 FILES = int(os.environ.get("FILES", 0))
 COMMON = settings(

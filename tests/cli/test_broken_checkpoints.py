@@ -111,7 +111,7 @@ def test_a_librarys_own_model(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_librarys_model_can_be_evaluated_but_not_resumed(trained: Path, tmp_path: Path) -> None:
-    from dreamprvr.search.model_file import write_model
+    from dreamprvr.search.model import write_model
 
     write_model(best(trained), tmp_path / "model.ckpt")
     whole = run("test", *CONFIG, "--ckpt_path", best(trained))

@@ -7,7 +7,7 @@ from cli.running import refused, run
 from search.libraries import features, video
 
 from dreamprvr.search import indexing
-from dreamprvr.search.untrained import UntrainedModel
+from dreamprvr.search.encoding import SearchModel
 
 INDEX = ("index", "features.hdf5", "-o", "library")
 
@@ -53,17 +53,17 @@ def test_videos_that_the_file_lacks_are_counted(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        encode = UntrainedModel.encode_videos
+        encode = SearchModel.encode_videos
 
-        def once(model: UntrainedModel, videos: Any) -> Any:
-            patch.setattr(UntrainedModel, "encode_videos", interrupted)
+        def once(model: SearchModel, videos: Any) -> Any:
+            patch.setattr(SearchModel, "encode_videos", interrupted)
             return encode(model, videos)
 
-        def interrupted(model: UntrainedModel, videos: Any) -> Any:
+        def interrupted(model: SearchModel, videos: Any) -> Any:
             raise KeyboardInterrupt
 
         patch.setattr(indexing, "BATCH_VIDEOS", 1)
-        patch.setattr(UntrainedModel, "encode_videos", once)
+        patch.setattr(SearchModel, "encode_videos", once)
         result = run(*INDEX)
     assert (result.code, result.err) == (130, "interrupted\n")
     assert result.out == (

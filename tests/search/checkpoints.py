@@ -8,7 +8,9 @@ import torch
 from models.tiny import CONFIG, stir
 from search.libraries import DIM, TEXT_DIM, WordEncoder
 
+from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.dreamprvr.network import DreamPRVR
+from dreamprvr.models.registry import class_path
 
 
 def network(seed: int = 0, **changes: Any) -> DreamPRVR:
@@ -20,13 +22,19 @@ def network(seed: int = 0, **changes: Any) -> DreamPRVR:
 
 
 def checkpoint(
-    path: Path, seed: int = 0, fingerprint: str | None = WordEncoder.fingerprint, **changes: Any
+    path: Path,
+    seed: int = 0,
+    fingerprint: str | None = WordEncoder.fingerprint,
+    made: RetrievalModel | None = None,
+    **changes: Any,
 ) -> Path:
     """As a training writes it; `changes` are hyper-parameters, beside those of the network."""
-    made = network(seed)
-    hparams: dict[str, Any] = {
-        "video_dim": DIM, "text_dim": TEXT_DIM, "network": asdict(made.config), "top_k": 3,
-    }  # fmt: skip
+    hparams: dict[str, Any] = {"top_k": 3}
+    if made is None:
+        made = network(seed)
+        hparams |= {"video_dim": DIM, "text_dim": TEXT_DIM, "network": asdict(made.config)}
+    else:
+        hparams |= {"model": class_path(type(made)), **made.settings()}
     if fingerprint is not None:
         hparams["feature_fingerprint"] = fingerprint
     state = {f"network.{name}": weight for name, weight in made.state_dict().items()}

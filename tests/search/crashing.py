@@ -10,15 +10,16 @@ from pathlib import Path
 
 import search.libraries  # noqa: F401 - registers the encoder
 
-from dreamprvr.search import indexing
-from dreamprvr.search.edge_engine import EdgeEngine
-from dreamprvr.search.engine import Record
+from dreamprvr.search import access, indexing
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.library import Library
 
 
 def main() -> None:
     """Index with batches of two videos."""
     indexing.BATCH_VIDEOS = 2
+    access.BRIEF = 60.0  # a test that is slow to close its library is waited for
     write = EdgeEngine.upsert
 
     def upsert(engine: EdgeEngine, records: Sequence[Record]) -> None:

@@ -9,15 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from search.libraries import features, library, video
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import VideoFeatures
-from dreamprvr.search.journal import Journal
+from dreamprvr.models.layers.basic import unit
+from dreamprvr.search.engine.journal import Journal
 from dreamprvr.search.library import Library
-from dreamprvr.search.vectors import unit
 
 TESTS = Path(__file__).parents[1]
+
+
+def directions(film: VideoFeatures) -> np.ndarray:
+    """The rows of a video, of unit length."""
+    return unit(torch.from_numpy(film.rows)).numpy()
 
 
 def start(folder: Path, *paths: Path) -> subprocess.Popen[str]:
@@ -49,7 +55,7 @@ def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> Non
         for record in opened._session.engine.fetch(sorted(names)):
             expected = films[record.video_id]
             assert record.payload["source"]["rows"] == len(expected.rows)
-            np.testing.assert_allclose(record.frames, unit(expected.rows), atol=1e-3)
+            np.testing.assert_allclose(record.tokens["frames"], directions(expected), atol=1e-3)
         assert opened.search("a dog", k=100).searched >= len(names)
         for value in opened.columns().get("version", ()):  # filters know what payloads say
             where = {"version": value}
@@ -62,10 +68,10 @@ def complete(folder: Path, names: list[str], version: int) -> None:
         found = {record.video_id: record for record in opened._session.engine.fetch(names)}
         assert sorted(found) == sorted(names)
         for name, record in found.items():
-            versions = [unit(video(name, seed=seed).rows) for seed in range(version + 1)]
-            assert record.payload["source"]["rows"] == len(record.frames)
-            same = [rows for rows in versions if rows.shape == record.frames.shape]
-            assert any(np.allclose(record.frames, rows, atol=1e-3) for rows in same)
+            versions = [directions(video(name, seed=seed)) for seed in range(version + 1)]
+            assert record.payload["source"]["rows"] == len(record.tokens["frames"])
+            same = [rows for rows in versions if rows.shape == record.tokens["frames"].shape]
+            assert any(np.allclose(record.tokens["frames"], rows, atol=1e-3) for rows in same)
             assert opened.video(name) is not None
 
 

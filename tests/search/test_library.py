@@ -1,4 +1,4 @@
-"""Libraries as users have them: made, filled, searched, changed."""
+"""A library from its creation to its deletion."""
 
 import dataclasses
 import json
@@ -12,8 +12,8 @@ from search.libraries import SETTINGS, features, library, video
 from data_modules.readers.hdf5 import ATTRIBUTES_SUM, ROWS_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.moments import MomentRule
-from dreamprvr.search import lock
-from dreamprvr.search.edge_engine import EdgeEngine
+from dreamprvr.search import access
+from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.library import Library
 
 CSV = "video_id,title,tags\na,First,cooking;home\nb,Second,garden\n"
@@ -91,7 +91,7 @@ def test_only_what_changed_is_written(tmp_path: Path, written: list[str]) -> Non
         assert found.path == Path("/elsewhere/a.mp4")
         assert found.metadata == {"title": "First", "tags": ["cooking", "home"]}
         (record,) = made._session.engine.fetch(["b"])
-        assert len(record.frames) == len(video("b", seed=1).rows)
+        assert len(record.tokens["frames"]) == len(video("b", seed=1).rows)
         again = made.update(path)
         assert (again.unchanged, written[5:]) == (["a", "b", "d"], [])
 
@@ -166,7 +166,7 @@ def test_other_features_are_refused(tmp_path: Path, change: dict[str, Any], mess
 def test_it_cannot_be_written_while_another_has_it_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "BRIEF", 0.1)
+    monkeypatch.setattr(access, "BRIEF", 0.1)
     with library(tmp_path, video("a")) as made, Library.open(made.path):
         for write in (made.compact, lambda: made.update(tmp_path / "features.hdf5")):
             with pytest.raises(UserError, match=r"is in use by .*\(process \d+\).*try again"):
@@ -214,3 +214,51 @@ def test_seconds_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert (again.described, len(again.unchanged)) == ([], 60)
         found = {one.video_id: one.duration for one in made.videos()}
     assert found == {f"v{i}": round(duration, 6) for i, duration in enumerate(durations)}
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    return features(tmp_path / "features.hdf5", [video("a", dog=7)])
+
+
+def test_what_an_interrupted_creation_left_is_replaced(tmp_path: Path, films: Path) -> None:
+    made = tmp_path / "library"
+    Library.create(made, films).close()
+    (made / "library.json").unlink()
+    (made / "model.ckpt").write_text("half")
+    with Library.create(made, films) as again:
+        assert again.update(films).added == ["a"]
+    assert not (made / "model.ckpt").exists()
+
+
+def test_a_library_is_not_made_twice(tmp_path: Path, films: Path) -> None:
+    library(tmp_path, video("a")).close()
+    with pytest.raises(UserError, match="is a library already"):
+        Library.create(tmp_path / "library", films)
+
+
+def test_other_files_are_left_alone(tmp_path: Path, films: Path) -> None:
+    made = tmp_path / "library"
+    made.mkdir()
+    (made / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="name a new folder"):
+        Library.create(made, films)
+    assert [entry.name for entry in made.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way(tmp_path: Path, films: Path) -> None:
+    (tmp_path / "library").write_text("")
+    with pytest.raises(UserError, match="library"):
+        Library.create(tmp_path / "library", films)
+
+
+@pytest.mark.parametrize("engine", ["other", "", "ftp://x", "file:///x"])
+def test_unknown_engines(tmp_path: Path, films: Path, engine: str) -> None:
+    with pytest.raises(UserError, match="http"):
+        Library.create(tmp_path / "library", films, engine=engine)
+
+
+def test_features_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing"):
+        Library.create(tmp_path / "library", tmp_path / "none.hdf5")
+    assert not (tmp_path / "library").exists()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dreamprvr.extraction.encoders import QueryFeatures, register
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
+from dreamprvr.models.layers.basic import unit
 from dreamprvr.search.library import Library
-from dreamprvr.search.vectors import unit
 
 NAME, DIM, WINDOW = "recorded-clip", 512, 2.0
 VIDEOS = DATA / "videos"
@@ -65,9 +65,9 @@ def library(tmp_path: Path) -> Library:
 
 @needs_data
 def test_the_real_sentence_scores_its_cosine_with_the_real_frames(library: Library) -> None:
-    rows = unit(np.load(VIDEOS / "univtg_vid.npz")["features"])
+    rows = unit(torch.from_numpy(np.load(VIDEOS / "univtg_vid.npz")["features"])).numpy()
     words = np.load(VIDEOS / "univtg_txt.npz")["features"].astype(np.float32)
-    expected = rows @ unit(words.mean(axis=0))
+    expected = rows @ unit(torch.from_numpy(words.mean(axis=0))).numpy()
     with library:
         hits = {hit.video.video_id: hit for hit in library.search("a sentence", moments=1).hits}
     assert hits["real"].score == pytest.approx(expected.max(), abs=1e-3)

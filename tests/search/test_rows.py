@@ -1,24 +1,25 @@
+"""The vectors of videos that were found."""
+
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from search.checkpoints import network
 from search.libraries import DIM, features, library, video
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search import rows as rows_module
-from dreamprvr.search.edge_engine import EdgeEngine
-from dreamprvr.search.engine import Record
+from dreamprvr.search.encoding import SearchModel, Untrained
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.library import Library
-from dreamprvr.search.rows import RowStore, Sizes, sizes
-from dreamprvr.search.untrained import UntrainedModel
+from dreamprvr.search.rows import RowStore, look_up
 
-
-class Cut(UntrainedModel):
-    """A model of two sections of clips and registers."""
-
-    section, clips, registers = 8, 2, 3
+CUT = SearchModel(network())  # sections of 8 frames, with 4 clips and 2 registers
+FRAMES = SearchModel(Untrained(DIM))
 
 
 @pytest.fixture(autouse=True)
@@ -32,30 +33,29 @@ def payload(rows: int, digest: str = "0" * 32) -> dict[str, object]:
 
 def record(rows: int) -> Record:
     random = np.random.default_rng(rows)
-    counts = sizes(payload(rows), Cut(DIM))
-    parts = [random.standard_normal((count, DIM)).astype(np.float32) for count in counts]
-    return Record("a", parts[0], parts[1], parts[1], parts[2], payload(rows))
-
-
-def test_sizes() -> None:
-    assert sizes(payload(8), Cut(DIM)) == Sizes(2, 8, 3)
-    assert sizes(payload(9), Cut(DIM)) == Sizes(4, 9, 6)
-    assert sizes(payload(200), UntrainedModel(DIM)) == Sizes(0, 200, 0)
+    parts = {
+        name: random.standard_normal(shape).astype(np.float32)
+        for name, shape in CUT.shapes_of(rows).items()
+    }
+    tokens = {name: parts[name] for name in ("clips", "frames")}
+    extras = {"registers": parts["registers"]}
+    return Record("a", tokens, parts["frames"], extras, payload(rows))
 
 
 @pytest.mark.parametrize("rows", [1, 9])
 def test_what_is_written_is_read(tmp_path: Path, rows: int) -> None:
-    store, video = RowStore(tmp_path, Cut(DIM)), record(rows)
+    store, video = RowStore(tmp_path, CUT), record(rows)
     store.write([video])
     found = store.read("a", video.payload)
     assert found is not None
-    for name in ("clips", "frames", "registers"):
-        ours = getattr(found, name)
-        np.testing.assert_array_equal(ours, getattr(video, name).astype(np.float16))
-        assert ours.dtype == np.float32
-    assert found.segments.shape == (0, DIM)
+    for ours, theirs in ((found.tokens, video.tokens), (found.extras, video.extras)):
+        assert list(ours) == list(theirs)
+        for name, part in ours.items():
+            np.testing.assert_array_equal(part, theirs[name].astype(np.float16))
+            assert part.dtype == np.float32
+    assert found.segments.shape == (0, 16)
     (path,) = (tmp_path / "rows").iterdir()
-    assert path.stat().st_size == 2 * DIM * sum(sizes(video.payload, Cut(DIM)))
+    assert path.stat().st_size == 2 * sum(np.prod(s) for s in CUT.shapes_of(rows).values())
     store.keep([video.payload])
     assert path.exists()
     store.keep([payload(rows, "1" * 32)])
@@ -66,14 +66,14 @@ def test_what_is_written_is_read(tmp_path: Path, rows: int) -> None:
 def test_files_that_do_not_fit_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, video = RowStore(tmp_path, Cut(DIM)), record(9)
+    store, video = RowStore(tmp_path, CUT), record(9)
     store.write([video])
     (path,) = (tmp_path / "rows").iterdir()
     assert store.read("a", payload(8)) is None
     assert store.read("a", payload(9, "2" * 32)) is None
     for digest in ("", "../" + "0" * 32, "0" * 31 + "/"):
         assert store.read("a", payload(9, digest)) is None
-        store.write([Record("a", *(video.frames,) * 4, payload(9, digest))])
+        store.write([replace(video, payload=payload(9, digest))])
     assert list((tmp_path / "rows").iterdir()) == [path]
     other = path.rename(tmp_path / "other")
     path.symlink_to(other)
@@ -87,14 +87,13 @@ def test_files_that_do_not_fit_are_not_used(
 
 
 def test_short_videos_have_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = RowStore(tmp_path, UntrainedModel(DIM))
+    store = RowStore(tmp_path, FRAMES)
     monkeypatch.setattr(rows_module, "LONG", 9 * DIM)
     nothing = np.empty((0, DIM), np.float32)
     for count in (9, 10):
         frames = np.ones((count, DIM), np.float32)
-        store.write(
-            [Record("a", nothing, frames, nothing, nothing, payload(count, 32 * str(count)[0]))]
-        )
+        record = Record("a", {"frames": frames}, nothing, {}, payload(count, 32 * str(count)[0]))
+        store.write([record])
     assert [path.stem for path in (tmp_path / "rows").iterdir()] == ["1" * 32]
 
 
@@ -153,3 +152,51 @@ def test_a_file_is_there_before_the_engine_hears_of_it(
     assert len(made.search("dog").hits) == 3
     made.update(path)
     assert len(made.search("dog").hits) == 4
+
+
+NAMES = ["v3", "v0", "nobody", "v4", "v1", "v2"]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> EdgeEngine:
+    library(tmp_path, *(video(f"v{number}", rows=10) for number in range(5))).close()
+    return EdgeEngine(tmp_path / "library" / "engine", FRAMES.layout)
+
+
+@pytest.mark.parametrize("own", [(), ("v0",), ("v3", "v2"), ("v0", "v1", "v2", "v3", "v4")])
+def test_in_the_order_asked_and_few_at_once(
+    engine: EdgeEngine, tmp_path: Path, own: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two videos are what may be asked of the engine at once."""
+    monkeypatch.setattr(rows_module, "FETCHED", 2 * 10 * DIM)
+    monkeypatch.setattr("dreamprvr.search.rows.LONG", 0)
+    model, fetched = FRAMES, []
+    store = RowStore(tmp_path, model)
+    store.write(engine.fetch(own))
+    fetch = engine.fetch
+
+    def watched(video_ids: list[str]) -> list[Record]:
+        fetched.append(list(video_ids))
+        return fetch(video_ids)
+
+    monkeypatch.setattr(engine, "fetch", watched)
+    found = list(look_up(engine, model, store, NAMES))
+    assert [record.video_id for record in found] == [name for name in NAMES if name != "nobody"]
+    assert sorted(name for names in fetched for name in names) == sorted(
+        {"v0", "v1", "v2", "v3", "v4"} - set(own)
+    )
+    assert max(map(len, fetched), default=1) <= 2
+    for record, expected in zip(found, fetch([r.video_id for r in found]), strict=True):
+        np.testing.assert_array_equal(record.tokens["frames"], expected.tokens["frames"])
+    assert [r.video_id for r in look_up(engine, model, None, ["v1"])] == ["v1"]
+    engine.close()
+
+
+def test_other_vectors_than_were_indexed(engine: EdgeEngine) -> None:
+    class Longer(SearchModel):
+        def shapes_of(self, rows: int) -> dict[str, tuple[int, int]]:
+            return {"frames": (rows + 1, DIM)}
+
+    with pytest.raises(UserError, match="video 'v1' has other vectors than were indexed"):
+        list(look_up(engine, Longer(Untrained(DIM)), None, ["v1"]))
+    engine.close()

@@ -1,4 +1,6 @@
-from collections.abc import Callable
+"""One query, checked and answered."""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,19 @@ import pytest
 from search.libraries import library, video
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search.edge_engine import EdgeEngine
-from dreamprvr.search.engine import EngineHit, EngineQuery
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import EngineHit, EngineQuery
 from dreamprvr.search.library import Library
-from dreamprvr.search.searching import CANDIDATES, EXACT, candidate_count
+from dreamprvr.search.searching import (
+    CANDIDATES,
+    EXACT,
+    MOST,
+    candidate_count,
+    check_ids,
+    check_numbers,
+    check_text,
+    check_where,
+)
 
 
 def test_scores_and_curves_are_cosines(tmp_path: Path) -> None:
@@ -88,3 +99,62 @@ def test_a_graph_serves_where_scanning_is_slow(
         monkeypatch.setattr("dreamprvr.search.searching.SCANNED", 7)
         made.search("dog", candidates=4)
     assert asked == [False, True]
+
+
+CSV = "video_id,tags\na,x\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    folder = tmp_path_factory.mktemp("library")
+    with library(folder, video("a", dog=7), video("b"), metadata=CSV) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda made: made.search("dog", k=2.5), r"k is 2\.5; it must be a whole number"),
+        (lambda made: made.search("dog", k="3"), "k is '3'; it must be a whole number"),
+        (lambda made: made.search("dog", k=True), "k is True; it must be a whole number"),
+        (lambda made: made.search("dog", k=MOST + 1), "k is above 1,000,000, which is the most"),
+        (lambda made: made.search("dog", moments=10**5000), "moments is above 1,000,000"),
+        (lambda made: made.search("dog", candidates=2**64), "candidates is above 1,000,000"),
+        (lambda made: made.search("dog", moments=None), "moments is None; it must be a"),
+        (lambda made: made.search("dog", candidates="some"), "candidates is 'some'; a number, or"),
+        (
+            lambda made: made.search("dog", candidates=1.5),
+            r"candidates is 1\.5; it must be a whole",
+        ),
+        (lambda made: made.search("dog", threshold="a"), "threshold is 'a'; it must be a number"),
+        (lambda made: made.search("dog", threshold=float("nan")), "threshold is nan; it must be"),
+        (
+            lambda made: made.search("dog", where="tags=x"),
+            "where is 'tags=x'; it must give columns",
+        ),
+        (lambda made: made.search("dog", where={1: "x"}), "where is {1: 'x'}; it must give"),
+        (lambda made: made.search("dog", where={"tags": "\ud800"}), r"where is no Unicode text: '"),
+        (lambda made: made.videos("tags=x"), "where is 'tags=x'; it must give"),
+        (lambda made: made.search("a \ud800 dog"), "the query is no Unicode text: 'a "),
+        (lambda made: made.search(None), "the query is None, and must be a sentence"),
+        (lambda made: made.delete("one"), r"video ids are 'one'; they must be a list"),
+        (lambda made: made.delete([1]), r"video ids are \[1\]; they must be a list"),
+        (lambda made: made.delete(None), "video ids are None; they must be a list"),
+    ],
+)
+def test_odd_questions(made: Library, ask: Callable[[Library], Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}") as error:
+        ask(made)
+    assert "\n" not in str(error.value)
+    str(error.value).encode()  # it can be printed
+
+
+def test_good_questions(made: Library) -> None:
+    assert len(made.search("dog", k=np.int64(1), threshold=np.float32(0.1)).hits) == 1
+    assert len(made.search("dog", k=MOST, moments=MOST, threshold=0, candidates=MOST).hits) == 2
+    assert made.search("dog", where={"tags": ["x", 3]}).searched == 1
+    check_text("Ein Hund läuft 🐕")
+    check_numbers(-0.5, "all", k=1, moments=1)
+    check_where(None)
+    check_where({})
+    assert check_ids(name for name in "ab") == ["a", "b"]

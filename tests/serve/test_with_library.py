@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
 from starlette.testclient import TestClient
 
 from dreamprvr.extraction.find_videos import find_videos
+from dreamprvr.search.encoding import SearchModel
 from dreamprvr.search.library import Library
-from dreamprvr.search.trained import TrainedModel
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
@@ -106,12 +105,13 @@ def test_registers_of_a_trained_library(tmp_path: Path) -> None:
     keeper.try_open()
     with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
         (hit,) = client.get("/api/search", params={"q": "dog"}).json()["hits"]
-    model = TrainedModel(network(), torch.device("cpu"))
+    model = SearchModel(network())
     (found,) = model.encode_videos([shown.rows])
-    cosines = found.registers @ model.encode_query(WordEncoder(), "dog")
-    expected = cosines.reshape(-1, model.registers).max(axis=0)  # sections of 8 rows
+    query = model.encode_query(WordEncoder(), "dog").embedding[0].numpy()
+    cosines = found.extras["registers"] @ query
+    expected = cosines.reshape(-1, 2).max(axis=0)  # sections of 8 rows
     assert hit["registers"] == pytest.approx(expected.tolist(), abs=2e-3)
-    assert len(hit["registers"]) == model.registers == 2
+    assert len(hit["registers"]) == 2
 
 
 def test_a_file_whose_name_is_not_unicode(tmp_path: Path, films: Path) -> None:

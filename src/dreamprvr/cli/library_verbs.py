@@ -80,7 +80,7 @@ def _open_or_create(
 ) -> "Library":
     from dreamprvr.search.library import Library
     from dreamprvr.search.manifest import NAME
-    from dreamprvr.search.model_file import read_model
+    from dreamprvr.search.model import read_model
 
     if not (folder / NAME).is_file():
         return Library.create(folder, features, ckpt_path, engine, device, trust)
@@ -151,9 +151,9 @@ def search_library(
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    from dreamprvr.search.filters import parse_where
+    from dreamprvr.search.engine.filters import parse_where
     from dreamprvr.search.library import Library
-    from dreamprvr.search.printed import as_json, as_text
+    from dreamprvr.search.results import as_json, as_text
 
     scored = None if candidates is None else _count_or_all(candidates)
     with Library.open(library, device) as opened:
@@ -214,8 +214,8 @@ def manage_library(
 
 
 def _list(library: "Library", where: list[str]) -> None:
-    from dreamprvr.search.filters import check_columns, parse_where
-    from dreamprvr.search.printed import video_line
+    from dreamprvr.search.engine.filters import check_columns, parse_where
+    from dreamprvr.search.results import video_line
 
     conditions = parse_where(where)
     check_columns(conditions, library.columns())

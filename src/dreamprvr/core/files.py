@@ -108,6 +108,8 @@ def refuse_links(root: Path, *names: str, hard: bool = False) -> None:
         if stat.S_ISDIR(status.st_mode):
             try:
                 entries = sorted(os.listdir(path))
+            except FileNotFoundError:  # another process has just removed it
+                continue
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {reason(error)}") from None
             refuse_links(path, *entries, hard=hard)

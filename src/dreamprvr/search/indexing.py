@@ -1,32 +1,77 @@
-"""From a feature file into the engine, touching only what changed."""
+"""Changes a library: from a feature file into the engine, touching only what changed.
 
+While it does, `progress.json` in the library says how far it is, for others to show.
+"""
+
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import one_line, quote
-from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.core.files import DiskFull, write_text
+from dreamprvr.core.text import normal_id, one_line, quote
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.catalogue import (
     SOURCE,
     Payload,
+    Renames,
     make_payload,
     metadata_of,
     path_of,
     quoted,
+    read_metadata,
     same_vectors,
 )
-from dreamprvr.search.engine import Engine, Record
-from dreamprvr.search.layout import METADATA
-from dreamprvr.search.progress import Report
-from dreamprvr.search.renaming import Renames
+from dreamprvr.search.encoding import SearchModel
+from dreamprvr.search.engine.interface import Engine, Record
+from dreamprvr.search.engine.points import METADATA
+from dreamprvr.search.manifest import PROGRESS, Manifest
+from dreamprvr.search.model import is_missing
 from dreamprvr.search.rows import RowStore
-from dreamprvr.search.vectors import Model
 
+StrPath = str | os.PathLike[str]
 BATCH_VIDEOS, BATCH_ROWS = 64, 8192  # encoded and written at once
+PAUSE = 0.2  # seconds between two notes
+
+Report = Callable[[int, int, str], None]
+"""Told how many videos are done, of how many, and which comes next."""
+
+
+class ProgressFile:
+    """Keeps a library's `progress.json` while a block runs, and removes it at the end.
+
+    Args:
+        folder: folder of the library.
+        also: function that is told the same, each time.
+    """
+
+    def __init__(self, folder: Path, also: Report | None = None) -> None:
+        self.path = folder / PROGRESS
+        self.also = also
+        self._next = 0.0
+
+    def __enter__(self) -> "ProgressFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+
+    def __call__(self, done: int, total: int, video: str) -> None:
+        """Say how far it is."""
+        if self.also is not None:
+            self.also(done, total, video)
+        if time.monotonic() >= self._next:
+            note = {"done": done, "total": total, "video": video, "pid": os.getpid()}
+            write_text(self.path, json.dumps(note))
+            self._next = time.monotonic() + PAUSE
 
 
 @dataclass
@@ -54,7 +99,7 @@ class UpdateReport:
     warnings: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """One line of numbers."""
+        """Write one line of numbers."""
         names = ("added", "changed", "described", "unchanged", "removed")
         line = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in names)
         return f"{line}, {len(self.renamed):,} renamed" if self.renamed else line
@@ -65,15 +110,15 @@ class Indexer:
     """Writes the videos of a feature file.
 
     Args:
-        engine: open for writing.
-        model: encodes.
+        engine: engine of the library, open for writing.
+        model: model that encodes the videos.
         known: payloads of the library's videos, by id.
-        metadata: of videos, by id; the others keep theirs.
-        store: of rows beside the engine, if there is one.
+        metadata: columns of videos, by id; the others keep theirs.
+        store: files of rows beside the engine, if there are any.
     """
 
     engine: Engine
-    model: Model
+    model: SearchModel
     known: Mapping[str, Payload]
     metadata: Mapping[str, Mapping[str, Any]]
     store: RowStore | None = None
@@ -126,7 +171,7 @@ class Indexer:
                 )
 
     def _encodes(self, video: "_Video", done: UpdateReport) -> bool:
-        """Note what becomes of a video; whether its rows are new."""
+        """Note what becomes of a video; return whether its rows are new."""
         before = self.known.get(video.video_id)
         new = before is None or not same_vectors(before, video.payload)
         done.replaced += video.replaces
@@ -152,7 +197,7 @@ class Indexer:
         return _Video(video_id, rows, {**payload, METADATA: metadata}, replaces)
 
     def _metadata(self, video_ids: Sequence[str]) -> dict[str, Any]:
-        """What the CSV says of the first id that it names, or what the library says of one."""
+        """Find the metadata of the first id that the CSV names, or that the library has."""
         for video_id in video_ids:
             if video_id in self.metadata:
                 return dict(self.metadata[video_id])
@@ -202,7 +247,7 @@ def described(
     metadata: Mapping[str, Mapping[str, Any]],
     besides: set[str] | None = None,
 ) -> Iterator[tuple[str, Payload]]:
-    """New payloads of videos whose metadata is another than before."""
+    """Give new payloads of videos whose metadata is another than before."""
     for video_id, columns in metadata.items():
         if video_id in known and video_id not in (besides or ()):
             payload = {**known[video_id], "metadata": dict(columns)}
@@ -215,3 +260,110 @@ def _check_id(video_id: str) -> None:
         video_id.encode()
     except UnicodeEncodeError:
         raise UserError(f"video id {quote(video_id)} is no Unicode text: rename the file") from None
+
+
+class Writer:
+    """Does what `Library` does when it writes; its methods say what goes wrong.
+
+    Args:
+        folder: folder of the library.
+        manifest: manifest of the library.
+        engine: engine of the library, open for writing.
+        model: model of the library.
+        known: payloads of all videos, by id.
+        store: files of rows beside the engine, if there are any.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        engine: Engine,
+        model: SearchModel,
+        known: Mapping[str, Payload],
+        store: RowStore | None = None,
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.engine, self.model, self.known, self.store = engine, model, known, store
+
+    def update(
+        self,
+        features: FeatureFile,
+        metadata: StrPath | None,
+        progress: Report | None,
+        prune: bool,
+    ) -> UpdateReport:
+        """Take in a feature file; see `Library.update`."""
+        differences = self.manifest.settings.differences(features.settings)
+        if differences:
+            raise UserError(
+                f"{features.path} does not fit library {self.folder} ({differences} in the file): "
+                "extract alike, or index into a new folder"
+            )
+        new = {name: features.record(name).path for name in features.video_ids()}
+        columns, warnings = self._metadata(metadata, new)
+        with ProgressFile(self.folder, progress) as told:
+            indexer = Indexer(self.engine, self.model, self.known, columns, self.store)
+            report = indexer.run(features, told)
+            if prune:
+                report.removed = sorted(self.known.keys() - new.keys() - {*report.replaced})
+                self.engine.delete(report.removed)
+            if report.changed or report.removed or report.renamed:
+                self._tidy()
+            if report.added or report.changed or report.removed or report.renamed:
+                self._compact(report)
+        report.warnings += warnings + self._follow_encoder(features.settings)
+        return report
+
+    def _follow_encoder(self, settings: ExtractionSettings) -> list[str]:
+        """Take the encoder's name from features of the same weights: its folder may have moved."""
+        before = self.manifest.settings.encoder
+        if settings.encoder == before or is_missing(settings.encoder):
+            return []
+        self.manifest = replace(
+            self.manifest, settings=replace(self.manifest.settings, encoder=settings.encoder)
+        )
+        self.manifest.write(self.folder)
+        return [f"the library's encoder was {before}; from now on it is {settings.encoder}"]
+
+    def set_metadata(self, path: StrPath) -> UpdateReport:
+        """Replace metadata; see `Library.set_metadata`."""
+        columns, warnings = self._metadata(path, {})
+        payloads = dict(described(self.known, columns))
+        self.engine.set_payloads(payloads)
+        unchanged = [name for name in self.known if name not in payloads]
+        return UpdateReport(described=list(payloads), unchanged=unchanged, warnings=warnings)
+
+    def delete(self, video_ids: Iterable[str]) -> list[str]:
+        """Remove videos; see `Library.delete`."""
+        forms = {normal_id(video_id): video_id for video_id in self.known}
+        meant = (name if name in self.known else forms.get(normal_id(name)) for name in video_ids)
+        found = [video_id for video_id in dict.fromkeys(meant) if video_id is not None]
+        self.engine.delete(found)
+        self._tidy()
+        return found
+
+    def _tidy(self) -> None:
+        if self.store is not None:
+            self.store.keep(payload for _, payload in self.engine.payloads())
+
+    def _compact(self, report: UpdateReport) -> None:
+        """Compact; all is written by now, so too little room to write it again is no failure."""
+        try:
+            self.engine.compact()
+        except DiskFull as error:
+            report.warnings.append(
+                "all is written but not compacted, which `lightning library compact "
+                f"{self.folder}` makes up for: {error}"
+            )
+
+    def _metadata(
+        self, path: StrPath | None, new: Mapping[str, Path]
+    ) -> tuple[Mapping[str, Mapping[str, Any]], list[str]]:
+        """Read columns of videos by id, and warnings; rows may name known videos and new ones."""
+        if path is None:
+            return {}, []
+        paths = {name: path_of(payload) for name, payload in self.known.items()}
+        table = read_metadata(Path(path), {**paths, **new})
+        warning = table.warning(Path(path))
+        return table.of, [warning] if warning else []

@@ -15,23 +15,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import reason
 from dreamprvr.evaluation.moments import MomentRule
-from dreamprvr.extraction.feature_file import FeatureFile
+from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
+from dreamprvr.search.access import FolderLock, Session, WriterTurn, is_wanted
 from dreamprvr.search.catalogue import Payload, library_video
-from dreamprvr.search.creation import create_library
-from dreamprvr.search.engines import row_store
-from dreamprvr.search.filters import check_columns, matches
-from dreamprvr.search.indexing import UpdateReport
-from dreamprvr.search.layout import values
-from dreamprvr.search.lock import is_wanted
-from dreamprvr.search.manifest import Manifest, read_manifest
-from dreamprvr.search.models import LibraryModel
-from dreamprvr.search.progress import Report
-from dreamprvr.search.questions import check_ids, check_where
+from dreamprvr.search.engine.filters import check_columns, matches
+from dreamprvr.search.engine.opening import create_engine, new_collection
+from dreamprvr.search.engine.points import values
+from dreamprvr.search.indexing import Report, UpdateReport, Writer
+from dreamprvr.search.manifest import (
+    EDGE,
+    NAME,
+    OURS,
+    Manifest,
+    check_engine,
+    read_manifest,
+    refuse_links_in,
+)
+from dreamprvr.search.model import (
+    LibraryModel,
+    ModelFile,
+    check_encoder,
+    check_model,
+    find_encoder,
+    forget,
+    keep_model,
+    read_model,
+    search_model,
+)
 from dreamprvr.search.results import LibraryVideo, SearchResult
-from dreamprvr.search.searching import Candidates, Searcher
-from dreamprvr.search.session import Session
-from dreamprvr.search.writing import Writer
+from dreamprvr.search.rows import RowStore
+from dreamprvr.search.searching import RESCORED, Candidates, Searcher, check_ids, check_where
 
 StrPath = str | os.PathLike[str]
 
@@ -45,7 +61,7 @@ class Library:
 
     Args:
         path: folder of the library.
-        device: where the model and the encoder run.
+        device: name of the device on which the model and the encoder run.
         rule: what a moment is.
         gives_way: for a program that keeps the library open for long: writers wait a while for it
             to close the library, which it must do when `is_wanted`.
@@ -64,14 +80,12 @@ class Library:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
-        self._session = Session(self.path, self.manifest, gives_way)
-        try:
-            self._model = LibraryModel(self.path, self.manifest, device)
-        except BaseException:
-            self.close()
-            raise
+        self._model = LibraryModel(self.path, self.manifest, device)
+        self._session = Session(self.path, self.manifest, self._model.model.layout, gives_way)
         self._rule = rule
-        self._store = row_store(self.path, self.manifest, self._model.model)
+        # a server's vectors are left where they are
+        embedded = self.manifest.engine == EDGE
+        self._store = RowStore(self.path, self._model.model) if embedded else None
 
     @classmethod
     def open(
@@ -81,7 +95,7 @@ class Library:
         rule: MomentRule | None = None,
         gives_way: bool = False,
     ) -> "Library":
-        """The same as the constructor."""
+        """Open a library, as the constructor does."""
         return cls(path, device, rule, gives_way)
 
     @classmethod
@@ -94,14 +108,14 @@ class Library:
         device: str = "auto",
         trust_features: bool = False,
     ) -> "Library":
-        """A new library for videos like those of a feature file, still empty: `update` fills it.
+        """Make a library for videos like those of a feature file, still empty: `update` fills it.
 
         Args:
-            path: a new folder.
-            features: says which encoder and which seconds.
-            checkpoint: of a training; None searches untrained.
+            path: path of a new folder.
+            features: path of a feature file, which says which encoder and which seconds.
+            checkpoint: path of a training's checkpoint; None searches untrained.
             engine: "edge", or the URL of a Qdrant server.
-            device: where the model and the encoder run.
+            device: name of the device on which the model and the encoder run.
             trust_features: accept a checkpoint that does not say what it was trained on.
 
         Raises:
@@ -131,7 +145,7 @@ class Library:
         self._model.encoder()
 
     def is_wanted(self) -> bool:
-        """Whether another process waits to write; it is let in by closing a library that gives way.
+        """Return whether another process waits to write; closing the library lets it in.
 
         Once it is done, the library can be opened again.
         """
@@ -147,17 +161,20 @@ class Library:
         moments: int = 3,
         threshold: float | None = None,
         candidates: Candidates = None,
+        rescored: int = RESCORED,
     ) -> SearchResult:
-        """The best videos for a sentence, and the moments in them.
+        """Find the best videos for a sentence, and the moments in them.
 
         Args:
             text: the sentence.
-            k: videos wanted, at most; up to `questions.MOST`.
+            k: number of videos wanted, at most; up to `searching.MOST`.
             where: metadata column to a value, or to a list of values that are allowed.
-            moments: wanted of each video, at most.
+            moments: number of moments wanted of each video, at most.
             threshold: smallest score of a video that is given.
-            candidates: videos that are scored exactly, found by their segments; "all" scores every
-                video, and None does so unless there are more than `searching.EXACT`.
+            candidates: number of videos that are scored exactly, found by their segments; "all"
+                scores every video, and None does so unless there are more than `searching.EXACT`.
+            rescored: number of the best videos that a model whose score is more than the sum of
+                maxima, such as MS-SL, scores again; at least k are. Other models ignore it.
 
         Raises:
             UserError: the query is empty or no text, a number is out of its range, or there is no
@@ -167,21 +184,21 @@ class Library:
         if where:
             check_columns(where, self.columns())
         searcher = Searcher(self._session.engine, self._model, self._rule, self._store)
-        return searcher.search(text, k, where or {}, moments, threshold, candidates)
+        return searcher.search(text, k, where or {}, moments, threshold, candidates, rescored)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
-        """The videos that a filter leaves, by id."""
+        """List the videos that a filter leaves, by id."""
         check_where(where)
-        found = (library_video(*item) for item in sorted(self._known().items()))
-        return [video for video in found if matches(video.metadata, where)]
+        videos = (library_video(*item) for item in sorted(self._known().items()))
+        return [video for video in videos if matches(video.metadata, where)]
 
     def video(self, video_id: str) -> LibraryVideo | None:
-        """One video, or None."""
+        """Give one video, or None."""
         payload = self._known().get(video_id)
         return None if payload is None else library_video(video_id, payload)
 
     def columns(self) -> dict[str, list[str]]:
-        """Metadata columns with the values that videos have, sorted."""
+        """List the metadata columns with the values that videos have, sorted."""
         found: dict[str, set[str]] = {}
         for payload in self._known().values():
             for column, held in payload["metadata"].items():
@@ -202,9 +219,9 @@ class Library:
         What was written survives a crash, and running it again completes it.
 
         Args:
-            features: of the same encoder and seconds as the library's.
-            metadata: CSV; replaces the metadata of the videos that it names.
-            progress: told how many are done, of how many, and which comes next.
+            features: path of a feature file of the same encoder and seconds as the library's.
+            metadata: path of a CSV; replaces the metadata of the videos that it names.
+            progress: function that is told how many are done, of how many, and which comes next.
             prune: also remove videos that the feature file does not hold.
 
         Raises:
@@ -240,7 +257,7 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
-        """What writes, with everybody else kept out."""
+        """Give what writes, with everybody else kept out."""
         try:
             with self._session.writing() as engine:
                 known = dict(engine.payloads())
@@ -251,3 +268,60 @@ class Library:
                 self.manifest = writer.manifest
         finally:
             self._payloads = None
+
+
+def create_library(
+    folder: Path,
+    features: Path,
+    checkpoint: Path | None,
+    engine: str,
+    device: str,
+    trust_features: bool,
+) -> None:
+    """Make a library; see `Library.create`.
+
+    It is complete or not there at all: the manifest comes last, and without it there is no library.
+    """
+    check_engine(engine, "--engine")
+    with FeatureFile(features) as file:
+        settings = file.settings
+    model = None if checkpoint is None else read_model(checkpoint)
+    if model is not None and checkpoint is not None:
+        check_model(model, checkpoint, settings, trust_features)
+    check_encoder(find_encoder(settings, device), settings, model)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [entry for entry in folder.iterdir() if entry.name not in (NAME, *OURS)]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {reason(error)}") from None
+    if foreign:  # asked before the lock, which leaves files
+        raise UserError(f"{folder} holds other files: name a new folder for the library")
+    refuse_links_in(folder)
+    writer = WriterTurn(folder)
+    try:
+        lock = FolderLock(folder, write=True)
+        try:
+            _fill(folder, settings, engine, checkpoint, model)
+        finally:
+            lock.release()
+    finally:
+        writer.release()
+
+
+def _fill(
+    folder: Path,
+    settings: ExtractionSettings,
+    engine: str,
+    checkpoint: Path | None,
+    model: ModelFile | None,
+) -> None:
+    if (folder / NAME).exists():
+        raise UserError(f"{folder} is a library already; open it, or name another folder")
+    forget(folder)
+    if checkpoint is not None:
+        keep_model(checkpoint, folder)
+    digest = "" if model is None else model.digest
+    layout = search_model(model, settings, "cpu").layout
+    manifest = Manifest(settings, layout.dim, engine, new_collection(engine), digest)
+    create_engine(folder, manifest, layout).close()
+    manifest.write(folder)

@@ -1,4 +1,4 @@
-"""`library.json`: what a library is made of; checked, since it may be somebody else's."""
+"""`library.json`: the facts that a library is opened by; checked, as it may be somebody else's."""
 
 import json
 import re
@@ -27,13 +27,13 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a library is made of.
+    """The facts that a library is opened by.
 
     Args:
-        settings: of the features; the encoder's name finds the text side again.
-        dim: D, numbers of a vector in the engine.
+        settings: settings of the features; the encoder's name finds the text side again.
+        dim: D, numbers of a token in the engine.
         engine: "edge", or the URL of a Qdrant server.
-        collection: its name there; "" for the embedded engine.
+        collection: name of the collection there; "" for the embedded engine.
         checkpoint: digest of the model; "" for search without training.
     """
 
@@ -58,7 +58,7 @@ def refuse_links_in(folder: Path) -> None:
     met, since there may be very many.
 
     Args:
-        folder: of a library, or where one is to be made; it may be a link itself.
+        folder: folder of a library, or where one is to be made; it may be a link itself.
 
     Raises:
         UserError: names the first link.
@@ -70,7 +70,7 @@ def refuse_links_in(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a library.
+    """Read the manifest of a library.
 
     Raises:
         UserError: there is no library, a newer program made it, the file is damaged, or a link
@@ -107,7 +107,7 @@ _KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, fl
 
 
 def _checked(found: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The wanted entries; TypeError or KeyError if one is missing or of another type."""
+    """Give the wanted entries; TypeError or KeyError if one is missing or of another type."""
     for name, kind in wanted.items():
         if not isinstance(found[name], _KINDS[kind]) or isinstance(found[name], bool):
             raise TypeError(f"{name} is {quote(found[name])}")
@@ -118,7 +118,7 @@ def check_engine(engine: str, where: str) -> None:
     """Raise unless an engine is "edge" or the plain address of a Qdrant server.
 
     Args:
-        engine: what the user, or a library, names.
+        engine: engine that the user, or a library, names.
         where: begins the message: "--engine", or the file that names it.
 
     Raises:

@@ -1,22 +1,26 @@
-"""One query: rank by the engine, then look closely at the videos that were found."""
+"""One query: checked, ranked by the engine, and looked at closely in the videos that were found."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, Literal
 
-from dreamprvr.evaluation.moments import MomentRule, find_moments
-from dreamprvr.search.catalogue import library_video, timeline_of
-from dreamprvr.search.curve import register_cosines, score_curve
-from dreamprvr.search.engine import Engine, EngineQuery, Record
-from dreamprvr.search.layout import SCANNED
-from dreamprvr.search.lookup import look_up
-from dreamprvr.search.models import LibraryModel
-from dreamprvr.search.questions import check_numbers, check_text
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import quote
+from dreamprvr.evaluation.moments import Curve, MomentRule, find_moments
+from dreamprvr.models.encoded import EncodedQueries
+from dreamprvr.search.catalogue import library_video, row_count, timeline_of
+from dreamprvr.search.engine.interface import Engine, EngineQuery, Record
+from dreamprvr.search.engine.points import SCANNED, values
+from dreamprvr.search.model import LibraryModel
 from dreamprvr.search.results import Hit, SearchResult
-from dreamprvr.search.rows import RowStore
+from dreamprvr.search.rows import RowStore, look_up
 
 EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
 CANDIDATES = 800  # of more videos than that
+RESCORED = 100  # of these, those that a model with a score of its own scores again
+MOST = 1_000_000  # videos or moments of one answer, as on the command line
 Candidates = int | Literal["all"] | None
 
 
@@ -24,10 +28,10 @@ class Searcher:
     """Answers queries.
 
     Args:
-        engine: open.
-        model: of the library.
-        rule: of moments.
-        store: of rows beside the engine, if there is one.
+        engine: engine of the library, open.
+        model: model of the library.
+        rule: what a moment is.
+        store: files of rows beside the engine, if there are any.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Searcher:
         store: RowStore | None = None,
     ) -> None:
         self.engine, self.library_model, self.store = engine, model, store
+        self.model = model.model
         self.rule = rule or MomentRule()
 
     def search(
@@ -48,41 +53,120 @@ class Searcher:
         moments: int,
         threshold: float | None,
         candidates: Candidates,
+        rescored: int = RESCORED,
     ) -> SearchResult:
-        """See `Library.search`."""
+        """Answer one query; see `Library.search`."""
         check_text(text)
-        check_numbers(k, moments, threshold, candidates)
-        model, encoder = self.library_model.model, self.library_model.encoder()
+        check_numbers(threshold, candidates, k=k, moments=moments, rescored=rescored)
+        encoder = self.library_model.encoder()
         begin = time.perf_counter()
-        query = model.encode_query(encoder, text)
+        query = self.model.encode_query(encoder, text)
         searched = self.engine.count(where)
         few = candidate_count(candidates, searched)
+        limit = max(k, rescored) if self.model.network.rescores else k
         asked = EngineQuery(
-            query, model.clip_weight, model.frame_weight, k, where, few, searched > SCANNED
+            self.model.engine_rows(query), self.model.segment_rows(query), limit, where, few,
+            searched > SCANNED,
         )  # fmt: skip
         scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
+        if self.model.network.rescores:
+            scores = self._rescored(query, list(scores), k)
         kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
-        found = look_up(self.engine, model, self.store, kept)
         hits = tuple(
             self._hit(rank, record, scores[record.video_id], query, moments)
-            for rank, record in enumerate(found, 1)
+            for rank, record in enumerate(self._look_up(kept), 1)
         )
-        scored = searched if few is None else min(searched, max(few, k))
+        scored = searched if few is None else min(searched, max(few, limit))
         return SearchResult(text, hits, time.perf_counter() - begin, searched, scored)
 
-    def _hit(self, rank: int, record: Record, score: float, query: Any, moments: int) -> Hit:
-        model = self.library_model.model
+    def _look_up(self, video_ids: list[str]) -> Iterable[Record]:
+        return look_up(self.engine, self.model, self.store, video_ids)
+
+    def _rescored(self, query: EncodedQueries, video_ids: list[str], k: int) -> dict[str, float]:
+        """Score videos as the model does, and keep the k best, best first."""
+        scores = {
+            record.video_id: self.model.rescore(query, record, row_count(record.payload))
+            for record in self._look_up(video_ids)
+        }
+        return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k])
+
+    def _hit(
+        self, rank: int, record: Record, score: float, query: EncodedQueries, moments: int
+    ) -> Hit:
         timeline = timeline_of(record.payload, self.library_model.settings)
-        curve = score_curve(record, query, model, timeline)
+        starts, ends = timeline.pieces()
+        over_time = self.model.over_time(query, record, timeline.rows)
+        curve = Curve(*(tuple(part.tolist()) for part in (starts, ends, over_time)))
         return Hit(
             rank, library_video(record.video_id, record.payload), score,
             find_moments(curve, moments, self.rule), curve,
-            register_cosines(record, query, model.registers),
+            self.model.register_cosines(query, record),
         )  # fmt: skip
 
 
 def candidate_count(candidates: Candidates, videos: int) -> int | None:
-    """How many of the videos are scored exactly; None for all of them."""
+    """Give the number of videos that are scored exactly; None for all of them."""
     if candidates is None:
         return None if videos <= EXACT else CANDIDATES
     return None if candidates == "all" else candidates
+
+
+# Checks of what is asked, before anything is loaded or searched
+
+
+def check_text(text: object) -> None:
+    """Raise unless a query is a sentence."""
+    if not isinstance(text, str):
+        raise UserError(f"the query is {quote(text)}, and must be a sentence")
+    if not text.strip():
+        raise UserError("the query is empty: say what happens in the video")
+    _check_unicode(text, "the query")
+
+
+def check_numbers(threshold: object, candidates: object, **counts: object) -> None:
+    """Raise unless the numbers of `Library.search` are such numbers; `counts` are by name."""
+    if isinstance(candidates, str) and candidates != "all":
+        raise UserError(f"candidates is {quote(candidates)}; a number, or 'all'")
+    if candidates is not None and candidates != "all":
+        counts["candidates"] = candidates
+    for name, value in counts.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise UserError(f"{name} is {quote(value)}; it must be a whole number")
+        if int(value) < 1:
+            raise UserError(f"{name} is {value}; at least 1")
+        if int(value) > MOST:
+            raise UserError(f"{name} is above {MOST:,}, which is the most")
+    if threshold is not None and (
+        not isinstance(threshold, Real) or isinstance(threshold, bool) or math.isnan(threshold)
+    ):
+        raise UserError(f"threshold is {quote(threshold)}; it must be a number")
+
+
+def check_where(where: object) -> None:
+    """Raise unless conditions are columns with values, say {"tags": "cooking"}."""
+    if where is None:
+        return
+    if not isinstance(where, Mapping) or not all(isinstance(column, str) for column in where):
+        raise UserError(
+            f"where is {quote(where)}; it must give columns and values, say {{'tags': 'cooking'}}"
+        )
+    for column, allowed in where.items():
+        for word in (column, *map(str, values(allowed))):
+            _check_unicode(word, "where")
+
+
+def check_ids(video_ids: object) -> list[str]:
+    """Give ids of videos as a list; raise if they are something else, such as a single id."""
+    ids = None
+    if isinstance(video_ids, Iterable) and not isinstance(video_ids, (str, bytes)):
+        ids = list(video_ids)
+    if ids is None or not all(isinstance(name, str) for name in ids):
+        raise UserError(f"video ids are {quote(video_ids)}; they must be a list, say ['a', 'b']")
+    return ids
+
+
+def _check_unicode(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what} is no Unicode text: {quote(text)}") from None

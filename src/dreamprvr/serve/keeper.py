@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import message_line
-from dreamprvr.search.lock import is_wanted
+from dreamprvr.search.access import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
 

@@ -1,0 +1,1 @@
+"""Where a library keeps its vectors: one interface, the embedded engine, and a server."""

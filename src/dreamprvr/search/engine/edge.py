@@ -1,0 +1,293 @@
+"""Qdrant's engine inside this process, over a folder.
+
+It runs without a write-ahead log: that log's lock would keep a second process from reading, and
+every vector would be written twice. Instead `flush` ends each write, and the journal says until
+then what it touches. A process that is killed may leave just those videos half written (vectors of
+the new version, payload of the old), and the index of facets behind the payloads, so `repair` does
+both again before anybody searches.
+The caller locks the folder: many readers, or one writer.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import check_free_disk
+from dreamprvr.search.engine.disk import check_holes, check_writable, plain_errors, reading, used
+from dreamprvr.search.engine.filters import where_filter
+from dreamprvr.search.engine.interface import (
+    SEGMENTS,
+    TOKENS,
+    EngineHit,
+    EngineQuery,
+    Layout,
+    Record,
+)
+from dreamprvr.search.engine.journal import Journal
+from dreamprvr.search.engine.points import (
+    EFFORT,
+    FACETS,
+    SCANNED,
+    VIDEO_ID,
+    own_payload,
+    point_id,
+    point_payload,
+    point_vectors,
+    query_rows,
+    record_of,
+    vector_layouts,
+)
+
+os.environ["RUST_BACKTRACE"] = "0"  # of a panic over damaged files, 60 lines that help no user
+
+try:
+    import qdrant_edge as edge
+except ImportError:
+    raise UserError(
+        "the embedded search engine is not installed: pip install 'dreamprvr[search]'"
+    ) from None
+
+BUILD_EFFORT = 100  # ef_construct
+GRAPH_FROM = 10_000  # KB of a part of the collection that gets a graph, once any does
+NEVER = 2**40  # KB
+FULL_SCAN = 10_000  # KB of segment vectors below which a graph is not worth it
+DELETED = 0.1  # share of a part of the collection that makes it worth writing again
+LEAST = 100  # videos of such a part
+PAGE = 1000  # payloads read at once
+
+
+class EdgeEngine:
+    """The embedded engine; see `dreamprvr.search.engine.interface.Engine`.
+
+    Args:
+        folder: folder that `create` made.
+        layout: vectors of a video, as it was made with.
+
+    Raises:
+        UserError: the folder is damaged or may not be read.
+    """
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.folder, self.layout = folder, layout
+        self._journal = Journal(folder)
+        with reading(folder):
+            check_writable(folder)
+            check_holes(folder)
+            self._shard = edge.EdgeShard.load(str(folder))
+
+    @classmethod
+    def create(cls, folder: Path, layout: Layout) -> "EdgeEngine":
+        """Make an empty collection in a new folder."""
+        with plain_errors(folder, "cannot be made", "mend that and index again"):
+            folder.mkdir(parents=True, exist_ok=True)
+            check_free_disk(folder, 0, "making a library")
+            shard = edge.EdgeShard.create(str(folder), edge_config(layout))
+            index_facets(shard)
+            shard.flush()
+            shard.close()
+        return cls(folder, layout)
+
+    @staticmethod
+    def is_interrupted(folder: Path) -> bool:
+        """Return whether a writer was killed; then `repair` comes before searching."""
+        return Journal(folder).is_open()
+
+    def repair(self) -> None:
+        """Mend what a killed writer may have left: half written videos, a stale index of facets."""
+        if not self._journal.is_open():
+            return
+        videos, records = self._journal.read(self.layout)
+        check_free_disk(self.folder, written_bytes(records), "completing what was interrupted")
+        with self._plain_errors():
+            if videos:
+                self._shard.update(edge.UpdateOperation.delete_points(point_ids(videos)))
+            if records:
+                self._shard.update(upsert_points(records, self.layout))
+            self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
+            index_facets(self._shard)
+            self._shard.flush()
+        self._journal.close()
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Add or replace videos."""
+        check_free_disk(self.folder, written_bytes(records), f"writing {len(records)} videos")
+        ids = [record.video_id for record in records]
+        with reading(self.folder):
+            held = self._shard.retrieve(point_ids(ids), with_payload=False, with_vector=False)
+        replaced = {str(point.id) for point in held}
+        old = [record for record in records if point_id(record.video_id) in replaced]
+        with self._writing(ids, old):
+            self._shard.update(upsert_points(records, self.layout))
+
+    def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace payloads; a reader sees the old one or the new one, never a mixture."""
+        with self._writing([]):
+            for video_id, payload in payloads.items():
+                self._shard.update(
+                    edge.UpdateOperation.overwrite_payload(
+                        [point_id(video_id)], point_payload(video_id, payload)
+                    )
+                )
+
+    def delete(self, video_ids: Sequence[str]) -> None:
+        """Remove videos."""
+        with self._writing(video_ids):
+            self._shard.update(edge.UpdateOperation.delete_points(point_ids(video_ids)))
+
+    @contextmanager
+    def _writing(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> Iterator[None]:
+        """Write down what a block does, and forget it once all is on the disk."""
+        check_free_disk(self.folder, 0, "writing")
+        self._journal.open(video_ids, records)
+        with self._plain_errors():
+            yield
+            self._shard.flush()
+        self._journal.close()
+
+    def _plain_errors(self) -> AbstractContextManager[None]:
+        remedy = "what was done before is kept; mend that and index again"
+        return plain_errors(self.folder, "cannot be written", remedy)
+
+    def search(self, query: EngineQuery) -> list[EngineHit]:
+        """Find the best videos by exact score, among all or among candidates."""
+        rows, constant = query_rows(query, self.layout)
+        allowed = where_filter(edge, query.where)
+        prefetch = None
+        if query.candidates is not None:
+            nearest = edge.Query.Nearest(query.segments.tolist(), using=SEGMENTS)
+            count = max(query.candidates, query.limit)
+            effort = edge.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph)
+            prefetch = [edge.Prefetch(limit=count, query=nearest, filter=allowed, params=effort)]
+        request = edge.QueryRequest(
+            limit=query.limit, query=edge.Query.Nearest(rows.tolist(), using=TOKENS),
+            prefetches=prefetch, filter=allowed, params=edge.SearchParams(exact=True),
+            with_payload=[VIDEO_ID],
+        )  # fmt: skip
+        with reading(self.folder):
+            found = self._shard.query(request)
+            hits = [
+                EngineHit(payload_of(point)[VIDEO_ID], point.score - constant) for point in found
+            ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+
+    def fetch(self, video_ids: Sequence[str]) -> list[Record]:
+        """Give videos with their vectors."""
+        with reading(self.folder):
+            points = self._shard.retrieve(point_ids(video_ids), with_payload=True, with_vector=True)
+            found: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
+            kept = [found[name] for name in video_ids if name in found]
+            return [record_of(point.vector, payload_of(point), self.layout) for point in kept]
+
+    def payloads(
+        self, video_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Give id and payload of every video, or of some."""
+        if video_ids is not None:
+            with reading(self.folder):
+                points = self._shard.retrieve(point_ids(video_ids), True, False)
+                yield from [named_payload(point) for point in points]
+            return
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset, limit=PAGE, with_payload=True, with_vector=False
+            )
+            with reading(self.folder):
+                points, offset = self._shard.scroll(request)
+                found = [named_payload(point) for point in points]
+            yield from found
+            if offset is None:
+                return
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Count the videos that a filter leaves."""
+        request = edge.CountRequest(exact=True, filter=where_filter(edge, where))
+        with reading(self.folder):
+            return int(self._shard.count(request))
+
+    def compact(self) -> None:
+        """Merge parts, drop what was deleted; of a large collection, build graphs of segments."""
+        check_free_disk(
+            self.folder, used(self.folder), "compacting"
+        )  # at most all is written again
+        with self._writing([]):
+            if self.count() > SCANNED:
+                self._shard.close()
+                config = edge_config(self.layout, graph=True)
+                self._shard = edge.EdgeShard.load(str(self.folder), config)
+            self._shard.optimize()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with suppress(UserError), reading(self.folder):  # what is damaged is let go of as well
+            self._shard.close()
+
+
+def edge_config(layout: Layout, graph: bool = False) -> edge.EdgeConfig:
+    """Describe a collection.
+
+    Args:
+        layout: vectors of a video.
+        graph: whether compacting builds a graph of segments.
+    """
+    multivector = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
+    return edge.EdgeConfig(
+        vectors={
+            name: edge.EdgeVectorParams(
+                size, edge.Distance.Dot, multivector_config=multivector,
+                datatype=edge.VectorStorageDatatype.Float16,
+                hnsw_config=edge.HnswIndexConfig(links, BUILD_EFFORT, FULL_SCAN),
+            )
+            for name, size, links in vector_layouts(layout)
+        },
+        optimizers=edge.EdgeOptimizersConfig(
+            deleted_threshold=DELETED, vacuum_min_vector_number=LEAST,
+            indexing_threshold=GRAPH_FROM if graph else NEVER,
+        ),
+        wal_enabled=False,
+    )  # fmt: skip
+
+
+def upsert_points(records: Sequence[Record], layout: Layout) -> edge.UpdateOperation:
+    """Add or replace videos."""
+    points = [
+        edge.Point(
+            point_id(record.video_id), point_vectors(record, layout),
+            point_payload(record.video_id, record.payload),
+        )
+        for record in records
+    ]  # fmt: skip
+    return edge.UpdateOperation.upsert_points(points)
+
+
+def point_ids(video_ids: Sequence[str]) -> list[Any]:
+    """Give the engine's ids of videos."""
+    return [point_id(video_id) for video_id in video_ids]
+
+
+def payload_of(point: Any) -> dict[str, Any]:
+    """Give the payload of a point that was found."""
+    return point.payload or {}
+
+
+def named_payload(point: Any) -> tuple[str, dict[str, Any]]:
+    """Give the id of the video of a point, and its own payload."""
+    payload = payload_of(point)
+    return payload[VIDEO_ID], own_payload(payload)
+
+
+def index_facets(shard: edge.EdgeShard) -> None:
+    """Build the index that filters use."""
+    shard.update(edge.UpdateOperation.create_field_index(FACETS, edge.PayloadSchemaType.Keyword))
+
+
+def written_bytes(records: Sequence[Record]) -> int:
+    """Estimate the bytes that writing videos takes, with the journal and the rounding of files."""
+    return 2 * sum(
+        rows.nbytes
+        for record in records
+        for rows in (*record.tokens.values(), record.segments, *record.extras.values())
+    )

@@ -1,0 +1,62 @@
+"""Opens the engine that a library names: the embedded one, or a server's."""
+
+from pathlib import Path
+from uuid import uuid4
+
+from dreamprvr.search.engine.interface import Engine, Layout
+from dreamprvr.search.manifest import EDGE, ENGINE, Manifest
+
+
+def new_collection(engine: str) -> str:
+    """Make up a name for a new collection on a server; "" for the embedded engine."""
+    return "" if engine == EDGE else f"dreamprvr-{uuid4().hex}"
+
+
+def create_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
+    """Make an empty collection.
+
+    Args:
+        folder: folder of the library.
+        manifest: manifest of the library; it names the engine and the collection.
+        layout: vectors of a video.
+
+    Raises:
+        UserError: a package is missing, or the server does not answer.
+    """
+    if manifest.engine == EDGE:
+        from dreamprvr.search.engine.edge import EdgeEngine
+
+        return EdgeEngine.create(folder / ENGINE, layout)
+    from dreamprvr.search.engine.remote import RemoteEngine, connect
+
+    return RemoteEngine.create(connect(manifest.engine), manifest.collection, layout)
+
+
+def open_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
+    """Open the collection of a library."""
+    if manifest.engine == EDGE:
+        from dreamprvr.search.engine.edge import EdgeEngine
+
+        return EdgeEngine(folder / ENGINE, layout)
+    from dreamprvr.search.engine.remote import RemoteEngine, connect
+
+    return RemoteEngine(connect(manifest.engine), manifest.collection, layout)
+
+
+def repair_engine(folder: Path, manifest: Manifest, layout: Layout) -> None:
+    """Remove what a killed writer left half written; the folder must be locked for writing."""
+    if is_interrupted(folder, manifest):
+        from dreamprvr.search.engine.edge import EdgeEngine
+
+        engine = EdgeEngine(folder / ENGINE, layout)
+        engine.repair()
+        engine.close()
+
+
+def is_interrupted(folder: Path, manifest: Manifest) -> bool:
+    """Return whether `repair_engine` has something to do."""
+    if manifest.engine != EDGE:
+        return False
+    from dreamprvr.search.engine.edge import EdgeEngine
+
+    return EdgeEngine.is_interrupted(folder / ENGINE)

@@ -1,0 +1,229 @@
+"""A Qdrant server or cluster, through `qdrant-client`; laid out as the embedded engine is."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import quote
+from dreamprvr.search.engine.filters import where_filter
+from dreamprvr.search.engine.interface import (
+    SEGMENTS,
+    TOKENS,
+    EngineHit,
+    EngineQuery,
+    Layout,
+    Record,
+)
+from dreamprvr.search.engine.points import (
+    EFFORT,
+    FACETS,
+    VIDEO_ID,
+    own_payload,
+    point_id,
+    point_payload,
+    point_vectors,
+    query_rows,
+    record_of,
+    vector_layouts,
+)
+
+try:
+    from qdrant_client import QdrantClient, models
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+except ImportError:
+    raise UserError(
+        "the client of Qdrant servers is not installed: pip install 'dreamprvr[search]'"
+    ) from None
+
+KEY = "QDRANT_API_KEY"
+PAGE = 1000  # payloads read at once
+BATCH = 32  # videos a request; servers refuse requests above 32 MB
+TIMEOUT = 60  # seconds
+LARGEST = 2**20  # numbers of a multivector; servers refuse more, and no setting changes that
+
+
+class RemoteEngine:
+    """A collection of a server; see `dreamprvr.search.engine.interface.Engine`.
+
+    Args:
+        client: client that is connected to the server, or Qdrant's own in memory
+            (`QdrantClient(":memory:")`).
+        collection: name of the collection that `create` made.
+        layout: vectors of a video, as it was made with.
+    """
+
+    def __init__(self, client: QdrantClient, collection: str, layout: Layout) -> None:
+        self.client, self.collection, self.layout = client, collection, layout
+        with _plain_errors():
+            if not client.collection_exists(collection):
+                raise UserError(
+                    f"the Qdrant server has no collection {collection}: it was deleted, or this is "
+                    "another server; index into a new folder"
+                )
+
+    @classmethod
+    def create(cls, client: QdrantClient, collection: str, layout: Layout) -> "RemoteEngine":
+        """Make an empty collection."""
+        with _plain_errors():
+            client.create_collection(collection, vectors_config=_vectors_config(layout))
+            client.create_payload_index(
+                collection, FACETS, field_schema=models.PayloadSchemaType.KEYWORD
+            )
+        return cls(client, collection, layout)
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Add or replace videos.
+
+        Raises:
+            UserError: a video is too long for a server, or the server does not answer.
+        """
+        for record in records:
+            _refuse_too_long(record, self.layout)
+        for start in range(0, len(records), BATCH):
+            points = [
+                models.PointStruct(
+                    id=point_id(record.video_id),
+                    vector={
+                        n: rows.tolist() for n, rows in point_vectors(record, self.layout).items()
+                    },
+                    payload=point_payload(record.video_id, record.payload),
+                )
+                for record in records[start : start + BATCH]
+            ]
+            with _plain_errors():
+                self.client.upsert(self.collection, points, wait=True)
+
+    def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace payloads."""
+        with _plain_errors():
+            for video_id, payload in payloads.items():
+                self.client.overwrite_payload(
+                    self.collection, point_payload(video_id, payload), [point_id(video_id)],
+                    wait=True,
+                )  # fmt: skip
+
+    def delete(self, video_ids: Sequence[str]) -> None:
+        """Remove videos."""
+        points = models.PointIdsList(points=[point_id(video_id) for video_id in video_ids])
+        with _plain_errors():
+            self.client.delete(self.collection, points, wait=True)
+
+    def search(self, query: EngineQuery) -> list[EngineHit]:
+        """Find the best videos by exact score, among all or among candidates."""
+        rows, constant = query_rows(query, self.layout)
+        allowed = where_filter(models, query.where)
+        prefetch = None
+        if query.candidates is not None:
+            count = max(query.candidates, query.limit)
+            prefetch = models.Prefetch(
+                query=query.segments.tolist(), using=SEGMENTS, filter=allowed, limit=count,
+                params=models.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph),
+            )  # fmt: skip
+        with _plain_errors():
+            found = self.client.query_points(
+                self.collection, query=rows.tolist(), using=TOKENS, prefetch=prefetch,
+                query_filter=allowed, limit=query.limit, with_payload=[VIDEO_ID],
+                search_params=models.SearchParams(exact=True),
+            ).points  # fmt: skip
+        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in found]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+
+    def fetch(self, video_ids: Sequence[str]) -> list[Record]:
+        """Give videos with their vectors."""
+        with _plain_errors():
+            points = self.client.retrieve(
+                self.collection, [point_id(video_id) for video_id in video_ids],
+                with_payload=True, with_vectors=True,
+            )  # fmt: skip
+        found: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
+        kept = [found[video_id] for video_id in video_ids if video_id in found]
+        return [record_of(point.vector, _payload(point), self.layout) for point in kept]
+
+    def payloads(
+        self, video_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Give id and payload of every video, or of some."""
+        if video_ids is not None:
+            ids = [point_id(video_id) for video_id in video_ids]
+            with _plain_errors():
+                points = self.client.retrieve(self.collection, ids, with_payload=True)
+            for point in points:
+                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            return
+        offset = None
+        while True:
+            with _plain_errors():
+                points, offset = self.client.scroll(
+                    self.collection, limit=PAGE, offset=offset, with_payload=True
+                )
+            for point in points:
+                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            if offset is None:
+                return
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Count the videos that a filter leaves."""
+        with _plain_errors():
+            allowed = where_filter(models, where)
+            return self.client.count(self.collection, count_filter=allowed, exact=True).count
+
+    def compact(self) -> None:
+        """Do nothing: a server optimises by itself."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+
+def connect(url: str) -> QdrantClient:
+    """Connect to the server at a URL; the key, if it wants one, is in `QDRANT_API_KEY`."""
+    try:
+        return QdrantClient(
+            url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT,
+            # it asks in a thread of its own, and warns of a silent server before we say what is
+            # wrong
+            check_compatibility=False,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(f"{quote(url)} is no address of a Qdrant server: {error}") from None
+
+
+def _vectors_config(layout: Layout) -> dict[str, models.VectorParams]:
+    multivector = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    return {
+        name: models.VectorParams(
+            size=size, distance=models.Distance.DOT, multivector_config=multivector,
+            datatype=models.Datatype.FLOAT16, hnsw_config=models.HnswConfigDiff(m=links),
+        )
+        for name, size, links in vector_layouts(layout)
+    }  # fmt: skip
+
+
+def _refuse_too_long(record: Record, layout: Layout) -> None:
+    tokens = point_vectors(record, layout)[TOKENS]
+    if tokens.size >= LARGEST:
+        raise UserError(
+            f"video {quote(record.video_id)} has {len(tokens):,} tokens, and a Qdrant server takes "
+            f"at most {(LARGEST - 1) // tokens.shape[1]:,} of this size: extract with a longer "
+            "--stride, cut the video, or use the embedded engine, which has no such limit"
+        )
+
+
+def _payload(point: Any) -> dict[str, Any]:
+    return point.payload or {}
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Say in one line what goes wrong between here and the server."""
+    try:
+        yield
+    except ResponseHandlingException as error:
+        raise UserError(f"the Qdrant server does not answer ({error}): is it running?") from None
+    except UnexpectedResponse as error:
+        reason = " ".join(error.content.decode(errors="replace").split())[:200]
+        raise UserError(f"the Qdrant server refused ({error.status_code}): {reason}") from None
+    except ValueError:  # an answer that is no JSON, or other JSON
+        raise UserError("what answers at the engine's address is no Qdrant server") from None

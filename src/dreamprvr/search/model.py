@@ -1,0 +1,228 @@
+"""The model of a library: its file, and whether it fits the features and the encoder."""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import atomic_path
+from dreamprvr.extraction.encoders import TRANSFORMERS, Encoder, load_encoder, no_text, pick_device
+from dreamprvr.extraction.feature_file import ExtractionSettings
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.search.encoding import SearchModel, Untrained
+from dreamprvr.search.manifest import ENGINE, MODEL, ROWS, Manifest
+from dreamprvr.training.checkpoint import (
+    PROVENANCE,
+    Provenance,
+    read_checkpoint,
+    read_provenance,
+    trained_model,
+)
+
+KEPT = ("model", "video_dim", "text_dim", "network", "objective", *PROVENANCE)
+
+
+class ModelFile(NamedTuple):
+    """A model, and what it was trained on; `digest` tells models apart."""
+
+    network: RetrievalModel
+    video_dim: int
+    text_dim: int
+    provenance: Provenance
+    digest: str
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read the model of a checkpoint, or of a library's own file.
+
+    Raises:
+        UserError: see `read_checkpoint`.
+    """
+    checkpoint = read_checkpoint(path)
+    found = trained_model(checkpoint, path)
+    kept = _kept(checkpoint)
+    try:
+        digest = _digest(kept, found.weights)
+    except (TypeError, ValueError):
+        raise UserError(f"checkpoint {path}: it says wrongly what it was trained on") from None
+    return ModelFile(found.build(), found.video_dim, found.text_dim, read_provenance(kept), digest)
+
+
+def write_model(source: Path, target: Path) -> None:
+    """Keep of a checkpoint the network's weights and its settings, nothing of the training."""
+    checkpoint = read_checkpoint(source)
+    state = {name: weight.clone() for name, weight in checkpoint["state_dict"].items()}
+    with atomic_path(target) as partial:
+        torch.save({"hyper_parameters": _kept(checkpoint), "state_dict": state}, partial)
+
+
+def _kept(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    hparams = checkpoint["hyper_parameters"]
+    return {name: hparams[name] for name in KEPT if name in hparams}
+
+
+def _digest(hparams: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(hparams, sort_keys=True, default=list).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_model(
+    model: ModelFile, path: Path, settings: ExtractionSettings, trust_features: bool
+) -> None:
+    """Raise unless a model was trained on features of this kind.
+
+    Args:
+        model: model of a checkpoint.
+        path: path of the checkpoint.
+        settings: settings of the features.
+        trust_features: accept a checkpoint that does not say what it was trained on.
+
+    Raises:
+        UserError: says what differs and what to do.
+    """
+    if model.video_dim != settings.video_dim:
+        raise UserError(
+            f"checkpoint {path} was trained on video features of size {model.video_dim}, these are "
+            f"of size {settings.video_dim}: extract with the encoder it was trained on"
+        )
+    known = model.provenance
+    if known.fingerprint and known.fingerprint != settings.fingerprint:
+        raise UserError(
+            f"checkpoint {path} was trained on features of another encoder (fingerprint "
+            f"{known.fingerprint[:12]}) than these ({settings.encoder}, "
+            f"{settings.fingerprint[:12]}): extract with that encoder, or train on these features"
+        )
+    if known.text_fingerprint and known.text_fingerprint != settings.fingerprint:
+        raise UserError(
+            f"checkpoint {path} was trained on the words of another encoder (fingerprint "
+            f"{known.text_fingerprint[:12]}) than reads the queries here ({settings.encoder}, "
+            f"{settings.fingerprint[:12]}): train on words that it extracts from the captions"
+        )
+    ours, theirs = known.differences(settings)
+    if ours:
+        raise UserError(
+            f"checkpoint {path} was trained on features of {ours}, and these are of {theirs}: "
+            "extract alike, or train on these features"
+        )
+    if not known.fingerprint:
+        line = f"checkpoint {path} does not say which features it was trained on"
+        if not trust_features:
+            raise UserError(
+                f"{line}: if they are of {settings.encoder}, say so with --trust_features"
+            )
+        warnings.warn(f"{line}; the sizes fit, the rest is taken on trust", stacklevel=2)
+
+
+def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFile | None) -> None:
+    """Raise unless an encoder's sentences fit the library's videos."""
+    if encoder.fingerprint != settings.fingerprint:
+        raise UserError(
+            f"encoder {settings.encoder} has other weights now (fingerprint "
+            f"{encoder.fingerprint[:12]}) than those that made the features "
+            f"({settings.fingerprint[:12]}): extract and index again, or bring the old ones back"
+        )
+    if not encoder.text_dim:
+        raise no_text(settings.encoder)
+    if model is None and not encoder.searches_untrained:
+        raise UserError(
+            f"encoder {settings.encoder} does not put sentences into the space of its videos, so "
+            "searching needs a trained model: index with --ckpt_path"
+        )
+    for what, ours, theirs in (
+        ("video", settings.video_dim, encoder.video_dim),
+        ("text", model.text_dim if model else encoder.text_dim, encoder.text_dim),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"encoder {settings.encoder} gives {what} features of size {theirs}, the library "
+                f"needs {ours}: train with this encoder's features"
+            )
+
+
+def is_missing(encoder: str) -> bool:
+    """Return whether an encoder's name is that of a folder, and the folder is not there."""
+    folder = encoder.removeprefix(TRANSFORMERS)
+    return folder != encoder and os.path.isabs(folder) and not os.path.isdir(folder)
+
+
+def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
+    """Load the encoder that made features."""
+    if is_missing(settings.encoder):
+        folder = settings.encoder.removeprefix(TRANSFORMERS)
+        raise UserError(
+            f"the encoder's folder {folder} is missing: put it back; or, if it was moved, extract "
+            f"with --encoder {TRANSFORMERS}FOLDER and index those features into the library again, "
+            "which then takes the folder's new place"
+        )
+    return load_encoder(settings.encoder, device)
+
+
+def search_model(file: ModelFile | None, settings: ExtractionSettings, device: str) -> SearchModel:
+    """Make what encodes a library's videos and queries.
+
+    Args:
+        file: the trained model; None searches untrained.
+        settings: settings of the features.
+        device: name of the device, as for `load_encoder`.
+    """
+    if file is None:
+        return SearchModel(Untrained(settings.video_dim))
+    return SearchModel(file.network, pick_device(device))
+
+
+class LibraryModel:
+    """The model of a library, and its encoder's text side, loaded when first asked.
+
+    Args:
+        folder: folder of the library.
+        manifest: manifest of the library.
+        device: name of the device, as for `load_encoder`.
+
+    Raises:
+        UserError: `model.ckpt` is missing, damaged or another than the manifest's.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, device: str) -> None:
+        self.settings, self.device = manifest.settings, device
+        self.file: ModelFile | None = None
+        if manifest.checkpoint:
+            self.file = read_model(folder / MODEL)
+            if self.file.digest != manifest.checkpoint:
+                raise UserError(
+                    f"{folder / MODEL} is not the model that the library was indexed with: put "
+                    "that one back, or index into a new folder"
+                )
+        self.model = search_model(self.file, manifest.settings, device)
+        self._encoder: Encoder | None = None
+
+    def encoder(self) -> Encoder:
+        """Give the encoder that made the features."""
+        if self._encoder is None:
+            encoder = find_encoder(self.settings, self.device)
+            check_encoder(encoder, self.settings, self.file)
+            self._encoder = encoder
+        return self._encoder
+
+
+def keep_model(checkpoint: Path, folder: Path) -> None:
+    """Put a checkpoint's model into a library's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_model(checkpoint, folder / MODEL)
+
+
+def forget(folder: Path) -> None:
+    """Remove what a creation that was interrupted has left."""
+    (folder / MODEL).unlink(missing_ok=True)
+    for name in (ENGINE, ROWS):
+        shutil.rmtree(folder / name, ignore_errors=True)
