@@ -119,9 +119,10 @@ def query_rows(query: EngineQuery, layout: Layout) -> tuple[np.ndarray, float]:
     """Give the rows that `tokens` is asked with, and what to subtract from the engine's score."""
     columns = tag_columns(layout.scales)
     weights = [np.linalg.norm(rows, axis=1).max(initial=0) for rows in query.rows.values()]
-    # A token of the wrong scale must lose by more than any two products differ, twice the weight. A
-    # power of 2 is exact in half precision; .001 keeps rounding from giving the next one.
-    bonus = 2.0 ** np.ceil(np.log2(4 * max(weights)) - 0.001)
+    largest = max(weights) or 1.0  # a sentence may give a row of zeros
+    # A token of the wrong scale must lose by more than any two products differ, twice the weight.
+    # A power of 2 is exact in half precision; .001 keeps rounding from giving the next one.
+    bonus = 2.0 ** np.ceil(np.log2(4 * largest) - 0.001)
     tagged = [
         np.hstack([rows, np.tile(bonus * np.equal(columns, scale), (len(rows), 1))])
         for scale, rows in query.rows.items()
