@@ -1,26 +1,55 @@
-"""Configuration files: the user's own first, then the shipped ones; and who wins over whom."""
+"""Configuration files and options: where they are found, who wins over whom, and their parser."""
 
+import difflib
+import inspect
+import json
+from argparse import ArgumentError
+from collections.abc import Iterator
+from enum import Enum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import ActionConfigFile, Namespace
+from lightning.pytorch.cli import LightningArgumentParser
 
+from data_modules.base import PRVRDataModule
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import read_text
+from dreamprvr.core.text import read_text, shorten
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
+from dreamprvr.models.registry import class_path, find_model
 
 CALLBACKS = "trainer.callbacks"
+SECTIONS = ("data", "model", "training", "trainer")
+LONGEST = 700  # characters: a message may quote a whole value
+OF_TRAINING = (  # these stood under `model` when there was one model
+    "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
+)  # fmt: skip
+OF_MODEL = ("network", "objective")  # these stood beside them, where there was no class_path
+MOVED = {"dreamprvr.optim.bert_adam.BertAdam": "dreamprvr.training.optimizer.BertAdam"}
+BY_PATH = (*SECTIONS, "model.network", "model.objective", "training.optimizer")
+
+# the default of a callback's argument may be one of these, which a config.yaml holds as plain text
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))
+
+
+# Files
 
 
 def shipped_configs() -> list[str]:
-    """Names of the configuration files that come with the package."""
+    """List the names of the configuration files that come with the package."""
     folder = files("dreamprvr.configs")
-    return sorted(item.name for item in folder.iterdir() if item.name.endswith(".yaml"))
+    places = {"": folder, "models/": folder.joinpath("models")}
+    names = [prefix + item.name for prefix, place in places.items() for item in place.iterdir()]
+    return sorted(name for name in names if name.endswith(".yaml"))
 
 
 def find_config(name: str) -> str:
-    """Path of a configuration file: `name` itself if it exists, else the shipped one.
+    """Find a configuration file: `name` itself if it exists, else the shipped one.
+
+    Args:
+        name: path of a file, or name of a shipped one.
 
     Raises:
         UserError: there is neither.
@@ -36,23 +65,100 @@ def find_config(name: str) -> str:
 
 
 class FindConfigFile(ActionConfigFile):
-    """jsonargparse's configuration file option, looking in both places."""
+    """Option of jsonargparse for configuration files: the user's own, shipped ones, or YAML."""
 
     @staticmethod
     def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
-        """Merge the file that `value` names into `cfg`; its callbacks are added to earlier ones."""
-        path = find_config(value)
-        content = load_yaml(read_text(path, YAML_BYTES), f"--config {value}")
-        _refuse_other_forms(value, content)
-        earlier = as_list(cfg.get(CALLBACKS))
-        ActionConfigFile.apply_config(parser, cfg, dest, path)
-        if added := as_list(cfg.get(CALLBACKS)):
-            adds = "callbacks" in content.get("trainer", {})
-            cfg[CALLBACKS] = merged_callbacks([*earlier, *added]) if adds else earlier
+        """Merge settings into those of earlier files.
+
+        Callbacks are added to earlier ones. Another model takes none of the earlier model's
+        settings. What stands under `benchmarks` counts for the data set of that class name alone.
+
+        Args:
+            parser: the parser of the verb.
+            cfg: the settings so far; changed in place.
+            dest: name of this option.
+            value: path or name of a file, or YAML text that begins with a brace.
+        """
+        if value.lstrip().startswith("{"):
+            name, text = "option", value
+        else:
+            name, text = f"--config {value}", read_text(find_config(value), YAML_BYTES)
+        content = _in_todays_places(load_yaml(text, name), name)
+        benchmarks = content.pop("benchmarks", None) or {}
+        _merge(parser, cfg, dest, content, name)
+        data = str(cfg.get("data.class_path")).rpartition(".")[2]
+        if data in benchmarks:
+            _merge(parser, cfg, dest, _in_todays_places(benchmarks[data], name), name)
+
+
+def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str) -> None:
+    for key in _keys(parser, content):
+        refuse_unknown(parser, key, f"{name}: ")
+    earlier = as_list(cfg.get(CALLBACKS))
+    model = content.get("model", {})
+    if "class_path" in model:
+        model["class_path"] = model_path(str(model["class_path"]))
+        if model["class_path"] != cfg.get("model.class_path"):
+            cfg.pop("model", None)
+    ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(content))
+    if added := as_list(cfg.get(CALLBACKS)):
+        adds = "callbacks" in content.get("trainer", {})
+        cfg[CALLBACKS] = merged_callbacks([*earlier, *added]) if adds else earlier
+
+
+def model_path(name: str) -> str:
+    """Give the path of a model's class, which may be named by its short name or class name too.
+
+    Args:
+        name: the name; a path of a class that is not imported yet is left as it is.
+
+    Raises:
+        UserError: it is no path, and no installed model has the name.
+    """
+    try:
+        return class_path(find_model(name))
+    except UserError:
+        if "." in name:
+            return name
+        raise
+
+
+def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
+    """Move what stood in other places in earlier releases, and refuse what are no settings.
+
+    jsonargparse would take a section without settings as it is, and fail much later.
+    """
+    if not isinstance(content, dict):
+        raise UserError(f"{name} does not hold settings by name")
+    content = _renamed_classes(content)
+    for section in ("model", "training", "trainer"):
+        value = content.get(section, {})
+        if not isinstance(value, dict):
+            found = "empty" if value is None else repr(value)
+            raise UserError(f"{name}: {section} is {found}, not settings by name")
+    if "model" in content:
+        model = dict(content["model"])
+        training = {key: model.pop(key) for key in OF_TRAINING if key in model}
+        init_args = {key: model.pop(key) for key in OF_MODEL if key in model}
+        if training:
+            content["training"] = training | content.get("training", {})
+        if init_args:
+            model["init_args"] = init_args | (model.get("init_args") or {})
+        content["model"] = model
+    return content
+
+
+def _renamed_classes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed_classes(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed_classes(part) for part in value]
+    return MOVED.get(value, value) if isinstance(value, str) else value
 
 
 def as_list(value: Any) -> list[Any]:
-    """One callback, a list of them, or None as a list."""
+    """Give one callback, a list of them, or None as a list."""
     return [] if value is None else [*value] if isinstance(value, list) else [value]
 
 
@@ -76,64 +182,170 @@ def merged_callbacks(callbacks: list[Any]) -> list[Any]:
     return [*kept.values()]
 
 
+# Options
+
+
 def configs_first(arguments: list[str]) -> list[str]:
     """Put the configuration files before all other options, which win over them in any order.
 
-    A callback that is given as an option is added to those of the files.
+    An option that gives a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) is merged
+    as one more file, after the others. A callback that is given as an option is added to those of
+    the files.
 
     Args:
         arguments: of the command line, with or without a verb at the start.
     """
     configs: list[str] = []
+    sections: list[str] = []
     others: list[str] = []
-    words = iter(arguments)
+    words = iter(todays_options(arguments))
     for word in words:
+        name, has_value, value = word.partition("=")
         if word in ("-c", "--config"):
-            configs += [word, *([found] if (found := next(words, None)) is not None else [])]
-        elif word.startswith(("--config=", "-c=")) or (word[:2] == "-c" and word[2:]):
+            configs += [word, *([path] if (path := next(words, None)) is not None else [])]
+        elif name in ("-c", "--config") or (word[:2] == "-c" and word[2:]):
             configs.append(word)
-        elif word.partition("=")[0] in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
-            _, has_value, value = word.partition("=")
+        elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
+            given = value if has_value else next(words, None)
+            section = None if given is None else _section(name[2:].partition(".")[0], given)
+            if section is None:
+                others += [word] if given is None or has_value else [word, given]
+            else:
+                sections += ["--config", section]
+        elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             value = value if has_value else next(words, "")
             clears = value.strip() in ("", "null", "[]")
             others += [f"--{CALLBACKS}" if clears else f"--{CALLBACKS}+", value]
         else:
             others.append(word)
     at = 1 if others[:1] and not others[0].startswith("-") else 0
-    return [*others[:at], *configs, *others[at:]]
+    return [*others[:at], *configs, *sections, *others[at:]]
+
+
+def _section(name: str, value: str) -> str | None:
+    """Write an option that gives a whole section as a configuration; None if it is none.
+
+    A model's short name stands for its published settings, if they are shipped.
+    """
+    content = _read_group(name, value)
+    if content is not None:
+        return json.dumps({name: content})
+    if name == "model" and (shipped := f"models/{value}.yaml") in shipped_configs():
+        return shipped
+    return json.dumps({name: {"class_path": value}}) if name in ("data", "model") else None
+
+
+def _read_group(name: str, value: str) -> Any:
+    """Read the settings that an option gives as YAML or as the path of a file; None if neither."""
+    if value.lstrip().startswith("{"):
+        return load_yaml(value, f"--{name}")
+    if name in BY_PATH and Path(value).is_file():
+        return load_yaml(read_text(value, YAML_BYTES), f"--{name} {value}")
+    return None
+
+
+def todays_options(arguments: list[str]) -> list[str]:
+    """Rename options of earlier releases: `--model.optimizer.lr` is `--training.optimizer.lr`."""
+    names = tuple(f"--model.{name}" for name in OF_TRAINING)
+    return [
+        word.replace("--model.", "--training.", 1) if word.startswith(names) else word
+        for word in arguments
+    ]
 
 
 def given_keys(arguments: list[str]) -> set[str]:
-    """Names of all settings that options of the command line give, `model.network.dropout` say.
+    """Name all settings that options of the command line give, as `model.network.dropout`.
 
     Args:
         arguments: of the command line. An option may hold a whole group as YAML.
     """
     keys: set[str] = set()
+    arguments = todays_options(arguments)
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if not word.startswith("--"):
-            continue
-        name, has_value, value = word[2:].partition("=")
-        keys |= _names(name, value if has_value else following)
+        if word.startswith("--"):
+            name, has_value, value = word[2:].partition("=")
+            keys |= _names(name, value if has_value else following)
     return {key.replace(".init_args.", ".") for key in keys}
 
 
 def _names(name: str, value: Any) -> set[str]:
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = load_yaml(value, f"--{name}")
-    elif name in ("model", "model.network", "model.optimizer") and Path(str(value)).is_file():
-        value = load_yaml(read_text(value, YAML_BYTES), f"--{name} {value}")
+    if isinstance(value, str):
+        group = _read_group(name, value)
+        if group is None and name == "model":
+            return {"model.class_path"}
+        value = group
     if not isinstance(value, dict):
         return {name}
     return {name}.union(*(_names(f"{name}.{key}", part) for key, part in value.items()))
 
 
-def _refuse_other_forms(name: str, content: Any) -> None:
-    """jsonargparse would take a section without settings as it is, and fail much later."""
-    if not isinstance(content, dict):
-        raise UserError(f"--config {name} does not hold settings by name")
-    for section in ("model", "trainer"):
-        value = content.get(section, {})
-        if not isinstance(value, dict):
-            found = "empty" if value is None else repr(value)
-            raise UserError(f"--config {name}: {section} is {found}, not settings by name")
+# The parser
+
+
+class OneLineParser(LightningArgumentParser):
+    """Raises `UserError` in place of printing usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # an abbreviation that works today is ambiguous once there is a new option
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+        """Raise a parsing failure as one line."""
+        cause: BaseException | None = ex
+        while cause is not None:  # our own classes know best
+            if isinstance(cause, UserError):
+                raise cause
+            cause = cause.__cause__
+        if not self.exit_on_error:
+            # the arguments of a class: the parser that asked adds the key that they belong to
+            raise ArgumentError(None, str(message)) from ex
+        raise UserError(shorten(" ".join(str(message).split()), LONGEST)) from None
+
+
+def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
+    """Refuse a setting that there is not, and name the nearest that there is.
+
+    Settings of classes are left to jsonargparse, as they depend on the class.
+
+    Args:
+        parser: the parser of the verb.
+        key: name of the setting.
+        where: where it stands, with a colon, for the message.
+
+    Raises:
+        UserError: there is no such setting.
+    """
+    known = _known_keys(parser)
+    groups = {name.rpartition(".")[0] for name in known}
+    parents = {name for name in known - groups if key.startswith(f"{name}.")}
+    if key in known or parents:
+        return
+    of_data = [f"data.{name}" for name in inspect.signature(PRVRDataModule).parameters]
+    names = sorted(known) + of_data
+    near = (
+        sorted((name for name in names if name.startswith(key)), key=len)
+        or [name for name in names if name.rpartition(".")[2] == key]
+        or difflib.get_close_matches(key, names, n=1)
+    )
+    raise UserError(f"{where}unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+
+
+def _known_keys(parser: Any) -> set[str]:
+    options = {name.lstrip("-").rstrip("+") for name in parser._option_string_actions}
+    return {name for name in options if not name.endswith(".help")}
+
+
+def _keys(parser: Any, content: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Name the settings of a configuration, those of a class as the class alone."""
+    groups = {name.rpartition(".")[0] for name in _known_keys(parser)}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name in groups:
+            yield from _keys(parser, value, f"{name}.")
+        else:
+            yield name
+
+
+def namespace_items(value: Any) -> dict[str, Any]:
+    """Give a jsonargparse namespace as a plain dictionary."""
+    return value.as_dict() if hasattr(value, "as_dict") else dict(value)

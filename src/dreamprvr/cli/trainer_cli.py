@@ -64,40 +64,17 @@ class NoSignals(_SignalConnector):
         """Register nothing."""
 
 
-def make_module(
-    video_dim: int,
-    text_dim: int,
-    network: DreamPRVRConfig = DreamPRVRConfig(),  # noqa: B008 - frozen
-    objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008 - frozen
-    optimizer: OptimizerCallable = BertAdam,
-    warmup: float = 0.01,
-    top_k: int = 100,
-    gallery_dtype: GalleryDtype = "float32",
-    score_memory: float = 1.0,
-    compile: bool = False,
-    fused_attention: bool = False,
-) -> PRVRModule:
-    """Make DreamPRVR and the module that trains it, from the section `model` of a configuration.
+def _input_size(name: str) -> Callable[[Any], int]:
+    """Make the function that reads one of a model's `InputSizes` from its configuration."""
 
-    Args:
-        video_dim: F, size of a video feature; taken from the data.
-        text_dim: E, size of a word feature; taken from the data.
-        network: sizes and choices of the network.
-        objective: weights and constants of the loss.
-        optimizer: makes the optimiser from parameter groups; its weight decay is that of the
-            decayed group.
-        warmup: share of all steps spent warming up.
-        top_k: videos that `predict` returns for a query.
-        gallery_dtype: number format in which an evaluation keeps the videos' tokens.
-        score_memory: GB that scoring may take beyond the gallery.
-        compile: compile the training step; pays on an accelerator, in long runs.
-        fused_attention: with `compile`, attend through FlexAttention.
-    """
-    return PRVRModule(
-        DreamPRVR(video_dim, text_dim, network, objective),
-        optimizer, warmup, top_k, gallery_dtype, score_memory,
-        compile=compile, fused_attention=fused_attention,
-    )  # fmt: skip
+    def read(model: Any) -> int:
+        settings = model.get("init_args.network") or {}
+        network = read_settings(
+            find_model(model["class_path"]).Network, namespace_items(settings), "network"
+        )
+        return int(getattr(network, name))
+
+    return read
 
 
 class PRVRCLI(LightningCLI):
@@ -110,9 +87,8 @@ class PRVRCLI(LightningCLI):
 
     def __init__(self, run: bool = True, args: list[str] | None = None) -> None:
         super().__init__(
-            model_class=make_module,
+            model_class=PRVRModule,
             datamodule_class=PRVRDataModule,
-            subclass_mode_data=True,
             parser_class=OneLineParser,
             save_config_callback=None,  # RunFolder writes it once the checkpoint is loaded
             seed_everything_default=0,
@@ -128,8 +104,15 @@ class PRVRCLI(LightningCLI):
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse `args`, or those of the process."""
-        words = configs_first(sys.argv[1:] if args is None else args)
-        self.given = given_keys(words)
+        arguments = sys.argv[1:] if args is None else args
+        self.given = given_keys(arguments)
+        words = configs_first(arguments)
+        verb = self._subcommand_parsers.get(words[0]) if words and self.run_verb else None
+        for word in words:
+            if word.startswith("--") and len(word) > 2:
+                refuse_unknown(verb or parser, word[2:].partition("=")[0].rstrip("+"))
+        if len(words) == 1 and verb is not None:
+            raise UserError(NO_DATA)
         self.config = parser.parse_args(words)
         trainer = (
             self.config[self.config.get("subcommand")].trainer
@@ -150,12 +133,29 @@ class PRVRCLI(LightningCLI):
         )  # fmt: skip
         return parser
 
+    def add_core_arguments_to_parser(self, parser: Any) -> None:
+        """Add the sections: data, model, training, trainer."""
+        # with a default of None, both would be optional, and every message would say so
+        for base, name, default in (
+            (PRVRDataModule, "data", SUPPRESS),
+            (RetrievalModel, "model", {"class_path": DEFAULT}),
+        ):
+            parser.add_subclass_arguments(
+                base, name, fail_untyped=False, required=name == "data", default=default
+            )
+        parser.add_lightning_class_args(PRVRModule, "training")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
+
     def add_arguments_to_parser(self, parser: Any) -> None:
-        """What the data knows, the network is told; and the reverse for the lengths."""
+        """Tell the model the sizes of the features, and the data the lengths that it pools to."""
         for size in ("video_dim", "text_dim"):
-            parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
+            parser.link_arguments(
+                f"data.{size}", f"model.init_args.{size}", apply_on="instantiate"
+            )
         for size in ("num_clips", "max_frames", "max_words"):
-            parser.link_arguments(f"model.network.{size}", f"data.init_args.{size}")
+            parser.link_arguments("model", f"data.init_args.{size}", _input_size(size))
+        parser.link_arguments("model", "training.model", apply_on="instantiate")
         # all verbs know them, so that a run's config.yaml and the fragments fit all verbs
         parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
         parser.add_argument("--tensorboard", type=bool, default=False, help="And to TensorBoard.")
@@ -211,27 +211,53 @@ class PRVRCLI(LightningCLI):
             raise UserError(f"{error}; {whole} is whole" if whole else str(error)) from None
         if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
-        trained, saved = (
-            trained_model(checkpoint, path),
-            checkpoint["hyper_parameters"]["network"],
-        )
-        configured = namespace_items(options.model.network)
+        model = self._checkpoints_model(options.model, trained_model(checkpoint, path))
+        self.config = self.parser.parse_object({name: {"model": model}}, self.config)
+
+    def _checkpoints_model(self, configured: Any, trained: Trained) -> dict[str, Any]:
+        """Choose between the settings of a checkpoint's model and those of the configuration.
+
+        Args:
+            configured: section `model` of the configuration; left empty where it is of another
+                model.
+            trained: the model of the checkpoint.
+
+        Returns:
+            The section `model`, where it differs from the configuration.
+
+        Raises:
+            UserError: an option names another model, or changes the shape of a weight.
+        """
+        path, kept = class_path(trained.kind), trained.settings()
+        saved: dict[str, Any] = kept["network"]
+        ours = namespace_items(configured.init_args.get("network") or {})
+        init_args = {"network": saved}
+        same = find_model(configured.class_path) is trained.kind
+        if not same:
+            if "model.class_path" in self.given:
+                raise UserError(
+                    f"--model {configured.class_path}: the checkpoint holds a {path}; leave the "
+                    "option out, or train anew"
+                )
+            print(f"model is {path}, as in the checkpoint ({configured.class_path} is configured)")
+            init_args["objective"] = kept["objective"]
+            configured.pop("init_args")
+            configured.class_path = path
         for key, value in saved.items():
-            ours = configured.get(key)
-            if _plain(ours) == _plain(value):
+            if key not in ours or _plain(ours[key]) == _plain(value):
                 continue
             if f"model.network.{key}" in self.given:
-                changed = trained._replace(network=replace(trained.network, **{key: ours}))
+                changed = trained._replace(network=replace(trained.network, **{key: ours[key]}))
                 if disagreements(changed):
                     raise UserError(
-                        f"--model.network.{key} {ours}: the checkpoint's weights were made for "
-                        f"{value}; leave the option out, or train anew"
+                        f"--model.network.{key} {ours[key]}: the checkpoint's weights were made "
+                        f"for {value}; leave the option out, or train anew"
                     )
-                print(f"network.{key} is {ours}, as you say ({value} in the checkpoint)")
-                saved = saved | {key: ours}
-            else:
-                print(f"network.{key} is {value}, as in the checkpoint ({ours} is configured)")
-        self.config = self.parser.parse_object({name: {"model": {"network": saved}}}, self.config)
+                print(f"network.{key} is {ours[key]}, as you say ({value} in the checkpoint)")
+                saved[key] = ours[key]
+            elif same:
+                print(f"network.{key} is {value}, as in the checkpoint ({ours[key]} is configured)")
+        return {"class_path": path, "init_args": init_args}
 
     def before_fit(self) -> None:
         """Check the training that is resumed, or take other weights; then take the run's folder."""
@@ -239,7 +265,7 @@ class PRVRCLI(LightningCLI):
         try:
             self.model.make_optimizer(self.model.network.parameter_groups())
         except (ValueError, TypeError) as error:
-            raise UserError(f"model.optimizer: {error}") from error
+            raise UserError(f"training.optimizer: {error}") from error
         check_monitors(self.trainer.callbacks, self.model.network)  # type: ignore[attr-defined]
         path = options.ckpt_path or options.init_from
         if path:
@@ -247,7 +273,7 @@ class PRVRCLI(LightningCLI):
             refuse_other_shapes(self.model.state_dict(), found["state_dict"])
         if options.ckpt_path:
             check_training_state(found, path, self.trainer, self.model)
-            given = (key.removeprefix("model.optimizer.") for key in self.given)
+            given = (key.removeprefix("training.optimizer.") for key in self.given)
             self.model.given_to_optimizer = frozenset(given)
         elif path:
             self.model.load_state_dict(found["state_dict"])
@@ -286,17 +312,20 @@ class PRVRCLI(LightningCLI):
         config = self.config[self.subcommand] if self.subcommand else self.config
         check_trainer(config.trainer, self.subcommand)
         if self.subcommand == "predict":
-            config.model.top_k = config.top_k
+            config.training.top_k = config.top_k
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; a class may refuse the values of its settings."""
         try:
-            super().instantiate_classes()
-        except ValueError as error:  # jsonargparse gives a line for each type that it tried
-            found = re.search(r"Errors:\s*- (.*)", str(error))
-            if found is None:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            if error.__cause__ is None:
                 raise
-            raise UserError(f"configuration: {found[1]}") from error
+            raise UserError(f"configuration: {error.__cause__}") from error
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "training")
+        if self.with_trainer:
+            self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our loggers and callbacks."""
