@@ -205,9 +205,11 @@ def write_config(
             },
         },
         "model": {
-            "network": {
-                "hidden_size": 8, "num_heads": 2, "max_frames": 8, "num_clips": 4,
-                "diffusion_steps": 2, "gaussian_widths": [1.0], **network,
+            "init_args": {
+                "network": {
+                    "hidden_size": 8, "num_heads": 2, "max_frames": 8, "num_clips": 4,
+                    "diffusion_steps": 2, "gaussian_widths": [1.0], **network,
+                },
             },
         },
         "trainer": {

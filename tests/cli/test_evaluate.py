@@ -54,7 +54,7 @@ def test_an_entry_says_where_it_comes_from(trained: Path) -> None:
     ("option", "settings"),
     [
         ("model.network.clip_weight=0.01", {"network.clip_weight": 0.01}),
-        ("model.gallery_dtype=float16", {"gallery_dtype": "float16"}),
+        ("training.gallery_dtype=float16", {"gallery_dtype": "float16"}),
         ("trainer.precision=bf16-mixed", {"precision": "bf16-mixed"}),
     ],
 )

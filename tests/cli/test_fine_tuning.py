@@ -45,7 +45,7 @@ def test_an_imported_checkpoint_scores_as_the_golden_network(imported: Path) -> 
 def test_fine_tuning_starts_from_the_imported_weights(imported: Path) -> None:
     config = write_config(Path.cwd(), Golden, epochs=1)
     shared = ("fit", "--config", config, "--init_from", imported)
-    still = ("--model.optimizer", "BertAdam", "--model.optimizer.lr", "0")
+    still = ("--training.optimizer", "BertAdam", "--training.optimizer.lr", "0")
     assert run(*shared, *still).code == 0
     weights = state(imported)
     unmoved = state(Path("runs/version_0/checkpoints/last.ckpt"))

@@ -32,7 +32,7 @@ def test_best_is_the_epoch_of_the_highest_validation_sumr(trained: Path) -> None
 def test_the_saved_configuration_trains_again(trained: Path) -> None:
     saved = yaml.safe_load((trained / "config.yaml").read_text())
     assert saved["trainer"]["max_epochs"] == 2
-    assert saved["model"]["network"]["hidden_size"] == 8
+    assert saved["model"]["init_args"]["network"]["hidden_size"] == 8
     assert run("test", "--config", trained / "config.yaml", "--ckpt_path", best(trained)).code == 0
 
 

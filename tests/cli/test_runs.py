@@ -123,7 +123,7 @@ def test_a_failed_resume_touches_nothing(trained: Path, tmp_path: Path) -> None:
     before = snapshot(trained.parent)
     refused("fit", *CONFIG, "--ckpt_path", trained / "checkpoints" / "unfit.ckpt")
     refused("fit", *CONFIG, "--ckpt_path", last, "--trainer.callbacks", "cli.test_runs.No")
-    refused("fit", *CONFIG, "--ckpt_path", last, "--model.optimizer", "torch.optim.Adam")
+    refused("fit", *CONFIG, "--ckpt_path", last, "--training.optimizer", "torch.optim.Adam")
     write_config(tmp_path, Golden)
     refused("fit", *CONFIG, "--ckpt_path", last)
     assert snapshot(trained.parent) == before

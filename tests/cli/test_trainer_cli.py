@@ -124,8 +124,8 @@ def test_an_option_that_reshapes_weights_is_refused(
 def test_options_of_the_optimiser_win_when_a_run_is_resumed(trained: Path) -> None:
     last = trained / "checkpoints" / "last.ckpt"
     before = torch.load(last, weights_only=True)
-    words = ("--model.optimizer.lr", "0", "--model.optimizer.weight_decay", "0.5")
-    more = ("--trainer.max_epochs", "3", "--model.optimizer", "BertAdam")
+    words = ("--training.optimizer.lr", "0", "--training.optimizer.weight_decay", "0.5")
+    more = ("--trainer.max_epochs", "3", "--training.optimizer", "BertAdam")
     assert run("fit", *CONFIG, "--ckpt_path", last, *more, *words).code == 0
     after = torch.load(last, weights_only=True)
     assert after["epoch"] == before["epoch"] + 1

@@ -243,7 +243,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(data: Tiny, saved: tuple[PRVRMod
 
 @pytest.mark.parametrize("warmup", [-0.01, 1.01, float("nan")])
 def test_a_warm_up_that_is_no_share_is_refused(warmup: float) -> None:
-    with pytest.raises(UserError, match=f"model.warmup is {warmup}; .*from 0 to 1"):
+    with pytest.raises(UserError, match=f"training.warmup is {warmup}; .*from 0 to 1"):
         module(warmup=warmup)
 
 

@@ -5,7 +5,9 @@ import inspect
 import json
 from argparse import ArgumentError
 from collections.abc import Iterator
+from dataclasses import asdict
 from enum import Enum
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,15 +16,15 @@ import yaml
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from data_modules.base import PRVRDataModule
+from data_modules.base import PRVRDataModule, import_plugins
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import read_text, shorten
+from dreamprvr.core.text import quote, read_text
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
-from dreamprvr.models.registry import class_path, find_model
+from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_models
 
 CALLBACKS = "trainer.callbacks"
 SECTIONS = ("data", "model", "training", "trainer")
-LONGEST = 700  # characters: a message may quote a whole value
+LONGEST = 600  # characters of a message
 OF_TRAINING = (  # these stood under `model` when there was one model
     "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
 )  # fmt: skip
@@ -80,12 +82,14 @@ class FindConfigFile(ActionConfigFile):
             dest: name of this option.
             value: path or name of a file, or YAML text that begins with a brace.
         """
-        if value.lstrip().startswith("{"):
-            name, text = "option", value
+        if value.lstrip().startswith("{"):  # an option gives a section
+            content = load_yaml(value, "--config")
+            name = f"--{next(iter(content), 'config')}"
         else:
-            name, text = f"--config {value}", read_text(find_config(value), YAML_BYTES)
-        content = _in_todays_places(load_yaml(text, name), name)
-        benchmarks = content.pop("benchmarks", None) or {}
+            name = f"--config {value}"
+            content = load_yaml(read_text(find_config(value), YAML_BYTES), name)
+        content = _in_todays_places(content, name)
+        benchmarks = content.pop("benchmarks", {})
         _merge(parser, cfg, dest, content, name)
         data = str(cfg.get("data.class_path")).rpartition(".")[2]
         if data in benchmarks:
@@ -96,32 +100,78 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
     for key in _keys(parser, content):
         refuse_unknown(parser, key, f"{name}: ")
     earlier = as_list(cfg.get(CALLBACKS))
+    data = content.get("data", {})
+    if isinstance(data, dict) and "class_path" in data:
+        data["class_path"] = data_path(str(data["class_path"]))
     model = content.get("model", {})
-    if "class_path" in model:
-        model["class_path"] = model_path(str(model["class_path"]))
+    kind = model_class(str(model["class_path"])) if "class_path" in model else None
+    if kind is not None:
+        model["class_path"] = class_path(kind)
         if model["class_path"] != cfg.get("model.class_path"):
             cfg.pop("model", None)
+            model["init_args"] = _with_defaults(kind, model.get("init_args") or {})
     ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(content))
     if added := as_list(cfg.get(CALLBACKS)):
         adds = "callbacks" in content.get("trainer", {})
         cfg[CALLBACKS] = merged_callbacks([*earlier, *added]) if adds else earlier
 
 
-def model_path(name: str) -> str:
-    """Give the path of a model's class, which may be named by its short name or class name too.
+def data_path(name: str) -> str:
+    """Give the path of a data set's class, which may be named by its short or class name too.
 
     Args:
-        name: the name; a path of a class that is not imported yet is left as it is.
+        name: the name.
+
+    Raises:
+        UserError: it is no path, and no data set has the name.
+    """
+    installed = import_plugins()
+    if name in installed:
+        return class_path(installed[name])
+    kinds: list[type] = [PRVRDataModule]
+    for kind in kinds:  # grows
+        kinds += kind.__subclasses__()
+    if "." in name or name in {kind.__name__ for kind in kinds}:
+        return name
+    raise UserError(
+        f"there is no data set {quote(name)}; `lightning datasets` lists those that are installed"
+    )
+
+
+def model_class(name: str) -> type | None:
+    """Find the class of a model by its short name, its class name or its path.
+
+    Args:
+        name: the name.
+
+    Returns:
+        The class; None for a path that cannot be imported, of which jsonargparse says why.
 
     Raises:
         UserError: it is no path, and no installed model has the name.
     """
+    module, dot, attribute = name.rpartition(".")
     try:
-        return class_path(find_model(name))
+        return find_model(name)
     except UserError:
-        if "." in name:
-            return name
-        raise
+        if not dot:
+            raise
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) else None
+
+
+def _with_defaults(kind: type, init_args: dict[str, Any]) -> dict[str, Any]:
+    """Add the defaults of a model's settings, which jsonargparse leaves out where none is given."""
+    defaults = {name: getattr(kind, f"{name}_settings", None) for name in OF_MODEL}
+    filled = {
+        name: asdict(settings()) | (init_args.get(name) or {})
+        for name, settings in defaults.items()
+        if settings is not None and isinstance(init_args.get(name) or {}, dict)
+    }
+    return init_args | filled
 
 
 def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
@@ -132,7 +182,7 @@ def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{name} does not hold settings by name")
     content = _renamed_classes(content)
-    for section in ("model", "training", "trainer"):
+    for section in ("model", "training", "trainer", "benchmarks"):
         value = content.get(section, {})
         if not isinstance(value, dict):
             found = "empty" if value is None else repr(value)
@@ -190,12 +240,13 @@ def configs_first(arguments: list[str]) -> list[str]:
 
     An option that gives a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) is merged
     as one more file, after the others. A callback that is given as an option is added to those of
-    the files.
+    the files. First of all stands the default model: as a default of the parser, jsonargparse would
+    mix its settings with those of another model.
 
     Args:
         arguments: of the command line, with or without a verb at the start.
     """
-    configs: list[str] = []
+    configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
     sections: list[str] = []
     others: list[str] = []
     words = iter(todays_options(arguments))
@@ -211,7 +262,9 @@ def configs_first(arguments: list[str]) -> list[str]:
             if section is None:
                 others += [word] if given is None or has_value else [word, given]
             else:
-                sections += ["--config", section]
+                # the data set first: what a model's file holds may depend on it
+                at = 0 if name.startswith("--data") else len(sections)
+                sections[at:at] = ["--config", section]
         elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             value = value if has_value else next(words, "")
             clears = value.strip() in ("", "null", "[]")
@@ -225,13 +278,16 @@ def configs_first(arguments: list[str]) -> list[str]:
 def _section(name: str, value: str) -> str | None:
     """Write an option that gives a whole section as a configuration; None if it is none.
 
-    A model's short name stands for its published settings, if they are shipped.
+    A model that is named stands for its published settings, if they are shipped.
     """
     content = _read_group(name, value)
     if content is not None:
         return json.dumps({name: content})
-    if name == "model" and (shipped := f"models/{value}.yaml") in shipped_configs():
-        return shipped
+    if name == "model":
+        kind, models = model_class(value), import_models()
+        for shipped in [f"models/{short}.yaml" for short in models if models[short] is kind]:
+            if shipped in shipped_configs():
+                return shipped
     return json.dumps({name: {"class_path": value}}) if name in ("data", "model") else None
 
 
@@ -299,7 +355,9 @@ class OneLineParser(LightningArgumentParser):
         if not self.exit_on_error:
             # the arguments of a class: the parser that asked adds the key that they belong to
             raise ArgumentError(None, str(message)) from ex
-        raise UserError(shorten(" ".join(str(message).split()), LONGEST)) from None
+        line = " ".join(str(message).split())
+        # what is wrong stands first, the whole value that was given last
+        raise UserError(line if len(line) <= LONGEST else f"{line[:LONGEST]}[cut]") from None
 
 
 def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
@@ -321,7 +379,7 @@ def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
     if key in known or parents:
         return
     of_data = [f"data.{name}" for name in inspect.signature(PRVRDataModule).parameters]
-    names = sorted(known) + of_data
+    names = sorted(known - groups) + of_data
     near = (
         sorted((name for name in names if name.startswith(key)), key=len)
         or [name for name in names if name.rpartition(".")[2] == key]

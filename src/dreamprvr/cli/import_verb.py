@@ -13,7 +13,7 @@ def import_published(checkpoint: Path, *, output: Path, fit_options: list[str]) 
         output: file to write.
         fit_options: options of `fit`, which describe the model.
     """
-    from dreamprvr.cli.configured import configured
+    from dreamprvr.cli.trainer_cli import configured
     from dreamprvr.training.published_checkpoint import FeatureSizes, import_checkpoint
 
     model = configured(fit_options).model.network

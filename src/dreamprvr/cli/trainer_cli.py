@@ -1,30 +1,33 @@
-"""fit, validate, test and predict."""
+"""fit, validate, test and predict; and what other verbs take from the options of `fit`."""
 
-import re
 import sys
 import warnings
 from argparse import SUPPRESS
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.cli import LightningCLI, OptimizerCallable
+from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from data_modules.base import PRVRDataModule
+from data_modules.base import PRVRDataModule, import_plugins
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks, check_monitors
 from dreamprvr.cli.config_files import (
     FindConfigFile,
+    OneLineParser,
     as_list,
     configs_first,
     given_keys,
     merged_callbacks,
+    namespace_items,
+    refuse_unknown,
 )
-from dreamprvr.cli.parser import OneLineParser, namespace_items
 from dreamprvr.cli.processes import watch
 from dreamprvr.cli.runs import RunFolder
 from dreamprvr.cli.trainer_settings import (
@@ -34,11 +37,14 @@ from dreamprvr.cli.trainer_settings import (
     is_lightnings,
 )
 from dreamprvr.core.errors import UserError
-from dreamprvr.evaluation.gallery import GalleryDtype
-from dreamprvr.models.dreamprvr import DreamPRVR, DreamPRVRConfig, ObjectiveConfig
+from dreamprvr.core.text import quote
+from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.registry import class_path, find_model
+from dreamprvr.models.settings import read_settings
 from dreamprvr.training.callbacks.checkpoints import AtomicCheckpointIO, noted_checkpoint
 from dreamprvr.training.callbacks.predictions import PredictionWriter
 from dreamprvr.training.checkpoint import (
+    Trained,
     disagreements,
     newest_whole,
     read_checkpoint,
@@ -46,9 +52,10 @@ from dreamprvr.training.checkpoint import (
     trained_model,
 )
 from dreamprvr.training.module import PRVRModule
-from dreamprvr.training.optimizer import BertAdam
 from dreamprvr.training.training_state import check_training_state
 
+SIZES = ("num_clips", "max_frames", "max_words")
+NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
 DEFAULT_ROOT = Path("runs")
 
 count_batches_in_whole_numbers(Trainer)
@@ -69,8 +76,10 @@ def _input_size(name: str) -> Callable[[Any], int]:
 
     def read(model: Any) -> int:
         settings = model.get("init_args.network") or {}
+        if not isinstance(settings, (Namespace, dict)):
+            raise UserError(f"model.init_args.network is {quote(settings)}, not settings by name")
         network = read_settings(
-            find_model(model["class_path"]).Network, namespace_items(settings), "network"
+            find_model(model["class_path"]).network_settings, namespace_items(settings), "network"
         )
         return int(getattr(network, name))
 
@@ -81,11 +90,15 @@ class PRVRCLI(LightningCLI):
     """Lightning's command line for `PRVRModule` and any `PRVRDataModule`.
 
     Args:
-        run: whether to run a subcommand; otherwise only the configuration is parsed.
+        run: whether to run a subcommand; otherwise only the model and the data set are made.
         args: arguments; those of the process if None.
     """
 
     def __init__(self, run: bool = True, args: list[str] | None = None) -> None:
+        self.has_verb = run
+        self._subcommand_parsers: dict[str, Any] = {}
+        words = sys.argv[1:] if args is None else args
+        self.verb = words[0] if run and words else ""
         super().__init__(
             model_class=PRVRModule,
             datamodule_class=PRVRDataModule,
@@ -102,17 +115,27 @@ class PRVRCLI(LightningCLI):
 
     # Parsing
 
+    def _add_subcommands(self, parser: Any, **kwargs: Any) -> None:
+        """Add the verb that is asked for alone: each takes a share of a second to make."""
+        every = LightningCLI.subcommands()
+        verbs = {self.verb: every[self.verb]} if self.verb in every else every
+        self.subcommands = lambda: verbs  # type: ignore[method-assign]
+        super()._add_subcommands(parser, **kwargs)
+
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse `args`, or those of the process."""
         arguments = sys.argv[1:] if args is None else args
         self.given = given_keys(arguments)
         words = configs_first(arguments)
-        verb = self._subcommand_parsers.get(words[0]) if words and self.run_verb else None
+        for size in SIZES:
+            if f"data.{size}" in self.given:
+                raise UserError(f"data.{size} follows the model: give --model.network.{size}")
+        if arguments[1:] == [] and self.has_verb:
+            raise UserError(NO_DATA)
+        verb = self._subcommand_parsers.get(words[0], parser)
         for word in words:
             if word.startswith("--") and len(word) > 2:
-                refuse_unknown(verb or parser, word[2:].partition("=")[0].rstrip("+"))
-        if len(words) == 1 and verb is not None:
-            raise UserError(NO_DATA)
+                refuse_unknown(verb, word[2:].partition("=")[0].rstrip("+"))
         self.config = parser.parse_args(words)
         trainer = (
             self.config[self.config.get("subcommand")].trainer
@@ -135,13 +158,10 @@ class PRVRCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: Any) -> None:
         """Add the sections: data, model, training, trainer."""
-        # with a default of None, both would be optional, and every message would say so
-        for base, name, default in (
-            (PRVRDataModule, "data", SUPPRESS),
-            (RetrievalModel, "model", {"class_path": DEFAULT}),
-        ):
+        for base, name in ((PRVRDataModule, "data"), (RetrievalModel, "model")):
+            # a default of None would make it optional, and every message would say so
             parser.add_subclass_arguments(
-                base, name, fail_untyped=False, required=name == "data", default=default
+                base, name, fail_untyped=False, required=True, default=SUPPRESS
             )
         parser.add_lightning_class_args(PRVRModule, "training")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -150,15 +170,16 @@ class PRVRCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Tell the model the sizes of the features, and the data the lengths that it pools to."""
         for size in ("video_dim", "text_dim"):
-            parser.link_arguments(
-                f"data.{size}", f"model.init_args.{size}", apply_on="instantiate"
-            )
-        for size in ("num_clips", "max_frames", "max_words"):
+            parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
+        for size in SIZES:
             parser.link_arguments("model", f"data.init_args.{size}", _input_size(size))
         parser.link_arguments("model", "training.model", apply_on="instantiate")
         # all verbs know them, so that a run's config.yaml and the fragments fit all verbs
         parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
         parser.add_argument("--tensorboard", type=bool, default=False, help="And to TensorBoard.")
+        if not self.has_verb:  # a run's config.yaml has them
+            for name in ("ckpt_path", "weights_only", "init_from"):
+                parser.add_argument(f"--{name}", type=Any, default=None, help=SUPPRESS)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -211,27 +232,26 @@ class PRVRCLI(LightningCLI):
             raise UserError(f"{error}; {whole} is whole" if whole else str(error)) from None
         if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
-        model = self._checkpoints_model(options.model, trained_model(checkpoint, path))
+        model = self._checkpoints_model(options.pop("model"), trained_model(checkpoint, path))
         self.config = self.parser.parse_object({name: {"model": model}}, self.config)
 
     def _checkpoints_model(self, configured: Any, trained: Trained) -> dict[str, Any]:
         """Choose between the settings of a checkpoint's model and those of the configuration.
 
         Args:
-            configured: section `model` of the configuration; left empty where it is of another
-                model.
+            configured: section `model` of the configuration.
             trained: the model of the checkpoint.
 
         Returns:
-            The section `model`, where it differs from the configuration.
+            The section `model` to use.
 
         Raises:
             UserError: an option names another model, or changes the shape of a weight.
         """
         path, kept = class_path(trained.kind), trained.settings()
         saved: dict[str, Any] = kept["network"]
-        ours = namespace_items(configured.init_args.get("network") or {})
-        init_args = {"network": saved}
+        ours = namespace_items(configured.init_args.network)
+        objective = namespace_items(configured.init_args.objective)
         same = find_model(configured.class_path) is trained.kind
         if not same:
             if "model.class_path" in self.given:
@@ -240,9 +260,7 @@ class PRVRCLI(LightningCLI):
                     "option out, or train anew"
                 )
             print(f"model is {path}, as in the checkpoint ({configured.class_path} is configured)")
-            init_args["objective"] = kept["objective"]
-            configured.pop("init_args")
-            configured.class_path = path
+            objective = kept["objective"]
         for key, value in saved.items():
             if key not in ours or _plain(ours[key]) == _plain(value):
                 continue
@@ -257,7 +275,7 @@ class PRVRCLI(LightningCLI):
                 saved[key] = ours[key]
             elif same:
                 print(f"network.{key} is {value}, as in the checkpoint ({ours[key]} is configured)")
-        return {"class_path": path, "init_args": init_args}
+        return {"class_path": path, "init_args": {"network": saved, "objective": objective}}
 
     def before_fit(self) -> None:
         """Check the training that is resumed, or take other weights; then take the run's folder."""
@@ -304,8 +322,9 @@ class PRVRCLI(LightningCLI):
     # Instantiation
 
     def _set_seed(self) -> None:
-        check_seed(self._get(self.config, "seed_everything"))
-        super()._set_seed()
+        if self.has_verb:
+            check_seed(self._get(self.config, "seed_everything"))
+            super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot train, and hand the network what its verb needs."""
@@ -324,7 +343,7 @@ class PRVRCLI(LightningCLI):
             raise UserError(f"configuration: {error.__cause__}") from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "training")
-        if self.with_trainer:
+        if self.has_verb:
             self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -368,3 +387,21 @@ def run() -> None:
     """Parse the process's arguments and run the subcommand."""
     subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
     PRVRCLI()
+
+
+def configured(arguments: list[str]) -> PRVRCLI:
+    """Make the model and the data set that options of `fit` describe, and no trainer.
+
+    Args:
+        arguments: the options.
+
+    Returns:
+        The command line, with `model` and `datamodule`.
+
+    Raises:
+        UserError: an option is unknown or has a bad value, or no data set is named.
+    """
+    if not arguments:
+        raise UserError("give --config FILE, say --config tvr.yaml")
+    import_plugins()
+    return PRVRCLI(run=False, args=arguments)

@@ -38,7 +38,7 @@ def compile_step(
         model: says which of its parts are compiled (`compiled_parts`).
         backend: name of a backend of torch.compile.
         half: whether steps will run in half precision.
-        fused: run parallel attention blocks through FlexAttention (`model.fused_attention`).
+        fused: run parallel attention blocks through FlexAttention (`training.fused_attention`).
         cuda_graphs: launch every part as a CUDA graph. There is no setting for it, as nobody has
             measured it (`benchmarks/accelerator.py` can).
 
@@ -71,18 +71,18 @@ def compile_step(
 
 def _refuse_uncompilable(half: bool) -> None:
     if half:  # what torch 2.13 makes of it for the CPU is no valid C++
-        raise UserError("model.compile on the CPU needs --trainer.precision 32-true")
+        raise UserError("training.compile on the CPU needs --trainer.precision 32-true")
     if not any(map(shutil.which, COMPILERS)):
-        raise UserError("model.compile needs a C++ compiler on the CPU, and none is installed")
+        raise UserError("training.compile needs a C++ compiler on the CPU, and none is installed")
 
 
 def _refuse_unfusable(model: RetrievalModel, device: str) -> None:
     size = model.config.hidden_size // model.config.num_heads
     if device == "cpu":
-        raise UserError("model.fused_attention trains on an accelerator only; leave it out here")
+        raise UserError("training.fused_attention trains on an accelerator only; leave it out here")
     if size < SMALLEST_HEAD:
         raise UserError(
-            f"model.fused_attention needs heads of at least {SMALLEST_HEAD} channels, and "
+            f"training.fused_attention needs heads of at least {SMALLEST_HEAD} channels, and "
             f"network.hidden_size / network.num_heads is {size}"
         )
 

@@ -61,11 +61,11 @@ class PRVRModule(LightningModule):
     ) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:
-            raise UserError(f"model.warmup is {warmup}; it is a share of all steps, from 0 to 1")
+            raise UserError(f"training.warmup is {warmup}; it is a share of all steps, from 0 to 1")
         if top_k < 1:
             raise UserError(f"top_k is {top_k}; at least 1 video a query")
         if not 0 < score_memory < float("inf"):
-            raise UserError(f"model.score_memory is {score_memory}; it is GB, above 0")
+            raise UserError(f"training.score_memory is {score_memory}; it is GB, above 0")
         settings = {"model": class_path(type(model)), **model.settings()}
         self.save_hyperparameters({**settings, "warmup": warmup, "top_k": top_k})
         self.network = model
@@ -76,7 +76,9 @@ class PRVRModule(LightningModule):
         self.score_memory = score_memory
         self.rescored = rescored
         if fused_attention and not compile:
-            raise UserError("model.fused_attention needs model.compile: uncompiled, it is slower")
+            raise UserError(
+                "training.fused_attention needs training.compile: uncompiled, it is slower"
+            )
         self.compiled: bool = compile
         self.fused_attention = fused_attention
         self.recall = RetrievalRecall()

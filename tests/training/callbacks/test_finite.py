@@ -42,7 +42,7 @@ def test_a_batch_that_spoils_the_loss(tmp_path: Path) -> None:
 
 def test_a_rate_that_spoils_the_weights(tmp_path: Path) -> None:
     write_config(tmp_path)
-    rate = ("--model.optimizer", "BertAdam", "--model.optimizer.lr", "1e38")
+    rate = ("--training.optimizer", "BertAdam", "--training.optimizer.lr", "1e38")
     line = refused("fit", *CONFIG, *rate)
     assert line.startswith("the weights are not finite any more after step 2; ")
     assert not list(Path("runs").rglob("*.ckpt"))

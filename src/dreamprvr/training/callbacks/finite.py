@@ -70,10 +70,10 @@ class Finite(Callback):
 def _videos(trainer: Trainer, rows: Tensor) -> str:
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, PRVRDataModule):
-        return "look at the features of its batch, or lower model.optimizer.lr"
+        return "look at the features of its batch, or lower training.optimizer.lr"
     ids = data.annotations("train").videos["video_id"].iloc[rows.tolist()]
     return (
-        "look at the features of its videos, or lower model.optimizer.lr: "
+        "look at the features of its videos, or lower training.optimizer.lr: "
         f"{shorten(', '.join(ids), NAMED)}"
     )
 
