@@ -6,9 +6,9 @@
 
 17,435 videos with 5 captions each, 128 a batch, bfloat16 mixed precision, hard negatives, random
 features that lie on the GPU as float16 (about 14 GB) and are gathered there, as the data modules
-do with `device_resident`. Variants are measured one after the other: uncompiled, `training.compile`,
-that with CUDA graphs, and that with `training.fused_attention`. A variant that fails is told in its
-row, its traceback is in the JSON, and the others go on.
+do with `device_resident`. Variants are measured one after the other: uncompiled,
+`training.compile`, that with CUDA graphs, and that with `training.fused_attention`. A variant that
+fails is told in its row, its traceback is in the JSON, and the others go on.
 """
 
 import argparse

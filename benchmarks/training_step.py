@@ -56,8 +56,8 @@ def product_step(
         total_steps: steps of the learning rate's schedule.
         hard_negatives: use hard negatives, as after the first epochs; False draws them at random.
         half: bfloat16 mixed precision.
-        compiled: compile the step, as `model.compile` does.
-        fused: attend through FlexAttention, as `model.fused_attention` does.
+        compiled: compile the step, as `training.compile` does.
+        fused: attend through FlexAttention, as `training.fused_attention` does.
         cuda_graphs: record CUDA graphs.
     """
     network.train()

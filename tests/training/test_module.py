@@ -291,7 +291,7 @@ def test_compilation_is_told_the_precision(
 
 
 def test_fused_attention_alone_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^model\.fused_attention needs model\.compile"):
+    with pytest.raises(UserError, match=r"^training\.fused_attention needs training\.compile"):
         module(fused_attention=True)
 
 
