@@ -171,7 +171,7 @@ def test_the_bars_of_the_registers(page: Any, library: FakeLibrary) -> None:
     search(page, "untrained")
     until(page, "document.title.startsWith('untrained') && document.querySelector('.hit')")
     page.locator(".hit").first.locator("summary").click()
-    assert "without a trained model" in page.locator(".why p").first.inner_text()
+    assert "without registers" in page.locator(".why p").first.inner_text()
 
 
 def now(page: Any) -> float:

@@ -22,26 +22,21 @@ from dreamprvr.serve.schema import Problem
 from dreamprvr.serve.security import LOCAL_HOSTS, Guard, problem
 
 _STATIC = Path(__file__).with_name("static")
+_CACHE_BYTES = 2 * 1024**3
 _RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
 
 
-def create_app(
-    keeper: Keeper,
-    cache_folder: Path,
-    cache_bytes: int = 2 * 1024**3,
-    allowed_hosts: Iterable[str] = (),
-) -> Guard:
+def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = ()) -> Guard:
     """Build the page as an ASGI application.
 
     Args:
         keeper: keeps the library, which is opened here when it is free.
-        cache_folder: folder for stills, previews and clips.
-        cache_bytes: size that they may take in all.
+        cache_folder: folder for stills, previews and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
     """
-    routes = Routes(keeper, Media(CacheFolder(cache_folder, cache_bytes)))
+    routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

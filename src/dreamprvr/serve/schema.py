@@ -129,7 +129,7 @@ class HitAnswer(BaseModel):
     moments: list[Moment] = Field(description="best first")
     curve: Curve = Field(description="score along the video; times in seconds")
     registers: list[float] = Field(
-        description="cosine of the sentence with each register; empty without a trained model"
+        description="cosine of the sentence with each register; empty if the model has none"
     )
 
 

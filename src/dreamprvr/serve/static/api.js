@@ -1,7 +1,7 @@
 // Talks to the server.
 
 /** The server refused a request; the message is its line for the reader. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, line) {
     super(line);
     this.status = status;

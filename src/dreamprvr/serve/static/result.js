@@ -77,9 +77,9 @@ function why(hit) {
 function reasons({ registers, moments, score: total }) {
   if (!registers.length) {
     return el("p", {},
-      "This library searches without a trained model: the score is the best match between the "
-      + "sentence and any short part of the video. With a trained model, its registers, which "
-      + "summarise the whole video, are shown here.");
+      "This library is searched without registers, the summaries of a whole video that a "
+      + "DreamPRVR model makes. The score says how well the best parts of the video match the "
+      + "sentence.");
   }
   const most = Math.max(...registers.map(Math.abs), 1e-6);
   const rows = registers.map((value, i) => {

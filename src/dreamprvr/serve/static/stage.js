@@ -90,7 +90,7 @@ const AWAY = 1500; // the same, while the server does not answer
  * away, `display` gets a node that says so; `signal` ends the wait. `forced`: the browser could
  * not play the file itself, although the server expects it.
  */
-export async function playableSource(key, display, signal, forced) {
+async function playableSource(key, display, signal, forced) {
   const ask = (question) => patiently(question, display, signal);
   let state = forced ? await ask(() => startPreview(key, forced))
     : (await ask(() => about(key))).preview;
@@ -111,7 +111,7 @@ export async function playableSource(key, display, signal, forced) {
 }
 
 /** Wait until the server answers for a video; return whether it was away. */
-export async function wasAway(key, display, signal) {
+async function wasAway(key, display, signal) {
   let times = 0;
   await patiently(() => about(key), (node) => { times += 1; display(node); }, signal);
   return times > 0;
