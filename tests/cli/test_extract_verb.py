@@ -103,7 +103,6 @@ def test_other_settings_are_refused() -> None:
             ["extract", "-o", "f"],
             "lightning extract: the following arguments are required: videos;",
         ),
-        (["extract", "v"], "lightning extract: the following arguments are required: output;"),
         (["extract", "gone", "-o", "f"], "there is nothing to extract: "),
         (
             ["extract", "clip", "-o", "f"],
@@ -119,6 +118,15 @@ def test_other_settings_are_refused() -> None:
 def test_refusals(words: list[str], line: str) -> None:
     assert refused(*words).startswith(line)
     assert not Path("f.hdf5").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"), [(["extract", "-o", "f"], "videos"), (["extract", "v"], "output")]
+)
+def test_both_must_be_named(words: list[str], missing: str) -> None:
+    line = refused(*words)
+    assert missing in line
+    assert "required" in line
 
 
 def test_without_av(monkeypatch: pytest.MonkeyPatch) -> None:

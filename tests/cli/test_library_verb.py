@@ -68,7 +68,7 @@ def test_ids_are_text_and_no_numbers_or_lists(tmp_path: Path) -> None:
         (("metadata", "library", "a", "b"), "one CSV"),
         (("list", "library", "x"), "nothing but the folder"),
         (("list", "nowhere"), "is no library"),
-        (("burn", "library"), "burn"),
+        (("burn", "library"), '"action"'),
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:

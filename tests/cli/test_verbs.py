@@ -7,7 +7,7 @@ import pytest
 from cli.running import refused
 
 from dreamprvr.cli.trainer_cli import PRVRCLI
-from dreamprvr.cli.verbs import VERBS, VerbParser, run_verb
+from dreamprvr.cli.verbs import FIT_OPTIONS, VERBS, VerbParser, run_verb
 from dreamprvr.core.errors import UserError
 
 HEAVY = {"torch", "lightning", "transformers", "pandas", "h5py", "wandb"}
@@ -120,7 +120,7 @@ def test_misspelt_and_abbreviated_options_name_the_nearest(
         (["--seed", "1.5"], r"\"seed\": Expected a <class 'int'>"),
         (["--share", "null"], r"\"share\": Expected a <class 'float'>"),
         (["--seed"], "argument --seed: expected one argument"),
-        (["a", "--config", "c", "b"], "unrecognized arguments: b"),
+        (["a", "--config", "c", "b"], "nrecognized arguments: b"),
         (["--fast=yes"], "argument --fast: ignored explicit argument 'yes'"),
         (["--seed+=1"], r"unknown option --seed\+ \(did you mean --seed\?\)"),
     ],
@@ -158,8 +158,11 @@ def test_no_option_of_fit_is_taken_for_a_misspelt_one() -> None:
 
 
 def _required(parser: VerbParser) -> list[str]:
-    needs = [action for action in parser._actions if action.required]
-    return [word for action in needs for word in (*action.option_strings[-1:], "x")]
+    words = []
+    for name, parameter in parser._parameters.items():
+        if parameter.default is parameter.empty and name != FIT_OPTIONS:
+            words += ["x"] if parameter.kind is not parameter.KEYWORD_ONLY else [f"--{name}", "x"]
+    return words
 
 
 def test_where_there_are_no_options_of_fit() -> None:

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from dreamprvr.cli import data_verbs, feature_verbs, import_verb, library_verbs
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import quote, shorten
+from dreamprvr.core.text import message_line, quote, shorten
 
 FIT_OPTIONS = "fit_options"
 """Parameter that takes the options of `fit`, in the functions of verbs that allow them."""
@@ -94,22 +94,23 @@ class VerbParser(ArgumentParser):
         several = get_origin(hint) is list
         item = get_args(hint)[0] if several else hint
         required = parameter.default is parameter.empty
-        options: dict[str, Any] = {"help": settings["help"]}
-        if not required:
-            options["default"] = parameter.default
-        options |= {"action": "store_true"} if item is bool else {"type": item}
-        if parameter.kind is not parameter.KEYWORD_ONLY:
+        options: dict[str, Any] = {"help": settings["help"], "type": item}
+        if parameter.kind is not parameter.KEYWORD_ONLY:  # its default, if any, is None
             if several or not required:
                 options["nargs"] = "?" if not several else "+" if required else "*"
             return super().add_argument(name, **options)
-        if several:
-            options |= {"nargs": "+"} if item is Path else {"action": "append"}
+        if several and item is Path:
+            options["nargs"] = "+"
+        elif several or item is bool:
+            del options["type"]
+            options["action"] = "append" if several else "store_true"
+        options |= {"required": True} if required else {"default": parameter.default}
         short = [_SHORT[name]] if name in _SHORT else []
-        return super().add_argument(*short, f"--{name}", required=required, **options)
+        return super().add_argument(*short, f"--{name}", **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line."""
-        line = shorten(" ".join(message.split()), 300)
+        line = shorten(message_line(message), 300)
         raise UserError(f"{self.prog}: {line}; see {self.prog} --help") from ex
 
     def values(self, words: list[str]) -> dict[str, Any]:
