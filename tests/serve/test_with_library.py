@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
+from search.test_encoding import made
 from starlette.testclient import TestClient
 
 from dreamprvr.extraction.find_videos import find_videos
@@ -112,6 +113,26 @@ def test_registers_of_a_trained_library(tmp_path: Path) -> None:
     expected = cosines.reshape(-1, 2).max(axis=0)  # sections of 8 rows
     assert hit["registers"] == pytest.approx(expected.tolist(), abs=2e-3)
     assert len(hit["registers"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["gmmformer_v2", "ms_sl"])
+def test_models_without_registers(tmp_path: Path, kind: str) -> None:
+    """The page gives the scores and the moments of the library, whichever model searches."""
+    videos = [video("a", rows=12, dog=7), video("b", rows=9, pan=3)]
+    path, weights = tmp_path / "features.hdf5", tmp_path / "best.ckpt"
+    model = checkpoint(weights, made=made(kind))
+    with Library.create(tmp_path / "library", features(path, videos), model, device="cpu") as built:
+        built.update(path)
+        expected = built.search("dog", moments=3).hits
+    keeper = Keeper(tmp_path / "library", lambda path: _open_library(path, "cpu"))
+    keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        hits = client.get("/api/search", params={"q": "dog"}).json()["hits"]
+    assert [hit["video"]["id"] for hit in hits] == [hit.video.video_id for hit in expected]
+    for hit, wanted in zip(hits, expected, strict=True):
+        assert hit["registers"] == []
+        assert hit["score"] == pytest.approx(wanted.score, abs=1e-6)
+        assert hit["moments"] == [vars(moment) for moment in wanted.moments]
 
 
 def test_a_file_whose_name_is_not_unicode(tmp_path: Path, films: Path) -> None:
