@@ -18,8 +18,10 @@ from extraction.movies import constant, picture, write_movie
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import extractor, windows
 from dreamprvr.extraction.extractor import Batcher, Progress, Summary, extract, length, settings_of
-from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures
+from dreamprvr.extraction.feature_file import FeatureFile, VideoFeatures, VideoRecord
 from dreamprvr.extraction.find_videos import FoundVideo, find_videos
+from dreamprvr.extraction.output import Stored
+from dreamprvr.extraction.plan import Plan
 
 OUTPUT = Path("f.hdf5")
 LENGTHS = {"a": 3, "b": 5, "c": 2, "d": 4}
@@ -100,7 +102,7 @@ def test_the_second_run_does_nothing() -> None:
     content = OUTPUT.read_bytes()
     encoder = ClockEncoder()
     summary = run(encoder)
-    assert (summary.extracted, summary.unchanged, encoder.batches) == (0, 4, [])
+    assert (summary.extracted, summary.plan.unchanged, encoder.batches) == (0, 4, [])
     assert (OUTPUT.stat().st_ino, OUTPUT.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert OUTPUT.read_bytes() == content
 
@@ -112,13 +114,13 @@ def test_only_what_changed_is_extracted() -> None:
     Path("v/a.mp4").unlink()
     encoder = ClockEncoder()
     summary = run(encoder)
-    assert (summary.extracted, summary.unchanged, summary.unnamed) == (2, 2, 1)
+    assert (summary.extracted, summary.plan.unchanged, summary.plan.unnamed) == (2, 2, 1)
     assert sum(encoder.batches) == 2
     assert {name: len(video.rows) for name, video in contents().items()} == {
         "a": 3, "b": 1, "c": 2, "d": 4, "e": 1,
     }  # fmt: skip
     pruned = run(prune=True)
-    assert (pruned.unnamed, pruned.dropped) == (0, 1)
+    assert (pruned.plan.unnamed, pruned.plan.dropped) == (0, 1)
     assert sorted(contents()) == ["b", "c", "d", "e"]
 
 
@@ -139,7 +141,7 @@ def test_broken_files_stop_nothing() -> None:
     assert text.startswith("truncated: ")
     assert summary.exit_code == 1
     again = run()
-    assert (again.extracted, again.unchanged, len(again.failures)) == (0, 5, 3)
+    assert (again.extracted, again.plan.unchanged, len(again.failures)) == (0, 5, 3)
 
 
 def test_prune_leaves_something() -> None:
@@ -149,7 +151,7 @@ def test_prune_leaves_something() -> None:
     encoder = ClockEncoder()
     broken = find_videos(["broken.mp4", "gone.mp4"])
     summary = extract(broken, encoder, settings_of(encoder), OUTPUT, 32, prune=True)
-    assert (summary.dropped, summary.undropped, len(summary.failures)) == (0, 4, 2)
+    assert (summary.plan.dropped, len(summary.failures)) == (4, 2)
     assert OUTPUT.read_bytes() == before
 
 
@@ -164,7 +166,7 @@ def test_finished_videos_survive_ctrl_c(batches: int) -> None:
     assert (sorted(contents()) if OUTPUT.exists() else []) == finished
     rest = ClockEncoder()
     summary = run(rest)
-    assert (summary.unchanged, summary.extracted) == (len(finished), 4 - len(finished))
+    assert (summary.plan.unchanged, summary.extracted) == (len(finished), 4 - len(finished))
     assert sum(rest.batches) == 14 - sum(LENGTHS[name] for name in finished)
     resumed = contents()
     OUTPUT.unlink()
@@ -208,7 +210,7 @@ def test_a_run_that_was_killed_goes_on(stop: signal.Signals) -> None:
     assert OUTPUT.exists() == (stop == signal.SIGINT)
     rest = ClockEncoder()
     summary = run(rest)
-    assert (summary.unchanged, summary.extracted) == (2, 2)
+    assert (summary.plan.unchanged, summary.extracted) == (2, 2)
     assert sum(rest.batches) == 6
     assert {name: len(video.rows) for name, video in contents().items()} == LENGTHS
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["f.hdf5", "v"]
@@ -321,9 +323,13 @@ def test_a_full_device() -> None:
         Batcher(ClockEncoder(full), 1).add("a", window(0))
 
 
+VIDEO = VideoRecord("a", 0.0, 1.0, Path("a.mp4"), 1, 1)
+KEPT = {"a": Stored(OUTPUT, VIDEO)}
+
+
 def test_lines_of_a_summary() -> None:
     summary = Summary(
-        Path("f.hdf5"), extracted=2, unchanged=1_234, unnamed=1, video_seconds=3725.4,
+        OUTPUT, Plan(kept=KEPT, unchanged=1_234, unnamed=1), extracted=2, video_seconds=3725.4,
         elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
         warnings=[(Path("/v/ä.mp4"), "truncated: ends at 1.0 s")],
     )  # fmt: skip
@@ -338,13 +344,13 @@ def test_lines_of_a_summary() -> None:
 
 
 def test_summary_of_a_run_without_new_videos() -> None:
-    summary = Summary(Path("f.hdf5"), unchanged=3)
+    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=3))
     assert summary.lines() == ["0 videos extracted, 3 unchanged; features are in f.hdf5"]
     assert summary.exit_code == 0
 
 
 def test_summary_of_a_run_with_failures_only() -> None:
-    summary = Summary(Path("f.hdf5"), failures=[(Path("a"), "x"), (Path("b"), "y")])
+    summary = Summary(OUTPUT, Plan(), failures=[(Path("a"), "x"), (Path("b"), "y")])
     assert summary.lines()[-1] == "0 videos extracted, 2 files failed"
 
 
@@ -356,11 +362,11 @@ def test_length(seconds: float, text: str) -> None:
 
 
 def test_the_lines_say_what_prune_did() -> None:
-    summary = Summary(Path("f.hdf5"), unchanged=1, unseen=2, dropped=3)
+    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=1, unseen=2, dropped=3))
     assert summary.lines() == [
         "0 videos extracted, 1 unchanged, 3 dropped, 2 kept unseen; features are in f.hdf5"
     ]
-    summary = Summary(Path("f.hdf5"), undropped=3, failures=[(Path("a"), "x")])
+    summary = Summary(OUTPUT, Plan(dropped=3), failures=[(Path("a"), "x")])
     assert summary.lines()[1:] == [
         "nothing that was named could be extracted, so --prune dropped nothing: 3 videos of f.hdf5 "
         "kept",

@@ -7,6 +7,7 @@ takes a second: the command line needs the names without it.
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
@@ -27,7 +28,7 @@ HUB = {
     "siglip2-base": "google/siglip2-base-patch16-224",
     "resnet152": "microsoft/resnet-152",
 }
-"""Names on the hub of the models that have a short name here: the entry points in setup.cfg."""
+"""Names on the hub of the models that have a short name here."""
 
 
 class QueryFeatures(NamedTuple):
@@ -177,26 +178,6 @@ def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def clip_b32(device: str) -> Encoder:
-    """Load CLIP ViT-B/32 of OpenAI: 512 numbers a row, 151 million weights."""
-    return open_model(HUB["clip-b32"], device, "clip-b32")
-
-
-def clip_l14(device: str) -> Encoder:
-    """Load CLIP ViT-L/14 of OpenAI: 768 numbers a row, 428 million weights."""
-    return open_model(HUB["clip-l14"], device, "clip-l14")
-
-
-def siglip2_base(device: str) -> Encoder:
-    """Load SigLIP 2 base of Google, 224 pixels: 768 numbers, 375 million weights, multilingual."""
-    return open_model(HUB["siglip2-base"], device, "siglip2-base")
-
-
-def resnet152(device: str) -> Encoder:
-    """Load ResNet-152 of Microsoft, trained on ImageNet: 2048 numbers a row; it reads no text."""
-    return open_model(HUB["resnet152"], device, "resnet152")
-
-
 def open_model(source: str, device: str, name: str | None = None) -> Encoder:
     """Load a saved model as an encoder. Nothing is downloaded, and no code of a model is run.
 
@@ -240,3 +221,14 @@ def no_text(name: str) -> UserError:
         "for training and testing a DreamPRVR through a data set whose captions have the words of "
         "such an encoder (`lightning extract-text`)"
     )
+
+
+def _of_hub(name: str, device: str) -> Encoder:
+    return open_model(HUB[name], device, name)
+
+
+# The entry points of setup.cfg, with the numbers in a row of each model.
+clip_b32 = partial(_of_hub, "clip-b32")  # 512 numbers, 151 million weights
+clip_l14 = partial(_of_hub, "clip-l14")  # 768 numbers, 428 million weights
+siglip2_base = partial(_of_hub, "siglip2-base")  # 768 numbers, 375 million weights; multilingual
+resnet152 = partial(_of_hub, "resnet152")  # 2048 numbers; it reads no text

@@ -24,37 +24,27 @@ BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
 @dataclass
 class Summary:
-    """The result of an extraction: numbers of videos, and lines for the user.
+    """The result of an extraction, as lines for the user.
 
     Args:
         output: path of the feature file.
-        extracted: videos that were read in this run.
-        unchanged: named videos that were extracted before.
-        unnamed: videos of the output that were not named.
-        unseen: videos of the output whose place could not be read.
-        dropped: videos that the output no longer has.
-        undropped: videos that were not dropped only because nothing would have been left.
-        video_seconds: length of the videos that were read in this run.
-        elapsed: seconds that the run took.
-        renamed: videos that were extracted before under another name of their file.
+        plan: the videos that were kept, renamed and dropped.
         left_out: a line on files in folders that are not videos, or "".
         failures: files without a result, each with the reason.
         warnings: extracted files with something odd, each with a description.
+        extracted: number of videos that were read in this run.
+        video_seconds: length of these videos.
+        elapsed: seconds that the run took.
     """
 
     output: Path
-    extracted: int = 0
-    unchanged: int = 0
-    unnamed: int = 0
-    unseen: int = 0
-    dropped: int = 0
-    undropped: int = 0
-    video_seconds: float = 0.0
-    elapsed: float = 0.0
-    renamed: int = 0
+    plan: Plan
     left_out: str = ""
     failures: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
+    extracted: int = 0
+    video_seconds: float = 0.0
+    elapsed: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -65,36 +55,30 @@ class Summary:
         """Return a line for each file with a warning or failure, and then the totals."""
         lines = [f"{one_line(path)}: {text}" for path, text in self.warnings]
         lines += [f"{one_line(path)}: failed: {text}" for path, text in self.failures]
-        if self.unnamed:
+        plan = self.plan
+        if plan.unnamed:
             lines.append(
-                f"{_count(self.unnamed, 'other video')} of {self.output} kept; --prune drops them"
+                f"{_count(plan.unnamed, 'other video')} of {self.output} kept; --prune drops them"
             )
         if self.left_out:
             lines.append(self.left_out)
-        if self.undropped:
+        if plan.dropped and not plan.kept:
             lines.append(
                 f"nothing that was named could be extracted, so --prune dropped nothing: "
-                f"{_count(self.undropped, 'video')} of {self.output} kept"
+                f"{_count(plan.dropped, 'video')} of {self.output} kept"
             )
-        return [*lines, self._total()]
-
-    def _total(self) -> str:
-        parts = [f"{_count(self.extracted, 'video')} extracted"]
+        total = f"{_count(self.extracted, 'video')} extracted"
         if self.extracted:
-            parts[0] += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
-        if self.unchanged:
-            parts.append(f"{self.unchanged:,} unchanged")
-        if self.renamed:
-            parts.append(f"{self.renamed:,} renamed")
-        if self.dropped:
-            parts.append(f"{self.dropped:,} dropped")
-        if self.unseen:
-            parts.append(f"{self.unseen:,} kept unseen")
+            total += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
+        counts = {
+            "unchanged": plan.unchanged, "renamed": plan.renamed,
+            "dropped": plan.dropped if plan.kept else 0, "kept unseen": plan.unseen,
+        }  # fmt: skip
+        parts = [total, *(f"{count:,} {what}" for what, count in counts.items() if count)]
         if self.failures:
             parts.append(f"{_count(len(self.failures), 'file')} failed")
-        kept = self.unchanged + self.renamed + self.unnamed + self.unseen + self.undropped
-        there = f"; features are in {self.output}" if self.extracted + kept else ""
-        return ", ".join(parts) + there
+        there = f"; features are in {self.output}" if plan.kept or plan.dropped else ""
+        return [*lines, ", ".join(parts) + there]
 
 
 def length(seconds: float) -> str:
@@ -172,11 +156,8 @@ def extract(
     with FeatureOutput(output, settings) as store:
         unseen = [path for path, _ in found.unseen]
         plan = make_plan(found.videos, store.stored(), prune, unseen)
-        summary = Summary(
-            output, unchanged=plan.unchanged, unnamed=plan.unnamed, unseen=plan.unseen,
-            renamed=plan.renamed, left_out=found.left_out_text(), failures=list(found.unseen),
-        )  # fmt: skip
-        run = _Run(encoder, settings, store, plan, summary, batch_size)
+        summary = Summary(output, plan, found.left_out_text(), list(found.unseen))
+        run = _Run(encoder, store, summary, batch_size)
         try:
             run.extract(show_progress)
         finally:
@@ -184,10 +165,6 @@ def extract(
             parts = any(item.file != output for item in plan.kept.values())
             if plan.changed or parts:
                 store.join(plan.kept)
-        if plan.kept:
-            summary.dropped = plan.dropped
-        else:
-            summary.undropped = plan.dropped
     return summary
 
 
@@ -195,15 +172,9 @@ class _Run:
     """One pass over the pending videos."""
 
     def __init__(
-        self,
-        encoder: Encoder,
-        settings: ExtractionSettings,
-        store: FeatureOutput,
-        plan: Plan,
-        summary: Summary,
-        batch_size: int,
+        self, encoder: Encoder, store: FeatureOutput, summary: Summary, batch_size: int
     ) -> None:
-        self.settings, self.store, self.plan, self.summary = settings, store, plan, summary
+        self.store, self.summary, self.plan = store, summary, summary.plan
         self.batcher = Batcher(encoder, batch_size)
         self.count = encoder.frames_per_window
         self.waiting: list[VideoRead] = []  # videos with rows in a batch that is not full
@@ -213,7 +184,7 @@ class _Run:
         pending = self.plan.pending
         with (
             Progress(pending, show_progress if pending else False) as progress,
-            ReadAhead(pending, self.settings, self.count) as events,
+            ReadAhead(pending, self.store.settings, self.count) as events,
         ):
             for event in events:
                 if isinstance(event, WindowRead):
