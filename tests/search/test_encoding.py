@@ -1,21 +1,31 @@
 """What a library keeps of a video, and asks with, is what the model gives."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from models.tiny import stir
 from search.checkpoints import checkpoint, network
-from search.libraries import DIM, TEXT_DIM, WordEncoder, features, video
+from search.libraries import DIM, SETTINGS, TEXT_DIM, WordEncoder, features, video
+from shared import REFERENCE, needs_reference
+from starlette.testclient import TestClient
 from torch import Tensor
 
+from data_modules.loading.dataset import collate_videos
 from data_modules.loading.pooling import clips, normalise
+from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
+from dreamprvr.core.batch import Queries
 from dreamprvr.core.errors import UserError
+from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.evaluation.moments import clips_of_frames, sections
-from dreamprvr.extraction.encoders import QueryFeatures
+from dreamprvr.evaluation.prediction import top_hits
+from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, QueryRows
 from dreamprvr.models.gmmformer_v2.network import GMMFormerV2, GMMFormerV2Config
@@ -24,6 +34,11 @@ from dreamprvr.search import encoding
 from dreamprvr.search.encoding import SearchModel, Untrained
 from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.library import Library
+from dreamprvr.search.model import read_model
+from dreamprvr.serve.app import create_app
+from dreamprvr.serve.keeper import Keeper
+from dreamprvr.training.callbacks.predictions import VideoTimes, records
+from dreamprvr.training.published_checkpoint import import_checkpoint
 
 TEXT = "a red dog in the yard"
 
@@ -60,14 +75,16 @@ def rows(count: int) -> np.ndarray:
     return np.random.default_rng(count).standard_normal((count, DIM)).astype(np.float32)
 
 
-def plain_score(net: RetrievalModel, part: np.ndarray, text: str) -> float:
+def plain_score(
+    net: RetrievalModel, part: np.ndarray, text: str, encoder: WordEncoder | None = None
+) -> float:
     """The model's own score of a video that is no longer than a section."""
-    frame = torch.zeros(1, net.config.max_frames, DIM)
+    frame = torch.zeros(1, net.config.max_frames, part.shape[1])
     frame[0, : len(part)] = torch.from_numpy(normalise(part))
     mask = torch.zeros(1, net.config.max_frames)
     mask[0, : len(part)] = 1
     clip = torch.from_numpy(normalise(clips(part, net.config.num_clips)))[None]
-    words = WordEncoder().encode_query(text).words.numpy()[: net.config.max_words]
+    words = (encoder or WordEncoder()).encode_query(text).words.numpy()[: net.config.max_words]
     words = torch.from_numpy(normalise(words))[None]
     with torch.inference_mode():
         return float(net(words, torch.ones(words.shape[:2]), clip, frame, mask))
@@ -281,34 +298,95 @@ def test_a_library_of_a_trained_model(tmp_path: Path) -> None:
             np.testing.assert_allclose(hit.registers, cosines, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["gmmformer_v2", "ms_sl"])
-def test_a_library_of_any_model(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a checkpoint to results whose scores are those of the model over all videos."""
-    monkeypatch.setattr("dreamprvr.search.rows.LONG", 150)  # some have files of rows
+class Sized(WordEncoder):
+    """An encoder of the sizes of a published checkpoint, whose rows depend on the letters."""
+
+    name, video_dim, text_dim, searches_untrained = "sized", 0, 0, False
+
+    def encode_query(self, text: str) -> QueryFeatures:
+        random = np.random.default_rng(list(text.encode()))
+        words = random.standard_normal((len(text.split()), self.text_dim)).astype(np.float32)
+        return QueryFeatures(torch.from_numpy(words), None)
+
+
+@needs_reference
+@pytest.mark.parametrize("model", [GMMFormerV2, MSSL])
+def test_a_published_model_is_imported_indexed_searched_and_served(
+    tmp_path: Path, model: type[RetrievalModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all videos are scored again, scores are those of the model over all videos."""
+    monkeypatch.setattr("dreamprvr.search.rows.LONG", 3000)  # some have files of rows
+    name = {GMMFormerV2: "gmmformer_v2", MSSL: "ms_sl"}[model]
+    weights = tmp_path / "imported.ckpt"
+    import_checkpoint(REFERENCE / name / "published_format.ckpt", weights, model)
+    net = read_model(weights).network
+    monkeypatch.setattr(Sized, "video_dim", net.video_dim)
+    monkeypatch.setattr(Sized, "text_dim", net.text_dim)
+    register("sized", Sized)
+    films = [sized_video(number, net) for number in range(20)]
+    settings = replace(SETTINGS, encoder="sized", video_dim=net.video_dim)
+    path = features(tmp_path / "features.hdf5", films, settings)
+    with pytest.warns(UserWarning, match="the rest is taken on trust"):
+        opened = Library.create(tmp_path / "library", path, weights, trust_features=True)
+    with opened:
+        opened.update(path)
+        result = opened.search(TEXT, k=20, rescored=20)
+        expected = {film.video_id: plain_score(net, film.rows, TEXT, Sized()) for film in films}
+        found = {hit.video.video_id: hit.score for hit in result.hits}
+        assert found == pytest.approx(expected, abs=2e-3)
+        for hit, wanted in zip(result.hits, sorted(expected.values(), reverse=True), strict=True):
+            assert expected[hit.video.video_id] == pytest.approx(wanted, abs=2e-3)
+        few = opened.search(TEXT, k=3, rescored=10, candidates=15)
+        assert few.scored == 15
+        assert [hit.rank for hit in few.hits] == [1, 2, 3]
+        assert all(hit.score == found[hit.video.video_id] for hit in few.hits)
+        limit = result.hits[4].score
+        assert len(opened.search(TEXT, k=20, threshold=limit).hits) == 5
+    keeper = Keeper(tmp_path / "library", lambda path: Library.open(path, "cpu"))
+    assert keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        hits = client.get("/api/search", params={"q": TEXT}).json()["hits"]
+    for hit, ours in zip(hits, result.hits, strict=False):
+        assert (hit["video"]["id"], hit["score"]) == (ours.video.video_id, ours.score)
+        assert hit["moments"][0]["start"] == ours.moments[0].start
+
+
+def sized_video(number: int, net: RetrievalModel) -> VideoFeatures:
+    """A video of random rows that fits a model, of at most one section."""
+    random = np.random.default_rng(number)
+    count = 1 + number % net.config.max_frames
+    content = random.standard_normal((count, net.video_dim)).astype(np.float32)
+    return replace(video(f"v{number:02d}", rows=count), rows=content)
+
+
+@pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer_v2", "words", "ms_sl"])
+def test_predict_and_search_give_the_same_seconds(tmp_path: Path, kind: str) -> None:
+    """For the same model, videos and sentence; windows overlap, and the last one is cut."""
     net = made(kind)
-    films = [video(f"v{number:02d}", number, rows=1 + number % 8) for number in range(30)]
-    path = features(tmp_path / "features.hdf5", films)
+    settings = replace(SETTINGS, window=1.5)
+    films = [
+        replace(film, start=0.5, duration=0.25 + len(film.rows))
+        for film in (video(f"v{number}", number, rows=1 + number % 8) for number in range(12))
+    ]
+    path = features(tmp_path / "features.hdf5", films, settings)
     weights = checkpoint(tmp_path / "best.ckpt", made=net)
     with Library.create(tmp_path / "library", path, weights) as opened:
         opened.update(path)
-    with Library.open(tmp_path / "library") as opened:
-        expected = {film.video_id: plain_score(net, film.rows, TEXT) for film in films}
-        result = opened.search(TEXT, k=30, rescored=30)
-        assert {hit.video.video_id: hit.score for hit in result.hits} == pytest.approx(
-            expected, abs=2e-3
-        )
-        ranking = sorted(expected, key=expected.__getitem__, reverse=True)
-        ours = [hit.video.video_id for hit in result.hits]
-        assert all(
-            expected[one] == pytest.approx(expected[other], abs=2e-3)
-            for one, other in zip(ours, ranking, strict=True)
-        )
-        first = opened.search(TEXT, k=3, rescored=10, candidates=20)
-        assert first.scored == 20
-        assert [hit.rank for hit in first.hits] == [1, 2, 3]
-        for hit in first.hits:
-            assert hit.score == pytest.approx(expected[hit.video.video_id], abs=2e-3)
-            assert hit.registers == ()
-            assert max(hit.curve.scores) <= hit.score + 0.31  # MS-SL's frames add up to .3
-        limit = result.hits[4].score
-        assert len(opened.search(TEXT, k=30, threshold=limit).hits) == 5
+        hits = opened.search(TEXT, k=12, moments=1, rescored=12).hits
+
+    gallery = Gallery(net, "float16")  # as a library keeps tokens
+    items = [SearchModel(net)._item(film.rows)._replace(row=i) for i, film in enumerate(films)]
+    gallery.add(collate_videos(items, net.config.max_frames))
+    words = normalise(WordEncoder().encode_query(TEXT).words.numpy()[: net.config.max_words])
+    asked = torch.from_numpy(words)[None]
+    row = torch.zeros(1, dtype=torch.long)
+    queries = Queries(row, asked, torch.ones(asked.shape[:2]), row[None])
+    table = Annotations(
+        pd.DataFrame([(film.video_id, 99.0, "test", "") for film in films], columns=VIDEO_COLUMNS),
+        pd.DataFrame([("q", ("v0",), TEXT, (), "test")], columns=QUERY_COLUMNS),
+    )
+    (line,) = records(top_hits(gallery, queries, 12), table, VideoTimes(table, path))
+    predicted = {hit["video_id"]: (hit["start"], hit["end"]) for hit in line["hits"]}
+    found = {hit.video.video_id: (hit.moments[0].start, hit.moments[0].end) for hit in hits}
+    assert predicted == found
+    assert len(set(found.values())) > 3

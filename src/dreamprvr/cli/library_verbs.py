@@ -133,6 +133,7 @@ def search_library(
     moments: int = 3,
     threshold: float | None = None,
     candidates: str | None = None,
+    rescored: int = 100,
     json: bool = False,
     device: str = "auto",
 ) -> int:
@@ -148,6 +149,8 @@ def search_library(
         threshold: smallest score of a video.
         candidates: number of videos that are scored exactly, found by an index, or `all`, which
             asks no index; by default all, or 800 of more than 2000.
+        rescored: number of the best videos that a model whose score is more than the sum of maxima
+            (MS-SL) scores again. Other models ignore it.
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
@@ -157,7 +160,9 @@ def search_library(
 
     scored = None if candidates is None else _count_or_all(candidates)
     with Library.open(library, device) as opened:
-        result = opened.search(query, k, parse_where(where or []), moments, threshold, scored)
+        result = opened.search(
+            query, k, parse_where(where or []), moments, threshold, scored, rescored
+        )
     print(as_json(result) if json else as_text(result))
     return 0
 

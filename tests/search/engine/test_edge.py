@@ -11,6 +11,7 @@ from search.libraries import library, video
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.engine import edge
 from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import Layout
 from dreamprvr.search.engine.journal import NAME, Journal
 from dreamprvr.search.library import Library
 
@@ -88,8 +89,8 @@ def test_a_damaged_journal(tmp_path: Path) -> None:
 def test_a_large_collection_gets_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "SCANNED", 300)
     monkeypatch.setattr(edge, "GRAPH_FROM", 1)
-    made = engine("edge", tmp_path)
-    assert isinstance(made, EdgeEngine)
+    engine("edge", tmp_path, Layout(DIM, LAYOUT.scales, {"registers": DIM, "unused": 3})).close()
+    made = EdgeEngine(tmp_path / "engine", LAYOUT)  # as of a library of an earlier version
     videos = [record(number) for number in range(301)]
     made.upsert(videos[:300])
     made.compact()

@@ -11,11 +11,13 @@ The caller locks the folder: many readers, or one writer.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_free_disk
+from dreamprvr.core.text import load_json
 from dreamprvr.search.engine.disk import check_holes, check_writable, plain_errors, reading, used
 from dreamprvr.search.engine.filters import where_filter
 from dreamprvr.search.engine.interface import (
@@ -216,7 +218,11 @@ class EdgeEngine:
         with self._writing([]):
             if self.count() > SCANNED:
                 self._shard.close()
-                config = edge_config(self.layout, graph=True)
+                # a library made by an earlier version may have a vector that nothing fills
+                kept = load_json(self.folder / "edge_config.json")["vectors"]
+                own = (TOKENS, SEGMENTS)
+                extras = {name: kept[name]["size"] for name in kept if name not in own}
+                config = edge_config(replace(self.layout, extras=extras), graph=True)
                 self._shard = edge.EdgeShard.load(str(self.folder), config)
             self._shard.optimize()
 
