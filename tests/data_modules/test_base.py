@@ -304,7 +304,7 @@ def test_workers_load_the_same(root: Path):
     assert first.row.equal(second.row)
 
 
-def test_what_a_subclass_overrides_is_used(root: Path):
+def test_overridden_methods_are_used(root: Path):
     class Renamed(Kitchen):
         def read_annotations(self, split: str) -> Annotations:
             return super().read_annotations({"train": "val"}.get(split, split))
@@ -363,7 +363,7 @@ def test_half_precision_is_close(root: Path):
     assert not half.frames.equal(exact.frames)
 
 
-def test_what_lies_on_the_device_has_no_workers_and_is_let_go(root: Path):
+def test_resident_features_need_no_workers_and_are_freed(root: Path):
     data = Kitchen(root, packed="float32", num_workers=3, device_resident=True)
     assert {type(loader) for loader in data.val_dataloader()} == {DataLoader}
     before = data.val_dataloader()[0].dataset.source
@@ -434,7 +434,7 @@ def test_a_broken_plugin_only_warns(value: str, message: str):
         assert load_dataset(point(value)) is None
 
 
-def test_the_others_still_load(monkeypatch: pytest.MonkeyPatch):
+def test_a_broken_plugin_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch):
     points = {"bad": point("no_such_module:A"), "good": point("data_modules.charades:Charades")}
     monkeypatch.setattr(plugins, "installed_datasets", lambda: points)
     with pytest.warns(UserWarning, match="no_such_module"):

@@ -185,7 +185,7 @@ CHANGES: list[tuple[str, str, Callable[[Tensor], Tensor], str]] = [
 
 
 @pytest.mark.parametrize(("part", "name", "change", "message"), CHANGES)
-def test_a_broken_promise_is_named(
+def test_a_broken_contract_is_named(
     data: Small,
     batch: TrainBatch,
     part: str,

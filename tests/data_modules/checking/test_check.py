@@ -121,7 +121,7 @@ def test_everything_missing_is_one_report(tmp_path: Path):
     assert report.splits == {"train": None, "val": None, "test": None}
 
 
-def test_it_goes_on_after_what_cannot_be_read(folder: Path):
+def test_the_check_goes_on_after_unreadable_data(folder: Path):
     (folder / "TextData" / "kitchentrain.caption.txt").write_text("no-hash some text\n")
     (folder / "TextData" / "t.hdf5").write_bytes(b"not hdf5")
     with video_file(folder) as file:
@@ -151,7 +151,7 @@ def test_wrong_width(folder: Path):
     assert "--data.features standard|wide" in report.problems[0]
 
 
-def test_equal_remarks_of_splits_are_error_line(folder: Path):
+def test_equal_remarks_of_splits_are_one_line(folder: Path):
     remarks = [line for line in check(kitchen(folder)).remarks if "moment unknown" in line]
     assert [line.partition(":")[0] for line in remarks] == ["train", "val, test"]
 
@@ -214,7 +214,7 @@ def test_lengths_and_zero_rows(tmp_path: Path):
     assert found.remarks == [f"2 all-zero rows: 1 video (b) in {tmp_path / 'f'}"]
 
 
-def test_equal_faults_are_error_line(tmp_path: Path):
+def test_equal_faults_are_one_line(tmp_path: Path):
     wrong = {f"w{i}": np.ones((i, 3)) for i in range(1, 8)}
     bad = {"n": ROWS * np.nan, "i": ROWS * np.inf, "e": ROWS[:0]}
     features = store(tmp_path / "f", a=ROWS, **wrong, **bad)
@@ -248,7 +248,7 @@ def test_damaged_entries(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("stored", "asked"), [("v#enc#0", "v#0"), ("v#0", "v#enc#0")])
-def test_what_no_split_uses(tmp_path: Path, stored: str, asked: str):
+def test_features_that_no_split_uses_are_named(tmp_path: Path, stored: str, asked: str):
     features = store(tmp_path / "f", **{stored: ROWS, "other": ROWS})
     found = scan(features, [asked], "caption")
     assert found.remarks == [
@@ -263,7 +263,7 @@ def test_attempt():
     assert problems == ["KeyError: 'x'"]
 
 
-def test_error_line():
+def test_errors_become_one_line():
     assert error_line(UserError("a\n b")) == "a b"
     assert error_line(ValueError("a\nb")) == "ValueError: a b"
 

@@ -66,7 +66,7 @@ def test_no_problems_and_no_expectations():
         (["a\nb", "\udc80", "", "\x1b[2J", "é"], r"5 videos ('a\nb', '\udc80', '', '\x1b[2J', é)"),
     ],
 )
-def test_ids_of_strangers_are_fit_for_a_terminal(ids: list[str], text: str):
+def test_ids_are_escaped_for_a_terminal(ids: list[str], text: str):
     assert some(ids, "video") == text
 
 

@@ -143,7 +143,7 @@ def check(path: Path) -> None:
             np.testing.assert_array_equal(file[name][()], array)
 
 
-def test_in_one_go_and_never_again(tmp_path: Path) -> None:
+def test_finished_files_are_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     assert write(path) == [0, 2, 4]
     check(path)
@@ -151,7 +151,9 @@ def test_in_one_go_and_never_again(tmp_path: Path) -> None:
     check(path)
 
 
-def test_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_file_is_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "a.hdf5"
     with pytest.raises(KeyboardInterrupt):
         write(path, stop_at=2)
@@ -163,7 +165,7 @@ def test_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(path)
 
 
-def test_what_was_half_written_is_written_again(
+def test_half_written_datasets_are_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.hdf5"
@@ -181,7 +183,7 @@ def test_what_was_half_written_is_written_again(
     check(path)
 
 
-def test_what_a_killed_process_left_is_written_again(tmp_path: Path) -> None:
+def test_remains_of_a_killed_process_are_written_again(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     with pytest.raises(KeyboardInterrupt):
         write(path, stop_at=2)
@@ -228,9 +230,7 @@ def test_work_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "other names", "note", "none"])
 @pytest.mark.parametrize("stop_at", [2, None])
-def test_what_was_damaged_meanwhile_is_made_anew(
-    tmp_path: Path, damage: str, stop_at: int | None
-) -> None:
+def test_damaged_files_are_made_anew(tmp_path: Path, damage: str, stop_at: int | None) -> None:
     path = tmp_path / "a.hdf5"
     if stop_at is None:
         write(path)

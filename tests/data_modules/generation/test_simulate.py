@@ -194,7 +194,7 @@ def test_test_is_val_unless_it_has_rows() -> None:
 
 
 @pytest.mark.parametrize("options", [{"fraction": math.nan}, {"fraction": -1}, {"seed": -1}])
-def test_numbers_that_make_no_split(options: dict) -> None:
+def test_impossible_shares_are_refused(options: dict) -> None:
     with pytest.raises(UserError, match="it must be a"):
         hold_out(captioned(5), **options)
 

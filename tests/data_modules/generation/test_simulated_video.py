@@ -85,7 +85,7 @@ def test_nuisances_add_their_norm(name: str) -> None:
     assert 2.5 < np.linalg.norm(video, axis=1).mean() < 3.5
 
 
-def test_what_the_nuisances_have_in_common() -> None:
+def test_nuisances_share_a_subspace() -> None:
     scene = rows(replace(NOTHING, scene=3), [])
     assert (scene == scene[0]).all()
     assert not np.allclose(scene[0], rows(replace(NOTHING, scene=3), [], "w")[0])

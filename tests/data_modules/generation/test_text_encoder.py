@@ -45,7 +45,7 @@ def encoder(folder: Path) -> TextEncoder:
     return TextEncoder(folder, batch_size=2)
 
 
-def test_a_row_a_token_without_special_ones(encoder: TextEncoder) -> None:
+def test_each_token_but_special_ones_has_a_row(encoder: TextEncoder) -> None:
     encoded = encoder.encode(["a man opens the door", "dog", "the doors", "a zebra"])
     assert [rows.shape for rows in encoded] == [(5, 16), (1, 16), (3, 16), (2, 16)]
     assert all(rows.dtype == np.float32 for rows in encoded)

@@ -124,7 +124,7 @@ def test_synonyms_and_forms_are_near_but_not_equal() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"train": 0}, {"held_out": 1.0}, {"partial": 0.8}, {"seed": -1}])
-def test_settings_that_make_no_world_are_refused(wrong: dict[str, Any]) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="WorldConfig"):
         replace(SMALL, **wrong)
 

@@ -80,7 +80,7 @@ def test_memory_is_used_again_once_free():
     assert buffers.take((1000, 10), torch.float32).data_ptr() != place
 
 
-def test_what_somebody_holds_is_never_overwritten():
+def test_memory_in_use_is_never_overwritten():
     buffers = Buffers()
     first = buffers.take((50, 4), torch.float32).fill_(1)
     view = first[10:20].view(-1)
@@ -104,7 +104,7 @@ def test_memory_of_outgrown_sizes_is_let_go():
     assert len(buffers._slots) <= MOST
 
 
-def test_a_copy_shares_nothing():
+def test_a_pickled_copy_shares_no_memory():
     buffers = Buffers()
     buffers.take((8,), torch.float32)
     assert pickle.loads(pickle.dumps(buffers))._slots == []

@@ -143,7 +143,7 @@ def test_copied_once_to_another_device(stores: list[PackedStore]):
     assert resident.field("frames").rows is not rows
 
 
-def test_each_store_is_there_once(stores: list[PackedStore]):
+def test_each_store_is_placed_once(stores: list[PackedStore]):
     residents = Residents()
     first, second, again = residents.place([*stores, stores[0]], CPU)
     assert first is again
@@ -153,7 +153,9 @@ def test_each_store_is_there_once(stores: list[PackedStore]):
     assert residents.place(stores, CPU)[0] is not first
 
 
-def test_what_does_not_fit_is_one_line(stores: list[PackedStore], monkeypatch: pytest.MonkeyPatch):
+def test_stores_larger_than_the_device_are_refused(
+    stores: list[PackedStore], monkeypatch: pytest.MonkeyPatch
+):
     gpu = torch.device("cuda:1")
     needed = stores[0].bytes + stores[1].bytes
     free = {"bytes": needed - 11}

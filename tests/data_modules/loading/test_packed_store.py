@@ -38,7 +38,7 @@ def content(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [1, 9, 10, 11, 20, 47])
-def test_a_checksum_a_chunk(tmp_path: Path, size: int):
+def test_each_chunk_has_a_checksum(tmp_path: Path, size: int):
     values = np.arange(size, dtype=np.uint8)
     with ChecksumWriter(tmp_path / "f") as file:
         for part in np.array_split(values, 3):
@@ -105,7 +105,7 @@ def test_all_that_the_content_depends_on_makes_another_folder(tmp_path: Path):
     assert names[-2].startswith("captions-float32-")
 
 
-def test_what_does_not_matter_makes_the_same_folder(tmp_path: Path):
+def test_settings_without_influence_give_the_same_folder(tmp_path: Path):
     videos, captions = items(tmp_path)
     longer = VideoDataset(tables(), videos.store, SIZES._replace(max_words=9))
     assert settings(longer) == settings(videos)
@@ -221,7 +221,7 @@ def test_offsets_that_do_not_fit(tmp_path: Path, packed: dict[str, Any]):
 
 
 @pytest.mark.parametrize("text", [b"[]", b"null", b"{", b"\xff", b"{}", b'{"crc32": 1}'])
-def test_manifests_that_are_none(tmp_path: Path, packed: dict[str, Any], text: bytes):
+def test_broken_manifests_are_refused(tmp_path: Path, packed: dict[str, Any], text: bytes):
     (tmp_path / "p" / "manifest.json").write_bytes(text)
     with pytest.raises(Unusable, match=r"manifest\.json does not have its checksum"):
         PackedStore(tmp_path / "p", packed, verify=False)
@@ -246,7 +246,7 @@ def test_manifests_of_another_form(tmp_path: Path, packed: dict[str, Any], files
             PackedStore(tmp_path / "p", packed, verify=True)
 
 
-def test_files_of_sizes_that_are_no_rows(tmp_path: Path, packed: dict[str, Any]):
+def test_files_with_parts_of_rows_are_refused(tmp_path: Path, packed: dict[str, Any]):
     manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
     del manifest["crc32"]
     for name in FILES[:4]:

@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
     assert list((tmp_path / "p").iterdir()) == []
 
 
-def test_room_is_asked_for_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_free_disk_is_checked_while_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
     monkeypatch.setattr(
         "data_modules.loading.packing.check_free_disk",
@@ -216,7 +216,7 @@ def test_another_version_is_packed_again(
     assert len(packs) == 2
 
 
-def test_what_another_process_checked_is_only_opened(
+def test_a_store_that_another_process_checked_is_only_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     videos, _ = items(tmp_path)
@@ -251,7 +251,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path):
     assert [path.name for path in (tmp_path / "packed").iterdir()] == [".lock"]
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path):
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path):
     videos, _ = items(tmp_path)
     (tmp_path / "packed").write_text("a file")
     with pytest.raises(UserError, match=r"packed cannot be written \(File exists\): name another"):
@@ -269,7 +269,9 @@ def test_a_read_only_root(tmp_path: Path):
         tmp_path.chmod(0o700)
 
 
-def test_a_disk_that_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_reads_back_wrongly_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     videos, _ = items(tmp_path)
     monkeypatch.setattr(packing, "same_samples", lambda *_: False)
     with pytest.raises(UserError, match="just after packing: the disk may be faulty"):

@@ -99,7 +99,9 @@ def test_missing_file(tmp_path: Path):
         ([("a#0", "x"), ("a#0", "y")], "'a#0' comes twice"),
     ],
 )
-def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, rows: list, message: str):
+def test_captions_that_could_not_be_read_back_are_not_written(
+    tmp_path: Path, rows: list, message: str
+):
     with pytest.raises(UserError, match=message):
         write_captions(tmp_path / "c.txt", pd.DataFrame(rows, columns=["query_id", "text"]))
     assert not (tmp_path / "c.txt").exists()

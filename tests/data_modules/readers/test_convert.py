@@ -63,7 +63,7 @@ def test_converts_and_reads_back_the_same(folder: Path, capsys: pytest.CaptureFi
         np.testing.assert_array_equal(flat[video], big[video])
 
 
-def test_what_was_reserved_is_given_back(folder: Path):
+def test_reserved_disk_is_given_back(folder: Path):
     target = convert_big_file(folder, progress=False)
     assert target.stat().st_size < 100_000 < convert.SPARE_BYTES
 
@@ -168,7 +168,7 @@ def test_second_conversion_at_the_same_time_is_refused(folder: Path):
         assert partial.read_bytes() == before
 
 
-def test_no_room_is_said_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_lack_of_disk_is_refused_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(convert, "SPARE_BYTES", 2**62)
     with pytest.raises(UserError, match="MB of free disk, and there are"):
         convert_big_file(folder, progress=False)

@@ -143,7 +143,7 @@ def test_bad_dataset_is_named(tmp_path: Path, rows: np.ndarray, message: str):
         (bytes(range(1, 200)), "is no HDF5 file, or its beginning is lost"),
     ],
 )
-def test_the_real_cause_for_what_is_no_hdf5(tmp_path: Path, content: bytes, said: str):
+def test_files_that_are_not_hdf5_are_named_by_their_kind(tmp_path: Path, content: bytes, said: str):
     path = tmp_path / "f.hdf5"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"f\.hdf5 {said}|f\.hdf5 is .*{said}"):

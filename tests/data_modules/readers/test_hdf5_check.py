@@ -85,7 +85,7 @@ def test_without_a_place_to_remember_each_process_walks(
     assert walks == [path, path]
 
 
-def test_what_is_remembered_does_not_grow_without_bound(
+def test_the_list_of_sound_files_is_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -184,7 +184,7 @@ def test_all_that_is_read_later_is_walked(
     assert seen == [(3, 2), (3, 2), (30, 2)]
 
 
-def test_what_hdf5_says_of_a_file_is_passed_on(tmp_path: Path) -> None:
+def test_messages_of_hdf5_are_passed_on(tmp_path: Path) -> None:
     path = tmp_path / "f.hdf5"
     with h5py.File(path, "w") as file:
         file["v"] = np.ones((300, 2))

@@ -57,7 +57,7 @@ def test_an_array_of_several(tmp_path: Path) -> None:
         open_features(tmp_path, "x")
 
 
-def test_folders_that_are_none(tmp_path: Path) -> None:
+def test_folders_without_arrays_are_refused(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "none", "No such file"), (tmp_path, "expected a file <id>")):
         with pytest.raises(UserError, match=message):
             ArrayFolder(path)
@@ -159,7 +159,7 @@ def test_parts_that_do_not_fit(tmp_path: Path) -> None:
         JoinedFeatures([])
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_written_arrays_are_read_back(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", rows=np.ones((2, 3)), none=np.empty((0, 2)))
     found = read_npz(tmp_path / "a.npz", "make it again")
     assert {name: values.shape for name, values in found.items()} == {

@@ -253,7 +253,7 @@ def test_fit(moment: tuple, duration: float, fitted: tuple, done: set[str]):
         ("a\r\n\n b", "a b", True),
     ],
 )
-def test_without_breaks(text: str, line: str, had_break: bool):
+def test_line_breaks_become_spaces(text: str, line: str, had_break: bool):
     assert without_breaks(text) == (line, had_break)
 
 
