@@ -44,7 +44,8 @@ def settings(name: str) -> Settings:
         name: name of its file without the ending.
     """
     path = CONFIGS / f"{name}.yaml"
-    model = load_yaml(path.read_text(encoding="utf-8"), path.name)["model"]
+    content = load_yaml(path.read_text(encoding="utf-8"), path.name)
+    model, training = content["model"]["init_args"], content["training"]
     network: dict[str, Any] = dict(model["network"])
     if "gaussian_widths" in network:
         network["gaussian_widths"] = tuple(network["gaussian_widths"])
@@ -52,9 +53,9 @@ def settings(name: str) -> Settings:
         *FEATURES[name],
         DreamPRVRConfig(**network),
         ObjectiveConfig(**model["objective"]),
-        model["optimizer"]["init_args"]["lr"],
-        model["optimizer"]["init_args"]["weight_decay"],
-        model["warmup"],
+        training["optimizer"]["init_args"]["lr"],
+        training["optimizer"]["init_args"]["weight_decay"],
+        training["warmup"],
     )
 
 
