@@ -12,12 +12,14 @@ They are for ids that hold white space, which a line of text cannot tell from th
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import write_text
 from dreamprvr.core.text import load_json_lines, normal_id, quote, read_csv, read_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CAPTION_COLUMNS = ["query_id", "video_ids", "text"]
 ENDINGS = (".txt", ".jsonl", ".csv")
@@ -67,7 +69,7 @@ def find_captions(path: Path) -> Path:
     return there[0] if there else path
 
 
-def read_captions(path: str | Path) -> pd.DataFrame:
+def read_captions(path: str | Path) -> "pd.DataFrame":
     """Read a caption file in any of the three forms.
 
     Args:
@@ -83,6 +85,8 @@ def read_captions(path: str | Path) -> pd.DataFrame:
         UserError: if the file cannot be read as text (see `dreamprvr.core.text.read_text`), a line
             has another form, or an id comes twice. The message names the line.
     """
+    import pandas as pd  # takes a second, which readers of a feature file need not wait for
+
     path = Path(path)
     readers = {".jsonl": _json_rows, ".csv": _csv_rows}
     captions = []
@@ -97,7 +101,7 @@ def read_captions(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(captions, columns=CAPTION_COLUMNS)
 
 
-def write_captions(path: str | Path, captions: pd.DataFrame) -> None:
+def write_captions(path: str | Path, captions: "pd.DataFrame") -> None:
     """Write `query_id` and `text` of a table of captions, so that `read_captions` returns them.
 
     Args:

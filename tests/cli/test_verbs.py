@@ -219,6 +219,23 @@ print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
     assert HEAVY.intersection(json.loads(lines[-1])) == set()
 
 
+def test_a_folder_that_is_no_library_is_refused_without_torch() -> None:
+    program = """
+import contextlib, sys
+from dreamprvr.cli.main import main
+for words in (["search", "nowhere", "a dog"], ["library", "list", "nowhere"]):
+    sys.argv[1:] = words
+    with contextlib.suppress(SystemExit):
+        main()
+print({"torch", "lightning", "pandas"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+    assert done.stderr.count("nowhere is no library") == 2
+
+
 def test_the_help_of_the_program_needs_no_parser() -> None:
     program = (
         "import sys; from dreamprvr.cli.main import main; sys.argv[1:] = ['--help']; main();"

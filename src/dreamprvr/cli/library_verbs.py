@@ -154,17 +154,26 @@ def search_library(
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    from dreamprvr.search.engine.filters import parse_where
-    from dreamprvr.search.library import Library
-    from dreamprvr.search.results import as_json, as_text
-
     scored = None if candidates is None else _count_or_all(candidates)
-    with Library.open(library, device) as opened:
+    with _open(library, device) as opened:
+        from dreamprvr.search.engine.filters import parse_where
+        from dreamprvr.search.results import as_json, as_text
+
         result = opened.search(
             query, k, parse_where(where or []), moments, threshold, scored, rescored
         )
     print(as_json(result) if json else as_text(result))
     return 0
+
+
+def _open(folder: Path, device: str) -> "Library":
+    """Open a library; refuse another folder before torch is imported, which takes seconds."""
+    from dreamprvr.search.manifest import read_manifest
+
+    read_manifest(folder)
+    from dreamprvr.search.library import Library
+
+    return Library.open(folder, device)
 
 
 def _count_or_all(word: str) -> "Candidates":
@@ -201,9 +210,7 @@ def manage_library(
         raise UserError(f"library {action} takes nothing but the folder")
     if action == "metadata" and len(words) > 1:
         raise UserError("library metadata takes one CSV")
-    from dreamprvr.search.library import Library
-
-    with Library.open(library, "cpu") as opened:
+    with _open(library, "cpu") as opened:
         if action == "list":
             _list(opened, where or [])
         elif action == "delete":
