@@ -26,7 +26,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "PATIENCE", 0.2)
 
 
-def test_many_readers(tmp_path: Path) -> None:
+def test_many_processes_may_read(tmp_path: Path) -> None:
     first, second = FolderLock(tmp_path, write=False), FolderLock(tmp_path, write=False)
     assert len(holders(tmp_path)) == 2
     first.release()
@@ -134,7 +134,7 @@ def test_the_second_is_told_at_once_who_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("note", ["", "x y", f"{10**30} lightning", "12"])
-def test_a_note_that_says_nothing(
+def test_a_writer_with_an_unreadable_note_is_another_process(
     tmp_path: Path, note: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "_PAUSE", 0.0)
@@ -145,7 +145,7 @@ def test_a_note_that_says_nothing(
     first.release()
 
 
-def test_of_two_that_have_it_open_one_writes_and_one_is_told(tmp_path: Path) -> None:
+def test_of_two_writers_one_writes_and_the_other_is_told(tmp_path: Path) -> None:
     """Both are readers when they set out; the one that is told then lets go, and is waited for."""
     library(tmp_path, video("a")).close()
     path = features(tmp_path / "more.hdf5", [video("a"), video("b")])
@@ -183,7 +183,7 @@ def session_of(folder: Path) -> Session:
     return Session(folder, read_manifest(folder), Layout(DIM, ("frames",), {}))
 
 
-def test_it_reads_then_writes_then_reads(folder: Path) -> None:
+def test_a_session_reads_then_writes_then_reads(folder: Path) -> None:
     session = session_of(folder)
     FolderLock(folder, write=False).release()  # others may read
     with session.writing() as engine:
@@ -196,7 +196,7 @@ def test_it_reads_then_writes_then_reads(folder: Path) -> None:
     assert holders(folder) == []
 
 
-def test_what_fails_while_writing_leaves_it_open(folder: Path) -> None:
+def test_an_error_while_writing_leaves_the_session_open(folder: Path) -> None:
     session = session_of(folder)
     with pytest.raises(ZeroDivisionError), session.writing():
         raise ZeroDivisionError
@@ -216,7 +216,7 @@ def test_a_reader_in_the_way_leaves_it_open(folder: Path, monkeypatch: pytest.Mo
     session.close()
 
 
-def test_two_that_set_out_to_write(folder: Path) -> None:
+def test_only_one_session_at_a_time_sets_out_to_write(folder: Path) -> None:
     first, second = (session_of(folder) for _ in range(2))
     writer = WriterTurn(folder)
     with pytest.raises(UserError, match="cannot write it now"), second.writing():
@@ -232,7 +232,7 @@ def test_two_that_set_out_to_write(folder: Path) -> None:
     first.close()
 
 
-def test_closed(folder: Path) -> None:
+def test_a_closed_session_cannot_be_used(folder: Path) -> None:
     session = session_of(folder)
     session.close()
     session.close()

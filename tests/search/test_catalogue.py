@@ -244,14 +244,14 @@ def payload(path: str, digest: str = "") -> dict[str, object]:
     return {"source": source, "metadata": {}}
 
 
-def test_paths_that_say_nothing() -> None:
+def test_empty_and_shared_paths_replace_nothing() -> None:
     known = {name: payload(path) for name, path in (("a", "/x"), ("b", ""), ("c", "."))}
     renames = Renames(known, {"d": "/x", "e": "/x", "f": "", "g": "."})
     for path in ("/x", "", "."):
         assert renames.replaced_by(payload(path), new=True) == []
 
 
-def test_each_is_given_once_and_never_in_doubt() -> None:
+def test_a_video_replaces_only_what_is_clearly_the_same() -> None:
     known = {name: payload(f"/none/{name}", name[0]) for name in ("a1", "a2", "b", "c")}
     renames = Renames(known, {"n": "/new", "m": "/none/b", "c": "/none/c"})
     assert renames.replaced_by(payload("/new", "a"), new=True) == []  # two are alike

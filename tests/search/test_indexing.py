@@ -88,7 +88,7 @@ def test_metadata_of_known_and_new_videos(writer: Writer, tmp_path: Path) -> Non
     assert metadata == {"a": {"tags": ["x"]}, "b": {"tags": ["y"]}, "c": {"tags": ["z"]}}
 
 
-def test_pruned(writer: Writer, tmp_path: Path) -> None:
+def test_pruning_removes_videos_that_the_feature_file_lacks(writer: Writer, tmp_path: Path) -> None:
     with FeatureFile(features(tmp_path / "less.hdf5", [video("b")])) as file:
         assert writer.update(file, None, None, prune=True).removed == ["a"]
     assert [name for name, _ in writer.engine.payloads()] == ["b"]
@@ -108,7 +108,7 @@ def test_only_what_is_there_is_deleted(writer: Writer) -> None:
     assert [name for name, _ in writer.engine.payloads()] == ["a"]
 
 
-def test_the_file_tells_how_far_it_is_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_progress_file_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(indexing, "PAUSE", 0.0)
     told: list[tuple[int, int, str]] = []
     with ProgressFile(tmp_path, lambda *note: told.append(note)) as note:
@@ -120,7 +120,7 @@ def test_the_file_tells_how_far_it_is_and_goes(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / NAME).exists()
 
 
-def test_not_every_call_writes(tmp_path: Path):
+def test_the_progress_file_is_not_written_at_every_call(tmp_path: Path):
     with ProgressFile(tmp_path) as note:
         for done in range(50):
             note(done, 50, "x")
@@ -128,7 +128,7 @@ def test_not_every_call_writes(tmp_path: Path):
     assert content["done"] < 49
 
 
-def test_it_goes_after_a_failure_too(tmp_path: Path):
+def test_the_progress_file_goes_after_an_error_too(tmp_path: Path):
     def fail() -> None:
         with ProgressFile(tmp_path) as note:
             note(0, 1, "x")

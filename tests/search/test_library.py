@@ -118,7 +118,7 @@ def test_metadata_reaches_videos_that_the_feature_file_lacks(tmp_path: Path) -> 
         assert [v.title for v in made.videos()] == ["First", "Second"]
 
 
-def test_removing(tmp_path: Path) -> None:
+def test_removed_videos_are_gone(tmp_path: Path) -> None:
     with library(tmp_path, *(video(name, dog=3) for name in "abcd")) as made:
         assert made.delete(["a", "nobody"]) == ["a"]
         assert {hit.video.video_id for hit in made.search("dog").hits} == {"b", "c", "d"}
@@ -174,7 +174,7 @@ def test_it_cannot_be_written_while_another_has_it_open(
         assert len(made.search("dog").hits) == 1  # it goes on searching
 
 
-def test_closed(tmp_path: Path) -> None:
+def test_a_closed_library_cannot_be_used(tmp_path: Path) -> None:
     made = library(tmp_path, video("a"))
     made.close()
     made.close()

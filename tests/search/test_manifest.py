@@ -12,7 +12,7 @@ MANIFEST = Manifest(SETTINGS, 6, "edge", "", "")
 
 
 @pytest.mark.parametrize("engine", ["edge", "http://localhost:6333", "https://vectors.example"])
-def test_round_trip(tmp_path: Path, engine: str):
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path, engine: str):
     manifest = replace(MANIFEST, engine=engine, collection="videos")
     manifest.write(tmp_path)
     assert read_manifest(tmp_path) == manifest

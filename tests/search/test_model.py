@@ -220,7 +220,9 @@ def test_the_digest_tells_models_apart(tmp_path: Path) -> None:
         ({"network": {"num_heads": 0}}, "network.num_heads is 0"),
     ],
 )
-def test_damaged_settings(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_checkpoint_with_damaged_settings_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         read_model(checkpoint(tmp_path / "a.ckpt", **changes))
 
@@ -228,7 +230,7 @@ def test_damaged_settings(tmp_path: Path, changes: dict[str, Any], message: str)
 @pytest.mark.parametrize(
     "content", [{"hyper_parameters": {}}, {"hyper_parameters": [], "state_dict": {}}]
 )
-def test_no_weights(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_a_checkpoint_without_weights_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     torch.save(content, tmp_path / "a.ckpt")
     with pytest.raises(UserError, match="holds no weights"):
         read_model(tmp_path / "a.ckpt")

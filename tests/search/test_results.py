@@ -23,11 +23,11 @@ from dreamprvr.search.results import (
     [(0, "00:00"), (59.99, "00:59"), (61, "01:01"), (3599, "59:59"), (3600, "1:00:00"),
      (36_062, "10:01:02")],
 )  # fmt: skip
-def test_clock(seconds: float, text: str):
+def test_seconds_are_written_as_on_a_clock(seconds: float, text: str):
     assert clock(seconds) == text
 
 
-def test_title():
+def test_the_title_is_that_of_the_metadata_or_the_id():
     assert LibraryVideo("a", Path("/a.mp4"), 1.0, {"title": "Pan"}).title == "Pan"
     assert LibraryVideo("a", None, 1.0, {"title": ""}).title == "a"
     assert LibraryVideo("a", None, 1.0, {}).title == "a"
@@ -39,7 +39,7 @@ HIT = Hit(1, VIDEO, 0.9, MOMENTS, Curve((0.0,), (75.0,), (0.9,)), (0.25,))
 RESULT = SearchResult("a pan", (HIT,), 0.0123, 1200, 1200)
 
 
-def test_text():
+def test_a_search_as_text():
     line, foot = as_text(RESULT).splitlines()
     assert line.split() == ["1", "0.900", "01:01-01:05", "Pan", "(also", "00:03-00:05)"]
     assert foot == "1,200 videos in 12 ms"
@@ -48,7 +48,7 @@ def test_text():
     assert as_text(SearchResult("x", (), 0.1, 3, 3)) == "nothing found among 3 videos"
 
 
-def test_json():
+def test_a_search_as_json():
     found = json.loads(as_json(RESULT))
     assert found == {
         "query": "a pan",

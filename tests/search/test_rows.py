@@ -43,7 +43,7 @@ def record(rows: int) -> Record:
 
 
 @pytest.mark.parametrize("rows", [1, 9])
-def test_what_is_written_is_read(tmp_path: Path, rows: int) -> None:
+def test_a_file_of_rows_is_read_as_it_was_written(tmp_path: Path, rows: int) -> None:
     store, video = RowStore(tmp_path, CUT), record(rows)
     store.write([video])
     found = store.read("a", video.payload)
@@ -164,7 +164,7 @@ def engine(tmp_path: Path) -> EdgeEngine:
 
 
 @pytest.mark.parametrize("own", [(), ("v0",), ("v3", "v2"), ("v0", "v1", "v2", "v3", "v4")])
-def test_in_the_order_asked_and_few_at_once(
+def test_videos_are_looked_up_in_the_order_asked_and_few_at_once(
     engine: EdgeEngine, tmp_path: Path, own: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two videos are what may be asked of the engine at once."""
@@ -192,7 +192,7 @@ def test_in_the_order_asked_and_few_at_once(
     engine.close()
 
 
-def test_other_vectors_than_were_indexed(engine: EdgeEngine) -> None:
+def test_vectors_of_other_shapes_are_refused(engine: EdgeEngine) -> None:
     class Longer(SearchModel):
         def shapes_of(self, rows: int) -> dict[str, tuple[int, int]]:
             return {"frames": (rows + 1, DIM)}

@@ -61,7 +61,9 @@ def test_k_threshold_moments_and_candidates(tmp_path: Path) -> None:
         (lambda made: made.search("dog", where={"tag": "x"}), "no metadata column 'tag'.*tags"),
     ],
 )
-def test_bad_questions(tmp_path: Path, ask: Callable[[Library], Any], message: str) -> None:
+def test_mistakes_in_a_query_are_refused(
+    tmp_path: Path, ask: Callable[[Library], Any], message: str
+) -> None:
     made = library(tmp_path, video("a"), metadata="video_id,tags\na,x")
     with made, pytest.raises(UserError, match=message):
         ask(made)
@@ -142,14 +144,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         (lambda made: made.delete(None), "video ids are None; they must be a list"),
     ],
 )
-def test_odd_questions(made: Library, ask: Callable[[Library], Any], message: str) -> None:
+def test_arguments_of_other_kinds_are_refused(
+    made: Library, ask: Callable[[Library], Any], message: str
+) -> None:
     with pytest.raises(UserError, match=f"^{message}") as error:
         ask(made)
     assert "\n" not in str(error.value)
     str(error.value).encode()  # it can be printed
 
 
-def test_good_questions(made: Library) -> None:
+def test_arguments_of_other_numeric_types_are_taken(made: Library) -> None:
     assert len(made.search("dog", k=np.int64(1), threshold=np.float32(0.1)).hits) == 1
     assert len(made.search("dog", k=MOST, moments=MOST, threshold=0, candidates=MOST).hits) == 2
     assert made.search("dog", where={"tags": ["x", 3]}).searched == 1

@@ -196,7 +196,7 @@ class Session:
 
     @property
     def engine(self) -> Engine:
-        """The engine; raises UserError once closed."""
+        """Give the engine; raises UserError once closed."""
         if self._engine is None:
             raise UserError(f"library {self.folder} is closed")
         return self._engine

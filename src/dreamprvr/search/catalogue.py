@@ -1,4 +1,4 @@
-"""What a library knows of each video: the engine's payload, metadata from a CSV, and new names."""
+"""The facts that a library has of each video: payload, metadata from a CSV, and new names."""
 
 import hashlib
 import os

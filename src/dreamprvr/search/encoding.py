@@ -64,7 +64,7 @@ class Untrained(RetrievalModel):
 
     @property
     def scale_weights(self) -> dict[str, float]:
-        """The score is the best cosine."""
+        """Give the frames the whole weight: the score is the best cosine."""
         return {"frames": 1.0}
 
     def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:

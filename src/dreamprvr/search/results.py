@@ -1,4 +1,4 @@
-"""What a search answers with, also as text for people and as JSON for programs.
+"""The answer of a search, also as text for people and as JSON for programs.
 
 The JSON of a search is one object: `query`, `seconds`, `searched` and `scored` (numbers of videos,
 see `SearchResult`), and `hits`, best first. A hit has `rank`, `video_id`, `title`, `path` (null if
@@ -37,7 +37,7 @@ class LibraryVideo:
 
     @property
     def title(self) -> str:
-        """The metadata's title, or the id."""
+        """Give the metadata's title, or the id."""
         return str(self.metadata.get("title") or self.video_id)
 
 

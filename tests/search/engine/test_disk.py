@@ -34,7 +34,7 @@ def test_errors_and_panics(error: BaseException, reason: str) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), UserError("said")])
-def test_what_is_let_through(error: BaseException) -> None:
+def test_other_exceptions_pass_unchanged(error: BaseException) -> None:
     with pytest.raises(type(error)) as found, plain_errors(Path("/x"), "cannot", "do"):
         raise error
     assert found.value is error
@@ -118,7 +118,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return free
 
 
-def test_room_for_what_is_written_and_a_margin(tmp_path: Path, disk: Disk) -> None:
+def test_free_disk_is_asked_for_what_is_written_and_a_margin(tmp_path: Path, disk: Disk) -> None:
     disk(5 * MB + MARGIN)
     check_free_disk(tmp_path, 5 * MB, "writing")
     message = f"{tmp_path}: writing needs 38 MB of free disk, and there are 37 MB"
@@ -126,7 +126,7 @@ def test_room_for_what_is_written_and_a_margin(tmp_path: Path, disk: Disk) -> No
         check_free_disk(tmp_path, 5 * MB + 1, "writing")
 
 
-def test_places_that_were_never_written_count_in_memory(
+def test_holes_of_files_count_on_a_disk_in_memory(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "folder" / "chunk"
@@ -166,7 +166,7 @@ def test_a_library_on_a_disk_that_fills(tmp_path: Path, disk: Disk) -> None:
         assert made.update(path).unchanged == ["a", "b"]
 
 
-def test_making_and_mending_need_room(tmp_path: Path, disk: Disk) -> None:
+def test_creation_and_repair_need_free_disk(tmp_path: Path, disk: Disk) -> None:
     path = features(tmp_path / "features.hdf5", [video("a")])
     disk(MARGIN - 1)
     with pytest.raises(DiskFull, match="making a library needs 32 MB"):

@@ -34,7 +34,7 @@ def test_a_word_without_a_column_is_refused(word: str):
         ({"place": "home"}, False),
     ],
 )
-def test_matches(where: dict[str, object] | None, met: bool):
+def test_lists_are_filtered_as_the_engine_does_it(where: dict[str, object] | None, met: bool):
     assert matches(FILM, where) is met
 
 

@@ -153,7 +153,7 @@ def test_payloads_alone_are_replaced(filled: Engine) -> None:
     assert filled.count({"group": "3"}) == 29
 
 
-def test_deleting(filled: Engine) -> None:
+def test_deleted_videos_are_not_found(filled: Engine) -> None:
     filled.delete(["video 3", "nobody", "video 4"])
     assert filled.count() == 148
     filled.compact()

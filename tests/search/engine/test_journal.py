@@ -25,7 +25,7 @@ def same(first: Record, second: Record) -> bool:
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, WORDS])
-def test_what_is_written_down_is_read_again(tmp_path: Path, layout: Layout) -> None:
+def test_a_journal_is_read_as_it_was_written(tmp_path: Path, layout: Layout) -> None:
     journal = Journal(tmp_path)
     assert not journal.is_open()
     records = [record(1, layout=layout), record(2, version=1, layout=layout)]
@@ -43,7 +43,7 @@ def test_what_is_written_down_is_read_again(tmp_path: Path, layout: Layout) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"[", b"PK\x03\x04", pickle.dumps([1])])
-def test_damaged(tmp_path: Path, content: bytes) -> None:
+def test_a_journal_of_other_bytes_is_refused(tmp_path: Path, content: bytes) -> None:
     journal = Journal(tmp_path)
     journal.path.write_bytes(content)
     with pytest.raises(UserError, match=DAMAGED):
@@ -51,7 +51,7 @@ def test_damaged(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("note", ["3", '{"records": []}', '{"video_ids": [], "records": [{}]}'])
-def test_another_note(tmp_path: Path, note: str) -> None:
+def test_a_journal_with_another_note_is_refused(tmp_path: Path, note: str) -> None:
     journal = Journal(tmp_path)
     np.savez(journal.path, note=np.frombuffer(note.encode(), np.uint8))
     with pytest.raises(UserError, match=DAMAGED):
