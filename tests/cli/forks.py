@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -81,8 +82,11 @@ def serve() -> None:
 
 
 def _left(group: int) -> bool:
-    """End what is left of a command; return whether anything is, a moment after its end."""
-    for _ in range(20):
+    """End what is left of a command; return whether anything is, ten seconds after its end.
+
+    Loading processes look for the process that started them every five seconds.
+    """
+    for _ in range(200):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
@@ -121,6 +125,7 @@ class Fork:
         sys.stdout.flush()
         sys.stderr.flush()
         self.returncode: int | None = None
+        self._lock = threading.Lock()  # a process can be waited for once only
         self.pid = os.fork()
         if self.pid == 0:
             _run_main(env)
@@ -129,10 +134,11 @@ class Fork:
         return self.wait(os.WNOHANG)
 
     def wait(self, options: int = 0) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+        with self._lock:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, options)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
 
     def kill(self) -> None:
         os.kill(self.pid, SIGKILL)

@@ -37,7 +37,7 @@ def compile_step(
     Args:
         model: says which of its parts are compiled (`compiled_parts`).
         backend: name of a backend of torch.compile.
-        half: whether steps will run in half precision.
+        half: whether the steps run in half precision.
         fused: run parallel attention blocks through FlexAttention (`training.fused_attention`).
         cuda_graphs: launch every part as a CUDA graph. There is no setting for it, as nobody has
             measured it (`benchmarks/accelerator.py` can).
@@ -88,7 +88,7 @@ def _refuse_unfusable(model: RetrievalModel, device: str) -> None:
 
 
 def _compiled(module: nn.Module, method: str, options: dict[str, Any]) -> Callable[..., Any]:
-    # the class's own, as the module's may be a compiled one already: of an earlier fit
+    # the method of the class, as that of the module may be compiled already, by an earlier fit
     return torch.compile(MethodType(getattr(type(module), method), module), **options)
 
 
@@ -107,20 +107,24 @@ ComputeLoss = Callable[[EncodedBatch, bool], dict[str, Tensor]]
 
 
 def bucket(size: int) -> int:
-    """The smallest of ..., 16, 20, 24, 28, 32, 40, ... that is at least `size` (from 1).
+    """Round a size up to one of four an octave, as 16, 20, 24, 28 and 32.
 
-    Four sizes an octave: less than a quarter is added, and sizes up to n become 4 log2(n) or fewer.
+    Args:
+        size: a number from 1.
+
+    Returns:
+        At least `size`, and less than a quarter more. Sizes up to n become 4 log2(n) or fewer.
     """
     step = max(1, 2 ** ((size - 1).bit_length() - 3))
     return -(-size // step) * step
 
 
 def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
-    """A query encoder of ragged batches, from one that is compiled for each size.
+    """Make a query encoder of ragged batches from one that is compiled for each size.
 
     Args:
-        encode: (Q, L, E) words and (Q, L) mask -> (Q, D).
-        max_words: the longest caption that it takes.
+        encode: the compiled encoder: (Q, L, E) words and (Q, L) mask -> (Q, D).
+        max_words: words of the longest caption that it takes.
     """
 
     def padded(words: Tensor, mask: Tensor) -> Tensor:
@@ -134,7 +138,7 @@ def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
 
 
 def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
-    """An objective of ragged batches, from one that is compiled for each number of queries."""
+    """Make an objective of ragged batches from one that is compiled for each number of queries."""
 
     def padded(batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
         more = bucket(len(batch.labels)) - len(batch.labels)

@@ -178,7 +178,7 @@ class PRVRModule(LightningModule):
         self.recall.reset()
 
     def _size(self, split: str) -> tuple[int, int]:
-        """Videos and captions of a split, whatever samplers and limits leave out of it."""
+        """Count all videos and captions of a split, also what samplers and limits leave out."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, PRVRDataModule):
             table = data.annotations(split)
@@ -204,7 +204,7 @@ class PRVRModule(LightningModule):
         self._evaluation_end("test")
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> QueryHits | None:
-        """The `top_k` videos of each query of a batch; None for a batch of the gallery."""
+        """Return the `top_k` videos of each query of a batch; None for a batch of the gallery."""
         gallery = self._open_gallery()
         if isinstance(batch, Videos):
             gallery.add(batch)
@@ -214,7 +214,7 @@ class PRVRModule(LightningModule):
         return join_tensors(hits)
 
     def on_predict_epoch_end(self) -> None:
-        """Let the gallery go."""
+        """Free the memory of the gallery."""
         self._gallery = None
 
     # Checkpoints
@@ -241,7 +241,7 @@ class PRVRModule(LightningModule):
         return cls(trained_model(checkpoint, checkpoint_path).build(), **{**kept, **options})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which features it was trained on, so that search can refuse others, and the seed."""
+        """Add the seed, and which features the model was trained on: search refuses others."""
         checkpoint["hyper_parameters"].update(self.trained_on)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

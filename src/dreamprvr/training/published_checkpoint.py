@@ -1,4 +1,4 @@
-"""Importing a checkpoint that the authors of a model released.
+"""Import a checkpoint that the authors of a model released.
 
 Their file is a pickle. It is read as data: the few foreign classes that the model's
 `PublishedFormat` names are replaced by empty stand-ins, and any other class is refused.

@@ -1,4 +1,4 @@
-"""The training's state in a checkpoint: checked against the run that is to take it up."""
+"""Check the state of a training in a checkpoint against the run that is to go on from it."""
 
 import math
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Lightning callbacks: the random state, the results table, the prediction file."""
+"""Callbacks of every run: checkpoints, resuming, finite numbers, results, predictions."""

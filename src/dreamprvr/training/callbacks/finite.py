@@ -1,4 +1,4 @@
-"""Stops a training whose loss or weights are not finite, before they reach a checkpoint."""
+"""Stop a training whose loss or weights are not finite, before they reach a checkpoint."""
 
 from pathlib import Path
 from typing import Any

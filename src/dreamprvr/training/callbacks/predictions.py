@@ -1,4 +1,4 @@
-"""Writes `predict`'s answers, one line a query."""
+"""Write the answers of `predict`, one line a query."""
 
 import importlib.util
 import json

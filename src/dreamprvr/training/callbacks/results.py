@@ -1,4 +1,4 @@
-"""Prints the results table and keeps the record of evaluations."""
+"""Print the table of results and keep the record of evaluations."""
 
 import sys
 from pathlib import Path
@@ -130,7 +130,7 @@ class Results(Callback):
 
 
 def _choose_no_checkpoint(trainer: Trainer) -> None:
-    """Let callbacks that keep the best checkpoint keep none: there is nothing to choose by."""
+    """Let callbacks that keep the best checkpoint keep none, as there is nothing to choose by."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor in MONITORS:
             callback.save_top_k = 0

@@ -1,4 +1,4 @@
-"""Makes resuming identical, bit for bit: saves what Lightning's checkpoints lack."""
+"""Save what Lightning's checkpoints lack, so that resuming is identical, bit for bit."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class Resuming(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Restore this process's; if there are more than were saved, the others keep their own."""
+        """Restore the generators of this process; a process that was not saved keeps its own."""
         if trainer.state.fn != "fit":
             return
         trainer.should_stop = bool(checkpoint.get("should_stop", False))
@@ -77,7 +77,7 @@ def _loaders(trainer: Trainer) -> list[Any]:
 
 
 def _begin_epoch(trainer: Trainer) -> None:
-    """Begin the next epoch if none is unfinished, which Lightning denies under `max_steps`."""
+    """Begin the next epoch if none is unfinished; under `max_steps` Lightning would not."""
     loop = trainer.fit_loop
     counts: Any = loop.epoch_progress.current
     if counts.ready == counts.started == counts.processed:
