@@ -1,6 +1,7 @@
 """Tests that compare a model with the golden run of its published implementation."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,12 @@ from dreamprvr.models.encoded import EncodedBatch
 from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
 from dreamprvr.training.optimizer import BertAdam
 from dreamprvr.training.published_checkpoint import import_checkpoint, read_published
+
+
+@cache
+def golden_tensors(name: str) -> dict[str, Tensor]:
+    """Read all tensors of a golden run."""
+    return load_file(REFERENCE / name / "tiny.safetensors")
 
 
 class GoldenTests:
@@ -123,7 +130,7 @@ class GoldenTests:
         """Read the tensors under `prefix/`; parameters get our names."""
         tensors = {
             key.removeprefix(f"{prefix}/"): value
-            for key, value in load_file(REFERENCE / self.name / "tiny.safetensors").items()
+            for key, value in golden_tensors(self.name).items()
             if key.startswith(f"{prefix}/")
         }
         if prefix not in ("state", "grad", "after"):
