@@ -63,3 +63,17 @@ def test_options_in_any_order_give_the_same(tmp_path: Path) -> None:
     again = torch.load("two.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, again[key]) for key, value in found["state_dict"].items())
     assert found["hyper_parameters"]["network"]["text_perturbation"] == 0
+
+
+@needs_reference
+@pytest.mark.parametrize("model", ["gmmformer_v2", "ms_sl"])
+def test_a_released_checkpoint_of_another_model(tmp_path: Path, model: str) -> None:
+    write_tiny(Golden, tmp_path / "data")
+    shutil.copy(REFERENCE / model / PUBLISHED.name, "theirs.ckpt")
+    result = run(*IMPORT, *DATA_SET, "--model", model)
+    assert result.code == 0, result
+    assert "hidden_size is " in result.out
+    held = torch.load("ours.ckpt", weights_only=True)["hyper_parameters"]["model"]
+    assert held.startswith(f"dreamprvr.models.{model}.")
+    line = refused(*IMPORT, *DATA_SET)
+    assert line.startswith("theirs.ckpt")

@@ -77,6 +77,26 @@ def test_without_a_gpu(tmp_path: Path) -> None:
     assert line == "trainer: No supported gpu backend found!"
 
 
+# Help
+
+
+def test_help_lists_what_can_be_given_and_ours_first() -> None:
+    text = run("fit", "--help").out
+    places = [
+        text.index(f"--{name}") for name in ("data ", "model ", "training.warmup", "trainer.")
+    ]
+    assert places == sorted(places)
+    for name in ("barebones", "model_registry", "-->"):
+        assert name not in text
+
+
+@pytest.mark.parametrize("name", ["ms_sl", "MSSL"])
+def test_help_lists_the_settings_of_a_model(name: str) -> None:
+    result = run("fit", "--model.help", name)
+    assert result.code == 0, result
+    assert "mask_same_video" in result.out
+
+
 # Options against a checkpoint's settings
 
 

@@ -265,6 +265,11 @@ def configs_first(arguments: list[str]) -> list[str]:
                 # the data set first: what a model's file holds may depend on it
                 at = 0 if name.startswith("--data") else len(sections)
                 sections[at:at] = ["--config", section]
+        elif word in ("--data.help", "--model.help"):
+            of = next(words, "")
+            kind = model_class(of) if word == "--model.help" and of else None
+            path = class_path(kind) if kind else data_path(of) if of else ""
+            others += [word, path] if path else [word]
         elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             value = value if has_value else next(words, "")
             clears = value.strip() in ("", "null", "[]")

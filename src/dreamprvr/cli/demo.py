@@ -54,7 +54,7 @@ def main() -> None:
         metrics = trainer.test(module, datamodule=data, verbose=False)[0]
     model = {column: metrics[f"test/{column}"] for column in COLUMNS}
     print(f"\nTest split of the generated benchmark, {checkpoint}:\n")
-    print(results_table(evaluate_baselines(data) | {"DreamPRVR": model}))
+    print(results_table(evaluate_baselines(data) | {type(module.network).__name__: model}))
 
     module.top_k = SHOWN_VIDEOS
     _, hits = trainer.predict(module, datamodule=data) or ([], [])  # of the gallery: nothing

@@ -54,6 +54,8 @@ from dreamprvr.training.checkpoint import (
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.training_state import check_training_state
 
+# a config.yaml of Lightning's trainer has them, and they need what a run here does without
+UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
 NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
 DEFAULT_ROOT = Path("runs")
@@ -166,6 +168,14 @@ class PRVRCLI(LightningCLI):
         parser.add_lightning_class_args(PRVRModule, "training")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
+        parser.groups["data"].title = "Data set: --data NAME; --data.help NAME lists its settings"
+        parser.groups["model"].title = (
+            "Model: --model NAME (dreamprvr if left out), --model.network.SETTING VALUE and "
+            "--model.objective.SETTING VALUE; --model.help NAME lists the settings"
+        )
+        for action in parser._actions:
+            if action.dest in UNUSABLE:
+                action.help = SUPPRESS
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Tell the model the sizes of the features, and the data the lengths that it pools to."""
@@ -174,6 +184,7 @@ class PRVRCLI(LightningCLI):
         for size in SIZES:
             parser.link_arguments("model", f"data.init_args.{size}", _input_size(size))
         parser.link_arguments("model", "training.model", apply_on="instantiate")
+        parser._action_groups.remove(parser._links_group)  # no options: --help is shorter for it
         # all verbs know them, so that a run's config.yaml and the fragments fit all verbs
         parser.add_argument("--wandb", type=bool, default=False, help="Log to wandb.")
         parser.add_argument("--tensorboard", type=bool, default=False, help="And to TensorBoard.")
@@ -183,6 +194,10 @@ class PRVRCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        texts = {"ckpt_path": "Checkpoint to use; fit goes on with its training."}
+        for action in parser._actions:  # Lightning's texts tell of registries of models
+            if action.dest in ("ckpt_path", "weights_only"):
+                action.help = texts.get(action.dest, SUPPRESS)
         if subcommand == "fit":
             parser.add_argument(
                 "--init_from", type=str | None, default=None,
