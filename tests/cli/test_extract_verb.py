@@ -144,7 +144,8 @@ def test_without_av(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_installed_program() -> None:
-    result = launch(*EXTRACT, HF_HUB_OFFLINE="1")
+def test_the_installed_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = launch(*EXTRACT, anew=True)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("2 videos extracted")
