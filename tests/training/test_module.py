@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
-from dreamprvr.models.dreamprvr.config import ObjectiveConfig
+from dreamprvr.models.dreamprvr import DreamPRVR, ObjectiveConfig
 from dreamprvr.training.checkpoint import read_checkpoint
 from dreamprvr.training.compilation import compile_step
 from dreamprvr.training.module import PRVRModule
@@ -308,3 +308,8 @@ def test_a_checkpoint_says_which_features_it_was_trained_on(
     found = read_checkpoint(tmp_path / "a.ckpt")["hyper_parameters"]
     assert found.get("feature_fingerprint", "") == fingerprint
     PRVRModule.load_from_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_fewer_than_one_rescored_video_is_refused() -> None:
+    with pytest.raises(UserError, match=r"training\.rescored is 0; at least 1 video"):
+        PRVRModule(DreamPRVR(6, 5), rescored=0)

@@ -185,7 +185,7 @@ class Gallery:
                 columns = torch.searchsorted(self.rows, part.rows)
                 exact[:, columns] = self.model.rescore(queries, part.videos, total[:, columns])
             return exact
-        first = total.topk(max(self.rescored, 1), dim=1).indices
+        first = total.topk(self.rescored, dim=1).indices
         candidates = torch.zeros_like(total, dtype=torch.bool).scatter_(1, first, True)
         for part in self._parts:
             for place, column in enumerate(torch.searchsorted(self.rows, part.rows).tolist()):

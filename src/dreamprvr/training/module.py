@@ -66,6 +66,8 @@ class PRVRModule(LightningModule):
             raise UserError(f"top_k is {top_k}; at least 1 video a query")
         if not 0 < score_memory < float("inf"):
             raise UserError(f"training.score_memory is {score_memory}; it is GB, above 0")
+        if rescored is not None and rescored < 1:
+            raise UserError(f"training.rescored is {rescored}; at least 1 video a query")
         settings = {"model": class_path(type(model)), **model.settings()}
         self.save_hyperparameters({**settings, "warmup": warmup, "top_k": top_k})
         self.network = model
