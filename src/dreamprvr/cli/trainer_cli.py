@@ -148,7 +148,7 @@ class PRVRCLI(LightningCLI):
             trainer.callbacks = merged_callbacks(as_list(trainer.callbacks))
 
     def init_parser(self, **kwargs: Any) -> OneLineParser:
-        """A parser whose --config looks among the shipped files too."""
+        """Make a parser whose --config looks among the shipped files too."""
         # not by sys.argv[0], which a strategy of several processes starts again
         parser = OneLineParser(**{"prog": "lightning", **kwargs})
         parser.add_argument(

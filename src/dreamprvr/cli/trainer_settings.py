@@ -69,6 +69,6 @@ def check_trainer(trainer: Any, verb: str | None) -> None:
 
 
 def is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning itself raised an error, of a setting that it looks at late."""
+    """Return whether Lightning itself raised an error, of a setting that it looks at late."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("lightning.")
