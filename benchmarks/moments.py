@@ -21,7 +21,7 @@ import torch
 from data_modules.readers.features import FeatureStore
 from data_modules.synthetic import Synthetic
 from dreamprvr.evaluation.moments import Curve, MomentRule, Timeline, find_moments
-from dreamprvr.extraction.encoders import Encoder, QueryFeatures
+from dreamprvr.extraction.encoder import Encoder, QueryFeatures
 from dreamprvr.search.encoding import SearchModel
 from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.model import read_model

@@ -7,7 +7,7 @@ import torch
 from extraction.movies import seconds_of
 from torch import Tensor
 
-from dreamprvr.extraction.encoders import QueryFeatures
+from dreamprvr.extraction.encoder import QueryFeatures
 
 
 class ClockEncoder:

@@ -16,13 +16,7 @@ from shared import DATA, needs_data
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import encoders
-from dreamprvr.extraction.encoders import (
-    HUB,
-    encoder_names,
-    load_encoder,
-    pick_device,
-    register,
-)
+from dreamprvr.extraction.encoders import HUB, encoder_names, load_encoder, pick_device, register
 
 pytest.importorskip("transformers")
 

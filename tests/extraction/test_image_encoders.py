@@ -9,7 +9,8 @@ from extraction.tiny_models import SIGLIP_TOKENS, save_clip, save_resnet, save_s
 from PIL import Image
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.extraction.encoders import BatchEncoder, Encoder, load_encoder
+from dreamprvr.extraction.encoder import BatchEncoder, Encoder
+from dreamprvr.extraction.encoders import load_encoder
 from dreamprvr.extraction.image_encoders import JointEncoder
 
 transformers = pytest.importorskip("transformers")

@@ -11,7 +11,7 @@ from data_modules.readers.features import open_features
 from data_modules.readers.hdf5 import ATTRIBUTES_SUM
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import text_features
-from dreamprvr.extraction.encoders import Encoder, QueryFeatures
+from dreamprvr.extraction.encoder import Encoder, QueryFeatures
 from dreamprvr.extraction.text_features import (
     CaptionWords,
     TextFile,

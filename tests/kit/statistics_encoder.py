@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_modules.generation.folders import generator
-from dreamprvr.extraction.encoders import QueryFeatures
+from dreamprvr.extraction.encoder import QueryFeatures
 
 VERSION = 1  # to be raised when the same video gives other rows
 HEIGHT = 66  # pixels to which frames are scaled
@@ -57,7 +57,7 @@ class Blobs:
 
 
 class StatisticsEncoder:
-    """An `Encoder` (see `dreamprvr.extraction.encoders`) with the same rows on every device."""
+    """An `Encoder` (see `dreamprvr.extraction.encoder`) with the same rows on every device."""
 
     name = "statistics"
     fingerprint = hashlib.sha256(f"statistics {VERSION}".encode()).hexdigest()

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dreamprvr.extraction.encoders import Encoder
+from dreamprvr.extraction.encoder import Encoder
 from tests.kit.film_plan import COLOURS
 from tests.kit.render import Placed, draw, inside
 from tests.kit.statistics_encoder import (

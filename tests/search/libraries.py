@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.encoder import QueryFeatures
+from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures, write_feature_file
 from dreamprvr.search.library import Library
 

@@ -24,7 +24,8 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.evaluation.moments import clips_of_frames, sections
 from dreamprvr.evaluation.prediction import top_hits
-from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.encoder import QueryFeatures
+from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, QueryRows

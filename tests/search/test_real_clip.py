@@ -13,7 +13,8 @@ from search.libraries import features
 from shared import DATA, needs_data
 from torch import Tensor
 
-from dreamprvr.extraction.encoders import QueryFeatures, register
+from dreamprvr.extraction.encoder import QueryFeatures
+from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.search.library import Library

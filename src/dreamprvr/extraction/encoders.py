@@ -1,4 +1,4 @@
-"""Encoders of videos and sentences: what they must offer, and how they are found by name.
+"""Find encoders of videos and sentences by their names.
 
 A name is one that was given to `register`, an entry point of the group `dreamprvr.encoders`, or
 `transformers:` followed by the folder of a saved model. This module does not import torch, which
@@ -6,20 +6,16 @@ takes a second: the command line needs the names without it.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
-
-import numpy as np
+from typing import cast
 
 from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS, load_part
 from dreamprvr.core.text import quote
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from dreamprvr.extraction.encoder import Encoder
 
 GROUP = "dreamprvr.encoders"
 HUB = {
@@ -29,69 +25,6 @@ HUB = {
     "resnet152": "microsoft/resnet-152",
 }
 """Names on the hub of the models that have a short name here."""
-
-
-class QueryFeatures(NamedTuple):
-    """The features of one sentence."""
-
-    words: "Tensor"  # (L, E) float32, a row for each token: what a trained model reads
-    sentence: "Tensor | None"  # (F,) float32 in the space of the video rows, if there is such one
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """Turns windows of frames into rows of F numbers, and sentences into tokens of E numbers.
-
-    Attributes:
-        name: the name given to `--encoder`, by which a library loads the encoder again.
-        fingerprint: hex digest of the weights and of the preprocessing. Features of two encoders
-            are comparable only if their fingerprints are equal.
-        video_dim: F.
-        text_dim: E; 0 if the encoder reads no text.
-        searches_untrained: True if video rows and `QueryFeatures.sentence` share one space.
-        frames_per_window: number of frames that `encode_windows` needs of each window, spread
-            evenly; 0 for all sampled frames, whose number may differ between windows.
-        fps: frames to sample in a second, unless the user gives another number.
-        window: length of a window in seconds, unless the user gives another one.
-        stride: seconds from the start of a window to the start of the next one, unless the user
-            gives another number.
-    """
-
-    name: str
-    fingerprint: str
-    video_dim: int
-    text_dim: int
-    searches_untrained: bool
-    frames_per_window: int
-    fps: float
-    window: float
-    stride: float
-
-    def encode_windows(self, windows: Sequence[np.ndarray]) -> "Tensor":
-        """Encode B windows, which may be of different videos.
-
-        Args:
-            windows: arrays (n, H, W, 3) uint8 RGB, upright, with the n frames of a window; the
-                sizes may differ between windows.
-
-        Returns:
-            (B, F) float32 on the CPU, not normalised.
-        """
-        ...
-
-    def encode_query(self, text: str) -> QueryFeatures:
-        """Encode one sentence. A sentence that is too long is cut, never refused."""
-        ...
-
-
-@runtime_checkable
-class BatchEncoder(Protocol):
-    """An `Encoder` that can also read several sentences at once."""
-
-    def encode_queries(self, texts: Sequence[str]) -> list[QueryFeatures]:
-        """Encode sentences as `encode_query` does, up to rounding."""
-        ...
-
 
 Factory = Callable[[str], Encoder]
 """Makes an encoder for a device: "cpu", "cuda", "cuda:1", "mps"."""
@@ -207,20 +140,6 @@ def open_model(source: str, device: str, name: str | None = None) -> Encoder:
             f"{', '.join(FAMILIES)}"
         )
     return FAMILIES[config.model_type](name or f"{TRANSFORMERS}{source}", source, device)
-
-
-def no_text(name: str) -> UserError:
-    """Make the error for searching by sentences with an encoder that reads no text.
-
-    Args:
-        name: name of the encoder.
-    """
-    return UserError(
-        f"encoder {name} reads no text, so a library of its features cannot be searched by "
-        "sentences: extract with an encoder that does (clip-b32, siglip2-base); these features are "
-        "for training and testing a DreamPRVR through a data set whose captions have the words of "
-        "such an encoder (`lightning extract-text`)"
-    )
 
 
 def _of_hub(name: str, device: str) -> Encoder:

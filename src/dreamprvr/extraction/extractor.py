@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import one_line
-from dreamprvr.extraction.encoders import Encoder
+from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import LARGEST_BATCH, ExtractionSettings, VideoFeatures
 from dreamprvr.extraction.find_videos import FoundVideo, FoundVideos
 from dreamprvr.extraction.output import FeatureOutput

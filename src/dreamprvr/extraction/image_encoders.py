@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from dreamprvr.core.pretrained import load_model, load_part
-from dreamprvr.extraction.encoders import QueryFeatures, no_text
+from dreamprvr.extraction.encoder import QueryFeatures, no_text
 
 PREPROCESSING = 1  # to be raised when the same model gives other numbers for the same pictures
 # Settings of an image processor that change its numbers; the others name classes and versions.

@@ -21,7 +21,7 @@ from data_modules.readers.hdf5 import Hdf5Features, link_name, write_attributes,
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.files import atomic_path
 from dreamprvr.core.text import one_line, quote
-from dreamprvr.extraction.encoders import BatchEncoder, Encoder
+from dreamprvr.extraction.encoder import BatchEncoder, Encoder
 from dreamprvr.extraction.extractor import length
 from dreamprvr.extraction.feature_file import LARGEST_BATCH, TEXT_FORMAT
 from dreamprvr.extraction.output import JOINED, Output

@@ -20,7 +20,7 @@ from data_modules.loading.pooling import clips, frames, normalise, pool
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.evaluation.moments import FrameScores, sections
-from dreamprvr.extraction.encoders import Encoder
+from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import (
     EncodedQueries,

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
-from dreamprvr.extraction.encoders import TRANSFORMERS, Encoder, load_encoder, no_text, pick_device
+from dreamprvr.extraction.encoder import Encoder, no_text
+from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
 from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.search.encoding import SearchModel, Untrained
