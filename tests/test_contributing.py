@@ -95,11 +95,15 @@ def test_columns_are_those_of_the_schema():
     assert all(f"| `{name}` |" in section for name in VIDEO_COLUMNS + QUERY_COLUMNS)
 
 
-def test_files_exist():
-    named = set(re.findall(r"(?:src|data_modules|tests|configs)/[\w./]*", TEXT))
-    named -= {"data_modules/cooking.py"}  # the example
-    assert len(named) > 25
-    missing = [name for name in named if not (ROOT / name).exists()]
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "README.md", "docs/architecture.md"])
+def test_files_exist(name: str):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    paths = set(re.findall(r"(?:src|data_modules|tests|configs)/[\w./]*", text))
+    paths |= set(re.findall(r"`(\w+/(?:[\w/]+\.(?:py|yaml)|(?:\w+/)*))`", text))
+    paths -= {"data_modules/cooking.py", "TextData/", "FeatureData/"}  # of the examples
+    folders = (ROOT, ROOT / "src" / "dreamprvr", ROOT / "configs", ROOT / "docs")
+    assert len(paths) > 4
+    missing = [path for path in paths if not any((folder / path).exists() for folder in folders)]
     assert not missing
 
 
