@@ -37,6 +37,8 @@ def example(tmp_path_factory: pytest.TempPathFactory):
     """The classes and their tests, in a module named as the entry point says."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "lab_cooking.py").write_text("\n\n".join(blocks("python")), encoding="utf-8")
+    lab = blocks("python", "Changing one part of DreamPRVR") + blocks("python", "Adding a model")
+    (folder / "my_lab.py").write_text("\n\n".join(lab), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield importlib.import_module("lab_cooking")
@@ -69,7 +71,7 @@ def test_the_tables_that_are_shown_are_read(tmp_path: Path):
 
 
 def test_the_example_trains_as_typed(example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The three commands, with a smaller network and two epochs."""
+    """The three commands, with a smaller network and two epochs; and the model of the text."""
     monkeypatch.chdir(tmp_path)
     example.TestCooking().make(tmp_path / "data")
     Path("cooking.yaml").write_text(blocks("yaml")[0])
@@ -83,11 +85,15 @@ def test_the_example_trains_as_typed(example, tmp_path: Path, monkeypatch: pytes
     ]  # fmt: skip
     checked = run(*commands[0])
     assert checked.code == 0, checked.out + checked.err
-    fitted = run(*commands[1], *small, "--trainer.max_epochs", "2")
+    term = ["--model.objective.extra.short", "my_lab.ShortQueries"]
+    fitted = run(*commands[1], *small, *term, "--trainer.max_epochs", "2")
     assert fitted.code == 0, fitted.err
     tested = run(*commands[2], *small)
     assert tested.code == 0, tested.err
     assert "SumR" in tested.out
+
+    other = run(*commands[1], *small, "--trainer.max_epochs", "1", "--model", "my_lab.WordMatch")
+    assert other.code == 0, other.err
 
 
 def test_columns_are_those_of_the_schema():

@@ -18,6 +18,7 @@ from dreamprvr.cli.config_files import (
     shipped_configs,
 )
 from dreamprvr.core.errors import UserError
+from dreamprvr.models.ms_sl.network import MSSL as MSSLModel
 
 # docs/model.md, section 7
 WEIGHTS = ("clip_nce", "frame_nce", "diversity", "similarity", "kl", "diffusion")
@@ -163,6 +164,16 @@ def test_the_default_is_dreamprvr() -> None:
     assert found["model"]["class_path"] == "dreamprvr.models.dreamprvr.network.DreamPRVR"
     assert found["model"]["init_args"]["network"]["num_registers"] == 0
     assert found["model"]["init_args"]["objective"]["kl_weight"] == 1e-4
+
+
+class Untyped(MSSLModel):
+    def __init__(self, video_dim, text_dim, network=None, objective=None):  # type: ignore[no-untyped-def]
+        super().__init__(video_dim, text_dim, network, objective)
+
+
+def test_a_model_whose_settings_have_no_type_is_refused(tmp_path: Path) -> None:
+    line = refused("fit", "--config", write_config(tmp_path), "--model", f"{__name__}.Untyped")
+    assert "gives no type for network: write network: MSSLConfig" in line
 
 
 def test_naming_the_same_model_again_keeps_its_settings(tmp_path: Path) -> None:

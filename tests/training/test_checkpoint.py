@@ -22,9 +22,13 @@ from search.libraries import SETTINGS, features, video
 from data_modules.readers.hdf5 import Hdf5Features
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
+from dreamprvr.models.common import NetworkConfig, RetrievalLossConfig
+from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.training.checkpoint import (
     Provenance,
+    Trained,
     differences,
+    disagreements,
     newest_whole,
     read_checkpoint,
     read_provenance,
@@ -236,6 +240,25 @@ def test_message_is_one_line_and_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"1 missing: c.*give the --config") as error:
         refuse_other_shapes(OURS, {"a": OURS["a"], "b": OURS["b"]})
     assert "\n" not in str(error.value)
+
+
+class NoPositions(RetrievalModel):
+    """A model without weights of the length of its inputs."""
+
+    network_settings, objective_settings = NetworkConfig, RetrievalLossConfig
+
+    def __init__(self, video_dim: int, text_dim: int, network: Any, objective: Any) -> None:
+        super().__init__(video_dim, text_dim, network, objective)
+        self.clip = torch.nn.Linear(video_dim, network.hidden_size)
+
+
+@pytest.mark.parametrize(("frames", "refused"), [(128, False), (100_000, True)])
+def test_a_model_may_have_no_weight_of_the_length_of_its_inputs(frames: int, refused: bool) -> None:
+    network = NetworkConfig(hidden_size=8, num_heads=2, max_frames=frames)
+    loss = RetrievalLossConfig()
+    weights = dict(NoPositions(6, 5, network, loss).state_dict())
+    found = disagreements(Trained(NoPositions, 6, 5, network, loss, weights))
+    assert bool(found) == refused
 
 
 def test_the_newest_whole_checkpoint_is_of_the_same_run(tmp_path: Path) -> None:

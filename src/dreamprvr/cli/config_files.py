@@ -106,6 +106,7 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
     model = content.get("model", {})
     kind = model_class(str(model["class_path"])) if "class_path" in model else None
     if kind is not None:
+        _refuse_untyped(kind)
         model["class_path"] = class_path(kind)
         if model["class_path"] != cfg.get("model.class_path"):
             cfg.pop("model", None)
@@ -161,6 +162,18 @@ def model_class(name: str) -> type | None:
     except ImportError:
         return None
     return found if isinstance(found, type) else None
+
+
+def _refuse_untyped(kind: type) -> None:
+    """Refuse a model whose settings have no type: jsonargparse would guess one that fails later."""
+    parameters = inspect.signature(kind).parameters
+    for name in OF_MODEL:
+        if name in parameters and parameters[name].annotation is inspect.Parameter.empty:
+            settings = getattr(kind, f"{name}_settings", None)
+            raise UserError(
+                f"{class_path(kind)}.__init__ gives no type for {name}: write "
+                f"{name}: {getattr(settings, '__name__', 'CLASS')}"
+            )
 
 
 def _with_defaults(kind: type, init_args: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ class TestMine(ModelContract):
     small = {"hidden_size": 16, "num_heads": 2}
 """
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -69,6 +70,12 @@ class ModelContract:
             ),
             labels,
         )
+
+    def test_the_settings_have_types(self) -> None:
+        """The command line reads from the types which settings there are."""
+        parameters = inspect.signature(self.model).parameters
+        for name in ("network", "objective"):
+            assert parameters[name].annotation is not inspect.Parameter.empty, name
 
     def test_encodings_have_the_stated_form(self, made: RetrievalModel, batch: TrainBatch) -> None:
         """Scales, rows and extras have the shapes of the contract."""

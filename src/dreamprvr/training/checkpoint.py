@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # it imports Lightning, which searching does without
 
 PREFIX = "network."  # of the network's weights in a checkpoint
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+LENGTHS = ("num_clips", "max_frames", "max_words")  # of a model's inputs
+LONG = 1000  # a length up to this is allowed even if no weight has it
 LISTED = 5  # names of each kind that a message gives
 
 
@@ -209,7 +211,8 @@ def disagreements(trained: Trained) -> list[str]:
         elif isinstance(value, tuple):
             asked[field.name] = len(value)
     for name, value in asked.items():
-        if value > most:
+        # a model without position embeddings has no weight of the length of its inputs
+        if value > (max(most, LONG) if name in LENGTHS else most):
             return [f"{name} {value} is more than any weight has"]
     with torch.device("meta"):
         model = trained.kind(
