@@ -415,6 +415,11 @@ def test_an_unknown_key_of_a_file_names_the_nearest(
     ("content", "parts"),
     [
         ("model: {network: {hiden_size: 3}}", ("DreamPRVR", "hiden_size")),
+        (
+            "model: {network: {hidden_size: 8}, objektive: {margin: 0.1}}",
+            ("DreamPRVR", "'objektive.margin' is not accepted"),
+        ),
+        ("model: {init_args: {}, margin: 0.1}", ("DreamPRVR", "'margin' is not accepted")),
         ("data: {init_args: {batch_sise: 3}}", ("cli.running.Tiny", "batch_sise")),
         ("data: {class_pth: x}", ("cli.running.Tiny", "class_pth")),
         (

@@ -29,6 +29,7 @@ OF_TRAINING = (  # these stood under `model` when there was one model
     "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
 )  # fmt: skip
 OF_MODEL = ("network", "objective")  # these stood beside them, where there was no class_path
+OF_A_CLASS = ("class_path", "init_args", "dict_kwargs")  # all that names a class in jsonargparse
 MOVED = {"dreamprvr.optim.bert_adam.BertAdam": "dreamprvr.training.optimizer.BertAdam"}
 BY_PATH = (*SECTIONS, "model.network", "model.objective", "training.optimizer")
 
@@ -203,7 +204,8 @@ def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
     if "model" in content:
         model = dict(content["model"])
         training = {key: model.pop(key) for key in OF_TRAINING if key in model}
-        init_args = {key: model.pop(key) for key in OF_MODEL if key in model}
+        # jsonargparse would not name a wrong setting that stands beside `init_args`
+        init_args = {key: model.pop(key) for key in [*model] if key not in OF_A_CLASS}
         if training:
             content["training"] = training | content.get("training", {})
         if init_args:
