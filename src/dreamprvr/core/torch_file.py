@@ -161,8 +161,8 @@ def _stand_ins(path: Path, names: list[str], foreign: Mapping[str, type] | None)
     strangers = [name for name in names if name not in replaced]
     if strangers:
         raise UserError(
-            f"{path} names {_listed(strangers)}, which no released checkpoint does; it is not "
-            "opened"
+            f"{path} names {_listed(strangers)}, which no released checkpoint of the configured "
+            "model does; it is not opened. If it is of another model, name that with --model"
         )
     return [(kind, name) for name, kind in replaced.items()]
 
