@@ -21,7 +21,7 @@ def _original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
 
 @pytest.fixture
 def fit_output(_original: tuple[Path, Result]) -> Result:
-    """What `fit` printed."""
+    """Exit code and output of `fit`."""
     return _original[1]
 
 

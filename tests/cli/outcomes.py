@@ -1,4 +1,4 @@
-"""What a run has left on disk, and what it should be."""
+"""Readers of the files that a run leaves on disk, and the values they should have."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ TRAINING = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "random_
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """Places in which two checkpoints do not hold the same state of a training, bit for bit."""
+    """List the places in which the training states of two checkpoints are not identical."""
     ours, theirs = (torch.load(path, weights_only=True) for path in (first, second))
     return [place for key in TRAINING for place in _different(ours[key], theirs[key], key)]
 
@@ -49,7 +49,7 @@ def losses(run_folder: Path) -> pd.DataFrame:
 
 
 def answers(data: Tiny, network: DreamPRVR) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Scores (Q, V) computed without the command line, with the ids of queries and videos."""
+    """Return scores (Q, V) without the command line, and the ids of queries and videos."""
     gallery = Gallery(network.eval())
     videos, queries = data.test_dataloader()
     with torch.inference_mode():

@@ -55,7 +55,7 @@ class SendSignal(Callback):
     """Sends this process a signal when a moment comes.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
         moment: name of a hook of Lightning's callbacks.
         count: how often the moment comes before, on this rank.
         rank: the process that is sent the signal.
@@ -103,7 +103,7 @@ class Fail(SendSignal):
 
 
 class SendTwice(SendSignal):
-    """Sends the signal a second time, too."""
+    """Sends the signal twice."""
 
     def _moment(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         super()._moment(trainer)
@@ -121,7 +121,7 @@ class InterruptEvaluation(Callback):
 
 
 class Result(NamedTuple):
-    """What a command gave."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -129,7 +129,7 @@ class Result(NamedTuple):
 
 
 def run(*arguments: str | Path) -> Result:
-    """`lightning ARGUMENTS` in the working directory."""
+    """Run `lightning ARGUMENTS` in the working directory."""
     out, err = StringIO(), StringIO()
     code: Any = 0
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
@@ -144,10 +144,10 @@ def run(*arguments: str | Path) -> Result:
 
 
 def launch(*arguments: str | Path, program: tuple[str, ...] = (), anew: bool = False) -> Result:
-    """`lightning ARGUMENTS` as a process of its own.
+    """Run `lightning ARGUMENTS` as a process of its own.
 
     Args:
-        arguments: of the program.
+        arguments: arguments of the program.
         program: takes the place of `lightning`: arguments of Python, which is started anew.
         anew: start the installed script, as a user does, rather than a copy of a process that has
             imported everything, which is much faster.
@@ -172,7 +172,7 @@ def launch(*arguments: str | Path, program: tuple[str, ...] = (), anew: bool = F
 
 
 def with_callback(name: str, **arguments: Any) -> tuple[str, str]:
-    """Options that add a callback of this module to a run."""
+    """Return the options that add a callback of this module to a run."""
     entry = {"class_path": f"cli.running.{name}", "init_args": arguments}
     path = Path(f"{name}.yaml")
     path.write_text(yaml.safe_dump({"trainer": {"callbacks": [entry]}}))
@@ -180,7 +180,7 @@ def with_callback(name: str, **arguments: Any) -> tuple[str, str]:
 
 
 def refused(*arguments: str | Path) -> str:
-    """The one line in which a command refuses its arguments."""
+    """Run a command that must refuse its arguments, and return its one line of error."""
     result = run(*arguments)
     assert result.code == 2, result
     lines = result.err.strip().splitlines()
@@ -193,7 +193,7 @@ def refused(*arguments: str | Path) -> str:
 def write_config(
     folder: Path, dataset: type[PRVRDataModule] = Tiny, epochs: int = 2, **network: Any
 ) -> Path:
-    """A tiny data set in `folder/data` and the configuration that trains on it."""
+    """Write a tiny data set into `folder/data`, and a configuration that trains on it."""
     if not (folder / "data" / dataset.collection).exists():
         write_tiny(dataset, folder / "data", train=7, val=4)
     config = {

@@ -106,8 +106,8 @@ def test_another_video_of_the_same_id_is_refused(tmp_path: Path) -> None:
     features(tmp_path / "more.hdf5", [video("pier"), other])
     line = refused("index", "more.hdf5", "-o", "library")
     assert line.startswith(
-        "more.hdf5 has another video of id 'yard', /other/yard.mp4, than the library, "
-        "/films/yard.mp4: extract both into one feature file"
+        "video id 'yard' is /other/yard.mp4 in more.hdf5, but /films/yard.mp4 in the library: "
+        "extract both into one feature file"
     )
     assert "pier" not in run("library", "list", "library").out  # nothing was written
     here = tmp_path / "yard.mp4"

@@ -50,7 +50,7 @@ def test_what_is_not_unicode_is_refused(tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text("video_id,title\nyard,The yard\n")
     run("library", "metadata", "library", "videos.csv")
     line = refused("library", "list", "library", "--where", "title=\udcff")
-    assert line == "where is no Unicode text: '\\udcff'"
+    assert line == "where is not Unicode text: '\\udcff'"
 
 
 def test_ids_are_text_and_no_numbers_or_lists(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a library knows of each video."""
+"""The payloads, metadata and ids of the videos of a library."""
 
 import dataclasses
 import json
@@ -102,7 +102,7 @@ def test_a_path_that_disagrees_with_the_id_is_said(tmp_path: Path):
     assert found.of == {name: {"title": name.upper()} for name in "abcde"}
     assert found.warning(path) == (
         f"{path}: 1 rows name no video of the library: x\\x1b; "
-        "2 rows have another path than their video_id, which counts: a, d"
+        "in 2 rows the path is not that of the video_id, and the video_id is used: a, d"
     )
 
 
@@ -112,7 +112,7 @@ def test_a_path_that_disagrees_with_the_id_is_said(tmp_path: Path):
         ("title\nx\n", "needs a column video_id or path; it has title"),
         ("video_id,title,title\na,x,y\n", "a name of its own"),
         ("video_id,title\na,x\na,y\n", "line 3: video 'a' comes twice"),
-        ("video_id,a=b\na,x\n", "column 'a=b' could not be asked for by --where COLUMN=VALUE"),
+        ("video_id,a=b\na,x\n", "--where COLUMN=VALUE cannot name column 'a=b'"),
         ("video_id,title\na\n", "line 2: 1 cells, but 2 columns"),
         ("video_id,title\n,x\n", "line 2: neither video_id nor path"),
         ('video_id,title\na,"x\n', "not CSV"),

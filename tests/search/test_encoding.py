@@ -1,4 +1,4 @@
-"""What a library keeps of a video, and asks with, is what the model gives."""
+"""A library keeps the vectors of the model, and searches with the query rows of the model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -315,7 +315,7 @@ class Sized(WordEncoder):
 def test_a_published_model_is_imported_indexed_searched_and_served(
     tmp_path: Path, model: type[RetrievalModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where all videos are scored again, scores are those of the model over all videos."""
+    """If all videos are scored again, the scores are those of the model over all videos."""
     monkeypatch.setattr("dreamprvr.search.rows.LONG", 3000)  # some have files of rows
     name = {GMMFormerV2: "gmmformer_v2", MSSL: "ms_sl"}[model]
     weights = tmp_path / "imported.ckpt"

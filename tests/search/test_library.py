@@ -197,7 +197,7 @@ def test_a_video_of_another_id_than_unicode(tmp_path: Path) -> None:
         file[b"caf\xe9"] = file["b"]
         del file["b"].attrs[ATTRIBUTES_SUM], file["b"].attrs[ROWS_SUM]
     with library(tmp_path, video("b")) as made:
-        with pytest.raises(UserError, match="is no Unicode text: rename the file"):
+        with pytest.raises(UserError, match="is not Unicode text: rename the file"):
             made.update(path)
         assert [v.video_id for v in made.videos()] == ["b"]
 

@@ -44,7 +44,7 @@ def test_a_model_of_other_features(tmp_path: Path, films: Path) -> None:
     [
         ({"text_fingerprint": "e" * 64}, r"words of another encoder \(fingerprint e{12}\).* f{12}"),
         ({"feature_settings": {"fps": 1.0, "window": 2.0, "stride": 0.5}},
-         r"features of window 2\.0, stride 0\.5, and these are of window 1\.0, stride 1\.0:"),
+         r"features of window 2\.0, stride 0\.5, but these are of window 1\.0, stride 1\.0:"),
     ],
 )  # fmt: skip
 def test_a_model_of_other_words_or_seconds(
@@ -90,14 +90,14 @@ def test_a_model_of_another_size(tmp_path: Path) -> None:
     path = features(tmp_path / "features.hdf5", [], settings)
     with h5py.File(path, "r+") as file:
         file["a"] = np.ones((2, 9), np.float32)
-    with pytest.raises(UserError, match="video features of size 6, these are of size 9"):
+    with pytest.raises(UserError, match="video features of size 6, but these are of size 9"):
         Library.create(tmp_path / "library", path, checkpoint(tmp_path / "a.ckpt"))
 
 
 @pytest.mark.parametrize(
     ("changes", "trained", "message"),
     [
-        ({"fingerprint": "e" * 64}, False, r"other weights now \(fingerprint e{12}\)"),
+        ({"fingerprint": "e" * 64}, False, r"now has other weights \(fingerprint e{12}\)"),
         ({"searches_untrained": False}, False, "searching needs a trained model"),
         ({"text_dim": 0, "searches_untrained": False}, False, "reads no text"),
         ({"text_dim": 0, "searches_untrained": False}, True, "reads no text"),

@@ -197,6 +197,6 @@ def test_vectors_of_other_shapes_are_refused(engine: EdgeEngine) -> None:
         def shapes_of(self, rows: int) -> dict[str, tuple[int, int]]:
             return {"frames": (rows + 1, DIM)}
 
-    with pytest.raises(UserError, match="video 'v1' has other vectors than were indexed"):
+    with pytest.raises(UserError, match="video 'v1' has vectors of wrong shapes"):
         list(look_up(engine, Longer(Untrained(DIM)), None, ["v1"]))
     engine.close()

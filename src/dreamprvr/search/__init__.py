@@ -1,1 +1,1 @@
-"""Search on top of the model: a library of videos, its engine, and the moments it answers with."""
+"""Libraries of videos: a model encodes the videos, an engine ranks them, searches give moments."""

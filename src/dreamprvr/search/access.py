@@ -1,16 +1,16 @@
-"""Who may read and write a library: many processes search at once, or one writes alone.
+"""Locks of a library: many processes may search it at once, or one process writes it alone.
 
-A process that is to write takes three steps:
+A process that wants to write takes three steps:
 
-1. `WriterTurn`: only one process at a time sets out to write; the others are told so at once. The
-   lock of the folder alone cannot say so, since whoever is to write has the library open for
-   reading, and two such processes would each wait for the other to let go.
-2. It leaves a note that it wants the library, and waits: a few seconds for readers that come and
-   go, and longer for those that stay open for hours, as the page does, and give way, which means
-   that they look for the note and let go.
-3. `FolderLock` for writing: nobody else has the library open.
+1. It takes the `WriterTurn`. Only one process has it, and any other gets an error at once. The lock
+   of the folder is not enough: both processes have the library open for reading, and each would
+   wait for the other to close it.
+2. It leaves a note that it wants the library, and waits for the readers. It waits a few seconds for
+   short searches. It waits longer for programs that stay open for hours, such as the web page:
+   these look for the note and close the library when they find it.
+3. It takes the `FolderLock` for writing. Now no other process has the library open.
 
-`Session` does this, and keeps the engine open.
+`Session` takes these steps, and keeps the engine open.
 """
 
 import os
@@ -27,25 +27,26 @@ from dreamprvr.search.engine.interface import Engine, Layout
 from dreamprvr.search.engine.opening import is_interrupted, open_engine, repair_engine
 from dreamprvr.search.manifest import HOLDERS, LOCK, WANTED, WRITER, Manifest
 
-BRIEF = 5.0  # seconds that a writer waits for anybody
-PATIENCE = 30.0  # seconds that it waits while nobody but those who give way are in the way
+BRIEF = 5.0  # seconds that a writer waits for readers of any kind
+PATIENCE = 30.0  # seconds that a writer waits if all readers give way
 _GIVES_WAY = "-gives-way"  # ends the name of a reader's note
 _NOTE = re.compile(r"(\d{1,20})-\d+(-gives-way)?")
-_TRIES, _PAUSE = 5, 0.02  # the winner may not have said yet who it is
+_TRIES, _PAUSE = 5, 0.02  # the process that took the turn may not have written its note yet
 
 
 class FolderLock:
-    """Holds a library's folder until `release`, or until the process ends in whatever way.
+    """A lock of a library's folder, held until `release` or until the process ends.
 
-    Beside the lock lies a note of who holds it, for the message to others.
+    A note beside the lock names the process that holds it, for the error message of other
+    processes.
 
     Args:
         folder: folder of the library; must exist.
-        write: whether to keep all others out; take a `WriterTurn` first.
+        write: whether to keep all other processes out; take a `WriterTurn` first.
         gives_way: whether this is a reader that looks at `is_wanted` every few seconds.
 
     Raises:
-        UserError: another process is in the way; says which, and what to do.
+        UserError: another process holds the lock; the message names it and says what to do.
     """
 
     def __init__(self, folder: Path, write: bool, gives_way: bool = False) -> None:
@@ -58,7 +59,7 @@ class FolderLock:
         except BaseException:
             os.close(self._descriptor)
             raise
-        # a note that cannot be written only makes a message poorer
+        # without the note, only the error message of other processes says less
         with suppress(OSError, UserError):
             inside(folder, HOLDERS, kind="folder").mkdir(exist_ok=True)
             write_note(self._note, command())
@@ -74,7 +75,7 @@ class FolderLock:
         )
 
     def _wait(self) -> bool:
-        """Wait until the others have let go; return whether the lock could be taken."""
+        """Wait until the readers have closed the library; return whether the lock was taken."""
         note = self.folder / WANTED
         begin = time.monotonic()
         with suppress(OSError, UserError):
@@ -84,25 +85,25 @@ class FolderLock:
                 time.sleep(0.05)
                 if take(self._descriptor, exclusive=True):
                     return True
-            return take(self._descriptor, exclusive=True)  # the last of them has just gone
+            return take(self._descriptor, exclusive=True)  # the last reader may have just closed
         finally:
             with suppress(OSError):
                 note.unlink()
 
     def _patience(self) -> float:
         notes = _notes(self.folder)
-        polite = [note for note in notes if note.name.endswith(_GIVES_WAY)]
-        return PATIENCE if notes and len(polite) == len(notes) else BRIEF
+        giving_way = [note for note in notes if note.name.endswith(_GIVES_WAY)]
+        return PATIENCE if notes and len(giving_way) == len(notes) else BRIEF
 
     def release(self) -> None:
-        """Let others in."""
+        """Let other processes open the library."""
         with suppress(OSError):
             self._note.unlink()
         os.close(self._descriptor)
 
 
 def is_wanted(folder: Path) -> bool:
-    """Return whether a writer waits for the readers of a library that give way."""
+    """Return whether a process waits to write the library in `folder`."""
     try:
         return is_running(int(read_regular(folder / WANTED, 20)))
     except (OSError, UserError, ValueError):
@@ -110,37 +111,40 @@ def is_wanted(folder: Path) -> bool:
 
 
 def holders(folder: Path) -> list[str]:
-    """List who has a library open, such as "`lightning serve` (process 4711)"."""
-    found = []
+    """List the processes that have a library open, such as "`lightning serve` (process 4711)"."""
+    processes = []
     for note in _notes(folder):
         with suppress(OSError, UserError):
             text = read_regular(note, 40).decode(errors="replace")
-            found.append(f"{text} (process {note.name.partition('-')[0]})")
-    return found
+            processes.append(f"{text} (process {note.name.partition('-')[0]})")
+    return processes
 
 
 def _notes(folder: Path) -> list[Path]:
-    """List the notes of processes that run; those of processes that were killed are removed."""
-    found = []
+    """List the notes of running processes, and remove the notes of killed ones."""
+    notes = []
     with suppress(OSError, UserError):
         for note in sorted(inside(folder, HOLDERS, kind="folder").iterdir()):
             if (match := _NOTE.fullmatch(note.name)) is None:
                 continue
             if is_running(int(match[1])):
-                found.append(note)
+                notes.append(note)
             else:
-                note.unlink(missing_ok=True)  # of a link, the link itself
-    return found
+                note.unlink(missing_ok=True)  # if it is a link, this removes the link, not the file
+    return notes
 
 
 class WriterTurn:
-    """The turn to write, held from before a writer stops reading until it reads again.
+    """The right to be the next to write a library.
+
+    A writer takes it before it closes the library for reading, and holds it until the library is
+    open for reading again.
 
     Args:
         folder: folder of the library; must exist.
 
     Raises:
-        UserError: another process writes, or is about to; says which.
+        UserError: another process writes, or is about to; the message names it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -151,17 +155,17 @@ class WriterTurn:
                 f"library {folder} is being written by {_writer(folder)}, so {command()} cannot "
                 "write it now: wait for it, or stop it, and try again"
             )
-        with suppress(OSError):  # a note that cannot be written only makes a message poorer
+        with suppress(OSError):  # without it, only the error message of other processes says less
             os.truncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {command()}".encode(), 0)
 
     def release(self) -> None:
-        """Let another one write."""
+        """Let another process write."""
         os.close(self._descriptor)
 
 
 def _writer(folder: Path) -> str:
-    """Name who writes, such as "`lightning index` (process 4711)"."""
+    """Name the process that writes a library, such as "`lightning index` (process 4711)"."""
     for _ in range(_TRIES):
         with suppress(OSError, UserError, ValueError):
             text = read_regular(folder / WRITER, 100).decode(errors="replace")
@@ -179,7 +183,7 @@ class Session:
         folder: folder of the library.
         manifest: manifest of the library.
         layout: vectors of its videos.
-        gives_way: see `FolderLock`.
+        gives_way: whether this process looks at `is_wanted` every few seconds, and closes.
 
     Raises:
         UserError: the engine is damaged, or another process writes the library.
@@ -196,13 +200,13 @@ class Session:
 
     @property
     def engine(self) -> Engine:
-        """Give the engine; raises UserError once closed."""
+        """Return the engine; raise a UserError if the library is closed."""
         if self._engine is None:
             raise UserError(f"library {self.folder} is closed")
         return self._engine
 
     def close(self) -> None:
-        """Let go of files and locks; again is harmless."""
+        """Release files and locks; a second call does nothing."""
         engine, self._engine = self._engine, None
         lock, self._lock = self._lock, None
         if engine is not None:
@@ -212,13 +216,13 @@ class Session:
 
     @contextmanager
     def writing(self) -> Iterator[Engine]:
-        """Give the engine, with everybody else kept out; afterwards it is open for searching.
+        """Lock the library for writing and yield its engine; reopen it for searching afterwards.
 
         Raises:
             UserError: another process has the library open.
         """
-        _ = self.engine  # a closed library is not opened by writing
-        writer = WriterTurn(self.folder)  # before it lets go of what it has
+        _ = self.engine  # raises an error if the library is closed
+        writer = WriterTurn(self.folder)  # taken before the lock for reading is released
         try:
             self.close()
             self._lock = FolderLock(self.folder, write=True)

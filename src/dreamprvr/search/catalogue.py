@@ -1,4 +1,4 @@
-"""The facts that a library has of each video: payload, metadata from a CSV, and new names."""
+"""The payload that a library keeps of each video: its file, its metadata, and its id."""
 
 import hashlib
 import os
@@ -30,14 +30,20 @@ _CONTENT = ("digest", "rows", "size", "mtime_ns")
 
 
 def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, Any]) -> Payload:
-    """Make the payload of a video of a feature file."""
+    """Make the payload of a video.
+
+    Args:
+        record: facts that the feature file has about the video.
+        rows: features of the video, (N, F).
+        metadata: values of the video's metadata columns.
+    """
     digest = hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=16)
     return {
         SOURCE: {
             # percent-encoded bytes, since a path need not be Unicode
             "path": quoted(record.path),
             "size": record.size, "mtime_ns": record.mtime_ns,
-            # the engine's reader of JSON is an ulp off where a number has 16 digits
+            # rounded, since the engine reads numbers of 16 digits with an error in the last bit
             "start": round(record.start, 6), "duration": round(record.duration, 6),
             "rows": len(rows), "digest": digest.hexdigest(), "warning": record.warning,
         },
@@ -46,39 +52,39 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
 
 
 def quoted(path: Path) -> str:
-    """Write a path as payloads have it."""
+    """Write a path as payloads keep it: its bytes, percent-encoded."""
     return quote_from_bytes(os.fsencode(path))
 
 
 def same_vectors(first: Payload, second: Payload) -> bool:
-    """Return whether two payloads stand for the same rows, so that none is encoded again."""
+    """Return whether two payloads are of the same rows, so that they need not be encoded again."""
     return all(first[SOURCE][name] == second[SOURCE][name] for name in ("digest", "rows"))
 
 
 def metadata_of(payload: Payload) -> Mapping[str, Any]:
-    """Give columns and values of a video."""
+    """Return the values of a video's metadata columns."""
     return dict(payload.get(METADATA, {}))
 
 
 def path_of(payload: Payload) -> Path:
-    """Give the path of the video when it was extracted."""
+    """Return the path that the video had when it was extracted."""
     return Path(os.fsdecode(unquote_to_bytes(payload[SOURCE]["path"])))
 
 
 def library_video(video_id: str, payload: Payload) -> LibraryVideo:
-    """Describe a video as searches give it."""
+    """Describe a video as search results show it."""
     path = path_of(payload) if payload[SOURCE]["path"] else None
     duration = float(payload[SOURCE]["duration"])
     return LibraryVideo(video_id, path, duration, metadata_of(payload))
 
 
 def row_count(payload: Payload) -> int:
-    """Give the number of rows of a video."""
+    """Return the number of rows of a video."""
     return int(payload[SOURCE]["rows"])
 
 
 def timeline_of(payload: Payload, settings: ExtractionSettings) -> Timeline:
-    """Give the seconds of a video's rows."""
+    """Return the seconds that the rows of a video cover."""
     source = payload[SOURCE]
     return Timeline(
         row_count(payload), float(source["start"]), settings.stride, settings.window,
@@ -90,12 +96,12 @@ def timeline_of(payload: Payload, settings: ExtractionSettings) -> Timeline:
 
 
 class MetadataTable(NamedTuple):
-    """The content of a CSV.
+    """The content of a CSV of metadata.
 
     Args:
         of: metadata by video id.
-        unknown: names in rows that name no video.
-        astray: ids of videos whose row has the path of another file.
+        unknown: ids or paths in the CSV that belong to no video of the library.
+        astray: ids of videos whose row of the CSV also has the path of another file.
     """
 
     of: Mapping[str, Mapping[str, Any]]
@@ -103,15 +109,19 @@ class MetadataTable(NamedTuple):
     astray: tuple[str, ...] = ()
 
     def warning(self, path: Path) -> str:
-        """Say in one line which rows name no video, or two; "" if there are none."""
+        """Describe in one line the rows that name no video, or two; "" if there are none.
+
+        Args:
+            path: path of the CSV.
+        """
         parts = []
         if self.unknown:
             names = _some(self.unknown)
             parts.append(f"{len(self.unknown)} rows name no video of the library: {names}")
         if self.astray:
             parts.append(
-                f"{len(self.astray)} rows have another path than their video_id, which counts: "
-                f"{_some(self.astray)}"
+                f"in {len(self.astray)} rows the path is not that of the video_id, and the "
+                f"video_id is used: {_some(self.astray)}"
             )
         return f"{path}: {'; '.join(parts)}" if parts else ""
 
@@ -128,44 +138,49 @@ def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
         UserError: the file cannot be read, has no column `video_id` or `path` or one with "=" in
             its name, or names a video twice.
     """
-    by_path = {normal_id(str(place)): video_id for video_id, place in videos.items()}
+    by_path = {normal_id(str(path_cell)): video_id for video_id, path_cell in videos.items()}
     by_id = {normal_id(video_id): video_id for video_id in videos}
-    found: dict[str, Mapping[str, Any]] = {}
+    metadata: dict[str, Mapping[str, Any]] = {}
     unknown, astray = [], []
     for number, row in _rows(path):
-        cell, place = (row.get(key, "") for key in KEYS)
-        name, place = cell.strip(), place.strip()
-        if not name and not place:
+        id_cell, path_cell = (row.get(key, "") for key in KEYS)
+        name, path_cell = id_cell.strip(), path_cell.strip()
+        if not name and not path_cell:
             raise UserError(f"{path}, line {number}: neither video_id nor path is given")
-        places = _spellings(path.parent, place)
+        paths = _spellings(path.parent, path_cell)
         if name:
             # an id may begin or end with a space, and most spaces around a cell mean nothing
-            forms = (cell, name, normal_id(cell), normal_id(name))
+            forms = (id_cell, name, normal_id(id_cell), normal_id(name))
             video_id = next(
                 (known for known in (*forms[:2], *map(by_id.get, forms[2:])) if known in videos),
                 None,
             )
-            if video_id is not None and places and normal_id(str(videos[video_id])) not in places:
+            if video_id is not None and paths and normal_id(str(videos[video_id])) not in paths:
                 astray.append(video_id)
         else:
-            video_id = next((by_path[at] for at in places if at in by_path), None)
+            video_id = next((by_path[at] for at in paths if at in by_path), None)
         if video_id is None:
-            unknown.append(name or place)
-        elif video_id in found:
-            raise UserError(f"{path}, line {number}: video {quote(name or place)} comes twice")
+            unknown.append(name or path_cell)
+        elif video_id in metadata:
+            raise UserError(f"{path}, line {number}: video {quote(name or path_cell)} comes twice")
         else:
-            found[video_id] = _values(row)
-    return MetadataTable(found, tuple(unknown), tuple(astray))
+            metadata[video_id] = _values(row)
+    return MetadataTable(metadata, tuple(unknown), tuple(astray))
 
 
 def _spellings(folder: Path, place: str) -> list[str]:
-    """List the paths that a cell may mean, relative to the CSV's folder."""
+    """List the paths that a cell may mean.
+
+    Args:
+        folder: folder of the CSV, from which relative paths count.
+        place: path in the cell; may be empty.
+    """
     if not place:
         return []
     path = folder / place
     try:
         return [normal_id(str(path.absolute())), normal_id(str(path.resolve()))]
-    except (OSError, RuntimeError, ValueError):  # links in a circle, or no path at all
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or not a valid path
         return [place]
 
 
@@ -181,8 +196,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UserError(f"{path} needs a column video_id or path; it has {names}")
     if wrong := [name for name in header if "=" in name]:
         raise UserError(
-            f"{path}: column {quote(wrong[0])} could not be asked for by --where COLUMN=VALUE: "
-            "take the = out of its name"
+            f"{path}: --where COLUMN=VALUE cannot name column {quote(wrong[0])}: take the = out of "
+            "its name"
         )
     return rows
 
@@ -199,15 +214,15 @@ def _values(row: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-# Videos that come back under another id
+# Videos whose id has changed
 
 
 class Renames:
-    """Library videos that a feature file does not hold, to be found again in what it holds.
+    """Videos of the library that a feature file may hold under another id.
 
     Args:
         known: payloads of the library's videos, by id.
-        present: path of each video of the feature file, by id, as payloads have it.
+        present: path of each video of the feature file, by id, percent-encoded as in payloads.
     """
 
     def __init__(self, known: Mapping[str, Payload], present: Mapping[str, str]) -> None:
@@ -221,24 +236,26 @@ class Renames:
             self._contents[_content(payload)].append(video_id)
 
     def replaced_by(self, payload: Payload, new: bool) -> list[str]:
-        """List the ids under which the library has the same video; each is given once.
+        """List the old ids of a video in the library; each old id is returned only once.
 
         Args:
             payload: payload of a video of the feature file.
-            new: whether the library lacks its id; then a file that was renamed is found as well:
-                its rows, size and time are the same, and the old file is gone.
+            new: whether the library lacks the video's id. If so, a renamed file is found too: it
+                has the same rows, size and time as before, and there is no file of the old name.
         """
         path = payload[SOURCE]["path"]
         if path in self._unclear:
             return []
-        found = [name for name in self._places[path] if name in self._gone]
-        if new and not found:
-            same = [name for name in self._contents[_content(payload)] if name in self._gone]
-            if len(same) == 1 and not os.path.lexists(path_of(self._gone[same[0]])):
-                found = same
-        for name in found:
+        old_ids = [name for name in self._places[path] if name in self._gone]
+        if new and not old_ids:
+            same_content = [
+                name for name in self._contents[_content(payload)] if name in self._gone
+            ]
+            if len(same_content) == 1 and not os.path.lexists(path_of(self._gone[same_content[0]])):
+                old_ids = same_content
+        for name in old_ids:
             del self._gone[name]
-        return found
+        return old_ids
 
 
 def _content(payload: Payload) -> tuple[Any, ...]:

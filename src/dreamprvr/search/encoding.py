@@ -1,8 +1,8 @@
-"""Videos and sentences as a library keeps and asks them, for any model.
+"""Encoding of videos and queries for a library, with any model.
 
-A video of more rows than the model reads frames is cut into equal sections. Each is encoded on its
-own, and the tokens of all are kept together. Padding is not kept, so it never takes part in the
-score, whatever the model's settings say: a moment is always a piece of the video.
+The model reads a limited number of frames. A longer video is cut into equal sections; each is
+encoded on its own, and the tokens of all sections are kept together. Tokens of padding are not
+kept, whatever the model's settings say, so a moment is always a piece of the video.
 """
 
 import math
@@ -33,10 +33,10 @@ from dreamprvr.models.layers.basic import unit
 from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
 from dreamprvr.search.engine.interface import Layout, Record
 
-SEGMENTS = 16  # of each section; docs/search.md has what fewer lose
-BATCH = {"cpu": 16}  # sections encoded at once; on the CPU, what fits its cache
+SEGMENTS = 16  # segments of each section; docs/search.md shows how much worse fewer are
+BATCH = {"cpu": 16}  # sections encoded at once; more do not fit the CPU's cache
 ACCELERATOR_BATCH = 128
-REGISTERS = "registers"  # an extra that results show, as cosines
+REGISTERS = "registers"  # name of the extra whose cosines with the query are shown in results
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,27 @@ class Untrained(RetrievalModel):
 
     @property
     def scale_weights(self) -> dict[str, float]:
-        """Give the frames the whole weight: the score is the best cosine."""
+        """Return weight 1 for the frames: the score is the best cosine."""
         return {"frames": 1.0}
 
     def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
-        """Give the rows as they are."""
+        """Return the rows of the videos unchanged, as tokens."""
         return EncodedVideos({"frames": Scale(frames, frame_mask)}, {})
 
     def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
-        """Give the one row as it is."""
+        """Return the one row of each query unchanged."""
         rows = QueryRows(words, word_mask)
         return EncodedQueries(words[:, 0], {"frames": rows}, {})
 
 
 class VideoVectors(NamedTuple):
-    """The vectors of a video, as in `Record`."""
+    """The vectors of a video.
+
+    Args:
+        tokens: tokens by scale, (M, D) each.
+        segments: means of consecutive tokens, (S, D).
+        extras: matrix of each extra, by name.
+    """
 
     tokens: dict[str, np.ndarray]
     segments: np.ndarray
@@ -86,14 +92,14 @@ class VideoVectors(NamedTuple):
 
 
 class SearchModel:
-    """Encodes videos and sentences with a model, and scores what a library gives back.
+    """Encodes videos and queries with a model, and scores the videos that a library returns.
 
     Args:
         network: the model, in any mode, on any device.
-        device: name of the device on which it is to run.
+        device: name of the device to run the model on.
 
     Raises:
-        UserError: a library cannot keep what the model makes.
+        UserError: a library cannot keep the vectors that the model makes.
     """
 
     def __init__(self, network: RetrievalModel, device: str = "cpu") -> None:
@@ -103,10 +109,10 @@ class SearchModel:
         self.section: int = network.config.max_frames
         self.frame_scores = FrameScores(network)
         self.spans = {scale: network.token_spans(scale) for scale in network.scales}
-        # candidates are found by the frames, or by the last scale of a model that has none
+        # candidates are found by means of frames, or of the last scale if there are no frames
         self.segmented = "frames" if "frames" in network.scales else network.scales[-1]
-        nothing = np.zeros((1, network.video_dim), np.float32)
-        example = self._encode([self._item(nothing)])
+        zeros = np.zeros((1, network.video_dim), np.float32)
+        example = self._encode([self._item(zeros)])
         self.shapes = {name: extra.shape[1:] for name, extra in example.extras.items()}
         dims = {scale.tokens.shape[2] for scale in example.scales.values()}
         if len(dims) > 1:
@@ -122,17 +128,22 @@ class SearchModel:
         """Encode videos.
 
         Args:
-            videos: rows of features of each, (N, F) float32.
+            videos: features of each video, (N, F) float32.
+
+        Returns:
+            The vectors of each video, in the same order.
         """
-        cut = [[rows[part] for part in sections(len(rows), self.section)] for rows in videos]
-        items = [self._item(rows) for parts in cut for rows in parts]
+        sections_of_videos = [
+            [rows[part] for part in sections(len(rows), self.section)] for rows in videos
+        ]
+        items = [self._item(rows) for parts in sections_of_videos for rows in parts]
         size = BATCH.get(self.device.type, ACCELERATOR_BATCH)
         encoded = (
             section
             for start in range(0, len(items), size)
             for section in self._encode_sections(items[start : start + size])
         )
-        return [_joined([next(encoded) for _ in parts]) for parts in cut]
+        return [_joined([next(encoded) for _ in parts]) for parts in sections_of_videos]
 
     def _item(self, rows: np.ndarray) -> VideoItem:
         views = clips(rows, self.sizes.num_clips), frames(rows, self.section)
@@ -142,7 +153,7 @@ class SearchModel:
     def _encode(self, items: list[VideoItem]) -> EncodedVideos:
         batch = collate_videos(items, self.section)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a network may start its registers from a sample
+            torch.manual_seed(0)  # a network may draw the first values of its registers
             videos = self.network.encode_videos(*(part.to(self.device) for part in batch[1:]))
         extras = {
             name: videos.extras[name].float() for name in self.network.kept if name in videos.extras
@@ -154,7 +165,7 @@ class SearchModel:
 
     def _encode_sections(self, items: list[VideoItem]) -> list[VideoVectors]:
         videos = self._encode(items)
-        found = []
+        vectors = []
         for place, item in enumerate(items):
             count = len(item.frames)
             tokens = {
@@ -165,18 +176,33 @@ class SearchModel:
                 name: extra[place].numpy().reshape(_matrix_shape(extra.shape[1:]))
                 for name, extra in videos.extras.items()
             }
-            found.append(VideoVectors(tokens, self._segments(tokens, count), extras))
-        return found
+            vectors.append(VideoVectors(tokens, self._segments(tokens, count), extras))
+        return vectors
 
     def _kept_tokens(self, scale: str, count: int) -> list[int]:
-        """List the tokens of a section of some frames that are no padding."""
+        """List the tokens of a section that are not padding.
+
+        Args:
+            scale: name of the tokens' scale.
+            count: number of frames of the section.
+        """
         items, spans = self.spans[scale]
         return [
             token for token, (first, _) in enumerate(spans) if items == "clips" or first < count
         ]
 
     def _segments(self, tokens: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Average the tokens of single clips or frames of a section over equal parts, (S, D)."""
+        """Average consecutive tokens of a section into segments.
+
+        Only tokens of a single clip or frame are averaged, if there are any.
+
+        Args:
+            tokens: tokens of the section by scale, (M, D) each.
+            count: number of frames of the section.
+
+        Returns:
+            The segments, of unit length, (S, D).
+        """
         spans = self.spans[self.segmented].spans
         kept = [spans[token] for token in self._kept_tokens(self.segmented, count)]
         single = [place for place, (first, stop) in enumerate(kept) if stop - first == 1]
@@ -184,7 +210,11 @@ class SearchModel:
         return unit(torch.from_numpy(pool(rows, min(SEGMENTS, len(rows))))).numpy()
 
     def shapes_of(self, rows: int) -> dict[str, tuple[int, int]]:
-        """Give the shape of the tokens of each scale, and of each extra, of a video of N rows."""
+        """Return the shapes of the tokens of each scale, and of each extra, of a video.
+
+        Args:
+            rows: number of rows of the video.
+        """
         lengths = [part.stop - part.start for part in sections(rows, self.section)]
         tokens = {
             scale: (sum(len(self._kept_tokens(scale, n)) for n in lengths), self.layout.dim)
@@ -197,11 +227,11 @@ class SearchModel:
         return {**tokens, **extras}
 
     def encoded(self, record: Record, rows: int) -> tuple[EncodedVideos, Tensor]:
-        """Make of a video what the model gives for its sections.
+        """Turn a video of the library back into the model's output for its sections.
 
         Args:
-            record: the video.
-            rows: number of its rows.
+            record: the video with its vectors.
+            rows: number of rows of the video.
 
         Returns:
             The S sections as a batch, and the number of frames of each, (S,).
@@ -221,8 +251,8 @@ class SearchModel:
                 start = stop
             scales[name] = Scale(padded, mask)
         extras = {
-            name: torch.from_numpy(found).reshape(len(lengths), *self.shapes[name])
-            for name, found in record.extras.items()
+            name: torch.from_numpy(extra).reshape(len(lengths), *self.shapes[name])
+            for name, extra in record.extras.items()
         }
         return EncodedVideos(scales, extras), torch.tensor(lengths)
 
@@ -232,8 +262,12 @@ class SearchModel:
     def encode_query(self, encoder: Encoder, text: str) -> EncodedQueries:
         """Encode a sentence as a batch of one query, its rows of unit length.
 
+        Args:
+            encoder: encoder of the library's features.
+            text: the sentence.
+
         Raises:
-            UserError: the encoder reads no text, or finds no word in it.
+            UserError: the encoder reads no text, or finds no word in the sentence.
         """
         features = encoder.encode_query(text)
         words = features.words
@@ -247,7 +281,7 @@ class SearchModel:
             words = features.sentence[None]
         rows = words.detach().cpu().numpy()[: self.sizes.max_words]
         if not len(rows):
-            raise UserError(f"encoder {encoder.name} finds no word in {quote(text)}: say more")
+            raise UserError(f"encoder {encoder.name} finds no word in {quote(text)}: add words")
         batch = rearrange(torch.from_numpy(normalise(rows)), "l e -> 1 l e").to(self.device)
         mask = torch.ones(batch.shape[:2], device=self.device)
         query = unit_rows(self.network.encode_queries(batch, mask))
@@ -260,16 +294,16 @@ class SearchModel:
         return query._replace(embedding=unit(query.embedding))
 
     def engine_rows(self, query: EncodedQueries) -> dict[str, np.ndarray]:
-        """Give the rows of a query by scale, (W, D), times their weights and the scale's."""
-        found = {}
+        """Return the rows of a query by scale, (W, D), times their weights and the scale's."""
+        weighted = {}
         for scale, weight in self.network.scale_weights.items():
             rows = query.rows[scale]
             weights = weight * rows.weights[0]
-            found[scale] = (weights[:, None] * rows.vectors[0])[weights > 0].numpy()
-        return found
+            weighted[scale] = (weights[:, None] * rows.vectors[0])[weights > 0].numpy()
+        return weighted
 
     def segment_rows(self, query: EncodedQueries) -> np.ndarray:
-        """Give the rows of a query that segments are asked with, (W, D)."""
+        """Return the rows of a query that segments are compared with, (W, D)."""
         rows = query.rows[self.segmented]
         weighted: np.ndarray = (rows.weights[0, :, None] * rows.vectors[0]).numpy()
         return weighted[rows.weights[0].numpy() > 0]
@@ -278,14 +312,26 @@ class SearchModel:
 
     @torch.inference_mode()
     def rescore(self, query: EncodedQueries, record: Record, rows: int) -> float:
-        """Score a video as the model does, beyond the sum of maxima; its best section counts."""
+        """Score a video by the model's own `rescore`; return the score of the best section.
+
+        Args:
+            query: batch of one query.
+            record: the video with its vectors.
+            rows: number of rows of the video.
+        """
         videos, _ = self.encoded(record, rows)
         query, videos = (map_tensors(lambda x: x.to(self.device), each) for each in (query, videos))
         scores = combine(scale_scores(query, videos, "ignore"), self.network.scale_weights)
         return float(self.network.rescore(query, videos, scores).max())
 
     def over_time(self, query: EncodedQueries, record: Record, rows: int) -> np.ndarray:
-        """Score each row of a video, (N,); see `dreamprvr.evaluation.moments`."""
+        """Score each row of a video, (N,), by the rule of `dreamprvr.evaluation.moments`.
+
+        Args:
+            query: batch of one query.
+            record: the video with its vectors.
+            rows: N, number of rows of the video.
+        """
         videos, frame_counts = self.encoded(record, rows)
         count = len(frame_counts)
         pairs = torch.zeros(count, dtype=torch.long), torch.arange(count)
@@ -293,7 +339,7 @@ class SearchModel:
         return scores[torch.isfinite(scores)].numpy()
 
     def register_cosines(self, query: EncodedQueries, record: Record) -> tuple[float, ...]:
-        """Give the cosine of the query with each register, the best over the sections."""
+        """Return the cosine of the query with each register, the largest over the sections."""
         if REGISTERS not in record.extras:
             return ()
         products = record.extras[REGISTERS] @ query.embedding[0].numpy()
@@ -312,7 +358,11 @@ def _joined(parts: list[VideoVectors]) -> VideoVectors:
 
 
 def _matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Give the shape of the matrix in which an extra of some shape is kept."""
+    """Return the shape of the matrix in which an extra is kept.
+
+    Args:
+        shape: shape that the model gives the extra for one section.
+    """
     if len(shape) < 2:
         return math.prod(shape), 1
     return math.prod(shape[:-1]), shape[-1]

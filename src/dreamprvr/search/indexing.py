@@ -1,6 +1,6 @@
-"""Changes a library: from a feature file into the engine, touching only what changed.
+"""Writing of a library: videos of a feature file are added, and only what changed is written.
 
-While it does, `progress.json` in the library says how far it is, for others to show.
+Meanwhile `progress.json` in the library's folder tells other programs how many videos are done.
 """
 
 import json
@@ -37,19 +37,19 @@ from dreamprvr.search.model import is_missing
 from dreamprvr.search.rows import RowStore
 
 StrPath = str | os.PathLike[str]
-BATCH_VIDEOS, BATCH_ROWS = 64, 8192  # encoded and written at once
-PAUSE = 0.2  # seconds between two notes
+BATCH_VIDEOS, BATCH_ROWS = 64, 8192  # most videos and rows that are encoded and written at once
+PAUSE = 0.2  # seconds between two writes of `progress.json`
 
 Report = Callable[[int, int, str], None]
-"""Told how many videos are done, of how many, and which comes next."""
+"""Function called with the number of videos done, the number of all, and the id of the next."""
 
 
 class ProgressFile:
-    """Keeps a library's `progress.json` while a block runs, and removes it at the end.
+    """Writes a library's `progress.json` while a block runs, and removes it at the end.
 
     Args:
         folder: folder of the library.
-        also: function that is told the same, each time.
+        also: function that is called with the same arguments each time.
     """
 
     def __init__(self, folder: Path, also: Report | None = None) -> None:
@@ -65,7 +65,13 @@ class ProgressFile:
             self.path.unlink()
 
     def __call__(self, done: int, total: int, video: str) -> None:
-        """Say how far it is."""
+        """Report progress.
+
+        Args:
+            done: number of videos done.
+            total: number of all videos.
+            video: id of the next video.
+        """
         if self.also is not None:
             self.also(done, total, video)
         if time.monotonic() >= self._next:
@@ -79,13 +85,13 @@ class UpdateReport:
     """Ids of videos, by what an update did to them.
 
     Args:
-        added: new.
-        changed: with other rows than before; encoded again.
-        described: other metadata or another place of the file; not encoded again.
-        unchanged: untouched.
-        removed: taken out.
+        added: new videos.
+        changed: videos with other rows than before; they were encoded again.
+        described: videos with new metadata or a new path; they were not encoded again.
+        unchanged: videos that were not touched.
+        removed: videos that were removed.
         renamed: videos that the library had under another id.
-        replaced: those ids.
+        replaced: the old ids of those videos.
         warnings: lines for the user.
     """
 
@@ -99,7 +105,7 @@ class UpdateReport:
     warnings: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Write one line of numbers."""
+        """Return one line with the number of videos of each kind."""
         names = ("added", "changed", "described", "unchanged", "removed")
         line = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in names)
         return f"{line}, {len(self.renamed):,} renamed" if self.renamed else line
@@ -113,7 +119,7 @@ class Indexer:
         engine: engine of the library, open for writing.
         model: model that encodes the videos.
         known: payloads of the library's videos, by id.
-        metadata: columns of videos, by id; the others keep theirs.
+        metadata: new metadata by video id; other videos keep theirs.
         store: files of rows beside the engine, if there are any.
     """
 
@@ -124,7 +130,12 @@ class Indexer:
     store: RowStore | None = None
 
     def run(self, features: FeatureFile, report: Report) -> UpdateReport:
-        """Add and replace videos; each batch is durable before the next one starts."""
+        """Add and replace videos; each batch is safe on the disk before the next one starts.
+
+        Args:
+            features: the feature file, open.
+            report: function that is told the progress.
+        """
         done = UpdateReport()
         self._refuse_namesakes(features)
         paths = {name: quoted(features.record(name).path) for name in features.video_ids()}
@@ -137,8 +148,9 @@ class Indexer:
             if self._encodes(video, done):
                 batch.append(video)
             elif self.known[video_id] != video.payload or video.replaces:
-                described.append(video._replace(rows=np.empty(0)))  # they would fill the memory
-            if len(batch) >= BATCH_VIDEOS or sum(len(one.rows) for one in batch) >= BATCH_ROWS:
+                described.append(video._replace(rows=np.empty(0)))  # rows would fill the memory
+            waiting_rows = sum(len(waiting.rows) for waiting in batch)
+            if len(batch) >= BATCH_VIDEOS or waiting_rows >= BATCH_ROWS:
                 self._write(batch)
                 batch = []
         self._write(batch)
@@ -147,10 +159,11 @@ class Indexer:
         return done
 
     def _refuse_namesakes(self, features: FeatureFile) -> None:
-        """Refuse a video that would take the place of another one that has the same id by chance.
+        """Refuse a video that would replace a different video of the same id.
 
-        It is another one if its path, its size or time, and its rows differ, unless its file is
-        there and the other one's is gone: then it was moved and made anew.
+        It is a different video if its path, its size or time, and its rows differ. It counts as
+        the same video if its file is there and the library's file is gone: the file was moved and
+        made again.
         """
         for video_id in features.video_ids():
             before = self.known.get(video_id)
@@ -158,20 +171,25 @@ class Indexer:
                 continue
             record, source = features.record(video_id), before[SOURCE]
             same = (record.size, record.mtime_ns) == (source["size"], source["mtime_ns"])
-            ours, theirs = path_of(before), record.path
-            if same or not source["path"] or ours == theirs or str(theirs) in ("", "."):
+            old_path, new_path = path_of(before), record.path
+            if same or not source["path"] or old_path == new_path or str(new_path) in ("", "."):
                 continue
-            if os.path.lexists(theirs) and not os.path.lexists(ours):
+            if os.path.lexists(new_path) and not os.path.lexists(old_path):
                 continue
             if not same_vectors(before, make_payload(record, features[video_id], {})):
                 raise UserError(
-                    f"{features.path} has another video of id {quote(video_id)}, {one_line(theirs)}"
-                    f", than the library, {one_line(ours)}: extract both into one feature file, "
-                    "which gives each an id of its own, or delete the first from the library"
+                    f"video id {quote(video_id)} is {one_line(new_path)} in {features.path}, but "
+                    f"{one_line(old_path)} in the library: extract both into one feature file, "
+                    "which gives each an id of its own, or delete the library's video"
                 )
 
     def _encodes(self, video: "_Video", done: UpdateReport) -> bool:
-        """Note what becomes of a video; return whether its rows are new."""
+        """Enter a video in the report, and return whether it must be encoded.
+
+        Args:
+            video: video of the feature file.
+            done: report that the video is entered in.
+        """
         before = self.known.get(video.video_id)
         new = before is None or not same_vectors(before, video.payload)
         done.replaced += video.replaces
@@ -197,7 +215,7 @@ class Indexer:
         return _Video(video_id, rows, {**payload, METADATA: metadata}, replaces)
 
     def _metadata(self, video_ids: Sequence[str]) -> dict[str, Any]:
-        """Find the metadata of the first id that the CSV names, or that the library has."""
+        """Return the metadata of the first id in the CSV, or else of the first in the library."""
         for video_id in video_ids:
             if video_id in self.metadata:
                 return dict(self.metadata[video_id])
@@ -209,16 +227,22 @@ class Indexer:
             return
         vectors = self.model.encode_videos([video.rows for video in batch])
         records = [
-            Record(video.video_id, *found, video.payload)
-            for video, found in zip(batch, vectors, strict=True)
+            Record(video.video_id, *video_vectors, video.payload)
+            for video, video_vectors in zip(batch, vectors, strict=True)
         ]
         if self.store is not None:
-            self.store.write(records)  # first, so that what the engine names is there
+            self.store.write(records)  # first, so that every video of the engine has its file
         self.engine.upsert(records)
         self._remove(batch)
 
     def _describe(self, videos: Sequence["_Video"], seen: set[str], done: UpdateReport) -> None:
-        """Write payloads alone, also of videos that the feature file does not hold."""
+        """Write payloads without vectors, also of videos that the feature file does not hold.
+
+        Args:
+            videos: videos of the feature file with new payloads.
+            seen: ids of videos that need no further payload.
+            done: report that the other videos are entered in.
+        """
         others = dict(described(self.known, self.metadata, seen))
         done.described += others
         payloads = {video.video_id: video.payload for video in videos}
@@ -227,14 +251,14 @@ class Indexer:
         self._remove(videos)
 
     def _remove(self, videos: Sequence["_Video"]) -> None:
-        """Take out what videos replace, once they are there themselves."""
+        """Remove the old ids of videos, after the videos were written under their new ids."""
         replaced = [name for video in videos for name in video.replaces]
         if replaced:
             self.engine.delete(replaced)
 
 
 class _Video(NamedTuple):
-    """A video of the feature file, and the ids that it replaces."""
+    """A video of the feature file, and its old ids in the library, which it replaces."""
 
     video_id: str
     rows: np.ndarray
@@ -247,7 +271,13 @@ def described(
     metadata: Mapping[str, Mapping[str, Any]],
     besides: set[str] | None = None,
 ) -> Iterator[tuple[str, Payload]]:
-    """Give new payloads of videos whose metadata is another than before."""
+    """Yield ids and new payloads of the videos whose metadata changes.
+
+    Args:
+        known: payloads of the library's videos, by id.
+        metadata: new metadata by video id.
+        besides: ids of videos to leave out.
+    """
     for video_id, columns in metadata.items():
         if video_id in known and video_id not in (besides or ()):
             payload = {**known[video_id], "metadata": dict(columns)}
@@ -259,11 +289,13 @@ def _check_id(video_id: str) -> None:
     try:
         video_id.encode()
     except UnicodeEncodeError:
-        raise UserError(f"video id {quote(video_id)} is no Unicode text: rename the file") from None
+        raise UserError(
+            f"video id {quote(video_id)} is not Unicode text: rename the file"
+        ) from None
 
 
 class Writer:
-    """Does what `Library` does when it writes; its methods say what goes wrong.
+    """Carries out the writing methods of `Library`.
 
     Args:
         folder: folder of the library.
@@ -293,12 +325,19 @@ class Writer:
         progress: Report | None,
         prune: bool,
     ) -> UpdateReport:
-        """Take in a feature file; see `Library.update`."""
+        """Write the videos of a feature file, as `Library.update` describes.
+
+        Args:
+            features: the feature file, open.
+            metadata: path of a CSV of metadata, or None.
+            progress: function that is told the progress, or None.
+            prune: whether to remove videos that the feature file does not hold.
+        """
         differences = self.manifest.settings.differences(features.settings)
         if differences:
             raise UserError(
                 f"{features.path} does not fit library {self.folder} ({differences} in the file): "
-                "extract alike, or index into a new folder"
+                "extract with the library's settings, or index into a new folder"
             )
         new = {name: features.record(name).path for name in features.video_ids()}
         columns, warnings = self._metadata(metadata, new)
@@ -316,7 +355,14 @@ class Writer:
         return report
 
     def _follow_encoder(self, settings: ExtractionSettings) -> list[str]:
-        """Take the encoder's name from features of the same weights: its folder may have moved."""
+        """Store the encoder's name of new features, since the encoder's folder may have moved.
+
+        Args:
+            settings: settings of the new features; the encoder has the same weights.
+
+        Returns:
+            A warning if the name changed, or nothing.
+        """
         before = self.manifest.settings.encoder
         if settings.encoder == before or is_missing(settings.encoder):
             return []
@@ -327,7 +373,11 @@ class Writer:
         return [f"the library's encoder was {before}; from now on it is {settings.encoder}"]
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
-        """Replace metadata; see `Library.set_metadata`."""
+        """Replace the metadata of the videos that a CSV names.
+
+        Args:
+            path: path of the CSV.
+        """
         columns, warnings = self._metadata(path, {})
         payloads = dict(described(self.known, columns))
         self.engine.set_payloads(payloads)
@@ -335,32 +385,41 @@ class Writer:
         return UpdateReport(described=list(payloads), unchanged=unchanged, warnings=warnings)
 
     def delete(self, video_ids: Iterable[str]) -> list[str]:
-        """Remove videos; see `Library.delete`."""
+        """Remove videos, and return the ids of those that the library had.
+
+        Args:
+            video_ids: ids in any Unicode form.
+        """
         forms = {normal_id(video_id): video_id for video_id in self.known}
         meant = (name if name in self.known else forms.get(normal_id(name)) for name in video_ids)
-        found = [video_id for video_id in dict.fromkeys(meant) if video_id is not None]
-        self.engine.delete(found)
+        removed = [video_id for video_id in dict.fromkeys(meant) if video_id is not None]
+        self.engine.delete(removed)
         self._tidy()
-        return found
+        return removed
 
     def _tidy(self) -> None:
         if self.store is not None:
             self.store.keep(payload for _, payload in self.engine.payloads())
 
     def _compact(self, report: UpdateReport) -> None:
-        """Compact; all is written by now, so too little room to write it again is no failure."""
+        """Compact the library; too little room is only a warning, since all videos are written."""
         try:
             self.engine.compact()
         except DiskFull as error:
             report.warnings.append(
-                "all is written but not compacted, which `lightning library compact "
-                f"{self.folder}` makes up for: {error}"
+                "all videos are written, but the library could not be compacted; later, run "
+                f"`lightning library compact {self.folder}`: {error}"
             )
 
     def _metadata(
         self, path: StrPath | None, new: Mapping[str, Path]
     ) -> tuple[Mapping[str, Mapping[str, Any]], list[str]]:
-        """Read columns of videos by id, and warnings; rows may name known videos and new ones."""
+        """Read metadata by video id, and warnings.
+
+        Args:
+            path: path of a CSV; None reads nothing.
+            new: paths of the feature file's videos, by id; the CSV may name these too.
+        """
         if path is None:
             return {}, []
         paths = {name: path_of(payload) for name, payload in self.known.items()}

@@ -1,4 +1,4 @@
-"""A library of videos: indexed once, searched by sentences.
+"""A library of videos, which is indexed once and then searched by sentences.
 
     with Library.create("library", "features.hdf5") as library:
         library.update("features.hdf5")
@@ -6,7 +6,7 @@
             print(hit.video.title, hit.moments[0].start)
 
 The folder holds `library.json`, `model.ckpt` if a trained model searches, the engine's own files,
-and while something is indexed `progress.json`.
+and `progress.json` while videos are indexed.
 """
 
 import os
@@ -62,9 +62,9 @@ class Library:
     Args:
         path: folder of the library.
         device: name of the device on which the model and the encoder run.
-        rule: what a moment is.
-        gives_way: for a program that keeps the library open for long: writers wait a while for it
-            to close the library, which it must do when `is_wanted`.
+        rule: numbers of the rule that finds moments; None for the default ones.
+        gives_way: True for a program that keeps the library open for long. It must close the
+            library when `is_wanted` returns True; writers wait a while for that.
 
     Raises:
         UserError: there is no library, it is damaged, or another process writes it.
@@ -83,7 +83,7 @@ class Library:
         self._model = LibraryModel(self.path, self.manifest, device)
         self._session = Session(self.path, self.manifest, self._model.model.layout, gives_way)
         self._rule = rule
-        # a server's vectors are left where they are
+        # the vectors of a server are not kept a second time
         embedded = self.manifest.engine == EDGE
         self._store = RowStore(self.path, self._model.model) if embedded else None
 
@@ -95,7 +95,7 @@ class Library:
         rule: MomentRule | None = None,
         gives_way: bool = False,
     ) -> "Library":
-        """Open a library, as the constructor does."""
+        """Open a library; the arguments are those of the constructor."""
         return cls(path, device, rule, gives_way)
 
     @classmethod
@@ -108,11 +108,11 @@ class Library:
         device: str = "auto",
         trust_features: bool = False,
     ) -> "Library":
-        """Make a library for videos like those of a feature file, still empty: `update` fills it.
+        """Make an empty library for videos like those of a feature file; `update` fills it.
 
         Args:
             path: path of a new folder.
-            features: path of a feature file, which says which encoder and which seconds.
+            features: path of a feature file; the library takes its encoder and seconds per row.
             checkpoint: path of a training's checkpoint; None searches untrained.
             engine: "edge", or the URL of a Qdrant server.
             device: name of the device on which the model and the encoder run.
@@ -133,21 +133,21 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of files and locks; again is harmless."""
+        """Release files and locks; a second call does nothing."""
         self._session.close()
 
     def prepare(self) -> None:
         """Load the encoder now and not with the first search.
 
         Raises:
-            UserError: it is missing, or is another than made the features.
+            UserError: the encoder is missing, or is not the one that made the features.
         """
         self._model.encoder()
 
     def is_wanted(self) -> bool:
-        """Return whether another process waits to write; closing the library lets it in.
+        """Return whether another process waits to write this library.
 
-        Once it is done, the library can be opened again.
+        Close the library to let that process write; it can be opened again afterwards.
         """
         return is_wanted(self.path)
 
@@ -167,18 +167,18 @@ class Library:
 
         Args:
             text: the sentence.
-            k: number of videos wanted, at most; up to `searching.MOST`.
-            where: metadata column to a value, or to a list of values that are allowed.
-            moments: number of moments wanted of each video, at most.
-            threshold: smallest score of a video that is given.
+            k: largest number of videos to return; up to `searching.MOST`.
+            where: allowed value, or list of allowed values, by metadata column.
+            moments: largest number of moments of each video.
+            threshold: videos of a lower score are left out; None leaves out none.
             candidates: number of videos that are scored exactly, found by their segments; "all"
                 scores every video, and None does so unless there are more than `searching.EXACT`.
-            rescored: number of the best videos that a model whose score is more than the sum of
-                maxima, such as MS-SL, scores again; at least k are. Other models ignore it.
+            rescored: number of the best videos that are scored again by a model whose score is
+                more than the sum of maxima, such as MS-SL; at least k are. Other models ignore it.
 
         Raises:
-            UserError: the query is empty or no text, a number is out of its range, or there is no
-                such column.
+            UserError: the query is empty or not text, a number is out of its range, or there is no
+                column of that name.
         """
         check_where(where)
         if where:
@@ -187,23 +187,27 @@ class Library:
         return searcher.search(text, k, where or {}, moments, threshold, candidates, rescored)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
-        """List the videos that a filter leaves, by id."""
+        """List the videos that match a filter, in the order of their ids.
+
+        Args:
+            where: allowed value, or list of allowed values, by metadata column; None lists all.
+        """
         check_where(where)
         videos = (library_video(*item) for item in sorted(self._known().items()))
         return [video for video in videos if matches(video.metadata, where)]
 
     def video(self, video_id: str) -> LibraryVideo | None:
-        """Give one video, or None."""
+        """Return the video of an id, or None if there is none."""
         payload = self._known().get(video_id)
         return None if payload is None else library_video(video_id, payload)
 
     def columns(self) -> dict[str, list[str]]:
         """List the metadata columns with the values that videos have, sorted."""
-        found: dict[str, set[str]] = {}
+        columns: dict[str, set[str]] = {}
         for payload in self._known().values():
             for column, held in payload["metadata"].items():
-                found.setdefault(column, set()).update(str(value) for value in values(held))
-        return {column: sorted(found[column]) for column in sorted(found)}
+                columns.setdefault(column, set()).update(str(value) for value in values(held))
+        return {column: sorted(columns[column]) for column in sorted(columns)}
 
     # Writing
 
@@ -214,39 +218,48 @@ class Library:
         progress: Report | None = None,
         prune: bool = False,
     ) -> UpdateReport:
-        """Take in the videos of a feature file, touching only those that changed.
+        """Add the videos of a feature file, and write only those that changed.
 
-        What was written survives a crash, and running it again completes it.
+        Written videos survive a crash; a second run completes the update.
 
         Args:
             features: path of a feature file of the same encoder and seconds as the library's.
-            metadata: path of a CSV; replaces the metadata of the videos that it names.
-            progress: function that is told how many are done, of how many, and which comes next.
-            prune: also remove videos that the feature file does not hold.
+            metadata: path of a CSV that replaces the metadata of the videos it names.
+            progress: function called with the number of videos done, the number of all videos and
+                the id of the next.
+            prune: whether to remove videos that the feature file does not hold.
 
         Raises:
-            UserError: other features, a bad CSV, or another process has the library open.
+            UserError: the features are of another kind, the CSV is bad, or another process has the
+                library open.
         """
         with FeatureFile(Path(features)) as file, self._writing() as writer:
             return writer.update(file, metadata, progress, prune)
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
-        """Replace the metadata of the videos that a CSV names."""
+        """Replace the metadata of the videos that a CSV names.
+
+        Args:
+            path: path of the CSV.
+        """
         with self._writing() as writer:
             return writer.set_metadata(path)
 
     def delete(self, video_ids: Iterable[str]) -> list[str]:
         """Remove videos.
 
+        Args:
+            video_ids: ids of the videos.
+
         Returns:
-            The ids of those that were there.
+            The ids of the videos that were in the library.
         """
         ids = check_ids(video_ids)
         with self._writing() as writer:
             return writer.delete(ids)
 
     def compact(self) -> None:
-        """Free what deleted videos took, and build what makes search fast."""
+        """Free the room of deleted videos, and rebuild the engine's indexes for fast searches."""
         with self._writing() as writer:
             writer.engine.compact()
 
@@ -257,7 +270,7 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
-        """Give what writes, with everybody else kept out."""
+        """Lock the library for writing, and yield a writer."""
         try:
             with self._session.writing() as engine:
                 known = dict(engine.payloads())
@@ -278,9 +291,22 @@ def create_library(
     device: str,
     trust_features: bool,
 ) -> None:
-    """Make a library; see `Library.create`.
+    """Make an empty library.
 
-    It is complete or not there at all: the manifest comes last, and without it there is no library.
+    The manifest is written last, and a folder without it is no library. So an interrupted call
+    leaves no half-made library.
+
+    Args:
+        folder: path of a new folder.
+        features: path of a feature file; the library takes its encoder and seconds per row.
+        checkpoint: path of a training's checkpoint; None searches untrained.
+        engine: "edge", or the URL of a Qdrant server.
+        device: name of the device on which the encoder runs.
+        trust_features: whether to accept a checkpoint that does not say what it was trained on.
+
+    Raises:
+        UserError: the checkpoint or the encoder does not fit the features, or the folder holds
+            other files.
     """
     check_engine(engine, "--engine")
     with FeatureFile(features) as file:
@@ -294,7 +320,7 @@ def create_library(
         foreign = [entry for entry in folder.iterdir() if entry.name not in (NAME, *OURS)]
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {reason(error)}") from None
-    if foreign:  # asked before the lock, which leaves files
+    if foreign:  # checked before the lock is taken, since the lock makes files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
     refuse_links_in(folder)
     writer = WriterTurn(folder)

@@ -1,4 +1,4 @@
-"""`library.json`: the facts that a library is opened by; checked, as it may be somebody else's."""
+"""`library.json`, the file that describes a library; it is checked, as it may come from others."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from dreamprvr.extraction.feature_file import ExtractionSettings
 
 NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"
-# names of all else in the folder of a library
+# names of the other files and folders in the folder of a library
 MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
 LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
 OURS = (MODEL, ENGINE, ROWS, PROGRESS, LOCK, HOLDERS, WANTED, WRITER)
@@ -27,13 +27,13 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class Manifest:
-    """The facts that a library is opened by.
+    """The facts that are needed to open a library.
 
     Args:
-        settings: settings of the features; the encoder's name finds the text side again.
+        settings: settings of the features; queries are encoded by the encoder named there.
         dim: D, numbers of a token in the engine.
         engine: "edge", or the URL of a Qdrant server.
-        collection: name of the collection there; "" for the embedded engine.
+        collection: name of the collection on the server; "" for the embedded engine.
         checkpoint: digest of the model; "" for search without training.
     """
 
@@ -44,24 +44,28 @@ class Manifest:
     checkpoint: str
 
     def write(self, folder: Path) -> None:
-        """Write the folder's `library.json`."""
+        """Write `library.json`.
+
+        Args:
+            folder: folder of the library.
+        """
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
         with atomic_path(folder / NAME) as partial:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def refuse_links_in(folder: Path) -> None:
-    """Refuse a library in which a link leads elsewhere, before anything in it is opened.
+    """Refuse a library that holds links, before anything in it is opened.
 
-    Files beside ours are not looked at. The engine changes its files in place, so these may have
-    no second name either. A link among the files of `rows` is refused or passed over when it is
-    met, since there may be very many.
+    Only files of a library are checked, not other files beside them. The engine changes its files
+    in place, so hard links among them are refused too. The files of `rows` may be very many; a
+    link among them is refused or skipped when it is met.
 
     Args:
-        folder: folder of a library, or where one is to be made; it may be a link itself.
+        folder: folder of a library or of one to be made; the folder itself may be a link.
 
     Raises:
-        UserError: names the first link.
+        UserError: there is a link; the message names the first one.
     """
     folders = (ENGINE, ROWS, HOLDERS)
     for name in (NAME, *OURS):
@@ -72,6 +76,9 @@ def refuse_links_in(folder: Path) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a library.
 
+    Args:
+        folder: folder of the library.
+
     Raises:
         UserError: there is no library, a newer program made it, the file is damaged, or a link
             stands in the folder.
@@ -81,23 +88,23 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         refuse_other_kinds(folder, "a library", FOLDER, LIBRARY)
         raise UserError(f"{folder} is no library; make one: lightning index FEATURES -o {folder}")
-    found = load_json(path)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    content = load_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} does not describe a library; index into a new folder")
-    if found.get("version") != VERSION:
+    if content.get("version") != VERSION:
         raise UserError(
-            f"{path} has version {quote(found.get('version'))}, and this program reads version "
+            f"{path} has version {quote(content.get('version'))}, and this program reads version "
             f"{VERSION}: update it, or index into a new folder"
         )
     try:
-        settings = _checked(found["settings"], ExtractionSettings.__annotations__)
-        rest = _checked(found, {name: Manifest.__annotations__[name] for name in _PLAIN})
-        manifest = Manifest(settings=ExtractionSettings(**settings), **rest)
+        settings = _checked(content["settings"], ExtractionSettings.__annotations__)
+        plain_values = _checked(content, {name: Manifest.__annotations__[name] for name in _PLAIN})
+        manifest = Manifest(settings=ExtractionSettings(**settings), **plain_values)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
     check_engine(manifest.engine, str(path))
-    named = manifest.engine == EDGE or manifest.collection.strip()
-    if manifest.dim < 1 or not named:
+    has_collection = manifest.engine == EDGE or manifest.collection.strip()
+    if manifest.dim < 1 or not has_collection:
         raise UserError(f"{path} is damaged (dim or collection); index into a new folder")
     return manifest
 
@@ -106,12 +113,21 @@ _PLAIN = ("dim", "engine", "collection", "checkpoint")
 _KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
 
 
-def _checked(found: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Give the wanted entries; TypeError or KeyError if one is missing or of another type."""
+def _checked(entries: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the wanted entries of an object.
+
+    Args:
+        entries: object read from JSON.
+        wanted: type of each wanted entry, by name.
+
+    Raises:
+        KeyError: an entry is missing.
+        TypeError: an entry has another type.
+    """
     for name, kind in wanted.items():
-        if not isinstance(found[name], _KINDS[kind]) or isinstance(found[name], bool):
-            raise TypeError(f"{name} is {quote(found[name])}")
-    return {name: found[name] for name in wanted}
+        if not isinstance(entries[name], _KINDS[kind]) or isinstance(entries[name], bool):
+            raise TypeError(f"{name} is {quote(entries[name])}")
+    return {name: entries[name] for name in wanted}
 
 
 def check_engine(engine: str, where: str) -> None:
@@ -119,10 +135,10 @@ def check_engine(engine: str, where: str) -> None:
 
     Args:
         engine: engine that the user, or a library, names.
-        where: begins the message: "--engine", or the file that names it.
+        where: start of the error message: "--engine", or the file that names the engine.
 
     Raises:
-        UserError: it is something else. A name or password in it is not printed.
+        UserError: it is something else. The message never shows a user name or a password.
     """
     if engine == EDGE:
         return
@@ -131,8 +147,8 @@ def check_engine(engine: str, where: str) -> None:
             f"{where}: the engine's address has a name or password: leave it out, and put the "
             "server's key into QDRANT_API_KEY"
         )
-    found = _ADDRESS.fullmatch(engine)
-    if found is None or len(engine) > 300 or not 1 <= int(found["port"] or 1) <= 65535:
+    address = _ADDRESS.fullmatch(engine)
+    if address is None or len(engine) > 300 or not 1 <= int(address["port"] or 1) <= 65535:
         raise UserError(
             f"{where}: engine {quote(engine)} is neither edge nor the address of a Qdrant server, "
             "say http://localhost:6333"

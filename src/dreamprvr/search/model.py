@@ -1,4 +1,4 @@
-"""The model of a library: its file, and whether it fits the features and the encoder."""
+"""The model of a library, its file, and checks that it fits the features and the encoder."""
 
 import hashlib
 import json
@@ -32,7 +32,15 @@ KEPT = ("model", "video_dim", "text_dim", "network", "objective", *PROVENANCE)
 
 
 class ModelFile(NamedTuple):
-    """A model, and what it was trained on; `digest` tells models apart."""
+    """A model from a file.
+
+    Args:
+        network: the model.
+        video_dim: size of a row of video features.
+        text_dim: size of a row of word features.
+        provenance: facts about the features that the model was trained on.
+        digest: digest of weights and settings; it differs from model to model.
+    """
 
     network: RetrievalModel
     video_dim: int
@@ -42,23 +50,35 @@ class ModelFile(NamedTuple):
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read the model of a checkpoint, or of a library's own file.
+    """Read a model.
+
+    Args:
+        path: path of a training's checkpoint, or of a library's `model.ckpt`.
 
     Raises:
-        UserError: see `read_checkpoint`.
+        UserError: the file is missing, damaged or no checkpoint of this program.
     """
     checkpoint = read_checkpoint(path)
-    found = trained_model(checkpoint, path)
+    trained = trained_model(checkpoint, path)
     kept = _kept(checkpoint)
     try:
-        digest = _digest(kept, found.weights)
+        digest = _digest(kept, trained.weights)
     except (TypeError, ValueError):
-        raise UserError(f"checkpoint {path}: it says wrongly what it was trained on") from None
-    return ModelFile(found.build(), found.video_dim, found.text_dim, read_provenance(kept), digest)
+        raise UserError(
+            f"checkpoint {path}: its record of what it was trained on is damaged"
+        ) from None
+    return ModelFile(
+        trained.build(), trained.video_dim, trained.text_dim, read_provenance(kept), digest
+    )
 
 
 def write_model(source: Path, target: Path) -> None:
-    """Keep of a checkpoint the network's weights and its settings, nothing of the training."""
+    """Copy the weights and settings of a checkpoint's network, without the state of the training.
+
+    Args:
+        source: path of the checkpoint.
+        target: path of the file to write.
+    """
     checkpoint = read_checkpoint(source)
     state = {name: weight.clone() for name, weight in checkpoint["state_dict"].items()}
     with atomic_path(target) as partial:
@@ -87,15 +107,15 @@ def check_model(
         model: model of a checkpoint.
         path: path of the checkpoint.
         settings: settings of the features.
-        trust_features: accept a checkpoint that does not say what it was trained on.
+        trust_features: whether to accept a checkpoint that does not say what it was trained on.
 
     Raises:
-        UserError: says what differs and what to do.
+        UserError: the model does not fit; the message says what differs and what to do.
     """
     if model.video_dim != settings.video_dim:
         raise UserError(
-            f"checkpoint {path} was trained on video features of size {model.video_dim}, these are "
-            f"of size {settings.video_dim}: extract with the encoder it was trained on"
+            f"checkpoint {path} was trained on video features of size {model.video_dim}, but these "
+            f"are of size {settings.video_dim}: extract with the encoder it was trained on"
         )
     known = model.provenance
     if known.fingerprint and known.fingerprint != settings.fingerprint:
@@ -107,14 +127,14 @@ def check_model(
     if known.text_fingerprint and known.text_fingerprint != settings.fingerprint:
         raise UserError(
             f"checkpoint {path} was trained on the words of another encoder (fingerprint "
-            f"{known.text_fingerprint[:12]}) than reads the queries here ({settings.encoder}, "
+            f"{known.text_fingerprint[:12]}) than encodes the queries here ({settings.encoder}, "
             f"{settings.fingerprint[:12]}): train on words that it extracts from the captions"
         )
     ours, theirs = known.differences(settings)
     if ours:
         raise UserError(
-            f"checkpoint {path} was trained on features of {ours}, and these are of {theirs}: "
-            "extract alike, or train on these features"
+            f"checkpoint {path} was trained on features of {ours}, but these are of {theirs}: "
+            "extract with the same settings, or train on these features"
         )
     if not known.fingerprint:
         line = f"checkpoint {path} does not say which features it was trained on"
@@ -126,12 +146,21 @@ def check_model(
 
 
 def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFile | None) -> None:
-    """Raise unless an encoder's sentences fit the library's videos."""
+    """Raise unless an encoder's sentences fit the library's videos.
+
+    Args:
+        encoder: the encoder.
+        settings: settings of the features of the library's videos.
+        model: trained model of the library; None if it searches untrained.
+
+    Raises:
+        UserError: the encoder does not fit; the message says why and what to do.
+    """
     if encoder.fingerprint != settings.fingerprint:
         raise UserError(
-            f"encoder {settings.encoder} has other weights now (fingerprint "
+            f"encoder {settings.encoder} now has other weights (fingerprint "
             f"{encoder.fingerprint[:12]}) than those that made the features "
-            f"({settings.fingerprint[:12]}): extract and index again, or bring the old ones back"
+            f"({settings.fingerprint[:12]}): extract and index again, or restore the old weights"
         )
     if not encoder.text_dim:
         raise no_text(settings.encoder)
@@ -152,13 +181,21 @@ def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFi
 
 
 def is_missing(encoder: str) -> bool:
-    """Return whether an encoder's name is that of a folder, and the folder is not there."""
+    """Return whether an encoder's name gives a folder that does not exist."""
     folder = encoder.removeprefix(TRANSFORMERS)
     return folder != encoder and os.path.isabs(folder) and not os.path.isdir(folder)
 
 
 def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
-    """Load the encoder that made features."""
+    """Load the encoder that made features.
+
+    Args:
+        settings: settings of the features.
+        device: name of the device, as for `load_encoder`.
+
+    Raises:
+        UserError: the encoder is missing.
+    """
     if is_missing(settings.encoder):
         folder = settings.encoder.removeprefix(TRANSFORMERS)
         raise UserError(
@@ -170,7 +207,7 @@ def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
 
 
 def search_model(file: ModelFile | None, settings: ExtractionSettings, device: str) -> SearchModel:
-    """Make what encodes a library's videos and queries.
+    """Make the encoder of a library's videos and queries.
 
     Args:
         file: the trained model; None searches untrained.
@@ -183,7 +220,7 @@ def search_model(file: ModelFile | None, settings: ExtractionSettings, device: s
 
 
 class LibraryModel:
-    """The model of a library, and its encoder's text side, loaded when first asked.
+    """The model of a library, and the encoder of its queries, which is loaded when first needed.
 
     Args:
         folder: folder of the library.
@@ -191,7 +228,7 @@ class LibraryModel:
         device: name of the device, as for `load_encoder`.
 
     Raises:
-        UserError: `model.ckpt` is missing, damaged or another than the manifest's.
+        UserError: `model.ckpt` is missing, damaged, or not the model that the manifest names.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, device: str) -> None:
@@ -208,7 +245,11 @@ class LibraryModel:
         self._encoder: Encoder | None = None
 
     def encoder(self) -> Encoder:
-        """Give the encoder that made the features."""
+        """Return the encoder that made the features.
+
+        Raises:
+            UserError: it is missing, or it has changed.
+        """
         if self._encoder is None:
             encoder = find_encoder(self.settings, self.device)
             check_encoder(encoder, self.settings, self.file)
@@ -217,13 +258,18 @@ class LibraryModel:
 
 
 def keep_model(checkpoint: Path, folder: Path) -> None:
-    """Put a checkpoint's model into a library's folder."""
+    """Write a checkpoint's model into a library's folder.
+
+    Args:
+        checkpoint: path of the checkpoint.
+        folder: folder of the library.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_model(checkpoint, folder / MODEL)
 
 
 def forget(folder: Path) -> None:
-    """Remove what a creation that was interrupted has left."""
+    """Remove the files that an interrupted `create_library` left in a folder."""
     (folder / MODEL).unlink(missing_ok=True)
     for name in (ENGINE, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)

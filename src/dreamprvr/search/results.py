@@ -1,4 +1,4 @@
-"""The answer of a search, also as text for people and as JSON for programs.
+"""The result of a search, as an object, as text for people and as JSON for programs.
 
 The JSON of a search is one object: `query`, `seconds`, `searched` and `scored` (numbers of videos,
 see `SearchResult`), and `hits`, best first. A hit has `rank`, `video_id`, `title`, `path` (null if
@@ -21,7 +21,7 @@ __all__ = ["Curve", "Hit", "LibraryVideo", "Moment", "SearchResult", "clock"]
 
 @dataclass(frozen=True)
 class LibraryVideo:
-    """A video as the library knows it.
+    """A video of a library.
 
     Args:
         video_id: id of the video, unique in the library.
@@ -37,7 +37,7 @@ class LibraryVideo:
 
     @property
     def title(self) -> str:
-        """Give the metadata's title, or the id."""
+        """Return the title in the metadata, or else the id."""
         return str(self.metadata.get("title") or self.video_id)
 
 
@@ -48,8 +48,8 @@ class Hit:
     Args:
         rank: 1 for the best.
         video: the video.
-        score: s(q, v), docs/model.md section 6; untrained, the best cosine.
-        moments: best first; at least one.
+        score: the score s(q, v) of docs/model.md, section 6; without training, the best cosine.
+        moments: the moments, best first; at least one.
         curve: the score over time.
         registers: cosine of the query with each register of the video; empty if there are none.
     """
@@ -68,10 +68,10 @@ class SearchResult:
 
     Args:
         query: the sentence.
-        hits: best first.
+        hits: the videos that were found, best first.
         seconds: seconds that the search took, without loading the encoder before the first one.
-        searched: videos that the library holds and the filter leaves.
-        scored: those of them that were scored exactly; the others were no candidates.
+        searched: number of videos of the library that match the filter.
+        scored: number of these that were scored exactly; the others were no candidates.
     """
 
     query: str
@@ -89,7 +89,7 @@ def clock(seconds: float) -> str:
 
 
 def as_json(result: SearchResult) -> str:
-    """Write a search's answer as JSON."""
+    """Write the result of a search as JSON."""
     content = {
         "query": result.query,
         "seconds": result.seconds,
@@ -101,7 +101,7 @@ def as_json(result: SearchResult) -> str:
 
 
 def as_text(result: SearchResult) -> str:
-    """Write a search's answer as lines: rank, score, the best moment, the video, other moments."""
+    """Write a line for each hit: rank, score, the best moment, the video, other moments."""
     if not result.hits:
         return f"nothing found among {result.searched:,} videos"
     lines = []

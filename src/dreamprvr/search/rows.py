@@ -1,12 +1,13 @@
-"""The vectors of videos that were found: from files of their own, or from the engine.
+"""Reading of the vectors of found videos, from files of rows or from the engine.
 
-The engine ranks fast, but gives vectors back number by number, as Python's lists: a tenth of a
-microsecond each, seconds for a few films. The tokens and extras of a long video are therefore also
-kept in `rows/DIGEST.f16` beside the embedded engine, float16 as there, in the order of the model's
-scales and extras. A file is named by the digest of the rows that it was made of, which the engine's
-payload says, and is complete before the engine hears of the video; so there is nothing to keep in
-step: a file that is missing or odd is not used, and one that no video names is removed by the next
-writer.
+The engine ranks fast, but returns vectors as Python's lists. That takes a tenth of a microsecond
+for each number, which is seconds for a few films. The tokens and extras of a long video are
+therefore also kept in a file `rows/DIGEST.f16` beside the embedded engine, as float16, in the order
+of the model's scales and extras.
+
+A file is named by the digest of the video's features, which is in the payload too, and it is
+complete before the video is written to the engine. So the files never need repair. A file that is
+missing or has a wrong length is not used, and the next writer removes files of no video.
 """
 
 import os
@@ -27,15 +28,15 @@ from dreamprvr.search.engine.interface import Engine, Record
 from dreamprvr.search.manifest import ROWS
 
 ENDING = ".f16"
-LONG = 2**16  # numbers of a video from which it has a file: 128 rows of 512
-FETCHED = 2**21  # numbers that the engine is asked for at once; each takes it 32 bytes
+LONG = 2**16  # videos of more numbers have a file; this is 128 rows of 512
+FETCHED = 2**21  # numbers that are fetched from the engine at once; each takes 32 bytes
 _TYPE = np.dtype("<f2")
 _DIGEST = re.compile("[0-9a-f]{32}")
 _FILE = re.compile(r"[0-9a-f]{32}\.f16|\.[0-9a-f]{32}\.f16\.\d+\.partial")
 
 
 class RowStore:
-    """The files of a library.
+    """The files of rows of a library.
 
     Args:
         folder: folder of the library.
@@ -46,10 +47,13 @@ class RowStore:
         self.folder, self.model = folder / ROWS, model
 
     def write(self, records: Iterable[Record]) -> None:
-        """Write the files of those videos that are long, so that they outlive a crash.
+        """Write the files of long videos, and wait until they are safe on the disk.
+
+        Args:
+            records: videos with their vectors.
 
         Raises:
-            UserError: no room, or no permission.
+            UserError: there is no room or no permission.
         """
         for record in records:
             rows = [*record.tokens.values(), *record.extras.values()]
@@ -64,7 +68,15 @@ class RowStore:
                 sync(partial)
 
     def read(self, video_id: str, payload: Mapping[str, Any]) -> Record | None:
-        """Read a video, without its segments; None if it has no file of its own."""
+        """Read a video, without its segments, from its file.
+
+        Args:
+            video_id: id of the video.
+            payload: payload of the video.
+
+        Returns:
+            The video; None if it has no file, or one of the wrong length.
+        """
         path, shapes = self._path(payload), self.model.shapes_of(row_count(payload))
         sizes = [prod(shape) for shape in shapes.values()]
         if path is None or sum(sizes) <= LONG:
@@ -87,7 +99,11 @@ class RowStore:
         return Record(video_id, tokens, np.empty((0, layout.dim), np.float32), extras, payload)
 
     def keep(self, payloads: Iterable[Mapping[str, Any]]) -> None:
-        """Remove the files of all other videos."""
+        """Remove the files of all videos but some.
+
+        Args:
+            payloads: payloads of the videos whose files stay.
+        """
         kept = {path.name for path in map(self._path, payloads) if path is not None}
         remove_files(self.folder, _FILE, kept)
 
@@ -99,12 +115,19 @@ class RowStore:
 def look_up(
     engine: Engine, model: SearchModel, store: RowStore | None, video_ids: Sequence[str]
 ) -> Iterator[Record]:
-    """Give videos one after the other, so that their vectors are not in memory at once.
+    """Yield videos one after the other, so that their vectors are not all in memory at once.
 
-    They come in the order asked, without those that are not there; segments may be missing.
+    Args:
+        engine: engine of the library, open.
+        model: model of the library.
+        store: files of rows beside the engine; None if there are none.
+        video_ids: ids of the videos.
+
+    Yields:
+        The videos in the order of `video_ids`; unknown ids are skipped. Segments may be missing.
 
     Raises:
-        UserError: the engine gives other vectors than were put into it.
+        UserError: the vectors in the engine do not have the shapes that were written.
     """
     payloads = dict(engine.payloads(video_ids))
     waiting: list[str] = []
@@ -129,7 +152,7 @@ def _fetched(engine: Engine, model: SearchModel, video_ids: Sequence[str]) -> It
         shapes = {name: rows.shape for name, rows in {**record.tokens, **record.extras}.items()}
         if shapes != model.shapes_of(row_count(record.payload)):
             raise UserError(
-                f"the engine's files are damaged: video {quote(record.video_id)} has other vectors "
-                "than were indexed; index into a new folder"
+                f"the engine's files are damaged: video {quote(record.video_id)} has vectors of "
+                "wrong shapes; index into a new folder"
             )
         yield record

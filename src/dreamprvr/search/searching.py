@@ -1,4 +1,4 @@
-"""One query: checked, ranked by the engine, and looked at closely in the videos that were found."""
+"""Search for one query: checks, ranking by the engine, and moments of the videos found."""
 
 import math
 import time
@@ -18,20 +18,20 @@ from dreamprvr.search.results import Hit, SearchResult
 from dreamprvr.search.rows import RowStore, look_up
 
 EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
-CANDIDATES = 800  # of more videos than that
-RESCORED = 100  # of these, those that a model with a score of its own scores again
-MOST = 1_000_000  # videos or moments of one answer, as on the command line
+CANDIDATES = 800  # candidates in a library of more videos
+RESCORED = 100  # videos that are scored again by a model with a score of its own
+MOST = 1_000_000  # most videos or moments of one answer, as on the command line
 Candidates = int | Literal["all"] | None
 
 
 class Searcher:
-    """Answers queries.
+    """Answers queries to a library.
 
     Args:
         engine: engine of the library, open.
         model: model of the library.
-        rule: what a moment is.
-        store: files of rows beside the engine, if there are any.
+        rule: numbers of the rule that finds moments; None for the default ones.
+        store: files of rows beside the engine; None if there are none.
     """
 
     def __init__(
@@ -55,35 +55,45 @@ class Searcher:
         candidates: Candidates,
         rescored: int = RESCORED,
     ) -> SearchResult:
-        """Answer one query; see `Library.search`."""
+        """Answer one query; the arguments are described at `Library.search`."""
         check_text(text)
         check_numbers(threshold, candidates, k=k, moments=moments, rescored=rescored)
         encoder = self.library_model.encoder()
         begin = time.perf_counter()
         query = self.model.encode_query(encoder, text)
         searched = self.engine.count(where)
-        few = candidate_count(candidates, searched)
+        candidate_videos = candidate_count(candidates, searched)
         limit = max(k, rescored) if self.model.network.rescores else k
-        asked = EngineQuery(
-            self.model.engine_rows(query), self.model.segment_rows(query), limit, where, few,
-            searched > SCANNED,
+        engine_query = EngineQuery(
+            self.model.engine_rows(query), self.model.segment_rows(query), limit, where,
+            candidate_videos, searched > SCANNED,
         )  # fmt: skip
-        scores = {hit.video_id: hit.score for hit in self.engine.search(asked)}
+        scores = {hit.video_id: hit.score for hit in self.engine.search(engine_query)}
         if self.model.network.rescores:
             scores = self._rescored(query, list(scores), k)
-        kept = [name for name, s in scores.items() if threshold is None or s >= threshold]
+        above_threshold = [
+            name for name, s in scores.items() if threshold is None or s >= threshold
+        ]
         hits = tuple(
             self._hit(rank, record, scores[record.video_id], query, moments)
-            for rank, record in enumerate(self._look_up(kept), 1)
+            for rank, record in enumerate(self._look_up(above_threshold), 1)
         )
-        scored = searched if few is None else min(searched, max(few, limit))
+        scored = (
+            searched if candidate_videos is None else min(searched, max(candidate_videos, limit))
+        )
         return SearchResult(text, hits, time.perf_counter() - begin, searched, scored)
 
     def _look_up(self, video_ids: list[str]) -> Iterable[Record]:
         return look_up(self.engine, self.model, self.store, video_ids)
 
     def _rescored(self, query: EncodedQueries, video_ids: list[str], k: int) -> dict[str, float]:
-        """Score videos as the model does, and keep the k best, best first."""
+        """Score videos by the model's own score, and return the k best, best first.
+
+        Args:
+            query: batch of one query.
+            video_ids: ids of the videos to score.
+            k: number of videos to keep.
+        """
         scores = {
             record.video_id: self.model.rescore(query, record, row_count(record.payload))
             for record in self._look_up(video_ids)
@@ -105,37 +115,48 @@ class Searcher:
 
 
 def candidate_count(candidates: Candidates, videos: int) -> int | None:
-    """Give the number of videos that are scored exactly; None for all of them."""
+    """Return the number of videos to score exactly; None for all of them.
+
+    Args:
+        candidates: number that the user wants, "all", or None for the default.
+        videos: number of videos that match the filter.
+    """
     if candidates is None:
         return None if videos <= EXACT else CANDIDATES
     return None if candidates == "all" else candidates
 
 
-# Checks of what is asked, before anything is loaded or searched
+# Checks of the user's arguments, before anything is loaded or searched
 
 
 def check_text(text: object) -> None:
-    """Raise unless a query is a sentence."""
+    """Raise unless a query is a text that is not empty."""
     if not isinstance(text, str):
-        raise UserError(f"the query is {quote(text)}, and must be a sentence")
+        raise UserError(f"the query is {quote(text)}; it must be a sentence")
     if not text.strip():
-        raise UserError("the query is empty: say what happens in the video")
+        raise UserError("the query is empty: describe what happens in the video")
     _check_unicode(text, "the query")
 
 
 def check_numbers(threshold: object, candidates: object, **counts: object) -> None:
-    """Raise unless the numbers of `Library.search` are such numbers; `counts` are by name."""
+    """Raise unless the numbers of `Library.search` are valid.
+
+    Args:
+        threshold: a number, or None.
+        candidates: a whole number of at least 1, "all", or None.
+        counts: whole numbers of at least 1, by name of the argument.
+    """
     if isinstance(candidates, str) and candidates != "all":
-        raise UserError(f"candidates is {quote(candidates)}; a number, or 'all'")
+        raise UserError(f"candidates is {quote(candidates)}; it must be a number, or 'all'")
     if candidates is not None and candidates != "all":
         counts["candidates"] = candidates
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise UserError(f"{name} is {quote(value)}; it must be a whole number")
         if int(value) < 1:
-            raise UserError(f"{name} is {value}; at least 1")
+            raise UserError(f"{name} is {value}; it must be at least 1")
         if int(value) > MOST:
-            raise UserError(f"{name} is above {MOST:,}, which is the most")
+            raise UserError(f"{name} is above {MOST:,}, the largest allowed number")
     if threshold is not None and (
         not isinstance(threshold, Real) or isinstance(threshold, bool) or math.isnan(threshold)
     ):
@@ -143,12 +164,12 @@ def check_numbers(threshold: object, candidates: object, **counts: object) -> No
 
 
 def check_where(where: object) -> None:
-    """Raise unless conditions are columns with values, say {"tags": "cooking"}."""
+    """Raise unless conditions are columns with values, such as {"tags": "cooking"}, or None."""
     if where is None:
         return
     if not isinstance(where, Mapping) or not all(isinstance(column, str) for column in where):
         raise UserError(
-            f"where is {quote(where)}; it must give columns and values, say {{'tags': 'cooking'}}"
+            f"where is {quote(where)}; it must hold columns and values, say {{'tags': 'cooking'}}"
         )
     for column, allowed in where.items():
         for word in (column, *map(str, values(allowed))):
@@ -156,7 +177,7 @@ def check_where(where: object) -> None:
 
 
 def check_ids(video_ids: object) -> list[str]:
-    """Give ids of videos as a list; raise if they are something else, such as a single id."""
+    """Return ids of videos as a list; raise if they are something else, such as a single id."""
     ids = None
     if isinstance(video_ids, Iterable) and not isinstance(video_ids, (str, bytes)):
         ids = list(video_ids)
@@ -169,4 +190,4 @@ def _check_unicode(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{what} is no Unicode text: {quote(text)}") from None
+        raise UserError(f"{what} is not Unicode text: {quote(text)}") from None

@@ -71,7 +71,7 @@ def score(video: Record, asked: EngineQuery) -> float:
 
 
 def best(videos: Sequence[Record], asked: EngineQuery) -> list[tuple[str, float]]:
-    """What the engine should answer, without a filter."""
+    """Return the answer that the engine should give without a filter."""
     scores = [(video.video_id, score(video, asked)) for video in videos]
     return sorted(scores, key=lambda item: -item[1])[: asked.limit]
 

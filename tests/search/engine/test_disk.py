@@ -1,4 +1,4 @@
-"""What goes wrong in the engine's folder, and whether it has room."""
+"""Errors in the engine's folder, and checks of free disk space."""
 
 import os
 import shutil
@@ -161,7 +161,7 @@ def test_a_library_on_a_disk_that_fills(tmp_path: Path, disk: Disk) -> None:
         disk(MARGIN + used(made.path / "engine") // 2)  # enough for a video, not for all
         report = made.update(path)
         assert report.added == ["b"]
-        assert "not compacted, which `lightning library compact" in report.warnings[0]
+        assert "could not be compacted; later, run `lightning library compact" in report.warnings[0]
         disk(10**12)
         assert made.update(path).unchanged == ["a", "b"]
 
@@ -176,6 +176,6 @@ def test_creation_and_repair_need_free_disk(tmp_path: Path, disk: Disk) -> None:
     engine = EdgeEngine(tmp_path / "library" / "engine", FRAMES)
     engine._journal.open(["b"])
     disk(MARGIN - 1)
-    with pytest.raises(DiskFull, match="completing what was interrupted needs 32 MB"):
+    with pytest.raises(DiskFull, match="completing an interrupted write needs 32 MB"):
         engine.repair()
     engine.close()

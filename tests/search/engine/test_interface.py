@@ -1,4 +1,4 @@
-"""What every engine must do, embedded and remote."""
+"""Behaviour of every engine, embedded and remote."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Where a library keeps its vectors: one interface, the embedded engine, and a server."""
+"""Engines that keep the vectors of a library: an embedded one, and a client of a server."""

@@ -1,12 +1,12 @@
-"""The embedded engine's folder: what goes wrong in it, in one line, and whether it has room.
+"""Errors of the embedded engine as one line, and checks of its folder and of free disk space.
 
-The engine raises nothing but `Exception`, and where it trips over its own files a panic, which is
-no `Exception` at all. Rust then writes a line or two to standard error, which cannot be kept back
-without taking that stream away from every thread; `edge` at least asks for no backtrace.
+The engine raises plain `Exception`, and panics on damaged files; the class of a panic is no
+subclass of `Exception`. Rust then writes a line or two to standard error. Hiding them would close
+that stream for every thread, so they stay; `edge` only turns the backtrace off.
 
-The engine maps its files into memory, so a disk that is full kills the process, without an error
-that could be caught: SIGBUS. So room is asked for before it writes. What other programs write at
-the same time can still bring that about.
+The engine maps its files into memory. If the disk is full, the system kills the process (SIGBUS),
+and no error can be caught. Free space is therefore checked before each write. A program that fills
+the disk at the same moment can still cause this.
 """
 
 import os
@@ -28,8 +28,8 @@ def plain_errors(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
     Args:
         folder: folder of the engine.
-        what: what the engine could not do, say "cannot be read".
-        remedy: what the user is to do.
+        what: the failure, say "cannot be read".
+        remedy: advice for the user.
     """
     try:
         yield
@@ -42,15 +42,15 @@ def plain_errors(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def reading(folder: Path) -> AbstractContextManager[None]:
-    """`plain_errors` of a block that reads what should be there."""
+    """Turn errors and panics of a block that reads the engine's files into a UserError."""
     return plain_errors(folder, "cannot be read", "move it away and index again")
 
 
 def check_writable(folder: Path) -> None:
-    """Raise if any of the engine's files may not be written, which it wants even to search.
+    """Raise if any of the engine's files may not be written; the engine needs that to search too.
 
-    A file that another process removes meanwhile, as the engine does when it tidies up, is no
-    reason to refuse.
+    A file that another process removes meanwhile is no error: the engine removes files when it
+    tidies up.
     """
     inside = (
         Path(parent, name)
@@ -60,8 +60,8 @@ def check_writable(folder: Path) -> None:
     for path in (folder, *inside):
         if not os.access(path, os.W_OK) and path.exists():
             raise UserError(
-                f"{path} may not be written, and the engine opens no files that it may not write, "
-                "even to search: copy the library to where you may write"
+                f"{path} may not be written, and the engine needs to write its files even to "
+                "search: copy the library to a place where you may write"
             )
 
 
@@ -73,8 +73,8 @@ def _reason(error: BaseException) -> str:
 def check_holes(folder: Path) -> None:
     """Raise if opening an engine would fill its disk.
 
-    Opening reads the files whole, also where nothing was written yet; only a disk that lies in
-    memory sets those places aside when they are read.
+    Opening reads whole files, with the places that were never written (holes). On a disk in memory,
+    such as tmpfs, reading a hole takes space.
     """
     if _in_memory(folder) and (missing := _holes(folder)):
         check_free_disk(folder, missing, "opening a library on a disk in memory")
@@ -90,13 +90,13 @@ def _holes(folder: Path) -> int:
 
 
 def _files(folder: Path) -> list[os.stat_result]:
-    """Ask the system about all files; the engine may remove one of them at any time."""
-    found = []
+    """Return the status of all files in a folder; the engine may remove a file at any time."""
+    statuses = []
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):
             if path.is_file():
-                found.append(path.lstat())
-    return found
+                statuses.append(path.lstat())
+    return statuses
 
 
 def _in_memory(folder: Path) -> bool:

@@ -1,11 +1,12 @@
-"""Qdrant's engine inside this process, over a folder.
+"""The embedded engine: Qdrant inside this process, with its files in a folder.
 
-It runs without a write-ahead log: that log's lock would keep a second process from reading, and
-every vector would be written twice. Instead `flush` ends each write, and the journal says until
-then what it touches. A process that is killed may leave just those videos half written (vectors of
-the new version, payload of the old), and the index of facets behind the payloads, so `repair` does
-both again before anybody searches.
-The caller locks the folder: many readers, or one writer.
+It runs without a write-ahead log: the log's lock would keep a second process from reading, and
+every vector would be written twice. Instead each write ends with `flush`, and until then the
+journal names the videos that it touches. A killed process may leave these videos half written
+(vectors of the new version, payload of the old one), and the index of facets out of date. `repair`
+corrects both before the next search.
+
+The caller locks the folder for many readers or for one writer.
 """
 
 import os
@@ -43,7 +44,7 @@ from dreamprvr.search.engine.points import (
     vector_layouts,
 )
 
-os.environ["RUST_BACKTRACE"] = "0"  # of a panic over damaged files, 60 lines that help no user
+os.environ["RUST_BACKTRACE"] = "0"  # damaged files would print 60 lines that help no user
 
 try:
     import qdrant_edge as edge
@@ -53,20 +54,20 @@ except ImportError:
     ) from None
 
 BUILD_EFFORT = 100  # ef_construct
-GRAPH_FROM = 10_000  # KB of a part of the collection that gets a graph, once any does
-NEVER = 2**40  # KB
-FULL_SCAN = 10_000  # KB of segment vectors below which a graph is not worth it
-DELETED = 0.1  # share of a part of the collection that makes it worth writing again
-LEAST = 100  # videos of such a part
+GRAPH_FROM = 10_000  # KB from which a part of a large collection gets a graph
+NEVER = 2**40  # KB that no part reaches, so that no graph is built
+FULL_SCAN = 10_000  # KB of segment vectors below which scanning is as fast as a graph
+DELETED = 0.1  # share of deleted videos from which a part of the collection is written again
+LEAST = 100  # smallest number of videos of a part that is written again
 PAGE = 1000  # payloads read at once
 
 
 class EdgeEngine:
-    """The embedded engine; see `dreamprvr.search.engine.interface.Engine`.
+    """The embedded engine; the methods are those of `dreamprvr.search.engine.interface.Engine`.
 
     Args:
         folder: folder that `create` made.
-        layout: vectors of a video, as it was made with.
+        layout: vectors of a video, the same as for `create`.
 
     Raises:
         UserError: the folder is damaged or may not be read.
@@ -82,8 +83,13 @@ class EdgeEngine:
 
     @classmethod
     def create(cls, folder: Path, layout: Layout) -> "EdgeEngine":
-        """Make an empty collection in a new folder."""
-        with plain_errors(folder, "cannot be made", "mend that and index again"):
+        """Make an empty collection.
+
+        Args:
+            folder: path of a new folder.
+            layout: vectors of a video.
+        """
+        with plain_errors(folder, "cannot be made", "solve that and index again"):
             folder.mkdir(parents=True, exist_ok=True)
             check_free_disk(folder, 0, "making a library")
             shard = edge.EdgeShard.create(str(folder), edge_config(layout))
@@ -94,15 +100,15 @@ class EdgeEngine:
 
     @staticmethod
     def is_interrupted(folder: Path) -> bool:
-        """Return whether a writer was killed; then `repair` comes before searching."""
+        """Return whether a writer of a folder was killed, so that `repair` is needed."""
         return Journal(folder).is_open()
 
     def repair(self) -> None:
-        """Mend what a killed writer may have left: half written videos, a stale index of facets."""
+        """Repair half written videos and the index of facets after a writer was killed."""
         if not self._journal.is_open():
             return
         videos, records = self._journal.read(self.layout)
-        check_free_disk(self.folder, written_bytes(records), "completing what was interrupted")
+        check_free_disk(self.folder, written_bytes(records), "completing an interrupted write")
         with self._plain_errors():
             if videos:
                 self._shard.update(edge.UpdateOperation.delete_points(point_ids(videos)))
@@ -125,7 +131,7 @@ class EdgeEngine:
             self._shard.update(upsert_points(records, self.layout))
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace payloads; a reader sees the old one or the new one, never a mixture."""
+        """Replace payloads; a reader sees the old payload or the new one, never a mixture."""
         with self._writing([]):
             for video_id, payload in payloads.items():
                 self._shard.update(
@@ -141,7 +147,12 @@ class EdgeEngine:
 
     @contextmanager
     def _writing(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> Iterator[None]:
-        """Write down what a block does, and forget it once all is on the disk."""
+        """Keep a journal of the block's changes until they are on the disk.
+
+        Args:
+            video_ids: ids of the videos that the block writes or removes.
+            records: videos of the block that replace older versions.
+        """
         check_free_disk(self.folder, 0, "writing")
         self._journal.open(video_ids, records)
         with self._plain_errors():
@@ -150,11 +161,11 @@ class EdgeEngine:
         self._journal.close()
 
     def _plain_errors(self) -> AbstractContextManager[None]:
-        remedy = "what was done before is kept; mend that and index again"
+        remedy = "earlier changes are kept; solve that and index again"
         return plain_errors(self.folder, "cannot be written", remedy)
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
-        """Find the best videos by exact score, among all or among candidates."""
+        """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.layout)
         allowed = where_filter(edge, query.where)
         prefetch = None
@@ -169,24 +180,24 @@ class EdgeEngine:
             with_payload=[VIDEO_ID],
         )  # fmt: skip
         with reading(self.folder):
-            found = self._shard.query(request)
+            points = self._shard.query(request)
             hits = [
-                EngineHit(payload_of(point)[VIDEO_ID], point.score - constant) for point in found
+                EngineHit(payload_of(point)[VIDEO_ID], point.score - constant) for point in points
             ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
-        """Give videos with their vectors."""
+        """Return videos with their vectors."""
         with reading(self.folder):
             points = self._shard.retrieve(point_ids(video_ids), with_payload=True, with_vector=True)
-            found: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
-            kept = [found[name] for name in video_ids if name in found]
+            points_by_id: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
+            kept = [points_by_id[name] for name in video_ids if name in points_by_id]
             return [record_of(point.vector, payload_of(point), self.layout) for point in kept]
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give id and payload of every video, or of some."""
+        """Yield id and payload of every video, or of some."""
         if video_ids is not None:
             with reading(self.folder):
                 points = self._shard.retrieve(point_ids(video_ids), True, False)
@@ -199,26 +210,25 @@ class EdgeEngine:
             )
             with reading(self.folder):
                 points, offset = self._shard.scroll(request)
-                found = [named_payload(point) for point in points]
-            yield from found
+                named_payloads = [named_payload(point) for point in points]
+            yield from named_payloads
             if offset is None:
                 return
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that a filter leaves."""
+        """Count the videos that match a filter."""
         request = edge.CountRequest(exact=True, filter=where_filter(edge, where))
         with reading(self.folder):
             return int(self._shard.count(request))
 
     def compact(self) -> None:
-        """Merge parts, drop what was deleted; of a large collection, build graphs of segments."""
-        check_free_disk(
-            self.folder, used(self.folder), "compacting"
-        )  # at most all is written again
+        """Merge parts and drop deleted videos; in a large collection, build graphs of segments."""
+        # at most, every file is written again
+        check_free_disk(self.folder, used(self.folder), "compacting")
         with self._writing([]):
             if self.count() > SCANNED:
                 self._shard.close()
-                # a library made by an earlier version may have a vector that nothing fills
+                # a library of an earlier version may name a vector that no video has
                 kept = load_json(self.folder / "edge_config.json")["vectors"]
                 own = (TOKENS, SEGMENTS)
                 extras = {name: kept[name]["size"] for name in kept if name not in own}
@@ -227,8 +237,8 @@ class EdgeEngine:
             self._shard.optimize()
 
     def close(self) -> None:
-        """Let go of the files."""
-        with suppress(UserError), reading(self.folder):  # what is damaged is let go of as well
+        """Close the files."""
+        with suppress(UserError), reading(self.folder):  # damaged files are closed too
             self._shard.close()
 
 
@@ -258,7 +268,7 @@ def edge_config(layout: Layout, graph: bool = False) -> edge.EdgeConfig:
 
 
 def upsert_points(records: Sequence[Record], layout: Layout) -> edge.UpdateOperation:
-    """Add or replace videos."""
+    """Return the operation that adds or replaces videos."""
     points = [
         edge.Point(
             point_id(record.video_id), point_vectors(record, layout),
@@ -270,17 +280,17 @@ def upsert_points(records: Sequence[Record], layout: Layout) -> edge.UpdateOpera
 
 
 def point_ids(video_ids: Sequence[str]) -> list[Any]:
-    """Give the engine's ids of videos."""
+    """Return the engine's ids of videos."""
     return [point_id(video_id) for video_id in video_ids]
 
 
 def payload_of(point: Any) -> dict[str, Any]:
-    """Give the payload of a point that was found."""
+    """Return the payload of a point, or {} if it has none."""
     return point.payload or {}
 
 
 def named_payload(point: Any) -> tuple[str, dict[str, Any]]:
-    """Give the id of the video of a point, and its own payload."""
+    """Return the id of a point's video, and the video's own payload."""
     payload = payload_of(point)
     return payload[VIDEO_ID], own_payload(payload)
 

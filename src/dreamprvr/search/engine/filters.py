@@ -1,4 +1,4 @@
-"""Conditions on metadata: from `--where tag=cooking` to what the engine takes."""
+"""Conditions on metadata, read from options such as `--where tags=cooking`, as engine filters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -10,7 +10,13 @@ from dreamprvr.search.engine.points import FACETS, facet, values
 
 
 def parse_where(words: Iterable[str]) -> dict[str, list[str]]:
-    """Read words like `tag=cooking`; a column that comes twice allows either value.
+    """Read words such as `tags=cooking`; a column that comes twice allows either value.
+
+    Args:
+        words: values of the option `--where`.
+
+    Returns:
+        Allowed values by column.
 
     Raises:
         UserError: a word has no "=".
@@ -25,11 +31,11 @@ def parse_where(words: Iterable[str]) -> dict[str, list[str]]:
 
 
 def check_columns(where: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> None:
-    """Raise if a condition names a column that no video has: it would silently find nothing.
+    """Raise if a condition names a column that no video has, since it would find nothing.
 
     Args:
-        where: column to a value, or to a list of values.
-        columns: columns that there are.
+        where: allowed value, or list of allowed values, by column.
+        columns: values by column of the library.
     """
     for column in where:
         if column not in columns:
@@ -38,7 +44,12 @@ def check_columns(where: Mapping[str, Any], columns: Mapping[str, Sequence[str]]
 
 
 def matches(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> bool:
-    """Return whether a video's metadata meets all conditions, as the engine decides it."""
+    """Return whether a video's metadata meets all conditions, by the rule of the engine.
+
+    Args:
+        metadata: value, or list of values, by column.
+        where: allowed value, or list of allowed values, by column; None allows all.
+    """
     return all(
         column in metadata
         and {str(value) for value in values(allowed)} & {str(v) for v in values(metadata[column])}
@@ -49,11 +60,9 @@ def matches(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> boo
 def where_filter(models: ModuleType, where: Mapping[str, Any] | None) -> Any:
     """Write conditions for an engine: all columns must match, each with any of its values.
 
-    `qdrant_edge` and `qdrant_client.models` name these classes alike.
-
     Args:
-        models: one of these modules.
-        where: column to a value, or to a list of values.
+        models: `qdrant_edge` or `qdrant_client.models`, which have the same class names.
+        where: allowed value, or list of allowed values, by column.
 
     Returns:
         A filter of that module; None without conditions.

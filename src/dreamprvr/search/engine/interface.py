@@ -1,4 +1,4 @@
-"""The one interface of every engine: vectors with payloads in, video ids with scores out."""
+"""The interface of all engines: they keep vectors with payloads, and rank videos for a query."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Layout:
         extras: numbers of a row of each extra, by name.
 
     Raises:
-        UserError: two of them have the same name.
+        UserError: two scales or extras have the same name, or a name that the engine uses.
     """
 
     dim: int
@@ -32,7 +32,7 @@ class Layout:
         names = (TOKENS, SEGMENTS, *self.scales, *self.extras)
         if len(set(names)) < len(names):
             raise UserError(
-                f"a library cannot keep what the model makes of a video ({', '.join(names[2:])}): "
+                f"a library cannot keep the model's vectors ({', '.join(names[2:])}): "
                 f"give each scale and each extra a name of its own, other than {TOKENS} and "
                 f"{SEGMENTS}"
             )
@@ -47,8 +47,8 @@ class Record:
             the payload.
         tokens: tokens of unit length by scale, (M, D) each.
         segments: means of consecutive tokens, for finding candidates, of unit length, (S, D).
-        extras: what else the model keeps, by name, a matrix each; no part of the engine's score.
-        payload: JSON values; what filters look at lies under "metadata".
+        extras: other matrices that the model keeps, by name; no part of the engine's score.
+        payload: JSON values; filters use those under "metadata".
     """
 
     video_id: str
@@ -65,12 +65,13 @@ class EngineQuery:
     Args:
         rows: rows (W, D) by scale, each of unit length times its weights. The score of a video is
             the sum over all rows of the best product with a token of the row's scale.
-        segments: rows (W, D) that the segments are asked with.
-        limit: videos wanted, at most.
-        where: column to value, or to a list of values of which one must hold; all must match.
-            The values of a list column match if any of them does.
-        candidates: videos that are looked at exactly; None scores every video exactly.
-        graph: find candidates by the graph of segments, if there is one, not by scanning them all.
+        segments: rows (W, D) that the segments are compared with.
+        limit: largest number of videos to return.
+        where: allowed value, or list of allowed values, by column; every column must match. A
+            column with several values matches if one of them is allowed.
+        candidates: number of videos that are scored exactly; None scores every video exactly.
+        graph: whether to find candidates by the graph of segments, if there is one, instead of
+            scanning all segments.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -90,14 +91,14 @@ class EngineHit:
 
 
 class Engine(Protocol):
-    """Keeps videos durably: what `upsert` returned from survives a crash of the process."""
+    """A store of videos; once `upsert` returns, its videos survive a crash of the process."""
 
     def upsert(self, records: Sequence[Record]) -> None:
-        """Add videos; one that is there already is replaced as a whole."""
+        """Add videos; a video whose id is there already is replaced as a whole."""
         ...
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace the payloads of videos, by id, and leave their vectors."""
+        """Replace the payloads of videos, given by id, and leave their vectors."""
         ...
 
     def delete(self, video_ids: Sequence[str]) -> None:
@@ -109,23 +110,23 @@ class Engine(Protocol):
         ...
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
-        """Give videos with vectors, in the order asked, without those that are not there."""
+        """Return videos with vectors in the order of `video_ids`; unknown ids are skipped."""
         ...
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give id and payload of every video, or of those asked for, in no particular order."""
+        """Yield id and payload of the given videos, or of all for None, in any order."""
         ...
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that a filter leaves; all without one."""
+        """Count the videos that match a filter; None counts all."""
         ...
 
     def compact(self) -> None:
-        """Build or rebuild what makes search fast, and free what deleted videos took."""
+        """Rebuild the indexes for fast searches, and free the room of deleted videos."""
         ...
 
     def close(self) -> None:
-        """Let go of files and locks; afterwards nothing else may be called."""
+        """Release files and locks; no other method may be called afterwards."""
         ...

@@ -1,8 +1,8 @@
-"""A note of what a writer is about to do to a library, so that nothing is lost if it is killed.
+"""The journal of a writer, so that no video is lost if the writer is killed.
 
-`interrupted.npz` lies in the engine's folder while something is written. It names the videos that
-may be half written then, and holds those whole that replace older versions: their old version is
-acknowledged, so taking the half written one out would lose it.
+`interrupted.npz` lies in the engine's folder during a write. It names the videos that may be left
+half written. It also holds the full data of videos that replace older versions: an earlier write
+has promised to keep these videos, so they cannot simply be removed.
 """
 
 import json
@@ -22,11 +22,11 @@ REMEDY = "index into a new folder"
 
 
 class Interrupted(NamedTuple):
-    """The videos that a killed writer was at work on.
+    """The videos of an interrupted write.
 
     Args:
-        video_ids: ids of all videos that it wrote or removed.
-        records: those of them to write again; the others are to be removed.
+        video_ids: ids of all videos that were being written or removed.
+        records: the videos to write again; all others are to be removed.
     """
 
     video_ids: list[str]
@@ -44,11 +44,16 @@ class Journal:
         self.path = folder / NAME
 
     def is_open(self) -> bool:
-        """Return whether a writer is at work, or was killed at it."""
+        """Return whether a write is going on, or was interrupted."""
         return self.path.exists()
 
     def open(self, video_ids: Sequence[str], records: Sequence[Record] = ()) -> None:
-        """Write down, on the disk, what is about to be done; see `Interrupted`."""
+        """Write the journal of a write that is about to start, and wait until it is on the disk.
+
+        Args:
+            video_ids: ids of all videos that will be written or removed.
+            records: videos that replace older versions.
+        """
         payloads = [{"video_id": record.video_id, "payload": record.payload} for record in records]
         note = json.dumps({"video_ids": list(video_ids), "records": payloads})
         arrays: dict[str, Any] = {"note": np.frombuffer(note.encode(), np.uint8)}
@@ -61,13 +66,13 @@ class Journal:
             sync(partial)
 
     def read(self, layout: Layout) -> Interrupted:
-        """Read what was written down.
+        """Read the journal of an interrupted write.
 
         Args:
             layout: vectors of the library's videos.
 
         Raises:
-            UserError: the file is damaged, or of another library.
+            UserError: the file is damaged, or belongs to another library.
         """
         arrays = read_npz(self.path, REMEDY)
         try:
@@ -91,7 +96,7 @@ class Journal:
             raise UserError(f"{self.path} is damaged: {REMEDY}") from None
 
     def close(self) -> None:
-        """Forget it, as all of it is on the disk."""
+        """Remove the journal, since the write is complete and on the disk."""
         self.path.unlink()
 
 

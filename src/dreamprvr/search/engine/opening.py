@@ -1,4 +1,4 @@
-"""Opens the engine that a library names: the embedded one, or a server's."""
+"""Opening of the engine that a library names: the embedded one, or a server."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +8,7 @@ from dreamprvr.search.manifest import EDGE, ENGINE, Manifest
 
 
 def new_collection(engine: str) -> str:
-    """Make up a name for a new collection on a server; "" for the embedded engine."""
+    """Choose a name for a new collection on a server; "" for the embedded engine."""
     return "" if engine == EDGE else f"dreamprvr-{uuid4().hex}"
 
 
@@ -33,7 +33,17 @@ def create_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
 
 
 def open_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
-    """Open the collection of a library."""
+    """Open the collection of a library.
+
+    Args:
+        folder: folder of the library.
+        manifest: manifest of the library; it names the engine and the collection.
+        layout: vectors of a video.
+
+    Raises:
+        UserError: a package is missing, the engine's files are damaged, or the server does not
+            answer.
+    """
     if manifest.engine == EDGE:
         from dreamprvr.search.engine.edge import EdgeEngine
 
@@ -44,7 +54,13 @@ def open_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
 
 
 def repair_engine(folder: Path, manifest: Manifest, layout: Layout) -> None:
-    """Remove what a killed writer left half written; the folder must be locked for writing."""
+    """Repair the videos that a killed writer left half written.
+
+    Args:
+        folder: folder of the library; it must be locked for writing.
+        manifest: manifest of the library.
+        layout: vectors of a video.
+    """
     if is_interrupted(folder, manifest):
         from dreamprvr.search.engine.edge import EdgeEngine
 
@@ -54,7 +70,7 @@ def repair_engine(folder: Path, manifest: Manifest, layout: Layout) -> None:
 
 
 def is_interrupted(folder: Path, manifest: Manifest) -> bool:
-    """Return whether `repair_engine` has something to do."""
+    """Return whether a writer of a library was killed, so that `repair_engine` is needed."""
     if manifest.engine != EDGE:
         return False
     from dreamprvr.search.engine.edge import EdgeEngine

@@ -1,19 +1,18 @@
-"""How videos lie in a collection of any engine; the one place that knows.
+"""Layout of videos in a collection; it is the same for every engine.
 
 A point is a video. Its vectors, all multivectors of dot products in float16:
 
 - `tokens`: the tokens of all scales, one after the other. The last numbers of a row, its *tag*,
-  tell its scale: 1 in the column of the scale, 0 in the others. A query asks with its rows, each
-  with a number B in the column of its scale. MaxSim adds the best token of each query row, and B
-  makes a token of the right scale win, so the engine itself computes the sum over rows of the best
-  product with a token of the row's scale, plus B for each row: exactly, in one pass, also across
-  shards.
-- `segments` (S, D), for candidates: all of them are scanned, or in a large collection searched
-  under HNSW.
-- the extras, only kept, each under its name; one without rows is left out.
+  name its scale: 1 in the column of the scale, 0 in the others. A query row has a number B in the
+  column of its scale. MaxSim adds the best product of each query row, and B is so large that the
+  best token is one of the row's scale. So the engine computes the exact score plus B for each row,
+  in one pass, also across shards.
+- `segments` (S, D), for finding candidates: they are all scanned, or, in a large collection,
+  searched by an HNSW graph.
+- the extras, each under its name; they are kept, not searched. An extra without rows is left out.
 
-The payload is the video's own, with `video_id`, and `facets`: every column and value of the
-metadata as one string. A single keyword index serves all columns, whatever they are called.
+The payload is the video's own, with `video_id` and `facets` added. A facet is a column and a value
+of the metadata in one string, so that one keyword index serves all columns.
 """
 
 import json
@@ -33,21 +32,27 @@ from dreamprvr.search.engine.interface import (
 
 FACETS, VIDEO_ID, METADATA = "facets", "video_id", "metadata"
 SCANNED = 200_000  # videos whose segments are all scanned: faster than a graph, and exact
-EFFORT = 2  # nodes that a graph keeps in sight, for each candidate wanted; docs/search.md
+EFFORT = 2  # Qdrant's hnsw_ef for each candidate wanted; docs/search.md has measurements
 NAMESPACE = uuid.UUID("6e0f7ad5-3f0c-5b43-9a43-6f6b1e0e2c11")
-FIRST = ("clips", "frames")  # these have the first columns of a tag in every library
+FIRST = ("clips", "frames")  # scales of the first columns of a tag, in every library
 
 
 class VectorLayout(NamedTuple):
-    """A named multivector of the collection."""
+    """A named multivector of the collection.
+
+    Args:
+        name: name of the multivector.
+        size: numbers of a row.
+        links: links of each node of the HNSW graph; 0 for no graph.
+    """
 
     name: str
     size: int
-    links: int  # of each node of the HNSW graph; 0 for none
+    links: int
 
 
 def tag_columns(scales: Sequence[str]) -> tuple[str, ...]:
-    """List the scales of the columns of a tag, in order."""
+    """List the scales that the columns of a tag stand for, in order."""
     return (*FIRST, *(scale for scale in scales if scale not in FIRST))
 
 
@@ -61,12 +66,12 @@ def vector_layouts(layout: Layout) -> tuple[VectorLayout, ...]:
 
 
 def point_id(video_id: str) -> str:
-    """Give the engine's id of a video."""
+    """Return the engine's id of a video."""
     return str(uuid.uuid5(NAMESPACE, video_id))
 
 
 def point_vectors(record: Record, layout: Layout) -> dict[str, Any]:
-    """Give the vectors of a video's point, each a matrix."""
+    """Return the vectors of a video's point, by name, each a matrix."""
     columns = tag_columns(layout.scales)
     tagged = [
         np.hstack([rows, np.tile(np.equal(columns, scale), (len(rows), 1))])
@@ -78,19 +83,25 @@ def point_vectors(record: Record, layout: Layout) -> dict[str, Any]:
 
 
 def point_payload(video_id: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the payload of a video's point."""
+    """Return the payload of a video's point: the video's own, its id and its facets."""
     metadata = payload.get(METADATA, {})
     facets = [facet(column, value) for column, held in metadata.items() for value in values(held)]
     return {**payload, VIDEO_ID: video_id, FACETS: facets}
 
 
 def own_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the video's own payload of a point's."""
+    """Return the video's own part of a point's payload."""
     return {key: value for key, value in payload.items() if key not in (VIDEO_ID, FACETS)}
 
 
 def record_of(vectors: Mapping[str, Any], payload: Mapping[str, Any], layout: Layout) -> Record:
-    """Give the video of a point."""
+    """Make the video of a point.
+
+    Args:
+        vectors: vectors of the point, by name.
+        payload: payload of the point.
+        layout: vectors of the library's videos.
+    """
     tokens = np.asarray(vectors[TOKENS], dtype=np.float32)
     tags = tokens[:, layout.dim :]
     columns = tag_columns(layout.scales)
@@ -106,26 +117,31 @@ def record_of(vectors: Mapping[str, Any], payload: Mapping[str, Any], layout: La
 
 
 def facet(column: str, value: object) -> str:
-    """Join a column and one of its values in one string; no two pairs give the same."""
+    """Write a column and one of its values as one string, which no other pair has."""
     return json.dumps([column, str(value)], ensure_ascii=False)
 
 
 def values(held: object) -> Sequence[object]:
-    """List the values of a metadata entry, or those that a filter allows."""
+    """List the values of a metadata entry or of a filter, which may be one value or several."""
     return held if isinstance(held, (list, tuple)) else [held]
 
 
 def query_rows(query: EngineQuery, layout: Layout) -> tuple[np.ndarray, float]:
-    """Give the rows that `tokens` is asked with, and what to subtract from the engine's score."""
+    """Return the rows to compare with `tokens`, and the number to subtract from the score.
+
+    Args:
+        query: the query.
+        layout: vectors of the library's videos.
+    """
     columns = tag_columns(layout.scales)
     weights = [np.linalg.norm(rows, axis=1).max(initial=0) for rows in query.rows.values()]
     largest = max(weights) or 1.0  # a sentence may give a row of zeros
-    # A token of the wrong scale must lose by more than any two products differ, twice the weight.
-    # A power of 2 is exact in half precision; .001 keeps rounding from giving the next one.
+    # The bonus must be larger than any difference of two products, which is twice the weight.
+    # A power of 2 is exact in half precision; without .001, rounding could give the next power.
     bonus = 2.0 ** np.ceil(np.log2(4 * largest) - 0.001)
     tagged = [
         np.hstack([rows, np.tile(bonus * np.equal(columns, scale), (len(rows), 1))])
         for scale, rows in query.rows.items()
     ]
-    asked = np.concatenate(tagged).astype(np.float32)
-    return asked, float(bonus * len(asked))
+    rows_of_all_scales = np.concatenate(tagged).astype(np.float32)
+    return rows_of_all_scales, float(bonus * len(rows_of_all_scales))

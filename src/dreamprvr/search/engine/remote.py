@@ -1,4 +1,4 @@
-"""A Qdrant server or cluster, through `qdrant-client`; laid out as the embedded engine is."""
+"""A client of a Qdrant server or cluster; points have the same layout as in the embedded engine."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,19 +39,19 @@ except ImportError:
 
 KEY = "QDRANT_API_KEY"
 PAGE = 1000  # payloads read at once
-BATCH = 32  # videos a request; servers refuse requests above 32 MB
+BATCH = 32  # videos in a request; servers refuse requests above 32 MB
 TIMEOUT = 60  # seconds
 LARGEST = 2**20  # numbers of a multivector; servers refuse more, and no setting changes that
 
 
 class RemoteEngine:
-    """A collection of a server; see `dreamprvr.search.engine.interface.Engine`.
+    """A collection on a server, with the methods of `dreamprvr.search.engine.interface.Engine`.
 
     Args:
         client: client that is connected to the server, or Qdrant's own in memory
             (`QdrantClient(":memory:")`).
         collection: name of the collection that `create` made.
-        layout: vectors of a video, as it was made with.
+        layout: vectors of a video, the same as for `create`.
     """
 
     def __init__(self, client: QdrantClient, collection: str, layout: Layout) -> None:
@@ -65,7 +65,13 @@ class RemoteEngine:
 
     @classmethod
     def create(cls, client: QdrantClient, collection: str, layout: Layout) -> "RemoteEngine":
-        """Make an empty collection."""
+        """Make an empty collection.
+
+        Args:
+            client: client that is connected to the server.
+            collection: name of the new collection.
+            layout: vectors of a video.
+        """
         with _plain_errors():
             client.create_collection(collection, vectors_config=_vectors_config(layout))
             client.create_payload_index(
@@ -86,7 +92,8 @@ class RemoteEngine:
                 models.PointStruct(
                     id=point_id(record.video_id),
                     vector={
-                        n: rows.tolist() for n, rows in point_vectors(record, self.layout).items()
+                        name: rows.tolist()
+                        for name, rows in point_vectors(record, self.layout).items()
                     },
                     payload=point_payload(record.video_id, record.payload),
                 )
@@ -111,7 +118,7 @@ class RemoteEngine:
             self.client.delete(self.collection, points, wait=True)
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
-        """Find the best videos by exact score, among all or among candidates."""
+        """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.layout)
         allowed = where_filter(models, query.where)
         prefetch = None
@@ -122,29 +129,29 @@ class RemoteEngine:
                 params=models.SearchParams(hnsw_ef=EFFORT * count, exact=not query.graph),
             )  # fmt: skip
         with _plain_errors():
-            found = self.client.query_points(
+            points = self.client.query_points(
                 self.collection, query=rows.tolist(), using=TOKENS, prefetch=prefetch,
                 query_filter=allowed, limit=query.limit, with_payload=[VIDEO_ID],
                 search_params=models.SearchParams(exact=True),
             ).points  # fmt: skip
-        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in found]
+        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in points]
         return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
-        """Give videos with their vectors."""
+        """Return videos with their vectors."""
         with _plain_errors():
             points = self.client.retrieve(
                 self.collection, [point_id(video_id) for video_id in video_ids],
                 with_payload=True, with_vectors=True,
             )  # fmt: skip
-        found: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
-        kept = [found[video_id] for video_id in video_ids if video_id in found]
+        points_by_id: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
+        kept = [points_by_id[video_id] for video_id in video_ids if video_id in points_by_id]
         return [record_of(point.vector, _payload(point), self.layout) for point in kept]
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give id and payload of every video, or of some."""
+        """Yield id and payload of every video, or of some."""
         if video_ids is not None:
             ids = [point_id(video_id) for video_id in video_ids]
             with _plain_errors():
@@ -164,7 +171,7 @@ class RemoteEngine:
                 return
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that a filter leaves."""
+        """Count the videos that match a filter."""
         with _plain_errors():
             allowed = where_filter(models, where)
             return self.client.count(self.collection, count_filter=allowed, exact=True).count
@@ -178,12 +185,18 @@ class RemoteEngine:
 
 
 def connect(url: str) -> QdrantClient:
-    """Connect to the server at a URL; the key, if it wants one, is in `QDRANT_API_KEY`."""
+    """Connect to a server, with the key in `QDRANT_API_KEY` if there is one.
+
+    Args:
+        url: URL of the server.
+
+    Raises:
+        UserError: it is no URL of a server.
+    """
     try:
         return QdrantClient(
             url=url, api_key=os.environ.get(KEY) or None, timeout=TIMEOUT,
-            # it asks in a thread of its own, and warns of a silent server before we say what is
-            # wrong
+            # the check would warn of a server that does not answer, before our own error message
             check_compatibility=False,
         )  # fmt: skip
     except ValueError as error:
@@ -217,7 +230,7 @@ def _payload(point: Any) -> dict[str, Any]:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Say in one line what goes wrong between here and the server."""
+    """Turn errors of the connection and of the server into a UserError of one line."""
     try:
         yield
     except ResponseHandlingException as error:
@@ -225,5 +238,5 @@ def _plain_errors() -> Iterator[None]:
     except UnexpectedResponse as error:
         reason = " ".join(error.content.decode(errors="replace").split())[:200]
         raise UserError(f"the Qdrant server refused ({error.status_code}): {reason}") from None
-    except ValueError:  # an answer that is no JSON, or other JSON
-        raise UserError("what answers at the engine's address is no Qdrant server") from None
+    except ValueError:  # the answer is not JSON, or has other entries than expected
+        raise UserError("the program at the engine's address is not a Qdrant server") from None
