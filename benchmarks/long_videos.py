@@ -44,7 +44,7 @@ CANDIDATES = (800, 1600)
 
 
 class Shape(NamedTuple):
-    """How many videos, how long, and how many are shown."""
+    """Number of videos, their length, and the number of results."""
 
     videos: int
     rows: int

@@ -1,4 +1,4 @@
-"""What benchmarks share: options, the machine, turns, ratios, peak memory, a table and its JSON."""
+"""Shared parts of benchmarks: options, machine, turns, ratios, peak memory, tables and JSON."""
 
 import argparse
 import contextlib

@@ -154,7 +154,7 @@ def asked(
 
 
 def disk_bytes(folder: Path) -> int:
-    """What files take on the disk, which is less than their length where they have holes."""
+    """Count the bytes that files take on the disk, which holes do not add to."""
     return sum(512 * path.stat().st_blocks for path in folder.rglob("*") if path.is_file())
 
 

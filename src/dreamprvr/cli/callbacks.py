@@ -110,7 +110,8 @@ def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None
         UserError: names the value and those that there are.
     """
     callbacks = list(callbacks)
-    if not all(type(one).__module__.startswith(("lightning.", "dreamprvr.")) for one in callbacks):
+    modules = [type(callback).__module__ for callback in callbacks]
+    if not all(module.startswith(("lightning.", "dreamprvr.")) for module in modules):
         return
     known = ["loss", "val_SumR", *(f"val/{column}" for column in COLUMNS)]
     terms: list[str] = []
@@ -130,7 +131,7 @@ def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None
 
 
 def _loss_terms(model: RetrievalModel) -> list[str]:
-    """Names of the loss terms, found by a batch of random numbers; no generator moves on."""
+    """List the loss terms of a model, by a batch of random numbers; no generator is changed."""
     sizes, counts = model.config, (2, 3, 1)
     count = len(counts)
     with torch.random.fork_rng(devices=[]), torch.no_grad():

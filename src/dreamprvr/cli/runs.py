@@ -1,4 +1,4 @@
-"""Run folders: where a training writes, and how it goes on after an interruption."""
+"""Run folders, which hold all files of a training and let it go on after an interruption."""
 
 import csv
 import os
@@ -30,7 +30,7 @@ class RunFolder(Callback):
     the checkpoint that it goes on from is loaded.
 
     Args:
-        root: holds the runs.
+        root: folder of the runs.
         ckpt_path: checkpoint that is resumed; a run of `root` goes on in its own folder.
 
     Attributes:
@@ -203,7 +203,7 @@ class MetricsFile:
     A step that was trained twice, before and after an interruption, has two rows.
 
     Args:
-        path: of the file; it may exist already.
+        path: path of the file; it may exist already.
     """
 
     def __init__(self, path: Path) -> None:
@@ -216,7 +216,7 @@ class MetricsFile:
 
         Args:
             metrics: numbers, or tensors of one number, by name.
-            step: that they are of.
+            step: training step of the metrics.
         """
         row = {k: v.item() if hasattr(v, "item") else v for k, v in metrics.items()}
         self.metrics.append(row | {"step": len(self.metrics) if step is None else step})
@@ -238,7 +238,7 @@ class MetricsFile:
         """Append the rows, and return all columns.
 
         Args:
-            columns: those of the file, None if it is not known.
+            columns: columns of the file; None if they are not known.
         """
         added = sorted(set().union(*self.metrics) - set(columns or []))
         if columns is None or added:

@@ -1,4 +1,4 @@
-"""One rule that turns the score over time into moments in seconds, for `predict` and `search`.
+"""The rule that turns the score over time into moments in seconds, for `predict` and `search`.
 
 1. A video is a sequence of frames, which are the rows of its features, or what they were pooled to.
    The score of a query at a frame is the model's score of the tokens that cover this frame alone:
@@ -92,7 +92,7 @@ class FrameScores:
     """Scores queries at every frame of a video.
 
     Args:
-        model: the model; it says what its tokens cover.
+        model: the model, whose `token_spans` name the clips or frames that its tokens cover.
     """
 
     def __init__(self, model: RetrievalModel) -> None:
@@ -205,7 +205,7 @@ class Curve:
     Args:
         starts: seconds at which the pieces start, ascending.
         ends: seconds at which they end; `ends[i] > starts[i]`.
-        scores: of the same length.
+        scores: score of each piece.
     """
 
     starts: tuple[float, ...]
@@ -221,8 +221,8 @@ class Moment:
     """A span around a peak of the score over time.
 
     Args:
-        start: seconds.
-        end: seconds.
+        start: second at which the span starts.
+        end: second at which the span ends.
         peak: second of the highest score in the span, the middle of its piece of the curve.
         score: score at the peak.
     """

@@ -1,6 +1,6 @@
-"""Checkpoints of this framework: read as data, and checked before anything is made of them.
+"""Reading of this framework's checkpoints as data, with checks before a model is built.
 
-They also say which features a model was trained on, so that search can refuse others.
+Checkpoints also record which features a model was trained on, so that search can refuse others.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
         text_dim: size of a word feature.
         network: settings of the network.
         objective: settings of the loss.
-        weights: its weights, by the names of its `state_dict`.
+        weights: weights of the network, by the names of its `state_dict`.
     """
 
     kind: type[RetrievalModel]
@@ -75,7 +75,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path: the file.
 
     Returns:
-        What was saved: `hyper_parameters`, `state_dict`, and the training's state if it is kept.
+        The saved `hyper_parameters`, `state_dict`, and the training's state if it is kept.
         The tensors stay in the file, mapped into memory.
 
     Raises:
@@ -311,14 +311,14 @@ def trained_on(data: "PRVRDataModule") -> dict[str, Any]:
     settings: dict[str, float] = {}
     with suppress(UserError), FeatureFile(videos.path) as file:
         settings = {name: getattr(file.settings, name) for name in _COMPARED}
-    said = {FINGERPRINT: videos.fingerprint, TEXT: data.text_features().fingerprint}
-    return {name: value for name, value in {**said, SETTINGS: settings}.items() if value}
+    fingerprints = {FINGERPRINT: videos.fingerprint, TEXT: data.text_features().fingerprint}
+    return {name: value for name, value in {**fingerprints, SETTINGS: settings}.items() if value}
 
 
 def read_provenance(hparams: Mapping[str, Any]) -> Provenance:
-    """Read the hyper-parameters of a checkpoint, as `trained_on` made them."""
-    found = hparams.get(SETTINGS)
-    numbers = found if isinstance(found, Mapping) else {}
+    """Read the features that a model was trained on from the hyper-parameters of its checkpoint."""
+    settings = hparams.get(SETTINGS)
+    numbers = settings if isinstance(settings, Mapping) else {}
     return Provenance(
         str(hparams.get(FINGERPRINT) or ""), str(hparams.get(TEXT) or ""),
         {name: float(numbers[name]) for name in _COMPARED

@@ -34,9 +34,9 @@ class PRVRModule(LightningModule):
     Evaluation loaders give the whole gallery (`Videos`) first, then the queries (`Queries`).
 
     Args:
-        model: the model; see `dreamprvr.models.contract`.
-        optimizer: makes the optimiser from parameter groups; its weight decay is that of the
-            decayed group.
+        model: the model, which follows `dreamprvr.models.contract`.
+        optimizer: function that makes the optimiser from parameter groups; its weight decay is
+            that of the decayed group.
         warmup: share of all steps spent warming up.
         top_k: videos that `predict` returns for a query.
         gallery_dtype: number format in which an evaluation keeps the videos' tokens.

@@ -47,7 +47,7 @@ class BertAdam(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """One step on all tensors at once; returns the closure's loss, if there is one."""
+        """Update all tensors at once, and return the closure's loss, if there is one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -77,7 +77,7 @@ class BertAdam(Optimizer):
 
 
 def _clipped(gradients: list[Any], max_norm: float) -> list[Tensor]:
-    """Each gradient scaled to norm at most `max_norm`, without reading a norm on the host."""
+    """Scale each gradient to norm at most `max_norm`, without reading a norm on the host."""
     if max_norm <= 0:
         return gradients
     norms = torch._foreach_norm(gradients)

@@ -108,13 +108,14 @@ def import_checkpoint(
     Args:
         source: the released file.
         target: the file to write.
-        kind: see `read_published`.
-        configured: see `read_published`.
-        configured_sizes: see `read_published`.
-        objective: see `read_published`.
+        kind: class of the model.
+        configured: settings of the network for values that the file lacks; defaults if None.
+        configured_sizes: feature sizes of the data to use with the model, to compare with.
+        objective: settings of the loss to keep with the weights; the defaults if None.
 
     Returns:
-        See `PublishedCheckpoint.remarks`; where both tell a value, the file's is used.
+        A line for each value that the file lacks or that differs from the configuration; the
+        file's value is used.
     """
     published = read_published(source, kind, configured, configured_sizes, objective)
     weights = published.trained.weights

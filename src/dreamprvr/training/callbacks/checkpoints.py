@@ -1,6 +1,6 @@
-"""The checkpoints of a run: when they are saved, how they are written, how a job finds its own.
+"""Checkpoints of a run: saving, writing to disk, and finding them again after a requeue.
 
-Every run keeps `best.ckpt` and `last.ckpt`. A requeued job of SLURM goes on from the latter.
+Every run keeps `best.ckpt` and `last.ckpt`. A requeued job of SLURM goes on from `last.ckpt`.
 """
 
 import io
@@ -89,7 +89,7 @@ class RunCheckpoint(ModelCheckpoint):
         """Write the file, unless it is of this step already, or a better one is kept.
 
         Args:
-            trainer: that trains; every rank must call this.
+            trainer: the trainer; every rank must call this.
         """
         known = self.monitor is None or self.monitor in trainer.callback_metrics
         if known and not self._should_skip_saving_checkpoint(trainer):
@@ -113,7 +113,7 @@ class LastCheckpoint(RunCheckpoint):
         return Path(self.dirpath or ".") / f"{self.filename}{self.FILE_EXTENSION}"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From now on, a signal is looked for after each step."""
+        """Look for a signal after each step from now on."""
         super().on_train_start(trainer, pl_module)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             note_checkpoint(trainer, self.path)
@@ -145,7 +145,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on. One process alone may come here, so it asks no other."""
+        """Tell the user how to go on; no other process is asked, as only one may come here."""
         await_signals(False)
         if isinstance(exception, Stopped) and not exception.advice:
             path = self.path if self.dirpath and self.path.exists() else trainer.ckpt_path

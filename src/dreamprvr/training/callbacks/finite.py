@@ -50,7 +50,7 @@ class Finite(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse to write what is not finite."""
+        """Raise before a checkpoint is written if the loss or the weights are not finite."""
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

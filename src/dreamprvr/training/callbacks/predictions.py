@@ -1,4 +1,4 @@
-"""Write the answers of `predict`, one line a query."""
+"""Writing of the answers of `predict`, one line for each query."""
 
 import importlib.util
 import json
@@ -28,11 +28,11 @@ Write = Callable[[list[Record]], None]
 
 
 class PredictionWriter(Callback):
-    """Streams hits to a file; it appears under its name only once it is complete.
+    """Writes hits to a file, which gets its name only when it is complete.
 
-    Whatever ends the command before that, a file of an earlier run stays as it was and nothing
-    else is left behind. Of several processes the first writes what all have found: each query
-    once, in the order of the table.
+    If the command ends earlier, a file of an earlier run is unchanged, and no other file is left.
+    With several processes, the first one collects the hits of all and writes them. Each query is
+    written once, in the order of the annotations.
 
     A line holds `query_id`, `video_ids` (the true videos), `rank` (of the best of them among all
     videos, from 1, also beyond the hits) and `hits`, the best videos first, each with `video_id`,
@@ -194,12 +194,12 @@ class VideoTimes:
 
 
 def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Record]:
-    """Give hits as dictionaries of builtins, one for each query.
+    """Turn hits into dictionaries of builtins, one for each query.
 
     Args:
         hits: hits of Q queries.
         table: annotations of the split that was searched.
-        times: seconds of its videos.
+        times: seconds of the split's videos.
     """
     query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
     video_ids = table.videos["video_id"]
@@ -225,7 +225,7 @@ def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Reco
 
 @contextmanager
 def _file(path: Path) -> Iterator[Write]:
-    """Give what writes records; the file takes its name at the end, unless an error comes first."""
+    """Yield a function that writes records; the file gets its name at the end if all went well."""
     writer = _jsonl if path.suffix == ".jsonl" else _parquet
     with atomic_path(path) as partial, writer(partial) as write:
         yield write

@@ -44,7 +44,7 @@ class Results(Callback):
         self.partial: dict[str, dict[str, float]] = {}  # the last one of a training
 
     def state_dict(self) -> dict[str, Any]:
-        """The best epoch so far, for resumed runs."""
+        """Return the best epoch so far, for resumed runs."""
         return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Results(Callback):
                 _choose_no_checkpoint(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """In training remember the best epoch; of `validate` report."""
+        """Remember the best epoch of a training, or report the result of `validate`."""
         if trainer.sanity_checking:
             return
         if trainer.state.fn == "validate":
@@ -79,7 +79,7 @@ class Results(Callback):
             self.partial = {_marked(name, pl_module): recalls}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report."""
+        """Report the result of `test`."""
         self._report(trainer, pl_module, "test")
 
     @rank_zero_only

@@ -1,4 +1,4 @@
-"""Save what Lightning's checkpoints lack, so that resuming is identical, bit for bit."""
+"""Saving of state that Lightning's checkpoints lack, so that a resumed training is identical."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ class Resuming(Callback):
 
 
 def _loaders(trainer: Trainer) -> list[Any]:
-    """The loaders of training batches that keep a state."""
+    """List the loaders of training batches that keep a state."""
     combined = trainer.fit_loop._combined_loader
     loaders = combined.flattened if combined is not None else []
     return [loader for loader in loaders if hasattr(loader, "load_state_dict")]
@@ -94,8 +94,8 @@ def _say_what_is_left(trainer: Trainer, loop: dict[str, Any]) -> None:
     saved after the epoch's last batch.
 
     Args:
-        trainer: which saves.
-        loop: the saved state of its training loop.
+        trainer: the trainer that saves.
+        loop: the saved state of the trainer's training loop.
     """
     for counts in loop["epoch_progress"].values():  # an epoch that is only begun begins again
         counts["ready"] = counts["started"]
