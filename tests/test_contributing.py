@@ -101,15 +101,21 @@ def test_columns_are_those_of_the_schema():
     assert all(f"| `{name}` |" in section for name in VIDEO_COLUMNS + QUERY_COLUMNS)
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "README.md", "docs/architecture.md"])
+DOCUMENTS = [
+    "CONTRIBUTING.md",
+    "README.md",
+    *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")),
+]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_exist(name: str):
     text = (ROOT / name).read_text(encoding="utf-8")
-    paths = set(re.findall(r"(?:src|data_modules|tests|configs)/[\w./]*", text))
-    paths |= set(re.findall(r"`(\w+/(?:[\w/]+\.(?:py|yaml)|(?:\w+/)*))`", text))
-    paths -= {"data_modules/cooking.py", "TextData/", "FeatureData/"}  # of the examples
-    folders = (ROOT, ROOT / "src" / "dreamprvr", ROOT / "configs", ROOT / "docs")
-    assert len(paths) > 4
-    missing = [path for path in paths if not any((folder / path).exists() for folder in folders)]
+    paths = set(re.findall(r"(?<![\w./-])\w+/[\w./]*\.(?:py|yaml)\b", text))
+    paths -= {"data_modules/cooking.py"}  # the example
+    package = ROOT / "src" / "dreamprvr"
+    folders = (ROOT, package, package / "models", ROOT / "configs", ROOT / "tests")
+    missing = [path for path in paths if not any((folder / path).is_file() for folder in folders)]
     assert not missing
 
 
