@@ -127,7 +127,7 @@ def endless(split: ResidentSplit, size: int) -> Iterator[TrainBatch]:
 
 
 def synchronise(device: str) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -220,17 +220,17 @@ class Training:
 
 
 def measure_training(
-    chosen: Settings, split: ResidentSplit, asked: argparse.Namespace, name: str
+    chosen: Settings, split: ResidentSplit, args: argparse.Namespace, name: str
 ) -> dict[str, Any]:
     """Measure one variant; memory is in bytes, None where the device does not tell it."""
-    device = asked.device
+    device = args.device
     gc.collect()  # an optimiser and its schedule hold each other, also the last variant's
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    training = Training(chosen, split, asked.batch, device, **VARIANTS[name])
-    steps = [training.seconds_a_step(asked.steps) for _ in range(asked.rounds)]
-    epochs = [training.epoch_seconds() for _ in range(asked.epochs)]
+    training = Training(chosen, split, args.batch, device, **VARIANTS[name])
+    steps = [training.seconds_a_step(args.steps) for _ in range(args.rounds)]
+    epochs = [training.epoch_seconds() for _ in range(args.epochs)]
     memory = torch.cuda.max_memory_allocated() - split.bytes if device == "cuda" else None
     return {
         "warm-up s": training.warmup_seconds,
@@ -254,15 +254,17 @@ def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str
 
 
 def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str, Any]:
-    """Measure the seconds of scoring and ranking what is encoded already."""
-    asked, given = gallery(videos, device=device), embedded(queries, videos, device)
-    found = []
+    """Measure the seconds of scoring and ranking encoded queries and videos."""
+    encoded_videos = gallery(videos, device=device)
+    encoded_queries = embedded(queries, videos, device)
+    seconds = []
     for _ in range(1 + rounds):
         synchronise(device)
         start = time.perf_counter()
-        rank_product(asked, given).compute()  # reads its result, so it waits for the device
-        found.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(found[1:]), "rounds": found[1:]}
+        # computing reads the result, so it waits for the device
+        rank_product(encoded_videos, encoded_queries).compute()
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]}
 
 
 def rows(variants: dict[str, Any], flops: int, ceiling: float) -> list[dict[str, Any]]:
@@ -286,7 +288,7 @@ def rows(variants: dict[str, Any], flops: int, ceiling: float) -> list[dict[str,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure the variants, print the table and write the JSON."""
     options = parser(__doc__, "accelerator", rounds=5)
     options.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options.add_argument("--config", choices=FEATURES, default="tvr", help="%(default)s by default")
@@ -299,32 +301,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     sizes = [shape(text) for text in EVALUATIONS]
     options.add_argument("--evaluations", nargs="+", type=shape, default=sizes)
-    asked = options.parse_args(arguments)
-    if asked.device == "cuda" and not torch.cuda.is_available():
+    args = options.parse_args(arguments)
+    if args.device == "cuda" and not torch.cuda.is_available():
         options.error("no CUDA GPU here; --device cpu with small sizes tries the script out")
-    if asked.batch > asked.videos:
-        options.error(f"--batch {asked.batch} is more than --videos {asked.videos}")
-    use_threads(asked.threads)
-    described, chosen = machine(), settings(asked.config)
-    ceiling = matmul_ceiling(asked.device, asked.matmul)
-    split = ResidentSplit(chosen, asked.videos, asked.captions, asked.device)
-    flops = step_flops(chosen, split, asked.batch, asked.device)
+    if args.batch > args.videos:
+        options.error(f"--batch {args.batch} is more than --videos {args.videos}")
+    use_threads(args.threads)
+    described, chosen = machine(), settings(args.config)
+    ceiling = matmul_ceiling(args.device, args.matmul)
+    split = ResidentSplit(chosen, args.videos, args.captions, args.device)
+    flops = step_flops(chosen, split, args.batch, args.device)
     variants = {}
-    for name in asked.variants:
-        variants[name] = attempt(measure_training, chosen, split, asked, name)
+    for name in args.variants:
+        variants[name] = attempt(measure_training, chosen, split, args, name)
         print(f"{name}: {variants[name]}", flush=True)
     del split
     evaluations = {}
-    for queries, videos in asked.evaluations:
+    for queries, videos in args.evaluations:
         name = f"{queries}x{videos}"
-        evaluations[name] = attempt(evaluation, queries, videos, asked.device, asked.rounds)
+        evaluations[name] = attempt(evaluation, queries, videos, args.device, args.rounds)
         print(f"evaluation of {name} queries x videos: {evaluations[name]}", flush=True)
     details = {
         "variants": variants, "evaluations": evaluations, "step_flops": flops,
         "matmul_flops_a_second": ceiling,
-        "sizes": {name: getattr(asked, name) for name in ("config", "videos", "captions", "batch")},
+        "sizes": {name: getattr(args, name) for name in ("config", "videos", "captions", "batch")},
     }  # fmt: skip
-    publish(asked.output, described, rows(variants, flops, ceiling), **details)
+    publish(args.output, described, rows(variants, flops, ceiling), **details)
 
 
 if __name__ == "__main__":
