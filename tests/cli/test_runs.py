@@ -307,7 +307,9 @@ def no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_account")
 def test_wandb_by_its_flag_is_offline_without_an_account(tmp_path: Path) -> None:
     # wandb's service outlives a run, and writes where the first run of a process was
-    result = launch("fit", "--config", write_config(tmp_path, epochs=1), "--wandb", "true")
+    result = launch(
+        "fit", "--config", write_config(tmp_path, epochs=1), "--wandb", "true", anew=True
+    )
     assert result.code == 0, result
     folder = tmp_path / "runs" / "version_0"
     (log,) = folder.glob("wandb/offline-run-*/*.wandb")

@@ -26,8 +26,10 @@ from dreamprvr.training.compilation import (
     compile_step,
 )
 
-# 9, 10, 9 and 6 captions, the first three padded to 10; the last batch is smaller
-CAPTIONS = [(2, 3, 4), (2, 3, 5), (4, 4, 1), (4, 2)]
+# 9, 10 and 6 captions, the first two padded to 10; the last batch is smaller
+CAPTIONS = [(2, 3, 4), (2, 3, 5), (4, 2)]
+# one block of each kind is compiled as several are, and sooner
+SMALL = {"gaussian_widths": (0.5,), "diffusion_steps": 2}
 # of torch's own tracer, about tensors of its own
 tracer_warns = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
@@ -54,7 +56,7 @@ def step(model: DreamPRVR, captions: tuple[int, ...]) -> list[Tensor]:
 @pytest.mark.slow
 @tracer_warns
 def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> None:
-    plain, compiled = make(), make()
+    plain, compiled = make(**SMALL), make(**SMALL)
     compile_step(compiled, backend="aot_eager")
     graphs = []
     for captions in CAPTIONS:
@@ -62,7 +64,7 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         for ours, expected in zip(found, step(plain, captions), strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert graphs[0] == graphs[1] == graphs[2] < graphs[3]  # captions of one bucket share graphs
+    assert graphs[0] == graphs[1] < graphs[2]  # captions of one bucket share graphs
     assert compiled.state_dict().keys() == plain.state_dict().keys()
 
 
@@ -74,7 +76,7 @@ def test_what_runs_on_an_accelerator_has_whole_graphs(
 ) -> None:
     """As on the CPU; other code draws masks and attends there. `meta` stands for its device."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
-    chances = {"dropout": 0.1, "input_dropout": 0.1, "text_perturbation": 0.1}
+    chances = {"dropout": 0.1, "input_dropout": 0.1, "text_perturbation": 0.1, **SMALL}
     model = make(**chances).to("meta")
     compile_step(model, backend="eager")
     data = tree_map(lambda x: x.to("meta"), single(batch(CAPTIONS[0])))
@@ -86,7 +88,7 @@ def test_what_runs_on_an_accelerator_has_whole_graphs(
 
 def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
     """A compiled network, and the example inputs of every graph that is made of it."""
-    model = make()
+    model = make(**SMALL)
     graphs = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
@@ -100,7 +102,7 @@ def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
 def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
     """One graph for any batch size would be slower for them all."""
     model, graphs = recorded()
-    sizes = [(1, 1, 1), (1, 1), (1, 1, 1), (1,)]
+    sizes = [(1, 1, 1), (1, 1), (1,)]
     for captions in sizes:
         videos = single(batch(captions)).videos
         with torch.no_grad():
@@ -124,10 +126,10 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
 
 @tracer_warns
 def test_a_second_fit_compiles_what_the_first_did() -> None:
-    model = make()
+    model = make(**SMALL)
     for _ in range(2):
         compile_step(model, backend="eager")
-    expected = step(make(), CAPTIONS[0])
+    expected = step(make(**SMALL), CAPTIONS[0])
     for ours, theirs in zip(step(model, CAPTIONS[0]), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -136,7 +138,7 @@ def test_many_networks_are_compiled_in_one_process() -> None:
     """A sweep; torch's own limit is 8 graphs of a function."""
     videos = single(batch((1, 1))).videos
     for _ in range(9):
-        model = make()
+        model = make(**SMALL)
         compile_step(model, backend="eager")
         with torch.no_grad():
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)

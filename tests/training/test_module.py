@@ -261,7 +261,10 @@ def test_the_whole_range_of_warm_ups_trains(data: Tiny, warmup: float) -> None:
 def test_compiled_it_trains_and_evaluates_the_same(
     data: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chances = {"dropout": 0.0, "input_dropout": 0.0, "text_perturbation": 0.0}
+    chances = {
+        "dropout": 0.0, "input_dropout": 0.0, "text_perturbation": 0.0,
+        "gaussian_widths": (1.0,), "diffusion_steps": 1,
+    }  # fmt: skip
     compile_eagerly = partial(compile_step, backend="eager")
     monkeypatch.setattr("dreamprvr.training.module.compile_step", compile_eagerly)
     found = []
