@@ -5,6 +5,7 @@ import os
 import pickle
 import pickletools
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -173,7 +174,9 @@ def _listed(names: list[str]) -> str:
 
 def _load(path: Path, allowed: list[Any], mmap: bool, map_location: Any = "cpu") -> Any:
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            # torch 2.14 says so of each sparse tensor, which no checkpoint may hold anyway
+            warnings.filterwarnings("ignore", message="Validating sparse tensor invariants")
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:  # torch's own message is a page long
         raise _damaged(path, "its index of contents cannot be read") from None
