@@ -42,6 +42,7 @@ def test_equal_products_are_put_together() -> None:
 
 
 def test_table_json_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
     path = tmp_path / "growth.json"
     main([
         "--config", "synthetic", "--videos", "3", "2", "--pairs", "4x6", "3x5",

@@ -26,7 +26,10 @@ def test_every_shipped_model_has_a_contract_test() -> None:
         assert any(f"model = {model.__name__}\n" in text for text in contract)
 
 
-@pytest.mark.parametrize("name", ["dreamprvr", "DreamPRVR", class_path(DreamPRVR)])
+@pytest.mark.parametrize(
+    "name",
+    ["dreamprvr", "DreamPRVR", class_path(DreamPRVR), "dreamprvr.models.dreamprvr.DreamPRVR"],
+)
 def test_a_model_is_found_by_name_class_and_path(name: str) -> None:
     assert find_model(name) is DreamPRVR
 

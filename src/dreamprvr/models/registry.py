@@ -62,8 +62,10 @@ def find_model(name: str) -> type[RetrievalModel]:
     known = import_models()
     if name in known:
         return known[name]
+    module, _, attribute = name.rpartition(".")
+    exported = getattr(sys.modules.get(module), attribute, None)  # by a package, as `__init__` may
     for model in [*known.values(), *_subclasses(RetrievalModel)]:
-        if name in (class_path(model), model.__name__):
+        if name in (class_path(model), model.__name__) or exported is model:
             return model
     raise UserError(
         f"there is no model {name!r:.100}; installed are {', '.join(known)}. Install the package "
