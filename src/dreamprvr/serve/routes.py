@@ -127,7 +127,7 @@ class Routes:
         return _send(path, "image/jpeg", headers=headers)
 
     async def preview_state(self, key: Key, force: Force = False) -> PreviewState:
-        """How far a video's preview is: a copy for browsers, made where they need one."""
+        """Return how far the preview is: a copy of the video for browsers that need one."""
         _, source = await self._source(key)
         return await self.stills.run(self.media.preview_state, source, force)
 
