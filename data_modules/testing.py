@@ -1,16 +1,13 @@
-"""The contract that every data set keeps, as a test class to subclass.
+"""The contract that every data set keeps, as a test class to subclass, and tiny benchmarks.
 
     from data_modules.testing import DataModuleContract
 
     class TestKitchen(DataModuleContract):
         dataset = Kitchen
 
-runs all of it on a tiny generated data set. A data set that lies in another form than the
-published benchmarks overrides `make`.
-
-What a batch promises to the network, as assertions (see `dreamprvr.core.batch`).
-
-A benchmark of a few videos with random features, in the layout of the published ones.
+runs all tests on a generated data set of a few videos with random features, in the layout of the
+published benchmarks. A data set that lies in another form overrides `make`. The form of a batch is
+described in `dreamprvr.core.batch`.
 """
 
 import copy
@@ -18,6 +15,7 @@ import inspect
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,19 +25,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from data_modules.base import SPLITS, PRVRDataModule
+from data_modules.base import SPLITS, FeatureSet, PRVRDataModule
 from data_modules.checking.check import check
 from data_modules.generation.folders import generator
 from data_modules.readers.captions import write_captions
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
-__all__ = ["DataModuleContract", "write_tiny", "write_tiny_benchmark"]
+__all__ = ["DataModuleContract", "Tiny", "write_tiny", "write_tiny_benchmark"]
 
 EVALUATION = ("val", "test")
-
-
-# a row of norm n is divided by n + 1e-5: even rows of norm 0.001 come out at 0.99
+# largest distance of a norm from 1: rows are divided by norm + 1e-5, so that rows of norm 0.001 end
+# at 0.99
 UNIT = 0.02
 
 
@@ -49,7 +46,7 @@ class DataModuleContract:
     Attributes:
         dataset: the class to test, unless `make` is overridden.
         features: the feature set to test.
-        options: arguments of `write_tiny_benchmark`.
+        options: fields of `Tiny` that differ from their defaults.
     """
 
     dataset: ClassVar[type[PRVRDataModule]]
@@ -120,11 +117,11 @@ class DataModuleContract:
             for batch in queries:
                 assert isinstance(batch, Queries), f"{split}: the second loader gives the queries"
                 check_queries(batch, data, len(table.videos))
-            for what, batches, count in (
+            for name, batches, count in (
                 ("videos", gallery, len(table.videos)), ("queries", queries, len(table.queries)),
             ):  # fmt: skip
                 rows = torch.cat([batch.row for batch in batches]).tolist()
-                assert rows == list(range(count)), f"{split}: {what} are not all there in order"
+                assert rows == list(range(count)), f"{split}: {name} are not all there in order"
 
     def test_true_videos_are_those_of_the_tables(self, tmp_path: Path) -> None:
         """Positives name the rows of `video_ids` in the video table."""
@@ -285,71 +282,69 @@ def _check_unit(name: str, rows: Tensor) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Tiny:
+    """Sizes and form of a tiny benchmark.
+
+    Attributes:
+        train: number of training videos.
+        val: number of validation videos, which are the test videos too.
+        captions: largest number of captions of a video.
+        max_rows: largest number of rows of a video.
+        max_words: largest number of words of a caption.
+        caption_ids: form of a caption's id in the text features; caption files always hold `#enc#`.
+        one_vector: store a caption as one vector (text_dim,) rather than words (L, text_dim).
+        seed: seed of the features; the same seed gives the same files.
+    """
+
+    train: int = 6
+    val: int = 4
+    captions: int = 3
+    max_rows: int = 12
+    max_words: int = 6
+    caption_ids: str = "{video}#enc#{number}"
+    one_vector: bool = False
+    seed: int = 0
+
+
 def write_tiny_benchmark(
-    root: str | os.PathLike[str],
-    collection: str,
-    video_path: str,
-    text_path: str,
-    video_dim: int,
-    text_dim: int,
-    group: str | None = None,
-    train: int = 6,
-    val: int = 4,
-    captions: int = 3,
-    max_rows: int = 12,
-    max_words: int = 6,
-    caption_ids: str = "{video}#enc#{number}",
-    one_vector: bool = False,
-    seed: int = 0,
+    root: str | os.PathLike[str], collection: str, features: FeatureSet, tiny: Tiny | None = None
 ) -> Path:
-    """Write `<root>/<collection>/` in the MS-SL layout; val and test are the same.
+    """Write `<root>/<collection>/` in the MS-SL layout, and return this folder.
+
+    The splits val and test hold the same captions.
 
     Args:
         root: folder of all data sets.
         collection: name of the folder and prefix of its files.
-        video_path: path of the video features below the folder: an HDF5 file, or a folder in
-            which feature.hdf5 is written.
-        text_path: HDF5 file of the text features below the folder.
-        video_dim: size of a video's rows.
-        text_dim: size of a word's row.
-        group: name of the dataset in each video's group; None writes a dataset per video.
-        train: number of training videos.
-        val: number of validation videos, which are the test videos too.
-        captions: largest number of captions a video.
-        max_rows: largest number of rows a video.
-        max_words: largest number of words a caption.
-        caption_ids: how the text features spell a caption's id; caption files always hold `#enc#`.
-        one_vector: store a caption as one vector (text_dim,) rather than words (L, text_dim).
-        seed: seed of the features; the same seed gives the same files.
-
-    Returns:
-        The folder.
+        features: paths and sizes of the features. A path of videos without an ending is a folder
+            with the file `feature.hdf5`.
+        tiny: numbers of videos, captions, rows and words; the defaults if None.
     """
-    folder = Path(root) / collection
-    videos = folder / video_path
+    tiny, folder = tiny or Tiny(), Path(root) / collection
+    videos, texts = (folder / path for path in features.single())
     videos = videos if videos.suffix in (".hdf5", ".h5") else videos / "feature.hdf5"
-    texts = folder / text_path
     for path in (videos, texts, folder / "TextData" / "captions"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    random = generator(seed, collection)
+    random = generator(tiny.seed, collection)
 
     def rows(most: int, dim: int) -> np.ndarray:
         return random.standard_normal((random.integers(1, most + 1), dim)).astype(np.float32)
 
     with h5py.File(videos, "w") as video_file, h5py.File(texts, "w") as text_file:
-        for splits, count in ((("train",), train), (("val", "test"), val)):
-            table = []
+        for splits, count in ((("train",), tiny.train), (EVALUATION, tiny.val)):
+            captions = []
             for video in (f"{splits[0]}-{index}" for index in range(count)):
-                video_file[f"{video}/{group}" if group else video] = rows(max_rows, video_dim)
-                for number in range(random.integers(1, captions + 1)):
-                    words = rows(max_words, text_dim)
-                    key = caption_ids.format(video=video, number=number)
-                    text_file[key] = words[0] if one_vector else words
-                    table.append((f"{video}#enc#{number}", f"sentence {number} of {video}"))
-            written = pd.DataFrame(table, columns=["query_id", "text"])
+                dataset = f"{video}/{features.group}" if features.group else video
+                video_file[dataset] = rows(tiny.max_rows, features.video_dim)
+                for number in range(random.integers(1, tiny.captions + 1)):
+                    words = rows(tiny.max_words, features.text_dim)
+                    key = tiny.caption_ids.format(video=video, number=number)
+                    text_file[key] = words[0] if tiny.one_vector else words
+                    captions.append((f"{video}#enc#{number}", f"sentence {number} of {video}"))
             for split in splits:
                 path = folder / "TextData" / f"{collection}{split}.caption.txt"
-                write_captions(path, written)
+                write_captions(path, pd.DataFrame(captions, columns=["query_id", "text"]))
     return folder
 
 
@@ -359,16 +354,13 @@ def write_tiny(
     features: str = "standard",
     **options: Any,
 ) -> Path:
-    """Write a tiny benchmark where a data set class looks for its own.
+    """Write a tiny benchmark where a data set class expects its files.
 
     Args:
         dataset: data set class, which gives the collection, paths and sizes.
         root: folder of all data sets.
-        features: one of its feature sets.
-        options: further arguments of `write_tiny_benchmark`.
+        features: name of one of the class's feature sets.
+        options: fields of `Tiny` that differ from their defaults.
     """
     chosen = dataset.feature_sets[features]
-    return write_tiny_benchmark(
-        root, dataset.collection, *chosen.single(), chosen.video_dim, chosen.text_dim,
-        chosen.group, **options,
-    )  # fmt: skip
+    return write_tiny_benchmark(root, dataset.collection, chosen, Tiny(**options))

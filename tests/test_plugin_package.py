@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from data_modules.base import FeatureSet
 from data_modules.testing import write_tiny_benchmark
 
 pytestmark = pytest.mark.slow
@@ -32,8 +33,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    text = "TextData/bert_kitchen_query_feat.hdf5"
-    write_tiny_benchmark(tmp_path / "data", "kitchen", "FeatureData/slowfast", text, 48, 24)
+    features = FeatureSet(
+        "FeatureData/slowfast", "TextData/bert_kitchen_query_feat.hdf5", video_dim=48, text_dim=24
+    )
+    write_tiny_benchmark(tmp_path / "data", "kitchen", features)
     return tmp_path / "data"
 
 

@@ -133,7 +133,7 @@ def write_datasets(
     names: Sequence[str],
     make: Callable[[int, int], Sequence[np.ndarray]],
     chunk: int,
-    what: str,
+    noun: str,
 ) -> None:
     """Write a dataset for each name; the next call continues one that was interrupted.
 
@@ -145,24 +145,22 @@ def write_datasets(
         names: names of all datasets.
         make: function that computes the arrays of `names[start:stop]`.
         chunk: number of arrays that are made, and in memory, at once.
-        what: noun for the things that have these names, for the progress bar.
+        noun: plural of the things that have these names, for the progress bar: "videos".
 
     Raises:
         UserError: the disk is full (what is done is kept), or another process writes the file.
     """
     note = path.with_name(path.name + ".done")
-    file, done = _open(path, note, names, what)
+    file, done = _open(path, note, names, noun)
     if file is None:
         return
     try:
-        with tqdm(total=len(names), initial=done, desc=what, disable=None) as bar:
+        with tqdm(total=len(names), initial=done, desc=noun, disable=None) as bar:
             for start in range(done, len(names), chunk):
                 stop = min(start + chunk, len(names))
                 arrays = make(start, stop)
                 with plain_errors(path, AGAIN):
-                    size = sum(array.nbytes for array in arrays) + SPARE_BYTES
-                    check_free_disk(path.parent, size, f"writing {path.name}")
-                    _write(file, names[start:stop], arrays)
+                    _write(path, file, names[start:stop], arrays)
                 done = stop
                 bar.update(stop - start)
     finally:
@@ -170,7 +168,7 @@ def write_datasets(
         write_text(note, str(done))
 
 
-def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py.File | None, int]:
+def _open(path: Path, note: Path, names: Sequence[str], noun: str) -> tuple[h5py.File | None, int]:
     """Open a file and count its datasets; None instead of the file where all are there.
 
     A damaged file is begun anew.
@@ -188,7 +186,7 @@ def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py
                         file.close()
                         return None, done
                     note.unlink()
-                    print(f"{done:,} of {len(names):,} {what} are there already")
+                    print(f"{done:,} of {len(names):,} {noun} are there already")
                     return file, done
             file.close()
         except UnavailableError:
@@ -200,7 +198,9 @@ def _open(path: Path, note: Path, names: Sequence[str], what: str) -> tuple[h5py
         return h5py.File(path, "w"), 0
 
 
-def _write(file: h5py.File, names: Sequence[str], arrays: Sequence[np.ndarray]) -> None:
+def _write(path: Path, file: h5py.File, names: Sequence[str], arrays: Sequence[np.ndarray]) -> None:
+    size = sum(array.nbytes for array in arrays) + SPARE_BYTES
+    check_free_disk(path.parent, size, f"writing {path.name}")
     for name, array in zip(names, arrays, strict=True):
         if name in file:
             del file[name]  # an interruption left it half written

@@ -75,11 +75,10 @@ def simulate(
     encoder: Encoder,
     settings: Simulation | None = None,
 ) -> bool:
-    """Write `<root>/<collection>/` from annotations.
+    """Write `<root>/<collection>/` from annotations, and return False if it is there already.
 
     Args:
-        annotations: the splits "train" and "val" (see `hold_out`). Without a "test" split, the
-            test captions are those of val, as in the published files.
+        annotations: the splits "train" and "val" (see `hold_out`); "test" is val if it is missing.
         root: folder of all data sets.
         collection: name of the data set, such as "charades".
         feature_folder: name of the folder in `FeatureData`, such as "i3d_rgb_lgi".
@@ -87,12 +86,8 @@ def simulate(
         encoder: encoder that turns sentences into token features.
         settings: sizes, density, difficulty and seed of the features.
 
-    Returns:
-        True if the data were written, False where the same data are there already.
-
     Raises:
-        UserError: a split or a duration is missing, or the folder holds data that were not
-            simulated.
+        UserError: a split or a duration is missing, or the folder holds other data.
     """
     settings = settings or Simulation()
     _check(annotations)
@@ -103,18 +98,22 @@ def simulate(
     work = work_folder(folder, RECORD, record)
     meanings = _write_tokens(work, annotations.queries, encoder, settings)
     _write_videos(work / "video.hdf5", annotations, meanings, settings)
-    written = with_test(annotations)
     with building(folder, RECORD, record) as new:
-        text, video = new / "TextData", new / "FeatureData" / feature_folder
-        text.mkdir()
-        video.mkdir(parents=True)
-        for split in ("train", "val", "test"):
-            write_captions(text / f"{collection}{split}.caption.txt", written.split(split).queries)
-        write_tables(text, collection, written)
-        os.replace(work / "text.hdf5", text / text_file)
-        os.replace(work / "video.hdf5", video / "feature.hdf5")
+        _write_annotations(new / "TextData", collection, with_test(annotations))
+        os.replace(work / "text.hdf5", new / "TextData" / text_file)
+        (new / "FeatureData" / feature_folder).mkdir(parents=True)
+        os.replace(work / "video.hdf5", new / "FeatureData" / feature_folder / "feature.hdf5")
     shutil.rmtree(work)
     return True
+
+
+def _write_annotations(folder: Path, collection: str, annotations: Annotations) -> None:
+    """Write the caption files of all splits and the tables with durations and moments."""
+    folder.mkdir()
+    for split in ("train", "val", "test"):
+        path = folder / f"{collection}{split}.caption.txt"
+        write_captions(path, annotations.split(split).queries)
+    write_tables(folder, collection, annotations)
 
 
 def _check(annotations: Annotations) -> None:

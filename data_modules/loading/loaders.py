@@ -85,7 +85,7 @@ class EpochOrder(DistributedSampler[Any]):
         return generator.permutation(len(self.dataset))  # type: ignore[arg-type]
 
 
-class SameOrder(EpochOrder, SequentialSampler):  # type: ignore[misc]
+class SameOrder(EpochOrder, SequentialSampler):
     """The items as they stand, in every epoch, for trainings on the first few batches alone.
 
     `--trainer.overfit_batches` asks for it. The trainer puts a sampler of its own, which cannot

@@ -35,9 +35,8 @@ def convert_big_file(
 ) -> Path:
     """Copy a big file into an HDF5 file with one root dataset (N, F) float32 per video.
 
-    The work goes to `<target>.partial`, which takes the target's name when all of it is safely on
-    disk. Interrupted in whatever way, the next call checks that partial file and continues it. The
-    values are copied as they are; memory use does not grow with the file.
+    The copy grows in `<target>.partial`, which takes the target's name once all of it is on disk.
+    After an interruption, the next call checks this file and continues it.
 
     Args:
         folder: path of the folder with the big file.
@@ -45,19 +44,18 @@ def convert_big_file(
         progress: show a progress bar that counts videos.
 
     Returns:
-        The target. If it was complete before, that is said and nothing else done.
+        The target. If it was complete before, a line says so and nothing is done.
 
     Raises:
-        UserError: if the big file is damaged, the disk is full (the partial file is kept), another
-            conversion runs, or a target is there that is not a copy of this big file.
+        UserError: the big file is damaged, the disk is full (the partial file is kept), another
+            conversion runs, or the target is no copy of this big file.
     """
     source = BigFile(Path(folder))
     target = Path(target) if target is not None else source.folder / "feature.hdf5"
-    for video in source.videos:
-        if link_name(video) is None:
-            raise UserError(
-                f"{source.folder}: {quote(video)} cannot be the name of an HDF5 dataset"
-            )
+    if unusable := [video for video in source.videos if link_name(video) is None]:
+        raise UserError(
+            f"{source.folder}: {quote(unusable[0])} cannot be the name of an HDF5 dataset"
+        )
     if target.exists():
         _check_target(target, source)
         print(f"{target} already holds all of {plural(len(source.videos), 'video')}: nothing to do")
@@ -116,7 +114,7 @@ def _write_video(file: h5py.File, partial: Path, source: BigFile, video: str) ->
 
 
 def _checkpoint(file: h5py.File, partial: Path, videos: int) -> None:
-    """Make everything durable, then note that the first `videos` videos need no doubt."""
+    """Bring everything to the disk, then note that the first `videos` videos are complete."""
     file.flush()
     sync(partial)
     file.attrs["videos"] = videos
@@ -175,7 +173,7 @@ def _check_target(target: Path, source: BigFile) -> None:
 
 
 def _check_free_disk(partial: Path, source: BigFile, done: set[str]) -> None:
-    """Refuse at the start what could only fail hours later, for lack of disk."""
+    """Refuse at the start a copy for which the disk has no space."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     rows = sum(len(numbers) for video, numbers in source.videos.items() if video not in done)
     needed = rows * source.shape[1] * 4 + SPARE_BYTES

@@ -20,12 +20,7 @@ from data_modules.charades import Charades
 from data_modules.readers.captions import read_captions
 from data_modules.readers.features import FeatureStore
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
-from data_modules.testing import (
-    DataModuleContract,
-    check_train_batch,
-    write_tiny,
-    write_tiny_benchmark,
-)
+from data_modules.testing import DataModuleContract, check_train_batch, write_tiny
 from data_modules.tvr import TVR
 from dreamprvr.core.batch import TrainBatch
 
@@ -230,16 +225,12 @@ def test_sizes_and_layout(tmp_path: Path):
 
 @pytest.mark.parametrize("group", [None, "i3d_feat"])
 def test_one_file_and_one_vector_a_caption(tmp_path: Path, group: str | None):
-    write_tiny_benchmark(
-        tmp_path, "small", "FeatureData/v.hdf5", "TextData/t.hdf5", 8, 6,
-        group=group, one_vector=True, caption_ids="{video}#{number}",
-    )  # fmt: skip
-
     class Other(Small):
         feature_sets = {
             "standard": FeatureSet("FeatureData/v.hdf5", "TextData/t.hdf5", 8, 6, group)
         }
 
+    write_tiny(Other, tmp_path, one_vector=True, caption_ids="{video}#{number}")
     videos, words = Other(tmp_path).stores()
     assert videos["train-0"].shape[1] == 8
     assert words["train-0#enc#0"].shape == (1, 6)

@@ -365,7 +365,7 @@ class OneLineParser(LightningArgumentParser):
         # an abbreviation that works today is ambiguous once there is a new option
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a parsing failure as one line."""
         cause: BaseException | None = ex
         while cause is not None:  # our own classes know best

@@ -61,7 +61,7 @@ def main() -> None:
     except Exception:
         if not is_one_of_several():
             raise
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         several = is_one_of_several()
         code = end_others(code)

@@ -82,7 +82,7 @@ class VerbParser(ArgumentParser):
             function, as_group=False, as_positional=True, skip={FIT_OPTIONS}
         )
 
-    def add_argument(self, *names: str, **settings: Any) -> Action:  # type: ignore[override]
+    def add_argument(self, *names: str, **settings: Any) -> Action:
         """Add the argument of a parameter, or --help."""
         name = names[0].lstrip("-")
         parameter = self._parameters.get(name)

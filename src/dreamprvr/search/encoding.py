@@ -161,7 +161,7 @@ class SearchModel:
         if REGISTERS in extras:
             extras[REGISTERS] = unit(extras[REGISTERS])
         kept = unit_tokens(EncodedVideos(videos.scales, extras))
-        return map_tensors(Tensor.cpu, kept)  # type: ignore[no-any-return]
+        return map_tensors(Tensor.cpu, kept)
 
     def _encode_sections(self, items: list[VideoItem]) -> list[VideoVectors]:
         videos = self._encode(items)

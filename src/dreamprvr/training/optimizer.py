@@ -46,7 +46,7 @@ class BertAdam(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all tensors at once, and return the closure's loss, if there is one."""
         loss = None
         if closure is not None:
