@@ -112,5 +112,5 @@ class LongQueries(LossTerm):
         super().__init__()
         self.weight = weight
 
-    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> Tensor:
+    def forward(self, batch: EncodedBatch, epoch: int) -> Tensor:
         return batch.queries.embedding.square().mean()

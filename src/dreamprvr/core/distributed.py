@@ -37,11 +37,19 @@ class _GatherRows(torch.autograd.Function):
         return gradient[start : start + ctx.rows]
 
 
-def rows_of_ranks(x: Tensor) -> list[int]:
-    """Return the number of rows of each rank's tensor; the host waits for the answer."""
-    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in _ranks()]
-    dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
-    return torch.cat(counts).tolist()
+def sizes_of_ranks(sizes: Sequence[int], device: torch.device) -> list[list[int]]:
+    """Exchange sizes between all ranks; the host waits for the answer.
+
+    Args:
+        sizes: sizes of this rank, as many as every other rank has.
+        device: device on which the processes exchange tensors.
+
+    Returns:
+        For each size a list with its value on every rank.
+    """
+    of_ranks = [torch.zeros(len(sizes), dtype=torch.int64, device=device) for _ in _ranks()]
+    dist.all_gather(of_ranks, torch.tensor(sizes, device=device))
+    return torch.stack(of_ranks, dim=1).tolist()
 
 
 def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
@@ -54,7 +62,7 @@ def gather_rows(x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
     Returns:
         The rows of all ranks, on every rank.
     """
-    sizes = rows_of_ranks(x) if sizes is None else sizes
+    sizes = sizes_of_ranks([len(x)], x.device)[0] if sizes is None else sizes
     longest = max(sizes)
     padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
     rows = _GatherRows.apply(padded) if x.requires_grad else _GatherRows.apply(padded.detach())

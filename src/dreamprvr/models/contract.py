@@ -169,6 +169,12 @@ class RetrievalModel(nn.Module):
         """Name the parts that torch.compile takes; none by default."""
         return CompiledParts()
 
+    def constrain(self) -> None:
+        """Bring parameters back into their allowed ranges; by default there are none.
+
+        Training calls it after each step of the optimiser, and whoever loads weights after that.
+        """
+
     # Every model has these
 
     def forward(

@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
-from dreamprvr.core.distributed import gather_rows, is_distributed, rows_of_ranks
+from dreamprvr.core.distributed import gather_rows, is_distributed, sizes_of_ranks
 
 Padding = Literal["zero", "ignore"]
 PADDED = -1  # label of a padded query of a batch; no loss term counts it
@@ -25,6 +26,7 @@ class QueryRows(NamedTuple):
 
     vectors: Tensor  # (Q, W, D)
     weights: Tensor  # (Q, W), weight of each row's best cosine in the score; 0 for a padded row
+    product_weights: Tensor | None = None  # (Q, W), those of the NCE's products; None: the same
 
 
 class EncodedVideos(NamedTuple):
@@ -82,16 +84,36 @@ def join_tensors(values: Sequence[Any]) -> Any:
 def gather_encoded(batch: EncodedBatch) -> EncodedBatch:
     """Join the batches of all processes, so that each computes the loss of all.
 
-    All processes have the same number of videos. Only their numbers of queries differ, so only
-    these are exchanged first.
+    All processes have the same number of videos. Their numbers of queries differ, and so may the
+    numbers of words of their longest captions; these sizes are exchanged first, all at once.
     """
     if not is_distributed():
         return batch
     count = len(next(iter(batch.videos.scales.values())).tokens)
-    queries = rows_of_ranks(batch.queries.embedding)
+    own = [len(batch.labels)]
+
+    def note_width(x: Tensor) -> Tensor:
+        own.append(_width(x))
+        return x
+
+    map_tensors(note_width, batch.queries)
+    queries, *widths = sizes_of_ranks(own, batch.labels.device)
+    longest = iter([max(of_ranks) for of_ranks in widths])
     videos = [count] * dist.get_world_size()
     return EncodedBatch(
-        map_tensors(lambda x: gather_rows(x, queries), batch.queries),
+        map_tensors(lambda x: gather_rows(_widen(x, next(longest)), queries), batch.queries),
         map_tensors(lambda x: gather_rows(x, videos), batch.videos),
         gather_rows(batch.labels + dist.get_rank() * count, queries),
     )
+
+
+def _width(x: Tensor) -> int:
+    """Return the size of the second axis, 0 if there is none."""
+    return x.shape[1] if x.dim() > 1 else 0
+
+
+def _widen(x: Tensor, width: int) -> Tensor:
+    """Pad the second axis with zeros, up to a width."""
+    if width == _width(x):
+        return x
+    return F.pad(x, (*(0, 0) * (x.dim() - 2), 0, width - x.shape[1]))

@@ -4,15 +4,17 @@ DreamPRVR and GMMFormer v2 share these settings, parts and loss terms (docs/mode
 to 7).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
 from dreamprvr.models.contract import CompiledParts
-from dreamprvr.models.encoded import EncodedBatch, Padding, Scale
+from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, Padding, QueryRows, Scale
 from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.queries import diversity
 from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
@@ -34,6 +36,9 @@ class GaussianConfig(NetworkConfig):
         padded_frames: with `zero`, padded frames take part in the maximum over frames with cosine
             0; with `ignore`, they take no part.
         query_encoder: class of the query branch; see `dreamprvr.models.parts`.
+        frame_query_encoder: class of a second query encoder, which gives a row for each word; the
+            rows are compared with the frames in place of the query's one vector. None for no
+            second encoder; see `dreamprvr.models.parts`.
         gaussian_encoder: class of the encoder of the clips and of that of the frames; see
             `dreamprvr.models.parts`.
         aggregation: class that joins the branches of an encoder; see `dreamprvr.models.parts`.
@@ -46,6 +51,7 @@ class GaussianConfig(NetworkConfig):
     softmax_temperature: float = 0.6
     padded_frames: Padding = "zero"
     query_encoder: PartSetting = QUERY_ENCODER
+    frame_query_encoder: PartSetting | None = None
     gaussian_encoder: PartSetting = GAUSSIAN_ENCODER
     aggregation: PartSetting = AGGREGATION
 
@@ -78,7 +84,7 @@ class GaussianLossConfig(RetrievalLossConfig):
 
 
 class Objective(nn.Module):
-    """All loss terms of a batch, and their weighted sum (docs/model.md, section 7).
+    """The loss terms that can be compiled, and their weighted sum (docs/model.md, section 7).
 
     Args:
         config: weights and constants of the terms.
@@ -89,9 +95,6 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self.padding: Padding = padding
-        extra: dict[str, LossTerm] = {name: build_part(part) for name, part in config.extra.items()}
-        self.extra = nn.ModuleDict(extra)
-        self.extra_weights = {name: float(term.weight) for name, term in extra.items()}
 
     def forward(self, batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
         """Compute the unweighted terms by name, and `total`, their weighted sum.
@@ -115,9 +118,7 @@ class Objective(nn.Module):
             for name, values in batch.videos.extras.items():
                 if name.startswith("loss/"):
                     terms[name.removeprefix("loss/")] = values.mean()
-            for name, term in self.extra.items():
-                terms[name] = term(batch, hard_negatives)
-            return terms | {"total": weighted_total(terms, c, self.extra_weights)}
+            return terms | {"total": weighted_total(terms, c)}
 
     def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the terms by name that one model adds; none by default.
@@ -141,6 +142,18 @@ class GaussianModel(OneVectorModel):
         query_encoder = build_part(network.query_encoder, text_dim, network)
         super().__init__(video_dim, text_dim, network, objective, query_encoder)
         self.padding = network.padded_frames
+        frame_query = network.frame_query_encoder
+        self.frame_query_encoder: nn.Module | None = (
+            build_part(frame_query, text_dim, network) if frame_query else None
+        )
+        if frame_query and not hasattr(query_encoder, "position"):
+            raise UserError("network.frame_query_encoder needs the `position` of the query encoder")
+        extra: dict[str, LossTerm] = {
+            name: build_part(part) for name, part in objective.extra.items()
+        }
+        for term in extra.values():
+            term.padding = self.padding
+        self.extra_terms = nn.ModuleDict(extra)
 
     def add_encoders(self, num_registers: int = 0) -> None:
         """Make the two encoders.
@@ -188,9 +201,53 @@ class GaussianModel(OneVectorModel):
             "frames": Scale(encoded * frame_mask[..., None], frame_mask),
         }
 
+    def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
+        """Encode captions; see `RetrievalModel.encode_queries`.
+
+        Returns:
+            With a `frame_query_encoder`, its rows are those of the frames, and the extra
+            `word_mask`, (Q, L), marks the words among them.
+        """
+        queries = super().encode_queries(words, word_mask)
+        if self.frame_query_encoder is None:
+            return queries
+        rows: QueryRows = self.frame_query_encoder(words, word_mask, self.query_encoder.position)
+        return queries._replace(
+            rows={**queries.rows, "frames": rows}, extras={"word_mask": word_mask}
+        )
+
+    def encode_batch(self, batch: TrainBatch) -> EncodedBatch:
+        """Encode a training batch, and average the words of captions if a loss term needs it."""
+        encoded = self.encode_pairs(batch)
+        if not any(term.takes_sentences for term in self.extra_terms.values()):
+            return encoded
+        words, mask = batch.queries.words, batch.queries.word_mask[..., None]
+        sentences = (words * mask).sum(dim=1) / mask.sum(dim=1)
+        extras = {**encoded.queries.extras, "sentences": sentences}
+        return encoded._replace(queries=encoded.queries._replace(extras=extras))
+
+    def encode_pairs(self, batch: TrainBatch) -> EncodedBatch:
+        """Encode the queries and videos of a training batch."""
+        return super().encode_batch(batch)
+
     def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
-        """Compute all loss terms; see `RetrievalModel.losses`."""
-        return self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
+        """Compute all loss terms; see `RetrievalModel.losses`.
+
+        The terms of `objective.extra` are named as in that setting. One that gives several terms
+        names them `<name>_<its own name>`.
+        """
+        terms = self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
+        with torch.autocast(batch.labels.device.type, enabled=False):
+            for name, term in self.extra_terms.items():
+                values = term(batch, epoch)
+                if not isinstance(values, dict):
+                    terms |= {name: values, "total": terms["total"] + term.weight * values}
+                    continue
+                weights: Mapping[str, float] = term.weight  # type: ignore[assignment]
+                for key, value in values.items():
+                    total = terms["total"] + weights[key] * value
+                    terms |= {f"{name}_{key}": value, "total": total}
+        return terms
 
     def compiled_parts(self) -> CompiledParts:
         """Name the query branch, the two Gaussian encoders and the objective."""

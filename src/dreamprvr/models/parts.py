@@ -22,22 +22,28 @@ any installed package; `registers: lab.MyRegisters` is enough without arguments.
                                     (G, B, L, D), (B, L) or None, and (1, 1, D) or None ->
                                     (B, L, D)
 
+    network.frame_query_encoder Class(text_dim, config, **init_args)
+        forward(words, mask, position)
+                                    (Q, L, E), (Q, L) and a module (Q, L, D) -> (Q, L, D) ->
+                                    `QueryRows`
+
     objective.extra.NAME        Class(**init_args), a subclass of `LossTerm`
-        forward(batch, hard_negatives)
-                                    `EncodedBatch` and bool -> a scalar
+        forward(batch, epoch)       `EncodedBatch` and int -> a scalar, or scalars by name
 
 Masks have 1 for a word or frame and 0 for padding; None means that there is no padding. `token` is
-the learned token of GMMFormer v2, and None in DreamPRVR.
+the learned token of GMMFormer v2, and None in DreamPRVR. `position` adds the positions of the words
+in the query branch.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.models.encoded import EncodedBatch
+from dreamprvr.models.encoded import EncodedBatch, Padding
 
 PartSetting = str | dict[str, Any]
 """The path of a class, or a dictionary of `class_path` and `init_args`."""
@@ -126,19 +132,24 @@ class RegisterSampler(nn.Module):
 
 
 class LossTerm(nn.Module):
-    """A further term of the loss.
+    """One or several further terms of the loss. They are not compiled.
 
     Attributes:
-        weight: weight of the term in the total.
+        weight: weight of the term in the total, or the weights by name if there are several.
+        takes_sentences: if True, `batch.queries.extras["sentences"]` holds the mean of each
+            caption's word features, (Q, E). They come from a frozen encoder.
+        padding: how padded tokens take part in the model's score; the model sets it.
     """
 
-    weight: float = 1.0
+    weight: float | Mapping[str, float] = 1.0
+    takes_sentences: ClassVar[bool] = False
+    padding: Padding = "zero"
 
-    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> Tensor:
-        """Compute the term, a scalar.
+    def forward(self, batch: EncodedBatch, epoch: int) -> Tensor | dict[str, Tensor]:
+        """Compute the term, a scalar; or several terms, unweighted scalars by name.
 
         Args:
             batch: the encoded batch of all processes together; its labels may hold `PADDED`.
-            hard_negatives: True in the epochs that use hard negatives.
+            epoch: number of the epoch, counted from 0.
         """
         raise NotImplementedError

@@ -59,6 +59,15 @@ def unit_rows(queries: EncodedQueries) -> EncodedQueries:
     return queries._replace(rows=rows)
 
 
+def product_rows(queries: EncodedQueries) -> EncodedQueries:
+    """Give the rows of all queries the weights of their plain products; their vectors stay."""
+    rows = {
+        name: each if each.product_weights is None else each._replace(weights=each.product_weights)
+        for name, each in queries.rows.items()
+    }
+    return queries._replace(rows=rows)
+
+
 def unit_tokens(videos: EncodedVideos) -> EncodedVideos:
     """Bring all tokens to unit length, in float32; tokens of zeros, as padding has, stay zero."""
     scales = {name: each._replace(tokens=unit(each.tokens)) for name, each in videos.scales.items()}

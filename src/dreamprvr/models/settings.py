@@ -46,8 +46,9 @@ def _check_type(name: str, kind: Any, value: Any) -> None:
             raise UserError(f"{name} is {quote(value)}; up to {LONGEST} numbers")
         for width in value:
             _check_type(name, float, width)
-    elif kind == PartSetting:
-        part_path(value)
+    elif kind in (PartSetting, PartSetting | None):
+        if kind == PartSetting or value is not None:
+            part_path(value)
     elif get_origin(kind) is dict:
         if not isinstance(value, dict):
             raise UserError(f"{name} is {quote(value)}; values by name")

@@ -52,6 +52,7 @@ class Trained(NamedTuple):
         """Make the model, with these weights."""
         model = self.kind(self.video_dim, self.text_dim, self.network, self.objective)
         model.load_state_dict(self.weights)
+        model.constrain()
         return model
 
     def settings(self) -> dict[str, Any]:

@@ -122,6 +122,11 @@ class PRVRModule(LightningModule):
             self.log_dict(parts, batch_size=size)
         return total
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step of the optimiser, and keep the model's parameters in their ranges."""
+        super().optimizer_step(*args, **kwargs)
+        self.network.constrain()
+
     def _is_logged_step(self) -> bool:
         """Return whether loggers take this step's values, or the epoch ends: others go unread.
 

@@ -60,7 +60,7 @@ class DreamPRVR(GaussianModel):
         """
         return self._encode(clips, frames, frame_mask)[0]
 
-    def encode_batch(self, batch: TrainBatch) -> EncodedBatch:
+    def encode_pairs(self, batch: TrainBatch) -> EncodedBatch:
         """Encode a training batch; the sampler's loss terms are the extras `loss/<name>`, (B,)."""
         queries = self.encode_queries(batch.queries.words, batch.queries.word_mask)
         videos, registers = self._encode(*batch.videos[1:])

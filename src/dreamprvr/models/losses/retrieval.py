@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamprvr.models.encoded import PADDED, EncodedBatch, Padding
-from dreamprvr.models.scoring import scale_scores, unit_rows, unit_tokens
+from dreamprvr.models.scoring import product_rows, scale_scores, unit_rows, unit_tokens
 
 TERM_NAMES = {"clips": "clip", "frames": "frame"}  # name of a scale -> its name in loss terms
 
@@ -109,7 +109,7 @@ def retrieval_terms(
         The terms `clip_nce`, `frame_nce`, `clip_triplet` and `frame_triplet`.
     """
     labels = batch.labels
-    products = scale_scores(batch.queries, batch.videos, padding)
+    products = scale_scores(product_rows(batch.queries), batch.videos, padding)
     cosines = scale_scores(unit_rows(batch.queries), unit_tokens(batch.videos), padding)
     names = {scale: TERM_NAMES.get(scale, scale) for scale in products}
     contrastive = {f"{name}_nce": nce(products[scale], labels) for scale, name in names.items()}
@@ -119,16 +119,13 @@ def retrieval_terms(
     }
 
 
-def weighted_total(
-    terms: Mapping[str, Tensor], config: Any, weights: Mapping[str, float]
-) -> Tensor:
+def weighted_total(terms: Mapping[str, Tensor], config: Any) -> Tensor:
     """Add loss terms up by weight.
 
     Args:
         terms: scalars by name.
-        config: settings of the loss; `<name>_weight` is the weight of a term.
-        weights: weights of terms without such a setting; a term in neither weighs 1.
+        config: settings of the loss; `<name>_weight` is the weight of a term, 1 if there is none.
     """
-    factors = [getattr(config, f"{name}_weight", weights.get(name, 1.0)) for name in terms]
+    factors = [getattr(config, f"{name}_weight", 1.0) for name in terms]
     weighted = [factor * term for factor, term in zip(factors, terms.values(), strict=True)]
     return torch.stack(weighted).sum()

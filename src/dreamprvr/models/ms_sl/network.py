@@ -154,7 +154,7 @@ class MSSL(OneVectorModel):
                 "clip_triplet": triplet(cosines, labels, *hard),
                 "frame_triplet": pair_triplet(frame_cosines, labels, excluded, *hard),
             }
-            return terms | {"total": weighted_total(terms, c, {})}
+            return terms | {"total": weighted_total(terms, c)}
 
     def _own_frames(self, batch: EncodedBatch) -> Tensor:
         """Attend from each query's key clip to the frames of the query's own video; (Q, D)."""
