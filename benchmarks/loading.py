@@ -34,12 +34,12 @@ PER_ITEM = "per-item HDF5 (baseline), 1 worker"
 
 def generate(root: Path) -> None:
     """Write random features of the published numbers, sizes and layout, unless they are there."""
-    shape = Charades.feature_sets["standard"]
-    folder = root / Charades.collection
+    data = Charades(root)
+    folder = data.folder
     captions = folder / "TextData" / "charadestrain.caption.txt"
     if captions.exists():
         return
-    video_folder, text_file = shape.single()
+    video_folder, text_file = data.feature_set.single()
     videos, texts = folder / video_folder / "feature.hdf5", folder / text_file
     for path in (videos, texts):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +49,11 @@ def generate(root: Path) -> None:
     names = [f"V{v:05d}#enc#{n}" for v, n in zip(owner.tolist(), number.tolist(), strict=True)]
     with h5py.File(videos, "w") as file:
         for video in range(VIDEOS):
-            size = (random.integers(ROWS[0], ROWS[1] + 1), shape.video_dim)
+            size = (random.integers(ROWS[0], ROWS[1] + 1), data.video_dim)
             file[f"V{video:05d}"] = random.standard_normal(size, dtype=np.float32)
     with h5py.File(texts, "w") as file:
         for name in names:
-            size = (random.integers(WORDS[0], WORDS[1] + 1), shape.text_dim)
+            size = (random.integers(WORDS[0], WORDS[1] + 1), data.text_dim)
             file[name] = random.standard_normal(size, dtype=np.float32)
     write_captions(captions, pd.DataFrame({"query_id": names, "text": "someone does something"}))
 

@@ -15,13 +15,13 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from data_modules.feature_set import FeatureSet, Kind
 from data_modules.loading.dataset import InputSizes, QueryDataset, VideoDataset
 from data_modules.loading.loaders import Share, SplitLoaders
 from data_modules.loading.packed import PackedFeatures
 from data_modules.loading.packed_store import Precision
 from data_modules.readers.captions import find_captions, read_captions
-from data_modules.readers.features import FeatureStore, JoinedFeatures, open_features
-from data_modules.readers.store import some
+from data_modules.readers.store import FeatureStore, some
 from data_modules.readers.tables import VIDEO_COLUMNS, Annotations, read_tables, table_paths
 from dreamprvr.core.distributed import gather_objects
 from dreamprvr.core.errors import UserError, check_range
@@ -34,49 +34,10 @@ MOST_WORKERS = 1024  # loading processes
 GROUP = "dreamprvr.datasets"  # group of entry points
 
 
-class FeatureSet(NamedTuple):
-    """One kind of features: where they lie below `<root>/<collection>/`, and their sizes.
-
-    A path leads to an HDF5 file, or to a folder that holds feature.hdf5, a big file, or a .npz file
-    for each id. Several paths are features of several encoders, whose rows are joined.
-
-    Attributes:
-        video: path of the video features, or a tuple of paths.
-        text: path of the word features, or a tuple of paths.
-        video_dim: size of a video's row; of joined features the sum over all encoders.
-        text_dim: size of a word's row, likewise.
-        group: dataset in the HDF5 group of each video, or array in the .npz file of each video;
-            not needed where there is only one.
-        text_group: dataset or array of each caption, likewise.
-        normalise: divide each encoder's rows by their lengths before they are joined.
-    """
-
-    video: str | tuple[str, ...]
-    text: str | tuple[str, ...]
-    video_dim: int
-    text_dim: int
-    group: str | None = None
-    text_group: str | None = None
-    normalise: bool = False
-
-    def single(self) -> tuple[str, str]:
-        """Return the paths of the video and the text features where neither are joined.
-
-        Raises:
-            UserError: they are joined.
-        """
-        if not isinstance(self.video, str) or not isinstance(self.text, str):
-            raise UserError(
-                "these features are of several encoders, joined: choose others with "
-                "--data.features, or name the folder of one of them"
-            )
-        return self.video, self.text
-
-
 class SplitSize(NamedTuple):
-    """Numbers of videos and captions that `data check` expects of a split."""
+    """Numbers of videos and captions that `data check` expects of a split; None if not known."""
 
-    videos: int
+    videos: int | None
     captions: int
 
 
@@ -94,7 +55,7 @@ class PRVRDataModule(LightningDataModule):
 
     Args:
         root: folder that holds `<collection>/`.
-        features: name of one of the `feature_sets`.
+        features: name of one of the `feature_sets`, or the paths of other features.
         batch_size: videos of a training batch, each with all its captions, on each device.
         eval_batch_size: videos encoded at once in evaluation.
         query_batch_size: queries scored at once in evaluation.
@@ -120,7 +81,7 @@ class PRVRDataModule(LightningDataModule):
     def __init__(
         self,
         root: str | os.PathLike[str] = "data",
-        features: str = "standard",
+        features: FeatureSet | str = "standard",
         batch_size: int = 128,
         eval_batch_size: int = 100,
         query_batch_size: int = 1000,
@@ -133,9 +94,8 @@ class PRVRDataModule(LightningDataModule):
         device_resident: bool = False,
     ) -> None:
         super().__init__()
-        self.root, self.features = Path(root), features
+        self.root, self.features = Path(root), str(features)
         self.feature_set = self._chosen(features)
-        self.video_dim, self.text_dim = self.feature_set.video_dim, self.feature_set.text_dim
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.query_batch_size = query_batch_size
         self.packed, self.packed_folder = packed, packed_folder
@@ -148,11 +108,14 @@ class PRVRDataModule(LightningDataModule):
         self._tables: dict[str, Annotations] = {}
         self._complete: set[str] = set()  # splits whose ids all have features
 
-    def _chosen(self, features: str) -> FeatureSet:
+    def _chosen(self, features: FeatureSet | str) -> FeatureSet:
+        if isinstance(features, FeatureSet):
+            return features
         if features not in self.feature_sets:
             raise UserError(
                 f"{type(self).__name__} has no features named {quote(features)}; "
-                f"it has {', '.join(self.feature_sets)}"
+                f"it has {', '.join(self.feature_sets)}; others: --data.features.video PATH "
+                "--data.features.text PATH"
             )
         return self.feature_sets[features]
 
@@ -191,12 +154,12 @@ class PRVRDataModule(LightningDataModule):
         files = dict(zip(("videos", "queries"), self._table_files(), strict=True))
         if not files["queries"].exists():
             files = {"captions": self.caption_file(split)}
-        for name, where in (("text", self.feature_set.text), ("video", self.feature_set.video)):
-            paths = [where] if isinstance(where, str) else where
-            for number, path in enumerate(paths, 1):
-                place = f" {number}" if len(paths) > 1 else ""
-                files[f"{name} features{place}"] = self.folder / path
-        return files
+        return {**files, **self._feature_files("text"), **self._feature_files("video")}
+
+    def _feature_files(self, kind: Kind) -> dict[str, Path]:
+        paths = self.feature_set.paths(kind, self.folder)
+        places = [f" {number}" for number in range(1, len(paths) + 1)] if paths[1:] else [""]
+        return {f"{kind} features{p}": path for p, path in zip(places, paths, strict=True)}
 
     def read_annotations(self, split: str) -> Annotations:
         """Read the tables of one split: from the inner tables if they are there, else its captions.
@@ -216,22 +179,35 @@ class PRVRDataModule(LightningDataModule):
 
     def video_features(self) -> FeatureStore:
         """Open the video features; their rows have the size `video_dim`."""
-        return self._open(self.feature_set.video, self.feature_set.group)
+        return self.feature_set.open("video", self.folder)
 
     def text_features(self) -> FeatureStore:
         """Open the word features; their rows have the size `text_dim`."""
-        return self._open(self.feature_set.text, self.feature_set.text_group)
-
-    def _open(self, where: str | tuple[str, ...], group: str | None) -> FeatureStore:
-        if isinstance(where, str):
-            return open_features(self.folder / where, group)
-        parts = [open_features(self.folder / path, group) for path in where]
-        return JoinedFeatures(parts, self.feature_set.normalise)
+        return self.feature_set.open("text", self.folder)
 
     def _table_files(self) -> tuple[Path, Path]:
         return table_paths(self.folder / "TextData", self.collection)
 
     # What the rest of the framework asks for
+
+    @cached_property
+    def video_dim(self) -> int:
+        """Size of a video's row: that of the feature set, or what the files hold."""
+        return self.feature_set.video_dim or self._size("video")
+
+    @cached_property
+    def text_dim(self) -> int:
+        """Size of a word's row: that of the feature set, or what the files hold."""
+        return self.feature_set.text_dim or self._size("text")
+
+    def _size(self, kind: Kind) -> int:
+        missing = [path for path in self._feature_files(kind).values() if not path.exists()]
+        if missing:
+            raise UserError(
+                f"{self.collection}: missing {kind} features: {missing[0]}. Their size is read "
+                f"from them: put them there, or give it by --data.features.{kind}_dim"
+            )
+        return (self.video_features() if kind == "video" else self.text_features()).dim
 
     def annotations(self, split: str) -> Annotations:
         """Return the tables of one split, which are read once."""

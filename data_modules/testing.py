@@ -25,8 +25,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from data_modules.base import SPLITS, FeatureSet, PRVRDataModule
+from data_modules.base import SPLITS, PRVRDataModule
 from data_modules.checking.check import check
+from data_modules.feature_set import FeatureSet
 from data_modules.generation.folders import generator
 from data_modules.readers.captions import write_captions
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS
@@ -45,12 +46,12 @@ class DataModuleContract:
 
     Attributes:
         dataset: the class to test, unless `make` is overridden.
-        features: the feature set to test.
+        features: name of the feature set to test, or a feature set with its sizes.
         options: fields of `Tiny` that differ from their defaults.
     """
 
     dataset: ClassVar[type[PRVRDataModule]]
-    features: ClassVar[str] = "standard"
+    features: ClassVar[FeatureSet | str] = "standard"
     options: ClassVar[dict[str, Any]] = {}
 
     def make(self, root: Path) -> PRVRDataModule:
@@ -322,6 +323,9 @@ def write_tiny_benchmark(
         tiny: numbers of videos, captions, rows and words; the defaults if None.
     """
     tiny, folder = tiny or Tiny(), Path(root) / collection
+    assert features.video_dim, "give the feature set its video_dim"
+    assert features.text_dim, "give the feature set its text_dim"
+    video_dim, text_dim = features.video_dim, features.text_dim
     videos, texts = (folder / path for path in features.single())
     videos = videos if videos.suffix in (".hdf5", ".h5") else videos / "feature.hdf5"
     for path in (videos, texts, folder / "TextData" / "captions"):
@@ -336,9 +340,9 @@ def write_tiny_benchmark(
             captions = []
             for video in (f"{splits[0]}-{index}" for index in range(count)):
                 dataset = f"{video}/{features.group}" if features.group else video
-                video_file[dataset] = rows(tiny.max_rows, features.video_dim)
+                video_file[dataset] = rows(tiny.max_rows, video_dim)
                 for number in range(random.integers(1, tiny.captions + 1)):
-                    words = rows(tiny.max_words, features.text_dim)
+                    words = rows(tiny.max_words, text_dim)
                     key = tiny.caption_ids.format(video=video, number=number)
                     text_file[key] = words[0] if tiny.one_vector else words
                     captions.append((f"{video}#enc#{number}", f"sentence {number} of {video}"))
@@ -351,7 +355,7 @@ def write_tiny_benchmark(
 def write_tiny(
     dataset: type[PRVRDataModule],
     root: str | os.PathLike[str],
-    features: str = "standard",
+    features: FeatureSet | str = "standard",
     **options: Any,
 ) -> Path:
     """Write a tiny benchmark where a data set class expects its files.
@@ -359,8 +363,8 @@ def write_tiny(
     Args:
         dataset: data set class, which gives the collection, paths and sizes.
         root: folder of all data sets.
-        features: name of one of the class's feature sets.
+        features: name of one of the class's feature sets, or a feature set with its sizes.
         options: fields of `Tiny` that differ from their defaults.
     """
-    chosen = dataset.feature_sets[features]
+    chosen = features if isinstance(features, FeatureSet) else dataset.feature_sets[features]
     return write_tiny_benchmark(root, dataset.collection, chosen, Tiny(**options))

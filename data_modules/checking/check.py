@@ -124,14 +124,12 @@ def _find(find: Callable[[Annotations], list[str]], table: Annotations) -> list[
 
 def _scan(data: PRVRDataModule, tables: Tables, kind: str, missing: bool, report: Report) -> Scan:
     """Open and read the video or the text features."""
-    opener, dim = {
-        "video": (data.video_features, data.video_dim),
-        "text": (data.text_features, data.text_dim),
-    }[kind]
+    opener = data.video_features if kind == "video" else data.text_features
     store = attempt(opener, [] if missing else report.problems)
     if store is None:
         return Scan()
     report.features.append(FeatureSummary(f"{kind} features", store.dim, store.path))
+    dim = data.video_dim if kind == "video" else data.text_dim
     if store.dim != dim:
         report.problems.append(
             f"{kind} features have size {store.dim}, but {type(data).__name__} expects {dim}: "
@@ -168,11 +166,16 @@ def _summary(
 
 def _compare_sizes(report: Report) -> None:
     for name, split in report.splits.items():
-        found = (split.videos, split.captions) if split else None
-        if split and split.expected and found != split.expected:
+        if split is None or split.expected is None:
+            continue
+        videos, captions = split.expected
+        if videos not in (None, split.videos) or captions != split.captions:
+            published = (
+                f"{captions:,} captions" if videos is None else f"{videos:,} and {captions:,}"
+            )
             report.remarks.append(
                 f"{name}: {plural(split.videos, 'video')} and {plural(split.captions, 'caption')}; "
-                f"published are {split.expected.videos:,} and {split.expected.captions:,}"
+                f"published are {published}"
             )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from data_modules.testing import DataModuleContract
 class Small(Synthetic):
     world = WorldConfig(train=8, val=4, test=5, video_dim=24, text_dim=20)
     feature_sets = {
-        "standard": Synthetic.feature_sets["standard"]._replace(video_dim=24, text_dim=20)
+        "standard": replace(Synthetic.feature_sets["standard"], video_dim=24, text_dim=20)
     }
 
 

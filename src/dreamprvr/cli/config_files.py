@@ -43,7 +43,7 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent
 def shipped_configs() -> list[str]:
     """List the names of the configuration files that come with the package."""
     folder = files("dreamprvr.configs")
-    places = {"": folder, "models/": folder.joinpath("models")}
+    places = {"": folder} | {f"{part}/": folder.joinpath(part) for part in ("features", "models")}
     names = [prefix + item.name for prefix, place in places.items() for item in place.iterdir()]
     return sorted(name for name in names if name.endswith(".yaml"))
 

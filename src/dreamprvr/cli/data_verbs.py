@@ -26,9 +26,9 @@ def check_data(*, fit_options: list[str]) -> int:
         fit_options: options of `fit`, which name the data set.
     """
     from data_modules.checking.check import check
-    from dreamprvr.cli.trainer_cli import configured
+    from dreamprvr.cli.trainer_cli import configured_data
 
-    report = check(configured(fit_options).datamodule)
+    report = check(configured_data(fit_options))
     print(report.text())
     return 0 if report.ok else 1
 
@@ -44,9 +44,9 @@ def convert(
         fit_options: options of `fit`, which name the data set.
     """
     if folder is None:
-        from dreamprvr.cli.trainer_cli import configured
+        from dreamprvr.cli.trainer_cli import configured_data
 
-        data = configured(fit_options).datamodule
+        data = configured_data(fit_options)
         folder = data.folder / data.feature_set.single()[0]
     elif fit_options:
         raise UserError(f"data convert takes a folder or {fit_options[0]}, not both")
@@ -83,9 +83,9 @@ def simulate_data(
     from data_modules.generation.simulate import simulate
     from data_modules.generation.simulated_video import Simulation
     from data_modules.generation.text_encoder import TextEncoder
-    from dreamprvr.cli.trainer_cli import configured
+    from dreamprvr.cli.trainer_cli import configured_data
 
-    data = configured(fit_options).datamodule
+    data = configured_data(fit_options)
     splits = _read_annotations(annotations, durations or [], hold_out, seed)
     settings = Simulation(
         video_dim=data.video_dim, text_dim=data.text_dim, seed=seed,
@@ -130,11 +130,11 @@ def baselines(*, fit_options: list[str]) -> int:
     Args:
         fit_options: options of `fit`, which name the data set.
     """
-    from dreamprvr.cli.trainer_cli import configured
+    from dreamprvr.cli.trainer_cli import configured_data
     from dreamprvr.evaluation.baselines import evaluate_baselines
     from dreamprvr.evaluation.metrics import results_table
 
-    data = configured(fit_options).datamodule
+    data = configured_data(fit_options)
     data.prepare_data()
     print(results_table(evaluate_baselines(data), f"{data.collection} test"))
     return 0

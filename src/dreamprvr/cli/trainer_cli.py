@@ -161,10 +161,7 @@ class PRVRCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: Any) -> None:
         """Add the sections: data, model, training, trainer."""
         for base, name in ((PRVRDataModule, "data"), (RetrievalModel, "model")):
-            # a default of None would make it optional, and every message would say so
-            parser.add_subclass_arguments(
-                base, name, fail_untyped=False, required=True, default=SUPPRESS
-            )
+            _add_class(parser, base, name)
         parser.add_lightning_class_args(PRVRModule, "training")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
@@ -350,12 +347,7 @@ class PRVRCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; a class may refuse the values of its settings."""
-        try:
-            self.config_init = self.parser.instantiate_classes(self.config)
-        except ValueError as error:
-            if error.__cause__ is None:
-                raise
-            raise UserError(f"configuration: {error.__cause__}") from error
+        self.config_init = _instances(self.parser, self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "training")
         if self.has_verb:
@@ -394,6 +386,32 @@ class PRVRCLI(LightningCLI):
         return trainer
 
 
+class _DataCLI(PRVRCLI):
+    """Makes the data set alone."""
+
+    def instantiate_classes(self) -> None:
+        """Make the data set by a parser without the model that is linked to it."""
+        parser = OneLineParser()
+        _add_class(parser, PRVRDataModule, "data")
+        self.datamodule = _instances(parser, Namespace(data=self.config.data)).data
+
+
+def _add_class(parser: OneLineParser, base: type, name: str) -> None:
+    """Add a section that names a class, and its settings."""
+    # a default of None would make it optional, and every message would say so
+    parser.add_subclass_arguments(base, name, fail_untyped=False, required=True, default=SUPPRESS)
+
+
+def _instances(parser: Any, config: Any) -> Any:
+    """Make the objects of a configuration; a class may refuse the values of its settings."""
+    try:
+        return parser.instantiate_classes(config)
+    except ValueError as error:
+        if error.__cause__ is None:
+            raise
+        raise UserError(f"configuration: {error.__cause__}") from error
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
@@ -404,11 +422,12 @@ def run() -> None:
     PRVRCLI()
 
 
-def configured(arguments: list[str]) -> PRVRCLI:
+def configured(arguments: list[str], kind: type[PRVRCLI] = PRVRCLI) -> PRVRCLI:
     """Make the model and the data set that options of `fit` describe, and no trainer.
 
     Args:
         arguments: the options.
+        kind: class of the command line.
 
     Returns:
         The command line, with `model` and `datamodule`.
@@ -419,4 +438,16 @@ def configured(arguments: list[str]) -> PRVRCLI:
     if not arguments:
         raise UserError("give --config FILE, say --config tvr.yaml")
     import_plugins()
-    return PRVRCLI(run=False, args=arguments)
+    return kind(run=False, args=arguments)
+
+
+def configured_data(arguments: list[str]) -> PRVRDataModule:
+    """Make the data set that options of `fit` describe; its features need not be there.
+
+    Args:
+        arguments: the options.
+
+    Raises:
+        UserError: as `configured`.
+    """
+    return configured(arguments, _DataCLI).datamodule
