@@ -16,8 +16,10 @@ from dreamprvr.evaluation.moments import (
     FrameScores,
     MomentRule,
     Timeline,
+    best_moments,
     clips_of_frames,
     find_moments,
+    milliseconds,
     sections,
 )
 from dreamprvr.models.contract import RetrievalModel
@@ -117,6 +119,62 @@ def test_the_gap_between_moments_is_kept():
         assert (second.start, second.end) == (start, 19)
 
 
+def slow_moment(line: Curve, rule: MomentRule) -> tuple[float, float]:
+    """Find the best moment of a curve piece by piece, as `find_moments` describes it."""
+    scores, last = np.array(line.scores), len(line.scores) - 1
+    length = float(np.median(np.subtract(line.ends, line.starts)))
+    half = int(rule.smoothing / length) // 2
+    smooth = [scores[max(0, i - half) : i + half + 1].mean() for i in range(last + 1)]
+    ground, peak = float(np.median(smooth)), int(np.argmax(smooth))
+    level = ground + rule.share * (smooth[peak] - ground)
+    low = high = peak
+    while True:  # the better neighbour first
+        left = smooth[low - 1] if low > 0 and smooth[low - 1] >= level else -np.inf
+        right = smooth[high + 1] if high < last and smooth[high + 1] >= level else -np.inf
+        wider = (low - 1, high) if left >= right else (low, high + 1)
+        if (
+            max(left, right) == -np.inf
+            or line.ends[wider[1]] - line.starts[wider[0]] > rule.longest
+        ):
+            break
+        low, high = wider
+    start, end = line.starts[low], line.ends[high]
+    if end - start < rule.shortest:
+        start = max(line.starts[0], start - (rule.shortest - (end - start)) / 2)
+        end = min(line.ends[last], start + rule.shortest)
+        start = max(line.starts[0], end - rule.shortest)
+    return start, end
+
+
+@pytest.mark.parametrize(
+    "rule", [PLAIN, MomentRule(smoothing=7.0, share=0.3, shortest=4.0, longest=20.0)]
+)
+def test_moments_of_many_curves_are_those_of_each(rule: MomentRule) -> None:
+    random = np.random.default_rng(0)
+    starts, ends = np.full((2, 300, 150), np.nan)
+    scores = np.full((300, 150), -np.inf)
+    lines = []
+    for number, length in enumerate(random.integers(1, 151, 300)):
+        cuts = random.uniform(0.3, 3.0, length + 1).cumsum()
+        values = random.standard_normal(length)
+        lines.append(Curve(*map(tuple, (cuts[:-1], cuts[1:], values.cumsum()))))
+        starts[number, :length], ends[number, :length] = cuts[:-1], cuts[1:]
+        scores[number, :length] = lines[-1].scores
+    found = np.stack(best_moments(starts, ends, scores, rule), axis=1)
+    expected = [slow_moment(line, rule) for line in lines]
+    np.testing.assert_allclose(found, np.array(expected) - 0.0005, rtol=0, atol=0.0005 + 1e-9)
+    if rule.longest == 20:
+        assert sum(end - start > 18 for start, end in expected) > 20  # some were shortened
+    for line, (start, end) in zip(lines, found.tolist(), strict=True):
+        moment = find_moments(line, 1, rule)[0]
+        assert (moment.start, moment.end) == (start, end)
+
+
+def test_seconds_are_cut_to_milliseconds() -> None:
+    found = milliseconds(np.array([20.400000000000002, 20.399999999999999, 7.0, 9.9996, 0.0004]))
+    assert found.tolist() == [20.4, 20.4, 7.0, 9.999, 0.0]
+
+
 # Seconds
 
 
@@ -173,7 +231,7 @@ def test_pooled_frames_share_the_seconds_of_their_rows(rows: int) -> None:
 def test_frames_know_the_clips_that_were_pooled_from_them(rows: int) -> None:
     values = np.random.default_rng(0).standard_normal((rows, 3)).astype(np.float32)
     pooled = clips(values, 32)
-    covering = [set(row) for row in clips_of_frames(rows, 32).tolist()]
+    covering = [set(range(a, b + 1)) for a, b in zip(*clips_of_frames(rows, 32), strict=True)]
     assert set().union(*covering) == set(range(32))
     for clip in range(31):  # the last one was given a frame that pooling leaves out
         frames = [frame for frame, found in enumerate(covering) if clip in found]
@@ -227,7 +285,8 @@ def model(kind: str) -> RetrievalModel:
 def covered(model: RetrievalModel, scale: str, frame: int, frames: int) -> list[int]:
     """Tokens of a scale that cover a frame."""
     items, spans = model.token_spans(scale)
-    here = {frame} if items == "frames" else set(clips_of_frames(frames, 4)[frame].tolist())
+    first, last = (part[frame] for part in clips_of_frames(frames, 4))
+    here = {frame} if items == "frames" else set(range(first, last + 1))
     return [token for token, span in enumerate(spans) if here & set(range(*span))]
 
 

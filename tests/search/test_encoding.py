@@ -205,8 +205,8 @@ def test_the_score_over_time_is_of_each_row_and_its_best_clip(count: int) -> Non
     clip, frame = (record.tokens[name] @ query.embedding[0].numpy() for name in record.tokens)
     expected = []
     for number, piece in enumerate(sections(count, 8)):
-        for own in clips_of_frames(piece.stop - piece.start, 4).tolist():
-            expected.append(0.6 * max(clip[4 * number + i] for i in own))
+        for first, last in zip(*clips_of_frames(piece.stop - piece.start, 4), strict=True):
+            expected.append(0.6 * clip[4 * number + first : 4 * number + last + 1].max())
     np.testing.assert_allclose(found, np.array(expected) + 0.4 * frame, atol=1e-5)
     assert found.max() <= engine_score(model, part) + 1e-6
 

@@ -137,23 +137,39 @@ class Gallery:
         Returns:
             The score at each frame, (Q, K, M_f); minus infinity behind a video's last frame.
         """
-        shape = (*videos.shape, self.model.config.max_frames)
-        result = at_least_float32(queries.embedding).new_full(shape, -torch.inf)
+        products_per_query = max(
+            queries.rows[name].weights.shape[1] * scale.tokens[..., 0].numel()
+            for part in self._parts
+            for name, scale in part.videos.scales.items()
+        )
+        size = max(1, int(self.memory / 16 / products_per_query))
         score = FrameScores(self.model)
-        for part in self._parts:
-            products_per_query = sum(
-                queries.rows[name].weights.shape[1] * scale.tokens[..., 0].numel()
-                for name, scale in part.videos.scales.items()
-            )
-            size = max(1, int(self.memory / 16 / products_per_query))
-            for start in range(0, len(videos), size):
-                block = slice(start, start + size)
-                query, place, video = (videos[block, :, None] == part.rows).nonzero(as_tuple=True)
-                if len(query):
-                    few = map_tensors(itemgetter(block), queries)
-                    scores = score(few, part.videos, part.frames, (query, video))
-                    result[block][query, place] = scores.to(result.dtype)
-        return result
+        blocks = (slice(start, start + size) for start in range(0, len(videos), size))
+        return torch.cat(
+            [
+                self._frame_scores(score, map_tensors(itemgetter(block), queries), videos[block])
+                for block in blocks
+            ]
+        )
+
+    def _frame_scores(self, score: FrameScores, queries: EncodedQueries, videos: Tensor) -> Tensor:
+        """Score a block of queries over time, part by part; as `frame_scores`."""
+        kept, places = torch.cat([part.rows for part in self._parts]).sort()
+        place, order = places[torch.searchsorted(kept, videos.flatten())].sort()
+        query = order // videos.shape[1]
+        stops = torch.tensor([len(part.rows) for part in self._parts]).cumsum(0)
+        ends = torch.searchsorted(place, stops.to(place.device)).tolist()
+        longest = self.model.config.max_frames
+        result = at_least_float32(queries.embedding).new_empty(len(place), longest)
+        first_pair = first_video = 0
+        for part, last_pair in zip(self._parts, ends, strict=True):
+            if last_pair > first_pair:
+                block = slice(first_pair, last_pair)
+                pairs = query[block], place[block] - first_video
+                scores = score(queries, part.videos, part.frames, pairs)
+                result[order[block]] = scores.to(result.dtype)
+            first_pair, first_video = last_pair, first_video + len(part.rows)
+        return result.unflatten(0, videos.shape)
 
     def _encode(self, queries: Queries) -> EncodedQueries:
         size = CPU_QUERIES if queries.words.device.type == "cpu" else len(queries.words)

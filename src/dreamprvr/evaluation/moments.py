@@ -9,10 +9,11 @@
 3. `find_moments` finds the peaks of the curve and how far each reaches.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ from data_modules.loading.pooling import boundaries
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos
 from dreamprvr.models.layers.basic import at_least_float32
-from dreamprvr.models.scoring import token_products
 
 LEAST = 1e-3  # seconds of a piece: what a file says of the end may cut the last row to nothing
 
@@ -123,18 +123,14 @@ class FrameScores:
             The score at each frame, (P, M_f); minus infinity behind the last frame.
         """
         query, video = pairs
+        asking, place = _queries_of_videos(query, video, len(frames))
         total: Tensor | None = None
         for scale, weight in self.weights.items():
             rows, tokens = queries.rows[scale], videos.scales[scale].tokens
-            count = rows.vectors.shape[1]
-            vectors = rearrange(rows.vectors, "q w d -> (q w) d")
-            products = rearrange(token_products(vectors, tokens), "(q w) b t -> q b w t", w=count)
-            best = _best(products[query, video], self.tokens[scale].to(tokens.device))
+            products = _products(rows.vectors[asking], tokens)[video, place]
+            best = _best(products, self.tokens[scale].to(tokens.device))
             if self.items[scale] == "clips":
-                best = best.gather(2, self._clips(frames[video], count)).unflatten(
-                    2, (self.sizes.max_frames, -1)
-                )
-                best = best.amax(dim=-1)
+                best = self._at_frames(best, frames[video])
             scores = weight * torch.einsum(
                 "pw,pwm->pm", at_least_float32(rows.weights)[query], best
             )
@@ -143,23 +139,61 @@ class FrameScores:
         past = torch.arange(total.shape[1], device=total.device) >= frames[video, None]
         return total.masked_fill(past, -torch.inf)
 
-    def _clips(self, frames: Tensor, rows: int) -> Tensor:
-        """Find the clips of each frame of P videos, (P, rows, M_f times clips of a frame)."""
-        longest, clips = self.sizes.max_frames, self.sizes.num_clips
-        lengths, which = frames.unique(return_inverse=True)
-        tables = [clips_of_frames(int(length), clips) for length in lengths.tolist()]
-        most = max(table.shape[1] for table in tables)
-        stacked = torch.stack(
-            [
-                table[
-                    torch.arange(longest).clamp(max=len(table) - 1)[:, None],
-                    torch.arange(most).clamp(max=table.shape[1] - 1),
-                ]
-                for table in tables
-            ]
+    def _at_frames(self, clips: Tensor, frames: Tensor) -> Tensor:
+        """Take the best clip of each frame, (P, W, M_c) -> (P, W, M_f).
+
+        Args:
+            clips: product of each row with each clip.
+            frames: number of frames of each video, (P,).
+        """
+        first, last = (
+            table.to(clips.device)[frames]
+            for table in _clip_tables(self.sizes.max_frames, self.sizes.num_clips)
         )
-        index = rearrange(stacked.to(frames.device)[which], "p m c -> p 1 (m c)")
-        return index.expand(-1, rows, -1)
+        best = None
+        for step in range(int((last - first).max()) + 1):
+            index = torch.minimum(first + step, last)
+            products = clips.gather(2, index[:, None].expand(-1, clips.shape[1], -1))
+            best = products if best is None else torch.maximum(best, products)
+        assert best is not None, "a frame has at least one clip"
+        return best
+
+
+def _queries_of_videos(query: Tensor, video: Tensor, videos: int) -> tuple[Tensor, Tensor]:
+    """List the queries that ask each video.
+
+    Args:
+        query: index of the query of each pair, (P,).
+        video: index of the video of each pair, (P,).
+        videos: B, number of videos.
+
+    Returns:
+        Indices of queries, (B, N), padded with 0; and the place of each pair in its row, (P,).
+    """
+    order = video.argsort()
+    counts = torch.bincount(video, minlength=videos)
+    before = counts.cumsum(0) - counts
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device) - before[video[order]]
+    asking = query.new_zeros(videos, int(counts.max()))
+    asking[video, place] = query
+    return asking, place
+
+
+def _products(vectors: Tensor, tokens: Tensor) -> Tensor:
+    """Multiply the rows that ask each video with its tokens.
+
+    Args:
+        vectors: W rows of each of N queries, (B, N, W, D).
+        tokens: (B, T, D).
+
+    Returns:
+        (B, N, W, T).
+    """
+    with torch.autocast(tokens.device.type, enabled=False):
+        rows = at_least_float32(rearrange(vectors, "b n w d -> b (n w) d"))
+        products = rows @ at_least_float32(tokens).mT
+    return rearrange(products, "b (n w) t -> b n w t", n=vectors.shape[1])
 
 
 def _best(products: Tensor, tokens: Tensor) -> Tensor:
@@ -184,9 +218,8 @@ def _covering(spans: list[tuple[int, int]], items: int) -> Tensor:
     return torch.tensor([tokens + tokens[:1] * (most - len(tokens)) for tokens in found])
 
 
-@lru_cache(maxsize=4096)
-def clips_of_frames(frames: int, clips: int) -> Tensor:
-    """List the clips that cover each frame of a video, (frames, most); see `_covering`.
+def clips_of_frames(frames: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the first and the last of the clips that cover each frame of a video, (frames,) both.
 
     A clip covers the frames that it was pooled from; the last one also the last frame, which
     pooling leaves out.
@@ -194,8 +227,20 @@ def clips_of_frames(frames: int, clips: int) -> Tensor:
     bounds = boundaries(frames, clips)
     stops = np.maximum(bounds[1:], bounds[:-1] + 1)
     stops[-1] = frames
-    spans = list(zip(bounds[:-1].tolist(), stops.tolist(), strict=True))
-    return _covering(spans, frames)
+    at = np.arange(frames)
+    return stops.searchsorted(at, "right"), bounds[:-1].searchsorted(at, "right") - 1
+
+
+@lru_cache(maxsize=16)
+def _clip_tables(longest: int, clips: int) -> tuple[Tensor, Tensor]:
+    """Collect `clips_of_frames` for videos of 0 to `longest` frames, (longest + 1, longest) both.
+
+    Behind the last frame of a video stands clip 0.
+    """
+    tables = torch.zeros(2, longest + 1, longest, dtype=torch.long)
+    for frames in range(1, longest + 1):
+        tables[:, frames, :frames] = torch.from_numpy(np.stack(clips_of_frames(frames, clips)))
+    return tables[0], tables[1]
 
 
 @dataclass(frozen=True)
@@ -264,7 +309,7 @@ def find_moments(
     for as long as the curve stays above `share` of that height, but no longer than `longest`; one
     that is shorter than `shortest` is widened evenly. The next moment is found in the same way in
     what is left, at least `gap` away from those found already, until a peak rises less than `least`
-    of the first one's height.
+    of the first one's height. Seconds are cut to milliseconds.
 
     Args:
         curve: at least one piece; pieces ascend and do not overlap.
@@ -274,84 +319,165 @@ def find_moments(
     Returns:
         At least one; no two overlap.
     """
-    return tuple(islice(_peaks(curve, rule), max(1, count)))
-
-
-def _peaks(curve: Curve, rule: MomentRule) -> Iterator[Moment]:
-    starts, ends = np.asarray(curve.starts), np.asarray(curve.ends)
-    scores = np.asarray(curve.scores)
-    smooth = _smoothed(scores, starts, ends, rule.smoothing)
-    ordered = np.sort(smooth)  # np.median takes ten times as long, and there are many curves
-    ground = float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    free = np.ones(len(smooth), dtype=bool)
-    first_height = None
-    while free.any():
-        peak = int(np.argmax(np.where(free, smooth, -np.inf)))
-        height = float(smooth[peak]) - ground
-        if first_height is None:
-            first_height = height
-        elif height <= rule.least * first_height or height <= 0:
-            return
-        inside = free & (smooth >= ground + rule.share * height)
-        low, high = _run(inside, peak)
-        if ends[high] - starts[low] > rule.longest:
-            low, high = _shortened(smooth, inside, peak, starts, ends, rule.longest)
-        start, end = _widened(starts, ends, low, high, free, rule.shortest)
-        best = low + int(np.argmax(scores[low : high + 1]))
-        yield Moment(start, end, float(starts[best] + ends[best]) / 2, float(scores[best]))
+    starts, ends, scores = (np.array([part]) for part in (curve.starts, curve.ends, curve.scores))
+    curves = _Curves(starts, ends, scores, rule)
+    free = np.ones(scores.shape, dtype=bool)
+    found: list[Moment] = []
+    highest = 0.0
+    while free.any() and len(found) < max(1, count):
+        peaks = curves.highest(free)
+        height = float(peaks.height[0])
+        if found and (height <= rule.least * highest or height <= 0):
+            break
+        highest = highest if found else height
+        start, end, best = peaks.start[0], peaks.end[0], peaks.best[0]
+        middle = (curve.starts[best] + curve.ends[best]) / 2
+        first, last, peak = milliseconds(np.array([start, end, middle])).tolist()
+        found.append(Moment(first, last, peak, curve.scores[best]))
         free &= (ends <= start - rule.gap) | (starts >= end + rule.gap)
+    return tuple(found)
 
 
-def _smoothed(
-    scores: np.ndarray, starts: np.ndarray, ends: np.ndarray, seconds: float
-) -> np.ndarray:
-    """Take a moving mean over an odd number of pieces, about `seconds` long; fewer at the ends."""
-    half = int(seconds / float(np.median(ends - starts))) // 2 if seconds else 0
-    if not half:
-        return scores
-    sums = np.concatenate([[0.0], np.cumsum(scores, dtype=np.float64)])
-    at = np.arange(len(scores))
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(scores))
-    return (sums[high] - sums[low]) / (high - low)
+def best_moments(
+    starts: np.ndarray, ends: np.ndarray, scores: np.ndarray, rule: MomentRule = MomentRule()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the best moment of each of N curves: the first one that `find_moments` gives.
+
+    Args:
+        starts: seconds at which the pieces start, (N, M); any numbers behind the last piece.
+        ends: seconds at which they end, (N, M).
+        scores: scores of the pieces, (N, M); minus infinity behind the last one of a curve, which
+            has at least one.
+        rule: numbers of the rule.
+
+    Returns:
+        Start and end of each moment in seconds, (N,) both.
+    """
+    peaks = _Curves(starts, ends, scores, rule).highest(np.isfinite(scores))
+    return milliseconds(peaks.start), milliseconds(peaks.end)
 
 
-def _run(inside: np.ndarray, piece: int) -> tuple[int, int]:
-    """Find the first and last of the pieces around one that are all inside."""
-    outside = np.flatnonzero(~inside)
-    place = int(np.searchsorted(outside, piece))
-    low = int(outside[place - 1]) + 1 if place else 0
-    after = place + int(not inside[piece])
-    return low, int(outside[after]) - 1 if after < len(outside) else len(inside) - 1
+def milliseconds(seconds: np.ndarray) -> np.ndarray:
+    """Cut seconds to milliseconds, so that no moment reaches beyond the end of its video."""
+    cut: np.ndarray = np.floor(seconds * 1000 + 1e-6) / 1000  # 20.4 is 20.4 again
+    return cut
 
 
-def _shortened(
-    smooth: np.ndarray,
-    inside: np.ndarray,
-    peak: int,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    longest: float,
-) -> tuple[int, int]:
-    """Grow a moment from its peak, the better neighbour first, until it is as long as allowed."""
-    low = high = peak
-    while True:
-        left = smooth[low - 1] if low > 0 and inside[low - 1] else -np.inf
-        right = smooth[high + 1] if high + 1 < len(smooth) and inside[high + 1] else -np.inf
-        wider = (low - 1, high) if left >= right else (low, high + 1)
-        if max(left, right) == -np.inf or ends[wider[1]] - starts[wider[0]] > longest:
-            return low, high
-        low, high = wider
+class _Peaks(NamedTuple):
+    """The highest peak of each of N curves, and the moment around it; (N,) each."""
+
+    height: np.ndarray  # above the ground
+    start: np.ndarray  # seconds
+    end: np.ndarray
+    best: np.ndarray  # index of the piece with the highest score in the moment
 
 
-def _widened(
-    starts: np.ndarray, ends: np.ndarray, low: int, high: int, free: np.ndarray, shortest: float
-) -> tuple[float, float]:
-    """Widen a moment evenly into what is free around it, until it is as long as wanted."""
-    start, end = float(starts[low]), float(ends[high])
-    missing = shortest - (end - start)
-    if missing > 0:
-        first, last = _run(free, low)[0], _run(free, high)[1]
-        start = max(float(starts[first]), start - missing / 2)
-        end = min(float(ends[last]), start + shortest)
-        start = max(float(starts[first]), end - shortest)
-    return start, end
+class _Curves:
+    """N curves of up to M pieces, with minus infinity as the score behind the last piece.
+
+    Args:
+        starts: seconds at which the pieces start, (N, M).
+        ends: seconds at which they end, (N, M).
+        scores: scores of the pieces, (N, M).
+        rule: numbers of the rule.
+    """
+
+    def __init__(
+        self, starts: np.ndarray, ends: np.ndarray, scores: np.ndarray, rule: MomentRule
+    ) -> None:
+        self.starts, self.ends, self.scores, self.rule = starts, ends, scores, rule
+        self.lines = np.arange(len(scores))
+        self.smooth = self._smoothed() if rule.smoothing else scores
+        self.ground = _medians(self.smooth)
+
+    def _smoothed(self) -> np.ndarray:
+        """Take a moving mean over an odd number of pieces, about as long as the rule wants.
+
+        At both ends of a curve the mean is over fewer pieces.
+        """
+        real = np.isfinite(self.scores)
+        lengths = _medians(np.where(real, self.ends - self.starts, -np.inf))
+        half = (self.rule.smoothing / lengths).astype(int)[:, None] // 2
+        sums = np.zeros((len(real), real.shape[1] + 1))
+        np.cumsum(np.where(real, self.scores, 0), axis=1, out=sums[:, 1:])
+        at = np.arange(real.shape[1])
+        low = np.maximum(at - half, 0)
+        high = np.minimum(at + half + 1, real.sum(axis=1, keepdims=True))
+        means = np.take_along_axis(sums, high, 1) - np.take_along_axis(sums, low, 1)
+        means /= np.maximum(high - low, 1)
+        return np.where(real & (half > 0), means, self.scores)
+
+    def highest(self, free: np.ndarray) -> _Peaks:
+        """Find the highest peak of each curve among its free pieces, (N, M); at least one each."""
+        lines, rule = self.lines, self.rule
+        peak = np.where(free, self.smooth, -np.inf).argmax(axis=1)
+        height = self.smooth[lines, peak] - self.ground
+        inside = free & (self.smooth >= (self.ground + rule.share * height)[:, None])
+        low, high = _run(inside, peak)
+        long = self.ends[lines, high] - self.starts[lines, low] > rule.longest
+        for line in np.flatnonzero(long).tolist():
+            low[line], high[line] = self._shortened(line, low[line], high[line], peak[line])
+        start, end = self._widened(low, high, free)
+        at = np.arange(free.shape[1])
+        within = (at >= low[:, None]) & (at <= high[:, None])
+        return _Peaks(height, start, end, np.where(within, self.scores, -np.inf).argmax(axis=1))
+
+    def _shortened(self, line: int, low: int, high: int, peak: int) -> tuple[int, int]:
+        """Grow a moment from its peak, the better neighbour first, until it is as long as allowed.
+
+        Args:
+            line: index of the curve.
+            low: first piece that the moment may have.
+            high: last piece that the moment may have.
+            peak: piece of the peak, between them.
+        """
+        run = slice(low, high + 1)
+        smooth, starts, ends = (
+            part[line, run].tolist() for part in (self.smooth, self.starts, self.ends)
+        )
+        first = last = peak - low
+        while True:
+            left = smooth[first - 1] if first > 0 else -math.inf
+            right = smooth[last + 1] if last + 1 < len(smooth) else -math.inf
+            wider = (first - 1, last) if left >= right else (first, last + 1)
+            if ends[wider[1]] - starts[wider[0]] > self.rule.longest:
+                return low + first, low + last
+            first, last = wider
+
+    def _widened(
+        self, low: np.ndarray, high: np.ndarray, free: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Widen each moment evenly into what is free around it, until it is as long as wanted."""
+        shortest = self.rule.shortest
+        start, end = self.starts[self.lines, low], self.ends[self.lines, high]
+        short = np.flatnonzero(end - start < shortest)
+        least = self.starts[short, _run(free[short], low[short])[0]]
+        most = self.ends[short, _run(free[short], high[short])[1]]
+        begin = np.maximum(least, (start + end - shortest)[short] / 2)
+        end[short] = np.minimum(most, begin + shortest)
+        start[short] = np.maximum(least, end[short] - shortest)
+        return start, end
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Take the median of each line of (N, M), without those that are minus infinity, (N,)."""
+    ordered = np.sort(values, axis=1)  # np.median takes ten times as long
+    size = values.shape[1]
+    least = size - np.isfinite(values).sum(axis=1)  # minus infinity comes first
+    lines, low, high = np.arange(len(values)), (size - 1 + least) // 2, (size + least) // 2
+    medians: np.ndarray = (ordered[lines, low] + ordered[lines, high]) / 2
+    return medians
+
+
+def _run(inside: np.ndarray, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the first and last of the pieces around one that are all inside.
+
+    Args:
+        inside: (N, M), whether a piece of a curve is inside.
+        piece: index of a piece of each curve, (N,).
+    """
+    at, piece, size = np.arange(inside.shape[1]), piece[:, None], inside.shape[1]
+    before, after = ~inside & (at < piece), ~inside & (at > piece)
+    low = np.where(before.any(axis=1), size - before[:, ::-1].argmax(axis=1), 0)
+    high = np.where(after.any(axis=1), after.argmax(axis=1), size) - 1
+    return low, high

@@ -15,13 +15,14 @@ from data_modules.readers.tables import Annotations
 from dreamprvr.core.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, plain_errors
-from dreamprvr.evaluation.moments import Curve, Timeline, find_moments
+from dreamprvr.evaluation.moments import Timeline, best_moments
 from dreamprvr.evaluation.prediction import QueryHits
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.models.encoded import map_tensors
 from dreamprvr.models.losses.retrieval import TERM_NAMES
 
 SUFFIXES = (".jsonl", ".parquet")
+AT_ONCE = 1000  # hits whose moments are found at once
 LIMITS = "leave out trainer.limit_predict_batches, trainer.fast_dev_run and samplers of your own"
 Record = dict[str, Any]
 Write = Callable[[list[Record]], None]
@@ -164,23 +165,40 @@ class VideoTimes:
         self.file: FeatureFile | None = None
         with suppress(UserError):
             self.file = FeatureFile(features)
-        self._pieces: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+        self._pieces: np.ndarray | None = None  # (2, V, M_f), starts and ends; NaN if not known
+        self._looked_up = np.zeros(len(self.videos), dtype=bool)
 
-    def curve(self, video: int, scores: np.ndarray) -> Curve | None:
-        """Place the scores of a video's frames in time; None if its seconds are not known.
+    def moments(self, videos: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the best moment of each hit.
 
         Args:
-            video: row of the video.
-            scores: score at each frame.
+            videos: rows of the videos, (N,).
+            scores: score at each frame, (N, M_f); minus infinity behind the last one.
+
+        Returns:
+            Starts and ends in seconds, (N,) both; NaN where the seconds of a video are not known.
         """
-        frames = len(scores)
-        if video not in self._pieces:
-            timeline = self._timeline(video, frames)
-            if timeline is None:
-                return None
-            starts, ends = timeline.pieces(frames)
-            self._pieces[video] = tuple(starts.tolist()), tuple(ends.tolist())
-        return Curve(*self._pieces[video], tuple(scores.tolist()))
+        if self._pieces is None:
+            self._pieces = np.full((2, len(self.videos), scores.shape[1]), np.nan)
+        new, first = np.unique(videos, return_index=True)
+        for video, hit in zip(new, first, strict=True):
+            if not self._looked_up[video]:
+                self._look_up(self._pieces[:, video], int(video), np.isfinite(scores[hit]).sum())
+                self._looked_up[video] = True
+        starts, ends = np.full((2, len(videos)), np.nan)
+        known = np.flatnonzero(np.isfinite(self._pieces[0, videos, 0]))
+        for at in range(0, len(known), AT_ONCE):
+            some = known[at : at + AT_ONCE]
+            pieces = self._pieces[:, videos[some]]
+            curves = pieces[0], pieces[1], scores[some].astype(np.float64)
+            starts[some], ends[some] = best_moments(*curves)
+        return starts, ends
+
+    def _look_up(self, pieces: np.ndarray, video: int, frames: int) -> None:
+        """Write the starts and ends of a video's frames into (2, M_f), if they are known."""
+        timeline = self._timeline(video, frames)
+        if timeline is not None:
+            pieces[:, :frames] = timeline.pieces(frames)
 
     def _timeline(self, video: int, frames: int) -> Timeline | None:
         if self.file is not None:
@@ -202,22 +220,23 @@ def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Reco
         times: seconds of the split's videos.
     """
     query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
-    video_ids = table.videos["video_id"]
+    video_ids = table.videos["video_id"].to_numpy()
     best = {TERM_NAMES.get(name, name): tokens.tolist() for name, tokens in hits.best.items()}
-    ranks, scores = hits.rank.tolist(), hits.score.tolist()
-    over_time = hits.over_time.cpu().numpy()
+    ranks, scores, videos = hits.rank.tolist(), hits.score.tolist(), hits.video.cpu().numpy()
+    moments = times.moments(videos.ravel(), hits.over_time.flatten(0, 1).cpu().numpy())
+    starts, ends = (seconds.reshape(videos.shape).tolist() for seconds in moments)
     result = []
     for row, query in enumerate(hits.query.tolist()):
-        answers = []
-        for place, video in enumerate(hits.video[row].tolist()):
-            tokens = {name: tokens[row][place] for name, tokens in best.items()}
-            hit = {"video_id": video_ids[video], "score": scores[row][place], **tokens}
-            frames = over_time[row, place]
-            curve = times.curve(video, frames[np.isfinite(frames)])
-            if curve is not None:
-                moment = find_moments(curve)[0]
-                hit |= {"start": moment.start, "end": moment.end}
-            answers.append(hit)
+        columns = {"video_id": video_ids[videos[row]].tolist(), "score": scores[row]}
+        columns |= {name: tokens[row] for name, tokens in best.items()}
+        columns |= {"start": starts[row], "end": ends[row]}
+        answers = [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+        for hit in answers:
+            if math.isnan(hit["start"]):
+                del hit["start"], hit["end"]
         true = {"video_ids": list(true_ids[query]) or None, "rank": ranks[row] or None}
         result.append({"query_id": query_ids[query], **true, "hits": answers})
     return result
