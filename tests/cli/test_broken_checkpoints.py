@@ -128,7 +128,7 @@ def test_a_librarys_model_can_be_evaluated_but_not_resumed(trained: Path, tmp_pa
     ("change", "message"),
     [
         (lambda c: c["optimizer_states"].clear(), "optimizer_states is not a list of 1"),
-        (lambda c: c["loops"].update(fit_loop=3), "loops.fit_loop is no dictionary"),
+        (lambda c: c["loops"].update(fit_loop=3), "loops.fit_loop is not a dictionary"),
         (lambda c: c.update(global_step="x"), "global_step is 'x'"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_step_that_was_finished_last_is_logged(trained: Path) -> None:
 )
 def test_before_the_first_step_nothing_is_saved(trained: Path, moment: str) -> None:
     result = stopped(TERM, moment)
-    expected = "no step was finished, nothing was saved: start it again as before"
+    expected = "no step was finished and nothing was saved: run the same command again"
     assert result.err.strip() == f"stopped by SIGTERM: {expected}"
     assert not (trained.parent / "version_1" / "checkpoints").exists()
 

@@ -146,7 +146,7 @@ def test_many_networks_are_compiled_in_one_process() -> None:
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match=r"^training.compile needs a C\+\+ compiler"):
+    with pytest.raises(UserError, match=r"^training.compile on the CPU needs a C\+\+ compiler"):
         compile_step(make())
 
 
@@ -157,7 +157,7 @@ def test_half_precision_on_the_cpu_is_refused() -> None:
 
 def test_attention_that_cannot_be_fused_is_refused() -> None:
     model = make()
-    with pytest.raises(UserError, match=r"^training.fused_attention trains on an accelerator only"):
+    with pytest.raises(UserError, match=r"^training.fused_attention works on an accelerator only"):
         compile_step(model, backend="eager", fused=True)
     with pytest.raises(UserError, match=r"heads of at least 16 channels, .* is 8$"):
         compile_step(model.to("meta"), backend="eager", fused=True)

@@ -47,7 +47,9 @@ def test_the_file_tells_sizes_and_settings() -> None:
     found = read_published(SAMPLE, DreamPRVR, other)
     assert (found.trained.video_dim, found.trained.text_dim) == (24, 20)
     assert found.trained.network == network_config()
-    assert found.trained.network.text_perturbation == 0.0  # the file does not tell: as configured
+    assert (
+        found.trained.network.text_perturbation == 0.0
+    )  # the file does not give it: as configured
 
 
 @needs_reference
@@ -129,7 +131,7 @@ def test_objective_is_the_default_if_not_given(tmp_path: Path) -> None:
 def test_what_the_file_does_not_tell_is_said(tmp_path: Path) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: content["config"].pop("n_heads"))
     found = read_published(path, DreamPRVR, network_config())
-    assert found.remarks == ["the file does not tell num_heads: 4, as configured"]
+    assert found.remarks == ["the file does not give num_heads: 4, as configured"]
 
 
 @needs_reference
@@ -205,12 +207,12 @@ def test_other_parameters_are_refused_by_name(
 
 @needs_reference
 @pytest.mark.parametrize(
-    ("key", "what"),
+    ("key", "modality"),
     [("query_input_proj.net.1.weight", "text"), ("clip_input_proj.net.1.weight", "video")],
 )
-def test_a_weight_that_tells_a_size_is_missing(tmp_path: Path, key: str, what: str) -> None:
+def test_a_weight_that_gives_a_size_is_missing(tmp_path: Path, key: str, modality: str) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: content["state_dict"].pop(key))
-    with pytest.raises(UserError, match=f"no {key}, which tells the {what} feature size"):
+    with pytest.raises(UserError, match=f"no {key}, which gives the {modality} feature size"):
         read_published(path, DreamPRVR, DreamPRVRConfig(hidden_size=32))
 
 
@@ -265,9 +267,9 @@ def test_a_torch_file_of_something_else(tmp_path: Path, content: Any) -> None:
 
 
 @needs_reference
-def test_a_checkpoint_of_ours_is_sent_back(tmp_path: Path) -> None:
+def test_a_checkpoint_of_this_framework_is_refused(tmp_path: Path) -> None:
     import_checkpoint(SAMPLE, tmp_path / "ours.ckpt", DreamPRVR)
-    with pytest.raises(UserError, match="this framework already"):
+    with pytest.raises(UserError, match="already a checkpoint of this framework"):
         import_checkpoint(tmp_path / "ours.ckpt", tmp_path / "again.ckpt", DreamPRVR)
     assert not (tmp_path / "again.ckpt").exists()
 

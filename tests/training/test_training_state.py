@@ -95,56 +95,64 @@ CASES: list[tuple[str, Any, str]] = [
     ("global_step", 3.0, "global_step is 3.0"),
     ("global_step", True, "global_step is True"),
     ("global_step", 10**400, "global_step is 10+"),
-    ("pytorch-lightning_version", DELETE, "written by Lightning None; at least 2.6"),
-    ("pytorch-lightning_version", "1.9.0", "written by Lightning '1.9.0'; at least 2.6"),
+    ("pytorch-lightning_version", DELETE, "written by Lightning None, not by 2.6"),
+    (
+        "pytorch-lightning_version",
+        "1.9.0",
+        "written by Lightning '1.9.0', not by 2.6",
+    ),
     ("pytorch-lightning_version", "newest", "written by Lightning 'newest'"),
-    ("pytorch-lightning_version", 2, "written by Lightning 2;"),
+    ("pytorch-lightning_version", 2, "written by Lightning 2,"),
     ("loops", DELETE, "loops is missing"),
-    ("loops", [1], "loops is no dictionary"),
+    ("loops", [1], "loops is not a dictionary"),
     ("loops/fit_loop", DELETE, "loops.fit_loop is missing"),
-    ("loops/fit_loop", 3, "loops.fit_loop is no dictionary"),
+    ("loops/fit_loop", 3, "loops.fit_loop is not a dictionary"),
     (PROGRESS, DELETE, "epoch_progress is missing"),
-    (f"{PROGRESS}/current", 3, "epoch_progress.current is no dictionary"),
+    (f"{PROGRESS}/current", 3, "epoch_progress.current is not a dictionary"),
     (f"{PROGRESS}/current/completed", "1", "epoch_progress.current.completed is '1'"),
     (f"{PROGRESS}/total/ready", -5, "epoch_progress.total.ready is -5"),
     ("loops/fit_loop/epoch_loop.batch_progress/is_last_batch", 1, "is_last_batch is 1"),
     ("callbacks", DELETE, "callbacks is missing"),
-    ("callbacks", [], "callbacks is no dictionary"),
-    (STOPPING, 3, "callbacks.EarlyStopping is no dictionary"),
+    ("callbacks", [], "callbacks is not a dictionary"),
+    (STOPPING, 3, "callbacks.EarlyStopping is not a dictionary"),
     (f"{STOPPING}/wait_count", "x", "callbacks.EarlyStopping.wait_count is 'x'"),
-    (f"{STOPPING}/best_score", 3, "callbacks.EarlyStopping.best_score is no tensor"),
+    (f"{STOPPING}/best_score", 3, "callbacks.EarlyStopping.best_score is not a tensor"),
     (f"{STOPPING}/patience", DELETE, "callbacks.EarlyStopping.patience is missing"),
-    (f"{KEEPING}/best_k_models", [3], "callbacks.ModelCheckpoint.best_k_models is no dictionary"),
+    (
+        f"{KEEPING}/best_k_models",
+        [3],
+        "ModelCheckpoint.best_k_models is not a dictionary",
+    ),
     (f"{KEEPING}/best_k_models", {"a": 3}, "callbacks.ModelCheckpoint.best_k_models holds 3"),
     (f"{KEEPING}/best_model_path", 3, "callbacks.ModelCheckpoint.best_model_path is 3"),
     ("callbacks/Results/best", {"SumR": "x"}, "callbacks.Results.best holds 'x'"),
     ("callbacks/Results/best_epoch", "x", "callbacks.Results.best_epoch is 'x'"),
     ("should_stop", 1, "should_stop is 1"),
-    ("loops/fit_loop/state_dict/combined_loader", 3, "combined_loader is no list"),
+    ("loops/fit_loop/state_dict/combined_loader", 3, "combined_loader is not a list"),
     ("loops/fit_loop/state_dict/combined_loader/0/epoch", "x", "combined_loader.epoch is 'x'"),
-    ("random_state/0/gradients", 3, "gradients is no dictionary"),
+    ("random_state/0/gradients", 3, "gradients is not a dictionary"),
     (
         "random_state/0/gradients",
         {"network.clip_projection.linear.weight": torch.ones(1)},
-        "gradients.network.clip_projection.linear.weight is no tensor of",
+        "gradients.network.clip_projection.linear.weight is not a tensor of",
     ),
-    ("random_state", 3, "random_state is no list"),
+    ("random_state", 3, "random_state is not a list"),
     ("random_state/0", {}, "random_state.cpu is missing"),
-    ("random_state/0/cpu", torch.zeros(3), "random_state.cpu is no tensor of"),
+    ("random_state/0/cpu", torch.zeros(3), "random_state.cpu is not a tensor of"),
     (
         "random_state/0/cpu",
         torch.zeros_like(torch.get_rng_state()),
-        "random_state.cpu is no state of a generator",
+        "random_state.cpu is no state of a random generator",
     ),
     ("optimizer_states", [], "optimizer_states is not a list of 1"),
     ("optimizer_states", "x", "optimizer_states is not a list of 1"),
-    ("optimizer_states/0", 3, "optimizer_states.0 is no dictionary"),
+    ("optimizer_states/0", 3, "optimizer_states.0 is not a dictionary"),
     ("optimizer_states/0/state", DELETE, "optimizer_states.0.state is missing"),
-    ("optimizer_states/0/state", {}, "optimizer_states holds none"),
-    ("optimizer_states/0/state/3", {}, "optimizer_states.state.3 has no m: it is of another opt"),
+    ("optimizer_states/0/state", {}, "optimizer_states holds no state"),
+    ("optimizer_states/0/state/3", {}, "optimizer_states.state.3 has no m: another opt"),
     ("optimizer_states/0/state/999", {"m": 1}, "optimizer_states.state.999 belongs to no param"),
-    (MOMENT, torch.ones(3), "optimizer_states.state.3.m is no tensor of"),
-    (MOMENT, "x", "optimizer_states.state.3.m is no tensor of"),
+    (MOMENT, torch.ones(3), "optimizer_states.state.3.m is not a tensor of"),
+    (MOMENT, "x", "optimizer_states.state.3.m is not a tensor of"),
     ("optimizer_states/0/param_groups", DELETE, "param_groups is missing"),
     (f"{GROUP}/params", [0], "param_groups.0.params is not a list of"),
     (f"{GROUP}/lr", "0.1", "param_groups.0.lr is '0.1'"),
@@ -152,7 +160,7 @@ CASES: list[tuple[str, Any, str]] = [
     (f"{GROUP}/betas", 3, "param_groups.0.betas is not a list of 2"),
     (f"{GROUP}/weight_decay", DELETE, "param_groups.0.weight_decay is missing"),
     ("lr_schedulers", DELETE, "lr_schedulers is not a list of 1"),
-    ("lr_schedulers/0", [], "lr_schedulers.0 is no dictionary"),
+    ("lr_schedulers/0", [], "lr_schedulers.0 is not a dictionary"),
     ("lr_schedulers/0/last_epoch", -3, "lr_schedulers.0.last_epoch is -3"),
     ("lr_schedulers/0/base_lrs", [1.0], "lr_schedulers.0.base_lrs is not a list of 2"),
     ("lr_schedulers/0/lr_lambdas", DELETE, "lr_schedulers.0.lr_lambdas is missing"),
@@ -183,7 +191,7 @@ def test_what_cannot_be_resumed_is_named(
         check(saved, content)
     line = str(caught.value)
     assert line.startswith(f"checkpoint {saved[0]}: its training cannot be resumed (")
-    assert line.endswith("); --init_from takes its weights alone")
+    assert line.endswith("); --init_from uses its weights alone")
     assert re.search(message, line), line
     assert len(line) < 500
 
@@ -203,5 +211,5 @@ def test_the_state_of_another_optimiser(saved: tuple[Path, Content]) -> None:
 def test_the_state_of_another_network(saved: tuple[Path, Content]) -> None:
     with pytest.raises(UserError, match=r"param_groups\.0\.params is not a list of"):
         check(saved, saved[1], network={"denoiser_blocks": 1})
-    with pytest.raises(UserError, match=r"optimizer_states\.state\.\d+\.\w is no tensor of"):
+    with pytest.raises(UserError, match=r"optimizer_states\.state\.\d+\.\w is not a tensor of"):
         check(saved, saved[1], network={"hidden_size": 16})

@@ -1,4 +1,4 @@
-"""Run folders, which hold all files of a training and let it go on after an interruption."""
+"""Run folders, which hold all files of a training and allow it to be resumed."""
 
 import csv
 import os
@@ -18,24 +18,25 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, inside, open_regular, plain_errors, reason, write_text
 from dreamprvr.core.yaml_text import load_yaml
 
+# arguments of `open`
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 NAME = re.compile(r"version_([0-9]+)")
 
 
 class RunFolder(Callback):
-    """The folder of one training, `<root>/version_N/`, from its start to its end.
+    """The folder of one training, `<root>/version_N/`.
 
-    A new run takes the next number by making the folder, so that two that start together get two
-    folders; it goes again if not one step is trained. Nothing of an earlier run is touched before
-    the checkpoint that it goes on from is loaded.
+    A new run makes the folder with the next number at once, so that two runs that start together
+    get two folders. The folder is removed again if no step is trained. A resumed run changes
+    nothing in its folder before its checkpoint is loaded.
 
     Args:
         root: folder of the runs.
-        ckpt_path: checkpoint that is resumed; a run of `root` goes on in its own folder.
+        ckpt_path: checkpoint to resume; a run in `root` continues in its own folder.
 
     Attributes:
-        path: the run's folder. On other ranks than the first it is known once the trainer starts.
-        config: settings to write to `config.yaml`, as YAML.
+        path: the run's folder. Processes other than the first know it once the trainer starts.
+        config: settings for `config.yaml`, as YAML.
     """
 
     def __init__(self, root: Path, ckpt_path: str | None) -> None:
@@ -49,10 +50,10 @@ class RunFolder(Callback):
         self._trained = False
 
     def open(self) -> None:
-        """Take a folder for a new run; of an earlier run, see that its folder can be written to.
+        """Make the folder of a new run, or check that the folder of a resumed run is writable.
 
         Raises:
-            UserError: nothing can be written there, or a folder of the run is a link.
+            UserError: the folder is not writable, or a folder of the run is a link.
         """
         try:
             if self.is_new:
@@ -74,18 +75,18 @@ class RunFolder(Callback):
         missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         self.root.mkdir(parents=True, exist_ok=True)
         self._made = missing
-        taken = (NAME.fullmatch(path.name) for path in self.root.iterdir())
-        first = max((int(found[1]) for found in taken if found), default=-1) + 1
+        matches = (NAME.fullmatch(path.name) for path in self.root.iterdir())
+        first = max((int(match[1]) for match in matches if match), default=-1) + 1
         for number in count(first):
             path = self.root / f"version_{number}"
-            with suppress(FileExistsError):  # another run was faster
+            with suppress(FileExistsError):  # another run has just made it
                 path.mkdir()
                 self.path = path
                 self._made = [path, *missing]
                 return
 
     def abandon(self) -> None:
-        """Remove a new run's folder if no step was trained, and if it holds nothing of others."""
+        """Remove a new run's folder if no step was trained and it holds only `config.yaml`."""
         if self._trained or not self._made:
             return
         with suppress(OSError):
@@ -98,7 +99,7 @@ class RunFolder(Callback):
         """Make the loggers: CSV always, wandb and TensorBoard on request.
 
         Args:
-            wandb: log to Weights & Biases; offline if this machine has no account.
+            wandb: log to Weights & Biases, offline if this machine has no account.
             tensorboard: write TensorBoard files into the run's folder.
         """
         # the CSV logger comes first: its folder is the run's folder
@@ -111,7 +112,7 @@ class RunFolder(Callback):
         return loggers
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Tell all ranks the folder, and all checkpoints that name no place of their own."""
+        """Give the folder to all processes, and to all checkpoint callbacks without a folder."""
         self.path = Path(trainer.strategy.broadcast(str(self.path)))
         if self._logger is not None:
             self._logger._version = self.path.name
@@ -120,24 +121,24 @@ class RunFolder(Callback):
                 callback.dirpath = str(self.path / "checkpoints")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write `config.yaml`: weights and optimiser are loaded by now."""
+        """Write `config.yaml`, now that weights and optimiser have been loaded."""
         if trainer.is_global_zero:
             write_config(self.path, self.config)
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Note that the run has begun."""
+        """Note that a step was trained."""
         self._trained = True
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Write the metrics first: a run that is resumed does not log them again."""
+        """Write the metrics before the checkpoint: a resumed run does not log them again."""
         if self._logger is not None:
             self._logger.save()
 
 
 def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
-    """Find the run in `root` that a checkpoint belongs to; None if it is from elsewhere."""
+    """Find the run in `root` that a checkpoint belongs to; None if it lies elsewhere."""
     if not ckpt_path:
         return None
     run = Path(ckpt_path).resolve().parent.parent
@@ -147,12 +148,11 @@ def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
 
 
 def write_config(run: Path, text: str) -> None:
-    """Write `config.yaml`; an earlier one that differs is kept as `config-1.yaml` and so on.
+    """Write `config.yaml`; keep an earlier file that differs as `config-1.yaml` and so on.
 
     Args:
-        run: the run's folder.
-        text: settings as YAML. If they differ in the checkpoint to resume only, the earlier file
-            stays.
+        run: folder of the run.
+        text: settings as YAML. An earlier file stays if only its checkpoint to resume differs.
     """
     path = run / "config.yaml"
     with plain_errors(path):
@@ -161,7 +161,7 @@ def write_config(run: Path, text: str) -> None:
             if _without_checkpoint(earlier) == _without_checkpoint(text):
                 return
             kept = next(p for i in count(1) if not (p := run / f"config-{i}.yaml").exists())
-            os.link(path, kept, follow_symlinks=False)  # the name is never without a file
+            os.link(path, kept, follow_symlinks=False)  # so `config.yaml` is there at any moment
         write_text(path, text)
 
 
@@ -176,10 +176,10 @@ def _without_checkpoint(text: str) -> Any:
 
 
 class RunLogger(CSVLogger):
-    """Writes a run's metrics; a run that is resumed goes on in its file.
+    """Writes the metrics of a run; a resumed run appends to its file.
 
     Args:
-        run: the run's folder.
+        run: folder of the run.
     """
 
     def __init__(self, run: Path) -> None:
@@ -188,7 +188,7 @@ class RunLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The file."""
+        """Return the file of metrics."""
         if self._experiment is None:
             self._experiment = MetricsFile(Path(self.log_dir) / "metrics.csv")  # type: ignore[assignment]
         return self._experiment
@@ -208,7 +208,7 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.metrics: list[dict[str, Any]] = []  # not written yet
+        self.metrics: list[dict[str, Any]] = []  # rows that are not written yet
         self._columns: list[str] | None = None
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
@@ -225,12 +225,12 @@ class MetricsFile:
         """Write the rows that are not written yet.
 
         Raises:
-            UserError: the file cannot be written (no room, no permission).
+            UserError: the disk is full, or writing is not permitted.
         """
         if not self.metrics:
             return
-        columns, self._columns = self._columns, None  # if this fails, the last row may lack its end
-        with plain_errors(self.path, "then go on with --ckpt_path and the run's last.ckpt"):
+        columns, self._columns = self._columns, None  # a failure may leave half a row
+        with plain_errors(self.path, "then resume with --ckpt_path and the run's last.ckpt"):
             self._columns = self._write(columns)
         self.metrics = []
 
@@ -238,7 +238,7 @@ class MetricsFile:
         """Append the rows, and return all columns.
 
         Args:
-            columns: columns of the file; None if they are not known.
+            columns: names of the columns of the file; None if they are unknown.
         """
         added = sorted(set().union(*self.metrics) - set(columns or []))
         if columns is None or added:
@@ -248,9 +248,12 @@ class MetricsFile:
         return columns
 
     def _rewrite(self, names: list[str]) -> list[str]:
-        """Write what there is once more, with further columns, and return all columns.
+        """Write the file once more with further columns, and return all columns.
 
-        A last line without an end was being written when a process died; it goes.
+        A last line without an end is left out: a process died while it wrote this line.
+
+        Args:
+            names: names of the further columns.
         """
         text = ""
         if self.path.exists():
@@ -269,7 +272,7 @@ def _wandb_logger(run: Path) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
     options: dict[str, Any] = {"project": "dreamprvr", "save_dir": str(run)}
-    # Lightning's offline=True sets WANDB_MODE, which comes too late: api_key made wandb read it
+    # Lightning's offline=True sets WANDB_MODE too late: wandb has read it for api_key already
     if wandb.api.api_key is None and "WANDB_MODE" not in os.environ:
         options["mode"] = "offline"
     return WandbLogger(name=f"{run.parent.name}/{run.name}", **options)

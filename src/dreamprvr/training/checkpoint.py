@@ -1,6 +1,6 @@
-"""Reading of this framework's checkpoints as data, with checks before a model is built.
+"""Read this framework's checkpoints as data, and check them before a model is built.
 
-Checkpoints also record which features a model was trained on, so that search can refuse others.
+Checkpoints also record the features that a model was trained on, so that search can refuse others.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.registry import DEFAULT, class_path, find_model, read_model_settings
 
-if TYPE_CHECKING:  # it imports Lightning, which searching does without
+if TYPE_CHECKING:  # it imports Lightning, which search does not need
     from data_modules.base import PRVRDataModule
 
-PREFIX = "network."  # of the network's weights in a checkpoint
+PREFIX = "network."  # start of the names of the network's weights in a checkpoint
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-LENGTHS = ("num_clips", "max_frames", "max_words")  # of a model's inputs
+LENGTHS = ("num_clips", "max_frames", "max_words")  # settings: lengths of a model's inputs
 LONG = 1000  # a length up to this is allowed even if no weight has it
-LISTED = 5  # names of each kind that a message gives
+LISTED = 5  # number of names that a message lists
 
 
 class Trained(NamedTuple):
@@ -69,40 +69,40 @@ class Trained(NamedTuple):
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of this framework and check all that it needs for use.
 
-    A file that comes back is whole: every record has its checksum, and the weights are finite and
-    exactly those of the model that the settings describe.
+    The checksum of every record is compared. The weights must be finite and exactly those of the
+    model that the settings describe.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
-        The saved `hyper_parameters`, `state_dict`, and the training's state if it is kept.
-        The tensors stay in the file, mapped into memory.
+        The saved `hyper_parameters`, `state_dict`, and the state of the training if there is one.
+        The tensors stay in the file, which is mapped into memory.
 
     Raises:
-        UserError: there is no such file, it cannot be read, it is damaged, it was not written by
-            this framework, or its settings and weights do not agree. Names the file.
+        UserError: the file is missing, cannot be read, is damaged, was not written by this
+            framework, or its settings and weights do not agree.
     """
     path = Path(path)
     content = read_torch_file(path)
     if not isinstance(content, dict) or "hyper_parameters" not in content:
         raise UserError(
-            f"checkpoint {path} was not written by this framework; a checkpoint that the authors "
-            "released is read by `lightning import-checkpoint`"
+            f"checkpoint {path} was not written by this framework; if the authors of a model "
+            "released it, use `lightning import-checkpoint` first"
         )
     trained_model(content, path)
     return content
 
 
 def newest_whole(path: Path) -> Path | None:
-    """Find the newest whole checkpoint of the run that a damaged one belongs to.
+    """Find the newest undamaged checkpoint of the run that a damaged one belongs to.
 
     Args:
-        path: the damaged file.
+        path: path of the damaged file.
 
     Returns:
-        None where there is no whole one, and where the file lies in no run's folder of checkpoints:
-        what lies beside it then may have nothing to do with it.
+        Its path. None if there is none, or if the damaged file does not lie in the `checkpoints/`
+        of a run: the files beside it may then belong to other trainings.
     """
     if path.parent.name != "checkpoints" or not (path.parent.parent / "config.yaml").exists():
         return None
@@ -118,13 +118,15 @@ def newest_whole(path: Path) -> Path | None:
 def trained_model(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
     """Take the model's settings and weights out of a checkpoint, and check both.
 
+    The checks allocate no memory for the sizes that the settings claim.
+
     Args:
         checkpoint: content of the file.
-        path: the file, for messages and for its size.
+        path: path of the file, for messages and for its size.
 
     Raises:
         UserError: a setting or a weight is missing, of another type or not finite, or the weights
-            are not those of the settings. Nothing of their size is allocated to find out.
+            are not those of the settings.
     """
     settings, state = checkpoint["hyper_parameters"], checkpoint.get("state_dict")
     if not isinstance(settings, Mapping) or not isinstance(state, Mapping):
@@ -141,9 +143,9 @@ def trained_model(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
     weights = {name.removeprefix(PREFIX): weight for name, weight in state.items()}
     check_weights(weights, f"checkpoint {path}", Path(path).stat().st_size)
     trained = Trained(kind, video_dim, text_dim, network, objective, weights)
-    if found := disagreements(trained):
+    if wrong := disagreements(trained):
         raise UserError(
-            f"checkpoint {path}: its weights are not those of its settings ({'; '.join(found)})"
+            f"checkpoint {path}: its weights are not those of its settings ({'; '.join(wrong)})"
         )
     return trained
 
@@ -151,23 +153,23 @@ def trained_model(checkpoint: Mapping[str, Any], path: str | Path) -> Trained:
 def _feature_size(settings: Mapping[str, Any], name: str) -> int:
     size = settings.get(name)
     if isinstance(size, bool) or not isinstance(size, int):
-        raise UserError(f"{name} is missing or no whole number")
+        raise UserError(f"{name} is missing or not a whole number")
     if not 0 < size < 1 << 31:
-        raise UserError(f"{name} is not the size of a feature")
+        raise UserError(f"{name} cannot be the size of a feature")
     return size
 
 
 def check_weights(weights: Mapping[str, Any], source: str, size: int) -> None:
-    """Refuse weights that no file of this size can hold, or that no network computes with.
+    """Refuse weights that a network cannot compute with, or that are larger than their file.
 
     Args:
-        weights: tensors by name, or what stands in their place.
-        source: where they come from, for messages.
-        size: bytes of the file.
+        weights: tensors by name; the file may hold other objects in their place.
+        source: name of the file, for messages.
+        size: size of the file in bytes.
 
     Raises:
-        UserError: names those that are no tensors in memory, not of floating point, not finite, or
-            larger than the file.
+        UserError: some are no plain tensors, not of floating point, not finite, or larger than the
+            file; names these.
     """
     tests: dict[str, Callable[[Any], bool]] = {
         "are no plain tensors": lambda weight: not _is_plain(weight),
@@ -193,25 +195,25 @@ def _is_plain(weight: Any) -> bool:
 
 
 def disagreements(trained: Trained) -> list[str]:
-    """Compare weights with those that settings ask for; nothing is allocated.
+    """Compare the weights with those that the settings need; no memory is allocated for them.
 
     Args:
         trained: settings and weights.
 
     Returns:
-        As `differences`; a setting that is larger than any weight stands alone. No network is
-        made of such settings, not even an empty one, which could take for ever.
+        The same as `differences`. If a setting is larger than any weight, one remark on this alone:
+        to make a network of such settings, even one without memory, could take hours.
     """
     shapes = [weight.shape for weight in trained.weights.values()]
     most = max([len(shapes), *(size for shape in shapes for size in shape)])
-    asked = {"video_dim": trained.video_dim, "text_dim": trained.text_dim}
+    sizes = {"video_dim": trained.video_dim, "text_dim": trained.text_dim}
     for field in fields(trained.network):
         value = getattr(trained.network, field.name)
         if isinstance(value, int) and not isinstance(value, bool):
-            asked[field.name] = value
+            sizes[field.name] = value
         elif isinstance(value, tuple):
-            asked[field.name] = len(value)
-    for name, value in asked.items():
+            sizes[field.name] = len(value)
+    for name, value in sizes.items():
         # a model without position embeddings has no weight of the length of its inputs
         if value > (max(most, LONG) if name in LENGTHS else most):
             return [f"{name} {value} is more than any weight has"]
@@ -230,7 +232,8 @@ def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> lis
         theirs: parameters of the second.
 
     Returns:
-        A remark each on what `theirs` lacks, has too much, and has in another shape.
+        At most three remarks: on the parameters that `theirs` lacks, on those that only `theirs`
+        has, and on those of another shape.
     """
     resized = [
         f"{name} is {tuple(theirs[name].shape)}, not {tuple(ours[name].shape)}"
@@ -254,16 +257,15 @@ def refuse_other_shapes(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
     """Refuse a checkpoint whose parameters differ in name or shape from those of a model.
 
     Args:
-        ours: parameters of the model that is to take the weights, by name.
+        ours: parameters of the model that the weights are loaded into, by name.
         theirs: parameters of the checkpoint.
 
     Raises:
-        UserError: names what differs.
+        UserError: names the parameters that differ.
     """
-    found = differences(ours, theirs)
-    if found:
+    if wrong := differences(ours, theirs):
         raise UserError(
-            f"the checkpoint belongs to another configuration ({'; '.join(found)}); give the "
+            f"the checkpoint belongs to another configuration ({'; '.join(wrong)}); give the "
             "--config it was trained with, and data of the same feature sizes"
         )
 
@@ -271,17 +273,17 @@ def refuse_other_shapes(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 # The features that a model was trained on
 
 FINGERPRINT, TEXT, SETTINGS = "feature_fingerprint", "text_fingerprint", "feature_settings"
-PROVENANCE = (FINGERPRINT, TEXT, SETTINGS)  # of a checkpoint's hyper-parameters
+PROVENANCE = (FINGERPRINT, TEXT, SETTINGS)  # names of these hyper-parameters in a checkpoint
 _COMPARED = ("fps", "window", "stride")
 
 
 class Provenance(NamedTuple):
-    """The features that a model was trained on, as far as its checkpoint says.
+    """The features that a model was trained on, as far as its checkpoint records them.
 
     Args:
-        fingerprint: identifies the encoder of the videos; "" if unknown.
-        text_fingerprint: identifies the encoder of the words; "" if unknown.
-        settings: fps, window and stride of the videos; without those that are unknown.
+        fingerprint: fingerprint of the encoder of the videos; "" if unknown.
+        text_fingerprint: fingerprint of the encoder of the words; "" if unknown.
+        settings: fps, window and stride of the videos, as far as they are known.
     """
 
     fingerprint: str
@@ -289,13 +291,14 @@ class Provenance(NamedTuple):
     settings: Mapping[str, float]
 
     def differences(self, features: ExtractionSettings) -> tuple[str, str]:
-        """Compare with other features.
+        """Compare with the settings of other features.
 
         Args:
-            features: settings of those.
+            features: the other settings.
 
         Returns:
-            What differs, as text for a message: "fps 1.0" in training and "fps 2.0" in `features`.
+            The settings that differ, as text for a message: those of the training ("fps 1.0") and
+            those of `features` ("fps 2.0").
         """
         names = [name for name in self.settings if self.settings[name] != getattr(features, name)]
         ours = ", ".join(f"{name} {self.settings[name]}" for name in names)
@@ -303,10 +306,10 @@ class Provenance(NamedTuple):
 
 
 def trained_on(data: "PRVRDataModule") -> dict[str, Any]:
-    """Return hyper-parameters, builtins only, that say which features a data set has.
+    """Return the hyper-parameters that record the features of a data set.
 
     Args:
-        data: the data set; what its files do not say is left out.
+        data: the data set; facts that its files do not give are left out.
     """
     videos = data.video_features()
     settings: dict[str, float] = {}

@@ -17,8 +17,8 @@ from dreamprvr.models.encoded import PADDED, EncodedBatch, map_tensors
 from dreamprvr.models.layers.attention import SMALLEST_HEAD
 from dreamprvr.models.layers.parallel import ParallelBlocks
 
-RECOMPILE_LIMIT = 256  # graphs of one function
-COMPILERS = ("c++", "g++", "clang++", "cl")
+RECOMPILE_LIMIT = 256  # largest number of graphs of one function
+COMPILERS = ("c++", "g++", "clang++", "cl")  # one of these programs must be installed
 
 
 def compile_step(
@@ -28,23 +28,24 @@ def compile_step(
     fused: bool = False,
     cuda_graphs: bool = False,
 ) -> None:
-    """Compile the parts of a training step in place; the state dict stays as it is.
+    """Compile the parts of a training step in place; the names of the weights do not change.
 
-    Each part has a graph for every shape that it meets, and once more for evaluation: a batch size
-    of its own, as the last batch has, leaves the graph of full batches as it is. Captions are
-    ragged; they are padded to few sizes (`bucketing`), so that the number of graphs is bounded.
+    A part gets one graph for every shape of its inputs, and others for evaluation. So the smaller
+    last batch of an epoch does not change the graph of full batches. Numbers of captions and words
+    differ from batch to batch; they are padded to few sizes (`bucket`), which limits the number of
+    graphs.
 
     Args:
-        model: says which of its parts are compiled (`compiled_parts`).
+        model: model whose parts (`compiled_parts`) are compiled.
         backend: name of a backend of torch.compile.
-        half: whether the steps run in half precision.
+        half: True if the steps run in half precision.
         fused: run parallel attention blocks through FlexAttention (`training.fused_attention`).
-        cuda_graphs: launch every part as a CUDA graph. There is no setting for it, as nobody has
-            measured it (`benchmarks/accelerator.py` can).
+        cuda_graphs: launch every part as a CUDA graph. No setting turns this on, because it has not
+            been measured yet (`benchmarks/accelerator.py` can).
 
     Raises:
-        UserError: on the CPU in half precision, or where no C++ compiler is found; `fused` where
-            FlexAttention cannot train: on the CPU, and with heads of fewer than 16 channels.
+        UserError: the CPU cannot compile half precision, has no C++ compiler, or cannot train
+            through FlexAttention, which also needs heads of at least 16 channels.
     """
     device = next(model.parameters()).device.type
     if fused:
@@ -56,6 +57,13 @@ def compile_step(
     options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
     options["mode"] = "reduce-overhead" if cuda_graphs else None
 
+    _compile_parts(model, options)
+    for module in model.modules():
+        if isinstance(module, ParallelBlocks):
+            module.fused = fused
+
+
+def _compile_parts(model: RetrievalModel, options: dict[str, Any]) -> None:
     parts = model.compiled_parts()
     for module, name in parts.queries:
         encode = _compiled(module, name, options)
@@ -64,22 +72,21 @@ def compile_step(
         setattr(module, name, bucketed_objective(_compiled(module, name, options)))
     for module, name in parts.others:
         setattr(module, name, _compiled(module, name, options))
-    for module in model.modules():
-        if isinstance(module, ParallelBlocks):
-            module.fused = fused
 
 
 def _refuse_uncompilable(half: bool) -> None:
-    if half:  # what torch 2.13 makes of it for the CPU is no valid C++
+    if half:  # torch 2.13 then writes C++ that does not compile
         raise UserError("training.compile on the CPU needs --trainer.precision 32-true")
     if not any(map(shutil.which, COMPILERS)):
-        raise UserError("training.compile needs a C++ compiler on the CPU, and none is installed")
+        raise UserError(
+            "training.compile on the CPU needs a C++ compiler, such as g++: install one"
+        )
 
 
 def _refuse_unfusable(model: RetrievalModel, device: str) -> None:
     size = model.config.hidden_size // model.config.num_heads
     if device == "cpu":
-        raise UserError("training.fused_attention trains on an accelerator only; leave it out here")
+        raise UserError("training.fused_attention works on an accelerator only: leave it out here")
     if size < SMALLEST_HEAD:
         raise UserError(
             f"training.fused_attention needs heads of at least {SMALLEST_HEAD} channels, and "
@@ -88,16 +95,16 @@ def _refuse_unfusable(model: RetrievalModel, device: str) -> None:
 
 
 def _compiled(module: nn.Module, method: str, options: dict[str, Any]) -> Callable[..., Any]:
-    # the method of the class, as that of the module may be compiled already, by an earlier fit
+    # the method of the class: an earlier fit may have compiled the module's own
     return torch.compile(MethodType(getattr(type(module), method), module), **options)
 
 
 def _prepare_compiler() -> None:
-    # Beyond a limit of 8 graphs of a function, compiling fails. Both encoders are one function, and
-    # each counts every shape, evaluation, and every network of the process: a sweep, say.
+    # By default torch allows 8 graphs of one function. Both encoders are the same function, and a
+    # graph is made for every shape, for evaluation, and for every network of the process.
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, RECOMPILE_LIMIT)
-    # einops looks its backend up at the first call, which later calls would be compiled again for
+    # einops chooses its backend at the first call; if that were compiled, so would be the next ones
     for tensor in (torch.zeros(1), torch.nn.Parameter(torch.zeros(1))):
         rearrange(tensor, "a -> a")
 
@@ -107,43 +114,51 @@ ComputeLoss = Callable[[EncodedBatch, bool], dict[str, Tensor]]
 
 
 def bucket(size: int) -> int:
-    """Round a size up to one of four an octave, as 16, 20, 24, 28 and 32.
+    """Round a size up to one of few: four between a power of two and the next (16, 20, 24, 28).
 
     Args:
-        size: a number from 1.
+        size: number of words or captions, at least 1.
 
     Returns:
-        At least `size`, and less than a quarter more. Sizes up to n become 4 log2(n) or fewer.
+        At least `size`, and less than a quarter more.
     """
     step = max(1, 2 ** ((size - 1).bit_length() - 3))
     return -(-size // step) * step
 
 
 def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
-    """Make a query encoder of ragged batches from one that is compiled for each size.
+    """Return a query encoder that pads its batches to few sizes.
 
     Args:
-        encode: the compiled encoder: (Q, L, E) words and (Q, L) mask -> (Q, D).
-        max_words: words of the longest caption that it takes.
+        encode: encoder that is compiled for each size: (Q, L, E) words and (Q, L) mask -> (Q, D).
+        max_words: number of words of the longest caption that the encoder takes.
     """
 
     def padded(words: Tensor, mask: Tensor) -> Tensor:
         count, longest = mask.shape
-        more_words = max(min(bucket(longest), max_words) - longest, 0)
-        more_queries = bucket(count) - count
-        words = F.pad(words, (0, 0, 0, more_words, 0, more_queries))
-        return encode(words, F.pad(mask, (0, more_words, 0, more_queries)))[:count]
+        added_words = max(min(bucket(longest), max_words) - longest, 0)
+        added_queries = bucket(count) - count
+        words = F.pad(words, (0, 0, 0, added_words, 0, added_queries))
+        return encode(words, F.pad(mask, (0, added_words, 0, added_queries)))[:count]
 
     return padded
 
 
 def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
-    """Make an objective of ragged batches from one that is compiled for each number of queries."""
+    """Return an objective that pads its queries to few numbers; no loss term sees the padding.
+
+    Args:
+        compute: objective that is compiled for each number of queries.
+    """
 
     def padded(batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
-        more = bucket(len(batch.labels)) - len(batch.labels)
-        queries = map_tensors(lambda x: F.pad(x, (*(0, 0) * (x.dim() - 1), 0, more)), batch.queries)
-        labels = F.pad(batch.labels, (0, more), value=PADDED)
+        added = bucket(len(batch.labels)) - len(batch.labels)
+
+        def pad(rows: Tensor) -> Tensor:
+            return F.pad(rows, (*(0, 0) * (rows.dim() - 1), 0, added))
+
+        queries = map_tensors(pad, batch.queries)
+        labels = F.pad(batch.labels, (0, added), value=PADDED)
         return compute(batch._replace(queries=queries, labels=labels), hard_negatives)
 
     return padded

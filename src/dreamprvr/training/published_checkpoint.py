@@ -21,7 +21,7 @@ from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.published import PublishedFormat
 from dreamprvr.training.checkpoint import Trained, check_weights, disagreements
 
-PARALLEL = "module."  # of every name, where the weights were saved with DataParallel
+PARALLEL = "module."  # start of every name in weights that were saved with DataParallel
 
 
 class FeatureSizes(NamedTuple):
@@ -33,12 +33,12 @@ class FeatureSizes(NamedTuple):
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A released checkpoint in our terms.
+    """A released checkpoint under the names of this framework.
 
     Attributes:
-        trained: the model, with every size and setting that the file tells.
-        remarks: a line for each value in which the file and the configuration disagree, or which
-            the file does not tell.
+        trained: the model, with every size and setting that the file gives.
+        remarks: a line for each value that the file does not give, or gives differently from the
+            configuration.
     """
 
     trained: Trained
@@ -55,26 +55,24 @@ def read_published(
     """Read a released checkpoint and check every key and shape.
 
     Args:
-        path: the file.
+        path: path of the file.
         kind: class of the model.
-        configured: settings of the network, which give what the file does not tell (the choices
-            between code and paper); the defaults if None.
-        configured_sizes: feature sizes of the data it is meant for, to compare with.
+        configured: settings of the network, for values that the file does not give, such as the
+            choices between code and paper; the defaults if None.
+        configured_sizes: feature sizes of the data to use with the model, to compare with.
         objective: settings of the loss to keep with the weights; the defaults if None.
 
     Raises:
-        UserError: the model has no released checkpoints; or the file is none, is damaged, names
-            foreign classes, has weights that are not finite or settings that no network has, or
-            its parameters are not exactly those of the network; says which are missing, extra or
-            resized.
+        UserError: the file is no released checkpoint of the model, is damaged, or its weights are
+            not exactly those of the network; names what is missing, extra or of another size.
     """
     path, form = Path(path), kind.published
     if form is None:
-        raise UserError(f"{kind.__name__} knows no checkpoints of its authors")
+        raise UserError(f"{kind.__name__} has no form of checkpoints that its authors released")
     configured = kind.network_settings() if configured is None else configured
     content = _load(path, form)
     published = _weights(content[form.state_key], path)
-    network, untold = _infer(published, content.get(form.config_key), configured, form, path)
+    network, missing = _infer(published, content.get(form.config_key), configured, form, path)
     sizes = FeatureSizes(
         _size(published, "clip_input_proj.net.1.weight", 1, "video"),
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
@@ -86,13 +84,18 @@ def read_published(
         raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(wrong)}")
     before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
     after = asdict(network) | (sizes._asdict() if configured_sizes else {})
-    remarks = [
+    return PublishedCheckpoint(trained, _remarks(before, after, missing))
+
+
+def _remarks(before: dict[str, Any], after: dict[str, Any], missing: list[str]) -> list[str]:
+    """Compare settings by name: `before` as configured, `after` the file has been read."""
+    changed = [
         f"{name} is {after[name]} in the file, {before[name]} in the configuration"
         for name in after
         if after[name] != before[name]
     ]
-    remarks += [f"the file does not tell {name}: {after[name]}, as configured" for name in untold]
-    return PublishedCheckpoint(trained, remarks)
+    return changed + [f"the file does not give {name}: {after[name]}, as configured"
+                      for name in missing]  # fmt: skip
 
 
 def import_checkpoint(
@@ -103,19 +106,19 @@ def import_checkpoint(
     configured_sizes: FeatureSizes | None = None,
     objective: Any = None,
 ) -> list[str]:
-    """Rewrite a released checkpoint as one of ours, for test, predict and fine-tuning.
+    """Write a released checkpoint as one of this framework, for test, predict and fine-tuning.
 
     Args:
-        source: the released file.
-        target: the file to write.
+        source: path of the released file.
+        target: path of the file to write.
         kind: class of the model.
         configured: settings of the network for values that the file lacks; defaults if None.
         configured_sizes: feature sizes of the data to use with the model, to compare with.
         objective: settings of the loss to keep with the weights; the defaults if None.
 
     Returns:
-        A line for each value that the file lacks or that differs from the configuration; the
-        file's value is used.
+        A line for each value that the file lacks, or gives differently from the configuration. The
+        value of the file is used.
     """
     published = read_published(source, kind, configured, configured_sizes, objective)
     weights = published.trained.weights
@@ -127,7 +130,7 @@ def import_checkpoint(
         "callbacks": {},
         "hyper_parameters": published.trained.settings(),
     }
-    content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
+    content = io.BytesIO()  # torch's own file writer reports a full disk as a RuntimeError
     torch.save(checkpoint, content)
     with atomic_path(Path(target)) as partial:
         partial.write_bytes(content.getvalue())
@@ -138,68 +141,77 @@ def _load(path: Path, form: PublishedFormat) -> dict[str, Any]:
     """Read the file without running any code from it."""
     content = read_torch_file(path, foreign=form.foreign)
     if not isinstance(content, dict) or not isinstance(content.get(form.state_key), dict):
-        raise UserError(f"{path} has no {form.state_key}: it is not a released checkpoint")
+        raise UserError(f"{path} has no {form.state_key}, so it is not a released checkpoint")
     if "hyper_parameters" in content:
-        raise UserError(f"{path} is a checkpoint of this framework already; use it as it is")
+        raise UserError(f"{path} is already a checkpoint of this framework: use it as it is")
     return content
 
 
 def _weights(state: dict[Any, Any], path: Path) -> dict[str, Tensor]:
     """Check the weights and take DataParallel's prefix off the authors' names."""
-    names = {str(name): weight for name, weight in state.items()}
-    check_weights(names, str(path), path.stat().st_size)
-    if all(name.startswith(PARALLEL) for name in names):
-        return {name.removeprefix(PARALLEL): weight for name, weight in names.items()}
-    return names
+    weights = {str(name): weight for name, weight in state.items()}
+    check_weights(weights, str(path), path.stat().st_size)
+    if all(name.startswith(PARALLEL) for name in weights):
+        return {name.removeprefix(PARALLEL): weight for name, weight in weights.items()}
+    return weights
 
 
 def _infer(
     state: Mapping[str, Tensor], config: Any, base: Any, form: PublishedFormat, path: Path
 ) -> tuple[Any, list[str]]:
-    """Change the configured network by what shapes and the file's own configuration tell.
+    """Take the network's settings from the shapes of the weights and the file's configuration.
+
+    Args:
+        state: weights by the authors' names.
+        config: configuration in the file; None if the file has none.
+        base: settings of the network for all other values.
+        form: form of the authors' checkpoints.
+        path: path of the file, for messages.
 
     Returns:
-        The network's settings, and the names of those that a configuration in the file should
-        tell and does not.
+        The network's settings, and the names of those that the file's configuration should give
+        and does not.
 
     Raises:
-        UserError: the file's configuration is none, or has a value that no network has.
+        UserError: the file's configuration is no dictionary, or has a value that no network has.
     """
-    inferred: dict[str, Any] = {
+    if config is not None and not isinstance(config, dict):
+        raise UserError(f"{path}: its configuration is no dictionary")
+    names = form.settings.items()
+    in_file = {name: config[key] for name, key in names if key in config} if config else {}
+    integers = {field.name for field in fields(base) if field.type is int}
+    for name, value in in_file.items():
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
+        in_file[name] = float(value) if is_whole and name not in integers else value
+    try:
+        settings = replace(base, **(_sizes(state, base, form) | in_file))
+    except UserError as error:
+        raise UserError(f"{path}: its configuration makes no network ({error})") from None
+    return settings, [name for name in form.settings if name not in in_file]
+
+
+def _sizes(state: Mapping[str, Tensor], base: Any, form: PublishedFormat) -> dict[str, Any]:
+    """Return the settings that follow from the names and shapes of the weights."""
+    sizes: dict[str, Any] = {
         name: state[key].shape[axis]
         for name, (key, axis) in form.sizes.items()
         if key in state and state[key].dim() > axis
     }
     for name, prefixes in form.absent.items():
         if not any(key.startswith(prefixes) for key in state):
-            inferred[name] = 0
+            sizes[name] = 0
     for name, prefix in form.counts.items():
-        count = _count(state, prefix)
+        count = len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
         if name != "gaussian_widths":
-            inferred |= {name: count} if count else {}
-        else:  # the plain branch is one of them
+            sizes |= {name: count} if count else {}
+        else:  # the branch without a window counts too
             widths = type(base)().gaussian_widths
             if 1 < count <= 1 + len(widths) and count != 1 + len(base.gaussian_widths):
-                inferred[name] = widths[: count - 1]
-    if config is not None and not isinstance(config, dict):
-        raise UserError(f"{path}: its configuration is no dictionary")
-    names = form.settings.items()
-    told = {name: config[key] for name, key in names if key in config} if config else {}
-    whole = {field.name for field in fields(base) if field.type is int}
-    for name, value in told.items():
-        is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
-        inferred[name] = float(value) if is_whole and name not in whole else value
-    try:
-        return replace(base, **inferred), [name for name in form.settings if name not in told]
-    except UserError as error:
-        raise UserError(f"{path}: its configuration makes no network ({error})") from None
+                sizes[name] = widths[: count - 1]
+    return sizes
 
 
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
-
-
-def _size(state: Mapping[str, Tensor], key: str, axis: int, what: str) -> int:
+def _size(state: Mapping[str, Tensor], key: str, axis: int, modality: str) -> int:
     if key not in state or state[key].dim() <= axis:
-        raise UserError(f"the file has no {key}, which tells the {what} feature size")
+        raise UserError(f"the file has no {key}, which gives the {modality} feature size")
     return state[key].shape[axis]

@@ -1,6 +1,6 @@
-"""Checkpoints of a run: saving, writing to disk, and finding them again after a requeue.
+"""Save the checkpoints of a run, write them to disk, and find them again in a requeued job.
 
-Every run keeps `best.ckpt` and `last.ckpt`. A requeued job of SLURM goes on from `last.ckpt`.
+Every run keeps `best.ckpt` and `last.ckpt`. A requeued job of SLURM resumes `last.ckpt`.
 """
 
 import io
@@ -30,12 +30,12 @@ from dreamprvr.core.torch_file import read_torch_file
 class RunCheckpoint(ModelCheckpoint):
     """Keeps one checkpoint of a run under a fixed name.
 
-    It is a class of its own, so that its saved state is not mistaken for that of a
-    `ModelCheckpoint` that the user adds with the same settings.
+    It is a class of its own, because Lightning names a saved state after the class: so its state
+    cannot be confused with that of a user's `ModelCheckpoint` with the same settings.
 
     Args:
         name: name of the file, without its ending.
-        monitor: name of a logged value; the file is then of the epoch where that was highest.
+        monitor: name of a logged value. The file is then of the epoch with the highest value.
     """
 
     def __init__(self, name: str, monitor: str | None = None) -> None:
@@ -49,7 +49,7 @@ class RunCheckpoint(ModelCheckpoint):
         return ModelCheckpoint(monitor=self.monitor, mode=mode).state_key
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; a run's folder that was moved, or is named differently, is the same.
+        """Restore the state, also if the run's folder was moved or renamed.
 
         Args:
             state_dict: state in the checkpoint that is resumed.
@@ -65,9 +65,10 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after a validation inside an epoch; after one at its end, the epoch is waited for.
+        """Save after a validation inside an epoch.
 
-        A checkpoint of a whole epoch is the better one to go on from.
+        After a validation at the end of an epoch, `on_train_epoch_end` saves, so that the
+        checkpoint holds the whole epoch.
         """
         if self._should_skip_saving_checkpoint(trainer):
             return
@@ -76,32 +77,32 @@ class RunCheckpoint(ModelCheckpoint):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last state; the best, if this epoch was validated."""
+        """Save the last state, and the best if this epoch was validated."""
         if self.monitor is None or self._validated:
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last state, wherever the training ended."""
+        """Save the last state, also if the training ended inside an epoch."""
         if self.monitor is None:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Write the file, unless it is of this step already, or a better one is kept.
+        """Write the file, unless it already holds this step or a better epoch.
 
         Args:
             trainer: the trainer; every rank must call this.
         """
-        known = self.monitor is None or self.monitor in trainer.callback_metrics
-        if known and not self._should_skip_saving_checkpoint(trainer):
+        has_value = self.monitor is None or self.monitor in trainer.callback_metrics
+        if has_value and not self._should_skip_saving_checkpoint(trainer):
             self._validated = False
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 class LastCheckpoint(RunCheckpoint):
-    """Keeps `last.ckpt`, from which a training goes on as if it had not been interrupted.
+    """Keeps `last.ckpt`, from which a training is resumed as if it had not been interrupted.
 
     When one of the processes receives a signal, all of them finish the step, save together and
-    raise `Stopped`. A validation that is cut short begins again when the training is resumed.
+    raise `Stopped`. An interrupted validation begins again when the training is resumed.
     """
 
     def __init__(self) -> None:
@@ -109,7 +110,7 @@ class LastCheckpoint(RunCheckpoint):
 
     @property
     def path(self) -> Path:
-        """Return the path of the checkpoint; the trainer has told the folder."""
+        """Return the path of the checkpoint, which is known once the trainer has started."""
         return Path(self.dirpath or ".") / f"{self.filename}{self.FILE_EXTENSION}"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -122,47 +123,47 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Stop if told so and a step is finished: it may take several batches."""
+        """Stop after a signal if this batch ended a step, which may take several batches."""
         if not trainer.fit_loop._should_accumulate():
-            self._stop_if_told(trainer, after_step=True)
+            self._stop_after_signal(trainer, after_step=True)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Stop if told so."""
+        """Stop after a signal."""
         if not trainer.sanity_checking:
-            self._stop_if_told(trainer)
+            self._stop_after_signal(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if told so while the epoch before ended."""
-        self._stop_if_told(trainer)
+        """Stop after a signal that came at the end of the epoch before."""
+        self._stop_after_signal(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, wherever the training ended; from now on, a signal ends the process at once."""
+        """Save the last state; from now on, a signal ends the process at once."""
         super().on_train_end(trainer, pl_module)
         await_signals(False)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Tell the user how to go on; no other process is asked, as only one may come here."""
+        """Advise the user how to resume, without the other processes: they may not come here."""
         await_signals(False)
         if isinstance(exception, Stopped) and not exception.advice:
             path = self.path if self.dirpath and self.path.exists() else trainer.ckpt_path
             exception.advice = (
                 f"resume with --ckpt_path {shlex.quote(str(path))}"
                 if path
-                else "no step was finished, nothing was saved: start it again as before"
+                else "no step was finished and nothing was saved: run the same command again"
             )
-            told = exception.number == getattr(signal, "SIGUSR1", None)
-            if told and trainer.is_global_zero and requeues(trainer):
+            is_end_of_time = exception.number == getattr(signal, "SIGUSR1", None)
+            if is_end_of_time and trainer.is_global_zero and requeues(trainer):
                 requeue()
 
-    def _stop_if_told(self, trainer: Trainer, after_step: bool = False) -> None:
+    def _stop_after_signal(self, trainer: Trainer, after_step: bool = False) -> None:
         number = largest_of_ranks(received_signal(), trainer.strategy.root_device)
         if not number:
             return
-        if after_step:  # the trainer would log this step only after this hook
+        if after_step:  # the trainer logs this step only after this hook
             trainer._logger_connector.update_train_step_metrics()
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_checkpoint(trainer, str(self.path))
@@ -170,15 +171,15 @@ class LastCheckpoint(RunCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, which it takes once it is complete.
+    """Writes a checkpoint to a temporary file beside its place, and then renames this file.
 
-    Lightning's own writes to the system's temporary folder. If that lies on another disk, it then
-    copies over the earlier checkpoint, and a full disk leaves neither; and it says nothing where
-    writing is not permitted.
+    Lightning writes to the system's temporary folder. If this lies on another disk, Lightning
+    copies the file over the earlier checkpoint, and a full disk then leaves no checkpoint at all.
+    It also gives no message where writing is not permitted.
 
     Args:
-        weights_alone: read the weights and the settings, nothing of the training, which an
-            evaluation does not need and which the model file of a library lacks.
+        weights_alone: read the weights and the settings, but not the state of the training, which
+            an evaluation does not need and which the model file of a library lacks.
     """
 
     def __init__(self, weights_alone: bool = False) -> None:
@@ -191,27 +192,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            UserError: there is no room or no permission; the file's earlier state is kept.
+            UserError: the disk is full or writing is not permitted; an earlier file is kept.
         """
         path = Path(path)
-        content = io.BytesIO()  # torch's own file writer tells a full disk by a RuntimeError
+        content = io.BytesIO()  # torch's own file writer reports a full disk as a RuntimeError
         torch.save(checkpoint, content)
         try:
             with atomic_path(path) as partial:
-                partial.write_bytes(content.getvalue())  # no view, which an error would keep
+                partial.write_bytes(content.getvalue())  # an error would keep a view of the bytes
         except UserError as error:
             last = path.with_name("last.ckpt")
-            after = f"resume with --ckpt_path {last}" if last.exists() else "start again"
-            raise UserError(f"{error}, then {after}") from None
+            advice = f"resume with --ckpt_path {last}" if last.exists() else "start again"
+            raise UserError(f"{error}, then {advice}") from None
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint as data, whatever `map_location` and `weights_only` say.
+        """Read a checkpoint as data; `map_location` and `weights_only` have no effect.
 
         Raises:
-            UserError: it cannot be read, is damaged, or holds other objects than tensors and
-                builtins.
+            UserError: the file cannot be read, is damaged, or holds other objects than tensors and
+                Python's basic types.
         """
         content: dict[str, Any] = read_torch_file(Path(path), mapped=False)
         if not self.weights_alone:
@@ -222,11 +223,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return {**kept, "callbacks": {}, "pytorch-lightning_version": lightning.__version__}
 
 
-# Jobs of SLURM that are requeued
+# SLURM
 
 
 def job() -> str | None:
-    """Return the number of this job of SLURM, as `scontrol` takes it; None outside a job."""
+    """Return the number of this SLURM job in the form of `scontrol`; None outside a job."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     number = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
     return number if re.fullmatch(r"\d+(_\d+)?", number) else None
@@ -239,7 +240,7 @@ def noted_checkpoint(folder: Path) -> str | None:
         folder: folder of the runs, or of folders of runs.
 
     Returns:
-        None if the job was not requeued, or has saved nothing.
+        Its path; None if the job was not requeued, or has saved nothing.
     """
     number = job()
     if number is None or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
@@ -252,11 +253,11 @@ def noted_checkpoint(folder: Path) -> str | None:
 
 
 def note_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Write down where this job's training saves; only a job that may be requeued does.
+    """Write down the path of this job's last checkpoint, if the job may be requeued.
 
     Args:
         trainer: the trainer of this job.
-        path: path of its last checkpoint.
+        path: path of the last checkpoint.
     """
     number = job()
     if number is not None and requeues(trainer) and trainer.is_global_zero:
@@ -264,7 +265,7 @@ def note_checkpoint(trainer: Trainer, path: Path) -> None:
 
 
 def requeues(trainer: Trainer) -> bool:
-    """Return whether this is a job of SLURM that is to be requeued when its time is over."""
+    """Return whether this is a SLURM job that is requeued at the end of its time."""
     environment = trainer._accelerator_connector.cluster_environment
     return (
         job() is not None and isinstance(environment, SLURMEnvironment) and environment.auto_requeue
@@ -276,10 +277,10 @@ def requeue() -> None:
     command = ["scontrol", "requeue", str(job())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = "" if done.returncode == 0 else done.stderr.strip()
+        failure = "" if done.returncode == 0 else done.stderr.strip()
     except OSError as error:
-        said = f"scontrol: {error.strerror}"
-    print(f"not requeued: {said}" if said else f"job {job()} is requeued", file=sys.stderr)
+        failure = f"scontrol: {error.strerror}"
+    print(f"not requeued: {failure}" if failure else f"job {job()} is requeued", file=sys.stderr)
 
 
 def _name(number: str) -> str:

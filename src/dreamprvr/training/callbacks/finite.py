@@ -12,20 +12,22 @@ from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import shorten
 
-CHECK_EVERY = 50  # steps, on an accelerator: to look, the host waits for the device
-NAMED = 2000  # characters of video ids in the message
+CHECK_EVERY = 50  # steps on an accelerator; every check makes the host wait for the device
+NAMED = 2000  # largest number of characters of video ids in the message
 
 
 class Finite(Callback):
     """Ends the training with a line that names the step and the videos of its batch.
 
-    On the CPU it looks after every step. On an accelerator the device keeps its answers, and the
-    host asks every 50 steps and before every checkpoint. A gradient that is not finite shows in the
-    weights, except where half precision scales the loss: such a step is left out by design.
+    The CPU checks after every step. An accelerator notes the result of every step, and the host
+    reads these notes every 50 steps and before every checkpoint. A gradient that is not finite
+    makes the weights not finite, except with 16-mixed precision, which leaves such a step out by
+    design.
     """
 
     def __init__(self) -> None:
-        self._recent: list[tuple[int, Tensor, Tensor]] = []  # step, rows of videos, what is finite
+        # step, rows of its videos, and two flags: loss and weights are finite
+        self._recent: list[tuple[int, Tensor, Tensor]] = []
 
     def on_train_batch_end(
         self,
@@ -42,7 +44,7 @@ class Finite(Callback):
         weights = [weight.detach() for weight in pl_module.parameters()]
         norm = torch.stack(torch._foreach_norm(weights)).sum()
         finite = torch.stack([loss.detach(), norm.to(loss.dtype)]).isfinite()
-        # loaders may use the memory of a batch again
+        # a copy of the rows, because loaders may use the memory of a batch again
         self._recent.append((trainer.global_step, batch.videos.row.clone(), finite))
         if finite.device.type == "cpu" or len(self._recent) >= CHECK_EVERY:
             self._look(trainer)
@@ -60,9 +62,9 @@ class Finite(Callback):
         flags = torch.stack([finite for _, _, finite in recent]).tolist()
         for (step, rows, _), (loss, weights) in zip(recent, flags, strict=True):
             if not (loss and weights):
-                what = "weights are" if loss else "loss is"
+                subject = "weights are" if loss else "loss is"
                 raise UserError(
-                    f"the {what} not finite any more after step {step}; {_videos(trainer, rows)}"
+                    f"the {subject} not finite any more after step {step}; {_videos(trainer, rows)}"
                     f"{_last_good(trainer)}"
                 )
 

@@ -1,4 +1,4 @@
-"""Writing of the answers of `predict`, one line for each query."""
+"""Write the answers of `predict`, one line for each query."""
 
 import importlib.util
 import json
@@ -150,10 +150,10 @@ class _Abandoned(Exception):
 
 
 class VideoTimes:
-    """The seconds of the frames of a split's videos, where they are known.
+    """The seconds of the frames of a split's videos, as far as they are known.
 
-    A feature file of `lightning extract` says them; other features are taken to lie evenly over
-    the duration that the annotations give.
+    A feature file of `lightning extract` holds them. The rows of other features are assumed to
+    cover the duration in the annotations evenly.
 
     Args:
         table: annotations of the split.

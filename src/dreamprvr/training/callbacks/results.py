@@ -18,11 +18,13 @@ SPLITS = {"validate": "val", "test": "test"}
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder where results belong; no other process is asked, as `log_dir` would.
+    """Return the folder for results.
+
+    It does not use `trainer.log_dir`, which waits for all processes.
 
     Args:
-        trainer: the trainer. If its checkpoint is in a run's folder (`<run>/checkpoints/`), that is
-            the folder; else the one where the trainer logs.
+        trainer: the trainer. If its checkpoint lies in a run's folder (`<run>/checkpoints/`), the
+            result is this folder, and otherwise the folder of the trainer's logs.
     """
     checkpoint = Path(trainer.ckpt_path) if trainer.ckpt_path else None
     if checkpoint is not None and checkpoint.parent.name == "checkpoints":
@@ -32,10 +34,11 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 class Results(Callback):
-    """A table of R@1, R@5, R@10, R@100 and SumR at the end of every command.
+    """Prints a table of R@1, R@5, R@10, R@100 and SumR at the end of every command.
 
-    After training it shows the best epoch; validation and test also add to `metrics.json`. An
-    evaluation of a part of a split is marked in the table, is not recorded, and chooses nothing.
+    After a training the table shows the best epoch. Validation and test also add to `metrics.json`.
+    An evaluation of a part of a split is marked in the table, is not recorded, and chooses no
+    checkpoint.
     """
 
     def __init__(self) -> None:
@@ -52,7 +55,7 @@ class Results(Callback):
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse to evaluate nothing; let a training go on that validates nothing or a part."""
+        """Refuse an evaluation of no batch; allow a training that validates nothing or a part."""
         for verb, split in SPLITS.items():
             if stage == verb and getattr(trainer, f"limit_{split}_batches") == 0:
                 raise UserError(f"trainer.limit_{split}_batches is 0: {verb} has nothing to do")
@@ -101,12 +104,12 @@ class Results(Callback):
 
     @rank_zero_only
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
-        """Print the table, then add it to the record; where that fails, the table still stands."""
+        """Print the table, then add it to the record, which may fail."""
         name = _name(trainer, split)
         if not (recalls := _recalls(trainer, split)):
             part = {_marked(name, pl_module): _recalls(trainer, f"{split}_partial")}
             print("\n" + results_table(part))
-            print("not recorded: it is of a part of the split, no result of the whole")
+            print("not recorded: only a part of the split was evaluated")
             return
         print("\n" + results_table({name: recalls}))
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -130,7 +133,7 @@ class Results(Callback):
 
 
 def _choose_no_checkpoint(trainer: Trainer) -> None:
-    """Let callbacks that keep the best checkpoint keep none, as there is nothing to choose by."""
+    """Stop the callbacks that keep the best checkpoint: no value tells which one is best."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor in MONITORS:
             callback.save_top_k = 0
@@ -148,7 +151,7 @@ def _marked(name: str, pl_module: LightningModule) -> str:
 
 
 def _relative(checkpoint: Any, folder: Path) -> str | None:
-    """Return a checkpoint's path from its run's folder; its whole path where it lies elsewhere."""
+    """Return a checkpoint's path relative to its run, or its whole path if it lies elsewhere."""
     if not checkpoint:
         return None
     path = Path(checkpoint).absolute()

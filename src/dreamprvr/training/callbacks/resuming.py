@@ -1,4 +1,4 @@
-"""Saving of state that Lightning's checkpoints lack, so that a resumed training is identical."""
+"""Save the state that Lightning's checkpoints lack, so that a resumed training is identical."""
 
 from typing import Any
 
@@ -15,7 +15,8 @@ class Resuming(Callback):
     """Saves each process's random generators and unfinished gradients, and restores them.
 
     The generators are restored as soon as the checkpoint is loaded. The order of the training
-    videos needs none of them (`data_modules.loading.loaders`), but the place in it.
+    videos depends on no generator; its loader saves the place in the epoch
+    (`data_modules.loading.loaders`).
     """
 
     def __init__(self) -> None:
@@ -25,21 +26,23 @@ class Resuming(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the generators of all processes, and whether the training is to stop early."""
+        """Add the generators of all processes, and the trainer's decision to stop early."""
         state: dict[str, Any] = {"cpu": torch.get_rng_state()}
         if pl_module.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(pl_module.device)
         if trainer.fit_loop._should_accumulate():  # each process has gradients of its own
-            found = ((name, p.grad) for name, p in pl_module.named_parameters())
-            state["gradients"] = {name: grad.cpu() for name, grad in found if grad is not None}
+            gradients = {name: p.grad for name, p in pl_module.named_parameters()}
+            state["gradients"] = {
+                k: grad.cpu() for k, grad in gradients.items() if grad is not None
+            }
         checkpoint[KEY] = gather_objects(state)
         checkpoint["should_stop"] = trainer.should_stop
-        _say_what_is_left(trainer, checkpoint["loops"]["fit_loop"])
+        _correct_counters(trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Restore the generators of this process; a process that was not saved keeps its own."""
+        """Restore the generators of this process; a process without a saved state keeps its own."""
         if trainer.state.fn != "fit":
             return
         trainer.should_stop = bool(checkpoint.get("should_stop", False))
@@ -54,8 +57,8 @@ class Resuming(Callback):
         self._gradients = state.get("gradients", {})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go to the place in the epoch; put back gradients that a step was still to be made of."""
-        # Lightning does so only if the loader was not made before it read the checkpoint
+        """Go to the saved place in the epoch, and restore the gradients of an unfinished step."""
+        # Lightning restores a loader only if it reads the checkpoint before it makes the loader
         for loader, state in zip(_loaders(trainer), self._order, strict=False):
             loader.load_state_dict(state)
         for name, parameter in pl_module.named_parameters():
@@ -63,21 +66,21 @@ class Resuming(Callback):
                 parameter.grad = self._gradients[name].to(parameter.device)
         self._gradients, self._order = {}, []
         validation = trainer.fit_loop.epoch_loop.val_loop
-        if validation.restarted_mid_evaluation:  # it begins again, and counts its first batch again
+        if validation.restarted_mid_evaluation:  # it begins again, so its first batch counts anew
             total: Any = validation.batch_progress.total
             total.ready, total.started = total.completed, total.completed
         _begin_epoch(trainer)
 
 
 def _loaders(trainer: Trainer) -> list[Any]:
-    """List the loaders of training batches that keep a state."""
+    """List the loaders of training batches that have a state."""
     combined = trainer.fit_loop._combined_loader
     loaders = combined.flattened if combined is not None else []
     return [loader for loader in loaders if hasattr(loader, "load_state_dict")]
 
 
 def _begin_epoch(trainer: Trainer) -> None:
-    """Begin the next epoch if none is unfinished; under `max_steps` Lightning would not."""
+    """Begin the next epoch if none is unfinished, which Lightning leaves out with `max_steps`."""
     loop = trainer.fit_loop
     counts: Any = loop.epoch_progress.current
     if counts.ready == counts.started == counts.processed:
@@ -87,17 +90,17 @@ def _begin_epoch(trainer: Trainer) -> None:
         loop.reset_restart_stage()
 
 
-def _say_what_is_left(trainer: Trainer, loop: dict[str, Any]) -> None:
-    """Change the counters of a saved training so that Lightning does next what was to be next.
+def _correct_counters(trainer: Trainer, loop: dict[str, Any]) -> None:
+    """Change the saved counters so that a resumed training continues with the right action.
 
-    It would leave out a validation that had not begun or ended, and the end of an epoch, if it was
-    saved after the epoch's last batch.
+    Without this, Lightning would leave out a validation that had not begun or not ended, and the
+    end of an epoch whose last batch was trained before the checkpoint was saved.
 
     Args:
         trainer: the trainer that saves.
-        loop: the saved state of the trainer's training loop.
+        loop: saved state of the trainer's training loop; changed in place.
     """
-    for counts in loop["epoch_progress"].values():  # an epoch that is only begun begins again
+    for counts in loop["epoch_progress"].values():  # an epoch without a step begins again
         counts["ready"] = counts["started"]
     batches, validated = (
         loop["epoch_loop.batch_progress"],
@@ -117,5 +120,5 @@ def _say_what_is_left(trainer: Trainer, loop: dict[str, Any]) -> None:
         for name, done in (("total", before), ("current", 0)):
             validated[name].update(ready=done + 1, started=done + 1, processed=done, completed=done)
         validated["is_last_batch"] = False
-    else:  # Lightning counts a step once it has looked whether to validate
+    else:  # Lightning counts a step only after its decision whether to validate
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
