@@ -1,4 +1,4 @@
-"""Configuration files and options: where they are found, who wins over whom, and their parser."""
+"""Configuration files and options: where files are found, how settings are merged, the parser."""
 
 import difflib
 import inspect
@@ -24,16 +24,18 @@ from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_mo
 
 CALLBACKS = "trainer.callbacks"
 SECTIONS = ("data", "model", "training", "trainer")
-LONGEST = 600  # characters of a message
-OF_TRAINING = (  # these stood under `model` when there was one model
+LONGEST = 600  # largest number of characters of a message
+OF_TRAINING = (  # settings that earlier releases kept under `model`
     "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
 )  # fmt: skip
-OF_MODEL = ("network", "objective")  # these stood beside them, where there was no class_path
-OF_A_CLASS = ("class_path", "init_args", "dict_kwargs")  # all that names a class in jsonargparse
+OF_MODEL = ("network", "objective")  # settings beside them, where there was no class_path
+OF_A_CLASS = ("class_path", "init_args", "dict_kwargs")  # keys of a class in jsonargparse
+# classes that have moved, by their earlier path
 MOVED = {"dreamprvr.optim.bert_adam.BertAdam": "dreamprvr.training.optimizer.BertAdam"}
+# options whose value may be the path of a file
 BY_PATH = (*SECTIONS, "model.network", "model.objective", "training.optimizer")
 
-# the default of a callback's argument may be one of these, which a config.yaml holds as plain text
+# a default of a callback's argument may be an enum, which config.yaml holds as text
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))
 
 
@@ -75,15 +77,15 @@ class FindConfigFile(ActionConfigFile):
         """Merge settings into those of earlier files.
 
         Callbacks are added to earlier ones. Another model takes none of the earlier model's
-        settings. What stands under `benchmarks` counts for the data set of that class name alone.
+        settings. Settings under `benchmarks` apply to the data set of this class name alone.
 
         Args:
-            parser: the parser of the verb.
-            cfg: the settings so far; changed in place.
+            parser: parser of the verb.
+            cfg: settings so far; changed in place.
             dest: name of this option.
             value: path or name of a file, or YAML text that begins with a brace.
         """
-        if value.lstrip().startswith("{"):  # an option gives a section
+        if value.lstrip().startswith("{"):  # a section that was given as an option
             content = load_yaml(value, "--config")
             name = f"--{next(iter(content), 'config')}"
         else:
@@ -119,19 +121,19 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
 
 
 def data_path(name: str) -> str:
-    """Give the path of a data set's class, which may be named by its short or class name too.
+    """Return the path of a data set's class.
 
     Args:
-        name: the name.
+        name: short name, class name or path of the class.
 
     Raises:
-        UserError: it is no path, and no data set has the name.
+        UserError: no data set has this name.
     """
     installed = import_plugins()
     if name in installed:
         return class_path(installed[name])
     kinds: list[type] = [PRVRDataModule]
-    for kind in kinds:  # grows
+    for kind in kinds:  # the list grows in the loop
         kinds += kind.__subclasses__()
     if "." in name or name in {kind.__name__ for kind in kinds}:
         return name
@@ -141,16 +143,16 @@ def data_path(name: str) -> str:
 
 
 def model_class(name: str) -> type | None:
-    """Find the class of a model by its short name, its class name or its path.
+    """Find the class of a model.
 
     Args:
-        name: the name.
+        name: short name, class name or path of the class.
 
     Returns:
-        The class; None for a path that cannot be imported, of which jsonargparse says why.
+        The class; None for a path that cannot be imported, which jsonargparse reports later.
 
     Raises:
-        UserError: it is no path, and no installed model has the name.
+        UserError: no installed model has this name.
     """
     module, dot, attribute = name.rpartition(".")
     try:
@@ -159,14 +161,14 @@ def model_class(name: str) -> type | None:
         if not dot:
             raise
     try:
-        found = getattr(import_module(module), attribute, None)
+        kind = getattr(import_module(module), attribute, None)
     except ImportError:
         return None
-    return found if isinstance(found, type) else None
+    return kind if isinstance(kind, type) else None
 
 
 def _refuse_untyped(kind: type) -> None:
-    """Refuse a model whose settings have no type: jsonargparse would guess one that fails later."""
+    """Refuse a model whose settings have no type, for which jsonargparse would guess one."""
     parameters = inspect.signature(kind).parameters
     for name in OF_MODEL:
         if name in parameters and parameters[name].annotation is inspect.Parameter.empty:
@@ -178,7 +180,7 @@ def _refuse_untyped(kind: type) -> None:
 
 
 def _with_defaults(kind: type, init_args: dict[str, Any]) -> dict[str, Any]:
-    """Add the defaults of a model's settings, which jsonargparse leaves out where none is given."""
+    """Add the defaults of a model's settings, which jsonargparse leaves out."""
     defaults = {name: getattr(kind, f"{name}_settings", None) for name in OF_MODEL}
     filled = {
         name: asdict(settings()) | (init_args.get(name) or {})
@@ -189,9 +191,9 @@ def _with_defaults(kind: type, init_args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
-    """Move what stood in other places in earlier releases, and refuse what are no settings.
+    """Move settings of earlier releases to their present places, and refuse empty sections.
 
-    jsonargparse would take a section without settings as it is, and fail much later.
+    jsonargparse would accept a section without settings, and fail much later.
     """
     if not isinstance(content, dict):
         raise UserError(f"{name} does not hold settings by name")
@@ -199,12 +201,12 @@ def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
     for section in ("model", "training", "trainer", "benchmarks"):
         value = content.get(section, {})
         if not isinstance(value, dict):
-            found = "empty" if value is None else repr(value)
-            raise UserError(f"{name}: {section} is {found}, not settings by name")
+            shown = "empty" if value is None else repr(value)
+            raise UserError(f"{name}: {section} is {shown}, not settings by name")
     if "model" in content:
         model = dict(content["model"])
         training = {key: model.pop(key) for key in OF_TRAINING if key in model}
-        # jsonargparse would not name a wrong setting that stands beside `init_args`
+        # jsonargparse does not name a wrong setting that stands beside `init_args`
         init_args = {key: model.pop(key) for key in [*model] if key not in OF_A_CLASS}
         if training:
             content["training"] = training | content.get("training", {})
@@ -223,14 +225,12 @@ def _renamed_classes(value: Any) -> Any:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Give one callback, a list of them, or None as a list."""
+    """Return one callback, a list of callbacks, or None as a list."""
     return [] if value is None else [*value] if isinstance(value, list) else [value]
 
 
 def merged_callbacks(callbacks: list[Any]) -> list[Any]:
-    """Leave out what stands twice: a later EarlyStopping replaces one of the same value.
-
-    Two that differ in other ways are both kept; the trainer refuses those that exclude each other.
+    """Leave out equal callbacks, and an EarlyStopping that a later one of the same value replaces.
 
     Args:
         callbacks: settings of callbacks, earlier ones first.
@@ -251,15 +251,15 @@ def merged_callbacks(callbacks: list[Any]) -> list[Any]:
 
 
 def configs_first(arguments: list[str]) -> list[str]:
-    """Put the configuration files before all other options, which win over them in any order.
+    """Put the configuration files before all other options, so that options win over files.
 
-    An option that gives a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) is merged
-    as one more file, after the others. A callback that is given as an option is added to those of
-    the files. First of all stands the default model: as a default of the parser, jsonargparse would
-    mix its settings with those of another model.
+    An option for a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) becomes one more
+    file, after the others. A callback that is given as an option is added to those of the files.
+    The default model comes first: if it were a default of the parser, jsonargparse would mix its
+    settings with those of another model.
 
     Args:
-        arguments: of the command line, with or without a verb at the start.
+        arguments: words of the command line, with or without a verb at the start.
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
     sections: list[str] = []
@@ -272,33 +272,37 @@ def configs_first(arguments: list[str]) -> list[str]:
         elif name in ("-c", "--config") or (word[:2] == "-c" and word[2:]):
             configs.append(word)
         elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
-            given = value if has_value else next(words, None)
-            section = None if given is None else _section(name[2:].partition(".")[0], given)
+            text = value if has_value else next(words, None)
+            section = None if text is None else _section(name[2:].partition(".")[0], text)
             if section is None:
-                others += [word] if given is None or has_value else [word, given]
-            else:
-                # the data set first: what a model's file holds may depend on it
-                at = 0 if name.startswith("--data") else len(sections)
-                sections[at:at] = ["--config", section]
+                others += [word] if text is None or has_value else [word, text]
+            else:  # the data set first: settings in a model's file may depend on it
+                start = 0 if name.startswith("--data") else len(sections)
+                sections[start:start] = ["--config", section]
         elif word in ("--data.help", "--model.help"):
-            of = next(words, "")
-            kind = model_class(of) if word == "--model.help" and of else None
-            path = class_path(kind) if kind else data_path(of) if of else ""
-            others += [word, path] if path else [word]
+            others += [word, *_help_path(word, next(words, ""))]
         elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             value = value if has_value else next(words, "")
             clears = value.strip() in ("", "null", "[]")
             others += [f"--{CALLBACKS}" if clears else f"--{CALLBACKS}+", value]
         else:
             others.append(word)
-    at = 1 if others[:1] and not others[0].startswith("-") else 0
-    return [*others[:at], *configs, *sections, *others[at:]]
+    start = 1 if others[:1] and not others[0].startswith("-") else 0
+    return [*others[:start], *configs, *sections, *others[start:]]
+
+
+def _help_path(option: str, name: str) -> list[str]:
+    """Return the path of the class whose help is asked for; nothing if no name is given."""
+    if not name:
+        return []
+    kind = model_class(name) if option == "--model.help" else None
+    return [class_path(kind) if kind else data_path(name)]
 
 
 def _section(name: str, value: str) -> str | None:
-    """Write an option that gives a whole section as a configuration; None if it is none.
+    """Write an option for a whole section as a configuration; None if it is no such option.
 
-    A model that is named stands for its published settings, if they are shipped.
+    The name of a model stands for its published settings, if they are shipped.
     """
     content = _read_group(name, value)
     if content is not None:
@@ -312,7 +316,7 @@ def _section(name: str, value: str) -> str | None:
 
 
 def _read_group(name: str, value: str) -> Any:
-    """Read the settings that an option gives as YAML or as the path of a file; None if neither."""
+    """Read the settings that an option holds as YAML or as the path of a file; None if neither."""
     if value.lstrip().startswith("{"):
         return load_yaml(value, f"--{name}")
     if name in BY_PATH and Path(value).is_file():
@@ -330,10 +334,10 @@ def todays_options(arguments: list[str]) -> list[str]:
 
 
 def given_keys(arguments: list[str]) -> set[str]:
-    """Name all settings that options of the command line give, as `model.network.dropout`.
+    """Return the names of all settings that are options, such as `model.network.dropout`.
 
     Args:
-        arguments: of the command line. An option may hold a whole group as YAML.
+        arguments: words of the command line. An option may hold a whole group as YAML.
     """
     keys: set[str] = set()
     arguments = todays_options(arguments)
@@ -359,39 +363,39 @@ def _names(name: str, value: Any) -> set[str]:
 
 
 class OneLineParser(LightningArgumentParser):
-    """Raises `UserError` in place of printing usage."""
+    """A parser that raises `UserError` and does not print the usage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # an abbreviation that works today is ambiguous once there is a new option
+        # an abbreviation may become ambiguous with a new option
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise a parsing failure as one line."""
+        """Raise an error of the parser as one line."""
         cause: BaseException | None = ex
-        while cause is not None:  # our own classes know best
+        while cause is not None:  # a message of ours says most
             if isinstance(cause, UserError):
                 raise cause
             cause = cause.__cause__
         if not self.exit_on_error:
-            # the arguments of a class: the parser that asked adds the key that they belong to
+            # an argument of a class: the outer parser adds the key that it belongs to
             raise ArgumentError(None, str(message)) from ex
         line = " ".join(str(message).split())
-        # what is wrong stands first, the whole value that was given last
+        # the mistake stands first and the whole value last, so the end may be cut
         raise UserError(line if len(line) <= LONGEST else f"{line[:LONGEST]}[cut]") from None
 
 
 def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
-    """Refuse a setting that there is not, and name the nearest that there is.
+    """Refuse a setting that does not exist, and name the most similar one.
 
-    Settings of classes are left to jsonargparse, as they depend on the class.
+    Settings of classes are left to jsonargparse, because they depend on the class.
 
     Args:
-        parser: the parser of the verb.
+        parser: parser of the verb.
         key: name of the setting.
-        where: where it stands, with a colon, for the message.
+        where: name of the file or option with a colon, for the message.
 
     Raises:
-        UserError: there is no such setting.
+        UserError: the setting does not exist.
     """
     known = _known_keys(parser)
     groups = {name.rpartition(".")[0] for name in known}
@@ -414,7 +418,7 @@ def _known_keys(parser: Any) -> set[str]:
 
 
 def _keys(parser: Any, content: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Name the settings of a configuration, those of a class as the class alone."""
+    """Yield the names of a configuration's settings; a class counts as one setting."""
     groups = {name.rpartition(".")[0] for name in _known_keys(parser)}
     for key, value in content.items():
         name = f"{prefix}{key}"
@@ -425,5 +429,5 @@ def _keys(parser: Any, content: dict[str, Any], prefix: str = "") -> Iterator[st
 
 
 def namespace_items(value: Any) -> dict[str, Any]:
-    """Give a jsonargparse namespace as a plain dictionary."""
+    """Return a jsonargparse namespace as a dictionary."""
     return value.as_dict() if hasattr(value, "as_dict") else dict(value)

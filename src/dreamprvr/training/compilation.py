@@ -56,7 +56,6 @@ def compile_step(
     _prepare_compiler()
     options: dict[str, Any] = {"fullgraph": True, "backend": backend, "dynamic": False}
     options["mode"] = "reduce-overhead" if cuda_graphs else None
-
     _compile_parts(model, options)
     for module in model.modules():
         if isinstance(module, ParallelBlocks):

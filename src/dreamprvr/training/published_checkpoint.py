@@ -57,14 +57,13 @@ def read_published(
     Args:
         path: path of the file.
         kind: class of the model.
-        configured: settings of the network, for values that the file does not give, such as the
-            choices between code and paper; the defaults if None.
+        configured: settings of the network for values that the file lacks; the defaults if None.
         configured_sizes: feature sizes of the data to use with the model, to compare with.
         objective: settings of the loss to keep with the weights; the defaults if None.
 
     Raises:
         UserError: the file is no released checkpoint of the model, is damaged, or its weights are
-            not exactly those of the network; names what is missing, extra or of another size.
+            not those of the network.
     """
     path, form = Path(path), kind.published
     if form is None:
@@ -77,9 +76,9 @@ def read_published(
         _size(published, "clip_input_proj.net.1.weight", 1, "video"),
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
     )
-    state = {form.to_ours(name): value for name, value in published.items()}
-    loss = kind.objective_settings() if objective is None else objective
-    trained = Trained(kind, *sizes, network, loss, state)
+    weights = {form.to_ours(name): value for name, value in published.items()}
+    objective = kind.objective_settings() if objective is None else objective
+    trained = Trained(kind, *sizes, network, objective, weights)
     if wrong := disagreements(trained):
         raise UserError(f"{path} is not a {kind.__name__} checkpoint: {'; '.join(wrong)}")
     before = asdict(configured) | (configured_sizes._asdict() if configured_sizes else {})
