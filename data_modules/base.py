@@ -245,9 +245,9 @@ class PRVRDataModule(LightningDataModule):
             UserError: something is missing, or cannot be packed.
         """
         needed = {
-            path: what for split in self._splits() for what, path in self.files(split).items()
+            path: name for split in self._splits() for name, path in self.files(split).items()
         }
-        missing = [f"{what}: {path}" for path, what in needed.items() if not path.exists()]
+        missing = [f"{name}: {path}" for path, name in needed.items() if not path.exists()]
         if missing:
             raise UserError(
                 f"{self.collection}: missing {'; '.join(missing)}. {self.source} "

@@ -72,12 +72,12 @@ def _missing_files(data: PRVRDataModule, splits: Sequence[str], report: Report) 
     missing = set()
     places: dict[str, str] = {}
     for split in splits:
-        for what, path in data.files(split).items():
+        for name, path in data.files(split).items():
             if not path.exists():
-                kind, _, rest = what.partition(" ")
+                kind, _, rest = name.partition(" ")
                 missing.add(kind if rest.startswith("features") else split)
-                places[str(path)] = what
-    report.problems += [f"missing {what}: expected at {path}" for path, what in places.items()]
+                places[str(path)] = name
+    report.problems += [f"missing {name}: expected at {path}" for path, name in places.items()]
     if places and data.source:
         report.remarks.append(data.source)
     return missing
@@ -141,10 +141,10 @@ def _scan(data: PRVRDataModule, tables: Tables, kind: str, missing: bool, report
         for key in (table.videos["video_id"] if kind == "video" else table.queries["query_id"])
         if isinstance(key, str)
     }
-    found = scan(store, list(ids), "video" if kind == "video" else "caption")
-    report.problems += [f"{kind} features: {line}" for line in found.problems]
-    report.remarks += [f"{kind} features: {line}" for line in found.remarks]
-    return found
+    result = scan(store, list(ids), "video" if kind == "video" else "caption")
+    report.problems += [f"{kind} features: {line}" for line in result.problems]
+    report.remarks += [f"{kind} features: {line}" for line in result.remarks]
+    return result
 
 
 def _summary(
@@ -187,14 +187,14 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
         ids: ids that are needed, each once.
         noun: the kind of thing that has an id: "video" or "caption".
     """
-    found = Scan()
+    result = Scan()
     faults: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     zeros: dict[str, int] = {}
     for key in tqdm(ids, desc=f"{noun} features", unit=noun, disable=None):
         try:
             rows = store[key]
-            found.lengths[key] = len(rows)
+            result.lengths[key] = len(rows)
             if empty := int((~rows.any(axis=1)).sum()):
                 zeros[key] = empty
         except Exception as error:  # the store may be a stranger's
@@ -203,12 +203,12 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
             first.setdefault(kind, reason)
             faults.setdefault(kind, []).append(key)
     for kind, keys in faults.items():
-        found.problems.append(f"{first[kind]}: {some(keys, noun)} in {store.path}")
+        result.problems.append(f"{first[kind]}: {some(keys, noun)} in {store.path}")
     if zeros:
         count = plural(sum(zeros.values()), "all-zero row")
-        found.remarks.append(f"{count}: {some(list(zeros), noun)} in {store.path}")
-    found.remarks += _unused(store, ids, noun)
-    return found
+        result.remarks.append(f"{count}: {some(list(zeros), noun)} in {store.path}")
+    result.remarks += _unused(store, ids, noun)
+    return result
 
 
 def attempt(action: Callable[[], T], problems: list[str]) -> T | None:

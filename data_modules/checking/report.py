@@ -130,8 +130,8 @@ class Report:
         return [*_aligned([header, *rows]), "(smallest / mean / largest)"] if rows else []
 
 
-def _of(found: int, expected: int | None, noun: str) -> str:
-    return plural(found, noun) if expected is None else f"{found:,} / {plural(expected, noun)}"
+def _of(count: int, expected: int | None, noun: str) -> str:
+    return plural(count, noun) if expected is None else f"{count:,} / {plural(expected, noun)}"
 
 
 def _spread(spread: Spread | None) -> str:

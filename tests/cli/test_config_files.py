@@ -182,7 +182,7 @@ def test_naming_the_same_model_again_keeps_its_settings(tmp_path: Path) -> None:
 
 
 def test_files_and_options_of_earlier_releases(tmp_path: Path) -> None:
-    """Where there was one model, its settings and those of the training stood under `model`."""
+    """Releases with one model kept its settings and those of the training under `model`."""
     Path("old.yaml").write_text(
         "model: {network: {num_registers: 2}, objective: {margin: 0.3}, warmup: 0.5, optimizer: "
         "{class_path: dreamprvr.optim.bert_adam.BertAdam, init_args: {lr: 0.1, eps: 0.2}}}"
@@ -233,7 +233,9 @@ def test_a_file_that_is_not_there_names_the_shipped_ones() -> None:
         ("benchmarks: {Tiny: 3}", " does not hold settings by name"),
     ],
 )
-def test_what_is_no_configuration(tmp_path: Path, content: str, said: str) -> None:
+def test_a_file_without_settings_by_name_is_refused(
+    tmp_path: Path, content: str, said: str
+) -> None:
     Path("more.yaml").write_text(content)
     line = refused("fit", "--config", write_config(tmp_path), "--config", "more.yaml")
     assert line == f"--config more.yaml{said}"

@@ -116,7 +116,7 @@ def test_another_video_of_the_same_id_is_refused(tmp_path: Path) -> None:
     assert "1 changed" in run("index", "more.hdf5", "-o", "library").out
 
 
-def test_what_is_no_feature_file_is_named(tmp_path: Path) -> None:
+def test_the_kind_of_another_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "film.hdf5").write_bytes(b"\x1a\x45\xdf\xa3\x9f")
     (tmp_path / "picture.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     assert refused("index", "film.hdf5", "-o", "library") == (

@@ -46,7 +46,7 @@ def test_ids_may_begin_with_a_dash(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_not_unicode_is_refused(tmp_path: Path) -> None:
+def test_text_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text("video_id,title\nyard,The yard\n")
     run("library", "metadata", "library", "videos.csv")
     line = refused("library", "list", "library", "--where", "title=\udcff")

@@ -8,7 +8,7 @@ from cli.running import refused, run
 from dreamprvr.serve import server
 
 
-def test_what_the_options_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(server, "serve", lambda *arguments: calls.append(arguments))
     assert run("serve", "library").code == 0

@@ -65,7 +65,9 @@ def test_data_of_other_feature_sizes(trained: Path, tmp_path: Path, verb: str) -
         ("val_check_interval", "1.5", "invalid value 1.5 for val_check_interval"),
     ],
 )
-def test_what_the_trainer_refuses(tmp_path: Path, option: str, value: str, said: str) -> None:
+def test_settings_that_the_trainer_refuses(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
     line = refused("fit", "--config", write_config(tmp_path), f"--trainer.{option}", value)
     assert line.startswith("trainer: ")
     assert said in line

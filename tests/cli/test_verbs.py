@@ -165,7 +165,7 @@ def _required(parser: VerbParser) -> list[str]:
     return words
 
 
-def test_where_there_are_no_options_of_fit() -> None:
+def test_a_verb_without_options_refuses_one() -> None:
     assert refused("datasets", "--all") == (
         "lightning datasets: unknown option --all (put -- before names that begin with a dash)"
     )

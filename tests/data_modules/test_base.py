@@ -239,7 +239,7 @@ class Joined(Kitchen):
 
 
 def test_features_of_two_encoders_in_npz_files(root: Path):
-    """What is declared is opened, checked, packed, and packed again when a part changes."""
+    """The declared features are opened, checked, packed, and packed again when a part changes."""
     kitchen, folder = Kitchen(root, num_workers=0), root / "kitchen"
     random = np.random.default_rng(0)
     for name in ("slow", "clip", "words"):

@@ -1,4 +1,4 @@
-"""Who may read and write a library."""
+"""Locks of a library: many processes read, one writes."""
 
 import os
 import subprocess

@@ -215,7 +215,7 @@ def test_a_moved_file_keeps_its_id_and_is_not_encoded(
         assert titles(made) == {"a": "First", "b": "Second"}
 
 
-def test_what_a_table_says_counts_more_than_what_was_known(tmp_path: Path) -> None:
+def test_a_table_wins_over_the_metadata_in_the_library(tmp_path: Path) -> None:
     with library(tmp_path, video("a"), video("b"), metadata=CSV) as made:
         path = features(tmp_path / "new.hdf5", [called("c", video("a")), called("d", video("b"))])
         table = tmp_path / "new.csv"

@@ -221,7 +221,7 @@ def films(tmp_path: Path) -> Path:
     return features(tmp_path / "features.hdf5", [video("a", dog=7)])
 
 
-def test_what_an_interrupted_creation_left_is_replaced(tmp_path: Path, films: Path) -> None:
+def test_files_of_an_interrupted_creation_are_replaced(tmp_path: Path, films: Path) -> None:
     made = tmp_path / "library"
     Library.create(made, films).close()
     (made / "library.json").unlink()

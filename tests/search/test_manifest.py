@@ -37,7 +37,9 @@ def test_no_library(tmp_path: Path):
         ({"settings": {"encoder": "x"}}, "is damaged"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path: Path, change: dict[str, object], message: str):
+def test_entries_that_do_not_fit_are_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+):
     MANIFEST.write(tmp_path)
     content = json.loads((tmp_path / NAME).read_text())
     (tmp_path / NAME).write_text(json.dumps(content | change))
@@ -74,7 +76,7 @@ def test_addresses_of_servers(engine: str):
         "http://a/../b c",
     ],
 )  # fmt: skip
-def test_what_is_no_address_is_refused_in_one_line(engine: str):
+def test_a_wrong_address_is_refused_in_one_line(engine: str):
     with pytest.raises(UserError, match="is neither edge nor the address") as caught:
         check_engine(engine, "--engine")
     assert "\n" not in str(caught.value)

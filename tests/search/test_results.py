@@ -73,7 +73,7 @@ def test_a_line_of_a_list():
     assert video_line(VIDEO) == "pan  01:15  title=Pan  tags=a;b"
 
 
-def test_what_a_csv_holds_breaks_no_line_and_moves_no_cursor():
+def test_control_characters_of_metadata_are_printed_as_escapes():
     columns = {"title": "two\nlines\x1b]0;x\x07 é", "no\rte": "\u2028"}
     odd = LibraryVideo("a\x1b[2J", None, 5.0, columns)
     hit = Hit(1, odd, 0.9, MOMENTS, Curve((0.0,), (75.0,), (0.9,)), ())

@@ -33,7 +33,7 @@ def video(path: Path | None) -> LibraryVideo:
         ("late.webm", {"codec": "libvpx", "late": 3.0}, None, False),
     ],
 )
-def test_which_files_browsers_play(
+def test_formats_that_browsers_play(
     tmp_path: Path, name: str, settings: dict[str, object], mime: str | None, copies: bool
 ) -> None:
     path = film(tmp_path / name, 1.0, **settings)  # type: ignore[arg-type]

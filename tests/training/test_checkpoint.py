@@ -291,7 +291,7 @@ def plain(path: Path, **attributes: str) -> Path:
     return path
 
 
-def test_what_the_files_say(tmp_path: Path) -> None:
+def test_provenance_is_read_from_the_feature_files(tmp_path: Path) -> None:
     videos = features(tmp_path / "v.hdf5", [video("a")], replace(SETTINGS, stride=0.5))
     said = trained_on(data(videos, plain(tmp_path / "t.hdf5", fingerprint="abc")))
     assert said == {

@@ -71,7 +71,7 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
 @pytest.mark.slow
 @tracer_warns
 @pytest.mark.parametrize("hard_negatives", [False, True])
-def test_what_runs_on_an_accelerator_has_whole_graphs(
+def test_parts_compiled_for_an_accelerator_have_whole_graphs(
     hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on the CPU; other code draws masks and attends there. `meta` stands for its device."""

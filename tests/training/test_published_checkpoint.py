@@ -128,7 +128,7 @@ def test_objective_is_the_default_if_not_given(tmp_path: Path) -> None:
 
 
 @needs_reference
-def test_what_the_file_does_not_tell_is_said(tmp_path: Path) -> None:
+def test_a_setting_that_the_file_lacks_is_reported(tmp_path: Path) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: content["config"].pop("n_heads"))
     found = read_published(path, DreamPRVR, network_config())
     assert found.remarks == ["the file does not give num_heads: 4, as configured"]

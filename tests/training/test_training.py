@@ -252,7 +252,7 @@ def test_operations_do_not_grow_with_the_batch(
 @pytest.mark.parametrize(
     "waits", [lambda x: x.item(), lambda x: bool(x > 0), lambda x: x[x > 0], lambda x: x + ones]
 )
-def test_what_waits_is_found(waits) -> None:
+def test_a_wait_for_the_device_is_found(waits) -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         waits(torch.ones(1, device="meta"))
 

@@ -58,7 +58,9 @@ def test_a_whole_state_is_taken(saved: tuple[Path, Content]) -> None:
     check(saved, saved[1])
 
 
-def test_what_an_earlier_release_did_not_keep_may_be_missing(saved: tuple[Path, Content]) -> None:
+def test_parts_that_earlier_releases_did_not_save_may_be_missing(
+    saved: tuple[Path, Content],
+) -> None:
     content = copy.deepcopy(saved[1])
     del content["random_state"]
     del content["should_stop"]
@@ -183,7 +185,7 @@ def change(content: Content, place: str, value: Any) -> Content:
 
 
 @pytest.mark.parametrize(("place", "value", "message"), CASES, ids=[c[2][:60] for c in CASES])
-def test_what_cannot_be_resumed_is_named(
+def test_the_part_that_cannot_be_resumed_is_named(
     saved: tuple[Path, Content], place: str, value: Any, message: str
 ) -> None:
     content = change(copy.deepcopy(saved[1]), place, value)

@@ -58,8 +58,8 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
     Raises:
         UserError: one of the user's own cannot work here.
     """
-    given = trainer.callbacks or []
-    callbacks: list[Callback] = [*given] if isinstance(given, list) else [given]
+    configured = trainer.callbacks or []
+    callbacks: list[Callback] = [*configured] if isinstance(configured, list) else [configured]
     for callback in callbacks:
         _fit_in(callback)
     # the trainer takes no second progress bar

@@ -25,10 +25,12 @@ SHOWN_VIDEOS = 3
 
 def newest_checkpoint(runs: Path) -> Path:
     """The best checkpoint of the newest run in a folder of runs."""
-    found = sorted(runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime)
-    if not found:
+    checkpoints = sorted(
+        runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime
+    )
+    if not checkpoints:
         raise UserError(f"no run in {runs}: train first, with `make demo`")
-    return found[-1]
+    return checkpoints[-1]
 
 
 def main() -> None:

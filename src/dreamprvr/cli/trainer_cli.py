@@ -299,14 +299,14 @@ class PRVRCLI(LightningCLI):
         check_monitors(self.trainer.callbacks, self.model.network)  # type: ignore[attr-defined]
         path = options.ckpt_path or options.init_from
         if path:
-            found = read_checkpoint(path)
-            refuse_other_shapes(self.model.state_dict(), found["state_dict"])
+            checkpoint = read_checkpoint(path)
+            refuse_other_shapes(self.model.state_dict(), checkpoint["state_dict"])
         if options.ckpt_path:
-            check_training_state(found, path, self.trainer, self.model)
+            check_training_state(checkpoint, path, self.trainer, self.model)
             given = (key.removeprefix("training.optimizer.") for key in self.given)
             self.model.given_to_optimizer = frozenset(given)
         elif path:
-            self.model.load_state_dict(found["state_dict"])
+            self.model.load_state_dict(checkpoint["state_dict"])
         if self.run_folder is not None:
             self._open_run(self.run_folder)
 

@@ -99,35 +99,35 @@ def kind_of_bytes(head: bytes) -> str:
     return _kind_of_text(head)
 
 
-def described(path: Path, wanted: str = "") -> str:
+def described(path: Path, expected: str = "") -> str:
     """Describe a file that was given, as "a video, not a checkpoint; extract its features first".
 
     Args:
         path: path of the file or folder.
-        wanted: noun for what it should be, such as "a checkpoint"; "" leaves this out.
+        expected: noun for what it should be, such as "a checkpoint"; "" leaves this out.
     """
     kind = kind_of(path)
-    description = f"{kind}, not {wanted}" if wanted else kind
+    description = f"{kind}, not {expected}" if expected else kind
     if kind in _ADVICE:
         description += f"; {_ADVICE[kind].format(path=path)}"
     return description
 
 
-def refuse_other_kinds(path: Path, wanted: str, *kinds: str) -> None:
+def refuse_other_kinds(path: Path, expected: str, *kinds: str) -> None:
     """Refuse a file or folder that is certainly of another kind.
 
     A file that is missing, empty or of an unknown kind passes: the code that opens it knows more.
 
     Args:
         path: path of the file or folder.
-        wanted: noun for what it should be, such as "a feature file of `lightning extract`".
+        expected: noun for what it should be, such as "a feature file of `lightning extract`".
         kinds: kinds that it may have, as `kind_of` returns them.
 
     Raises:
         UserError: it is of another kind; the message says which, and what can be done with it.
     """
     if kind_of(path) not in (*kinds, UNKNOWN, EMPTY):
-        raise UserError(f"{path} is {described(path, wanted)}")
+        raise UserError(f"{path} is {described(path, expected)}")
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -136,9 +136,9 @@ def inside(root: Path, *names: str, kind: Kind = "file") -> Path:
         if (status := _status(path)) is None:
             continue
         _refuse_odd(path, status)
-        wanted = "folder" if number < len(names) else kind
-        if stat.S_ISDIR(status.st_mode) != (wanted == "folder"):
-            raise UserError(f"{path} is not a {wanted}: move it away")
+        expected = "folder" if number < len(names) else kind
+        if stat.S_ISDIR(status.st_mode) != (expected == "folder"):
+            raise UserError(f"{path} is not a {expected}: move it away")
     return path
 
 
@@ -269,10 +269,10 @@ def check_free_disk(folder: Path, needed: int, doing: str) -> None:
     Raises:
         DiskFull: the message gives the needed and the free space.
     """
-    free, wanted = shutil.disk_usage(folder).free, needed + MARGIN
-    if free < wanted:
+    free, required = shutil.disk_usage(folder).free, needed + MARGIN
+    if free < required:
         raise DiskFull(
-            f"{folder}: {doing} needs {-(-wanted // MB):,} MB of free disk, and there are "
+            f"{folder}: {doing} needs {-(-required // MB):,} MB of free disk, and there are "
             f"{free // MB:,} MB; what was there is kept: make room and run the same command again"
         )
 

@@ -64,8 +64,8 @@ def load_model(
         UserError: see `load_part`, `check_torch_files` and `refuse_random_weights`.
     """
     check_torch_files(source)
-    model, found = load_part(kind, source, **REPORTED, **options)
-    refuse_random_weights(model, found, source, unused)
+    model, report = load_part(kind, source, **REPORTED, **options)
+    refuse_random_weights(model, report, source, unused)
     return cast("torch.nn.Module", model)
 
 
@@ -91,7 +91,7 @@ def check_torch_files(source: str) -> None:
 
 def refuse_random_weights(
     model: "torch.nn.Module",
-    found: Mapping[str, Any],
+    report: Mapping[str, Any],
     source: str,
     unused: Sequence[str] = (),
     optional: Sequence[str] = (),
@@ -102,7 +102,7 @@ def refuse_random_weights(
 
     Args:
         model: model that `from_pretrained` made.
-        found: report of `from_pretrained` when it is called with the options `REPORTED`.
+        report: report of `from_pretrained` when it is called with the options `REPORTED`.
         source: folder or name of the model, for the message.
         unused: prefixes of the names of weights that the files may hold in addition.
         optional: prefixes of the names of weights that may be missing, since no feature needs
@@ -112,13 +112,13 @@ def refuse_random_weights(
         UserError: weights are missing, unexpected, of another size or not finite; the message
             names some of them.
     """
-    missing = _names(found["missing_keys"], optional)
-    extra = _names(found["unexpected_keys"], unused)
+    missing = _names(report["missing_keys"], optional)
+    extra = _names(report["unexpected_keys"], unused)
     state = model.state_dict().items()
     wrong = {
         "missing": missing,
         "unexpected": extra,
-        "of another size": sorted(str(name) for name, *_ in found["mismatched_keys"]),
+        "of another size": sorted(str(name) for name, *_ in report["mismatched_keys"]),
         "not finite": [n for n, w in state if w.is_floating_point() and not w.isfinite().all()],
     }
     problems = [

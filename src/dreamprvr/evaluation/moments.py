@@ -210,12 +210,12 @@ def _covering(spans: list[tuple[int, int]], items: int) -> Tensor:
         spans: first item of each token, and the one after its last.
         items: number of items; each must be covered.
     """
-    found: list[list[int]] = [[] for _ in range(items)]
+    covering: list[list[int]] = [[] for _ in range(items)]
     for token, (first, stop) in enumerate(spans):
         for item in range(first, stop):
-            found[item].append(token)
-    most = max(map(len, found))
-    return torch.tensor([tokens + tokens[:1] * (most - len(tokens)) for tokens in found])
+            covering[item].append(token)
+    most = max(map(len, covering))
+    return torch.tensor([tokens + tokens[:1] * (most - len(tokens)) for tokens in covering])
 
 
 def clips_of_frames(frames: int, clips: int) -> tuple[np.ndarray, np.ndarray]:

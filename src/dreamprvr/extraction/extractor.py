@@ -74,7 +74,7 @@ class Summary:
             "unchanged": plan.unchanged, "renamed": plan.renamed,
             "dropped": plan.dropped if plan.kept else 0, "kept unseen": plan.unseen,
         }  # fmt: skip
-        parts = [total, *(f"{count:,} {what}" for what, count in counts.items() if count)]
+        parts = [total, *(f"{count:,} {name}" for name, count in counts.items() if count)]
         if self.failures:
             parts.append(f"{_count(len(self.failures), 'file')} failed")
         there = f"; features are in {self.output}" if plan.kept or plan.dropped else ""
@@ -89,8 +89,8 @@ def length(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def settings_of(

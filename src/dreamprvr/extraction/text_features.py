@@ -242,7 +242,7 @@ def extract_text(
     taken = f" ({length(time.monotonic() - began)})" if run.count else ""
     counts = {"unchanged": len(captions) - len(pending), "others kept": others,
               "failed": len(run.failures)}  # fmt: skip
-    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
     total = ", ".join([f"{run.count:,} captions encoded{taken}", *parts])
     there = f"; word features are in {output}" if store.texts else ""
     return [*run.failures, f"{total}{there}"], not run.failures

@@ -68,9 +68,9 @@ class FolderLock:
         if take(self._descriptor, write) or (write and self._wait()):
             return
         who = ", ".join(holders(self.folder)) or "another process"
-        doing, wanted = ("in use", "write") if write else ("being written", "open")
+        doing, action = ("in use", "write") if write else ("being written", "open")
         raise UserError(
-            f"library {self.folder} is {doing} by {who}, so {command()} cannot {wanted} it now: "
+            f"library {self.folder} is {doing} by {who}, so {command()} cannot {action} it now: "
             "wait for it, or stop it, and try again"
         )
 

@@ -113,21 +113,21 @@ _PLAIN = ("dim", "engine", "collection", "checkpoint")
 _KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
 
 
-def _checked(entries: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the wanted entries of an object.
+def _checked(entries: Any, types: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of an object that are named in `types`.
 
     Args:
         entries: object read from JSON.
-        wanted: type of each wanted entry, by name.
+        types: type of each entry, by name.
 
     Raises:
         KeyError: an entry is missing.
         TypeError: an entry has another type.
     """
-    for name, kind in wanted.items():
+    for name, kind in types.items():
         if not isinstance(entries[name], _KINDS[kind]) or isinstance(entries[name], bool):
             raise TypeError(f"{name} is {quote(entries[name])}")
-    return {name: entries[name] for name in wanted}
+    return {name: entries[name] for name in types}
 
 
 def check_engine(engine: str, where: str) -> None:

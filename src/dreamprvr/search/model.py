@@ -169,14 +169,14 @@ def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFi
             f"encoder {settings.encoder} does not put sentences into the space of its videos, so "
             "searching needs a trained model: index with --ckpt_path"
         )
-    for what, ours, theirs in (
+    for modality, ours, theirs in (
         ("video", settings.video_dim, encoder.video_dim),
         ("text", model.text_dim if model else encoder.text_dim, encoder.text_dim),
     ):
         if ours != theirs:
             raise UserError(
-                f"encoder {settings.encoder} gives {what} features of size {theirs}, the library "
-                f"needs {ours}: train with this encoder's features"
+                f"encoder {settings.encoder} gives {modality} features of size {theirs}, the "
+                f"library needs {ours}: train with this encoder's features"
             )
 
 

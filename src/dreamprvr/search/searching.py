@@ -186,8 +186,8 @@ def check_ids(video_ids: object) -> list[str]:
     return ids
 
 
-def _check_unicode(text: str, what: str) -> None:
+def _check_unicode(text: str, name: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{what} is not Unicode text: {quote(text)}") from None
+        raise UserError(f"{name} is not Unicode text: {quote(text)}") from None

@@ -108,12 +108,12 @@ def probe(source: SourceFile) -> Probe:
     """
     with readable(source.path):
         with open_video(source.path) as (container, stream):
-            found = _probe(container, stream, source)
-        if found.mime is None and not found.copies:
-            return found
+            answer = _probe(container, stream, source)
+        if answer.mime is None and not answer.copies:
+            return answer
         # browsers show both fields of a picture at once
         interlaced = next(VideoReader(source.path).read()).interlaced
-        return Probe(None, False) if interlaced else found
+        return Probe(None, False) if interlaced else answer
 
 
 def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -> Probe:

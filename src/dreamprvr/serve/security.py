@@ -1,4 +1,4 @@
-"""Who may talk to the page's server, and what a browser may do with its answers.
+"""Refuse requests of other web sites to the page's server, and restrict its answers in browsers.
 
 The server listens on this machine, but every web site that its user opens can send requests there:
 by a name that the site points at 127.0.0.1 (so the Host is checked), or by an image, a form or a

@@ -25,14 +25,14 @@ class Stopped(Exception):
     """Raised by a progress report when the server ends."""
 
 
-def too_many(what: str) -> HTTPException:
+def too_many(work: str) -> HTTPException:
     """Return the refusal of a server that has enough to do.
 
     Args:
-        what: name of the work in the plural, for the message: "searches".
+        work: name of the work in the plural, for the message: "searches".
     """
     return HTTPException(
-        503, f"too many {what} at once; try again in a second", {"Retry-After": "1"}
+        503, f"too many {work} at once; try again in a second", {"Retry-After": "1"}
     )
 
 

@@ -210,7 +210,7 @@ class _Reading:
         """Give the pictures in the order in which they are shown."""
         shown: Shown | None = None
         first: Fraction | None = None  # aspect of the pixels in the first picture
-        given = float(self._stream.sample_aspect_ratio or 1) or 1.0
+        aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
         for seconds, frame in self._timed():
             if shown is not None:
                 if not shown.begin < seconds < shown.begin + self._gap + 1:
@@ -224,7 +224,7 @@ class _Reading:
             self._hdr |= is_hdr(frame)
             now = self._decoder.sample_aspect_ratio
             first = now if shown is None else first
-            aspect = float(now) if now and now != first else given  # the header's is outdated then
+            aspect = float(now) if now and now != first else aspect  # the header's is outdated then
             before = shown._frame if shown is not None and frame.interlaced_frame else None
             shown = Shown(seconds, seconds + self._length(frame), frame, aspect, before)
         if shown is not None:

@@ -101,7 +101,7 @@ def test_missing_file_is_named(folder: Path, name: str):
 
 
 def parsed(text: str) -> dict[str, list[str]]:
-    """What the parser makes of a text, each list joined again."""
+    """Parse a text and join the parts of each list."""
     found: dict[str, list[str]] = {}
     for video, place, names in parse_video_frames(io.StringIO(text)):
         assert place == len(found.setdefault(video, []))

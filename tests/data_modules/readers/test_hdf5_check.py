@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def child(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where to write the other process's program instead of ours."""
+    """Return the path of a program that replaces the one of the other process."""
     walker = Walker()
     with monkeypatch.context() as patch:
         patch.setattr(hdf5_check, "_walker", walker)

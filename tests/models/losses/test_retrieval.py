@@ -130,7 +130,7 @@ def test_random_negatives_are_true_negatives_and_all_are_reached() -> None:
 def reached(
     scores: Tensor, labels: Tensor, hard: bool, pool: int, allowed: list[float]
 ) -> set[int]:
-    """Which of the allowed losses come up in many draws; no other may."""
+    """Return the indices of the allowed losses that occur in many draws; others must not occur."""
     torch.manual_seed(0)
     assert len(set(allowed)) == len(allowed)
     found = set()

@@ -109,6 +109,6 @@ def test_a_server_of_another_kind_is_told() -> None:
         server.shutdown()
 
 
-def test_what_the_client_cannot_parse_is_refused() -> None:
+def test_an_address_that_the_client_cannot_parse_is_refused() -> None:
     with pytest.raises(UserError, match="is no address of a Qdrant server"):
         connect("http://a b")

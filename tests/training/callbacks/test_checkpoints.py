@@ -110,7 +110,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_checkpoint_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.ckpt"
     for content in (LARGE, SMALL):
         AtomicCheckpointIO().save_checkpoint(content, str(path))  # Lightning gives strings
@@ -207,7 +207,7 @@ JOB = {
 
 @pytest.fixture
 def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the commands that `scontrol` was given are noted."""
+    """Install a program `scontrol` that writes its arguments to the returned file."""
     program = tmp_path / "bin" / "scontrol"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')

@@ -66,11 +66,11 @@ class MultiHeadAttention(nn.Module):
         q = rearrange(self.query(x), "b 1 (h d) -> h b d", **heads)
         q = q / math.sqrt(q.shape[-1])
         weight = rearrange(self.key.weight, "(h d) e -> h d e", **heads)
-        asked = rearrange(q @ weight, "h b e -> b h e")
+        projected = rearrange(q @ weight, "h b e -> b h e")
         constant = rearrange(
             q @ rearrange(self.key.bias, "(h d) -> h d 1", **heads), "h b 1 -> b h 1"
         )
-        scores = at_least_float32(asked @ context.transpose(-1, -2)) + at_least_float32(
+        scores = at_least_float32(projected @ context.transpose(-1, -2)) + at_least_float32(
             constant
         )  # (B, H, K)
         bias = key_bias(mask)

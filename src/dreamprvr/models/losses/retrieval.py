@@ -43,8 +43,10 @@ def nce(scores: Tensor, labels: Tensor) -> Tensor:
     scores = scores.masked_fill(~is_query(labels)[:, None], -torch.inf)
     videos = torch.arange(scores.shape[1], device=scores.device)
     own = labels[:, None] == videos  # (Q, B)
-    asked = own.any(dim=0)
-    own_total = torch.logsumexp(scores.masked_fill(~own, -torch.inf).where(asked, scores), dim=0)
+    has_query = own.any(dim=0)
+    own_total = torch.logsumexp(
+        scores.masked_fill(~own, -torch.inf).where(has_query, scores), dim=0
+    )
     return query_term + (torch.logsumexp(scores, dim=0) - own_total).mean()
 
 

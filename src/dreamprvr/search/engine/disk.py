@@ -23,12 +23,12 @@ _PANICS = "pyo3_runtime"  # module of the class of panics, which cannot be impor
 
 
 @contextmanager
-def plain_errors(folder: Path, what: str, remedy: str) -> Iterator[None]:
+def plain_errors(folder: Path, failure: str, remedy: str) -> Iterator[None]:
     """Turn errors and panics of a block into a UserError: "FOLDER WHAT (reason): REMEDY".
 
     Args:
         folder: folder of the engine.
-        what: the failure, say "cannot be read".
+        failure: the failure, say "cannot be read".
         remedy: advice for the user.
     """
     try:
@@ -38,7 +38,7 @@ def plain_errors(folder: Path, what: str, remedy: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != _PANICS:
             raise
-        raise UserError(f"{folder} {what} ({_reason(error)}): {remedy}") from None
+        raise UserError(f"{folder} {failure} ({_reason(error)}): {remedy}") from None
 
 
 def reading(folder: Path) -> AbstractContextManager[None]:
