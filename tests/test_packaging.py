@@ -92,7 +92,7 @@ def test_entry_points_resolve() -> None:
 
 def test_configurations_are_package_data() -> None:
     assert _setup()["options.package_data"]["dreamprvr.configs"].strip() == (
-        "*.yaml, features/*.yaml, models/*.yaml"
+        "*.yaml, addons/*.yaml, features/*.yaml, models/*.yaml"
     )
     others = {p.suffix for p in (ROOT / "configs").iterdir() if p.is_file()} - {".yaml", ".py"}
     assert others == set()

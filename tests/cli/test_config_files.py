@@ -206,6 +206,24 @@ def test_a_fragment_changes_what_it_names_only() -> None:
     assert plain == more
 
 
+@pytest.mark.parametrize("model", ["dreamprvr", "gmmformer_v2"])
+def test_an_addon_changes_whichever_model_is_named_before_or_after_it(model: str) -> None:
+    name = "addons/word_queries.yaml"
+    plain = settings("-c", "tvr.yaml", "--model", model)
+    given = [["-c", name], [f"-c{name}"], ["--config", name], [f"--config={name}"]]
+    for words in given:
+        more = settings(*words, "-c", "tvr.yaml", "--model", model)
+        network = more["model"]["init_args"]["network"]
+        assert network["frame_query_encoder"] == "dreamprvr.models.layers.query.WordQueries"
+        network["frame_query_encoder"] = None
+        assert more == plain
+
+
+def test_an_addon_of_the_gaussian_models_is_refused_for_others() -> None:
+    line = refused("fit", "-c", "tvr.yaml", "-c", "addons/word_queries.yaml", "--model", "ms_sl")
+    assert "frame_query_encoder" in line
+
+
 def test_ones_own_file_comes_first(tmp_path: Path) -> None:
     assert Path(find_config("tvr.yaml")).is_absolute()
     (tmp_path / "tvr.yaml").write_text("")
@@ -213,7 +231,7 @@ def test_ones_own_file_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_names_the_shipped_ones() -> None:
-    with pytest.raises(UserError, match=r"activitynet\.yaml, charades\.yaml"):
+    with pytest.raises(UserError, match=r"activitynet\.yaml, .*models/ms_sl\.yaml"):
         find_config("tvt.yaml")
     line = refused("fit", "--config", "tvt.yaml")
     assert line.startswith("--config tvt.yaml: no such file here")

@@ -43,9 +43,10 @@ def test_a_checkpoint_without_a_name_is_of_dreamprvr() -> None:
     assert type(build_model(SETTINGS)) is DreamPRVR
 
 
-def test_a_checkpoint_cannot_have_another_module_imported() -> None:
+@pytest.mark.parametrize("part", ["registers", "frame_query_encoder"])
+def test_a_checkpoint_cannot_have_another_module_imported(part: str) -> None:
     assert "antigravity" not in sys.modules
-    network = {**SETTINGS["network"], "registers": "antigravity.Registers"}  # type: ignore[dict-item]
-    with pytest.raises(UserError, match=r"antigravity\.Registers.*no installed package offers"):
+    network = {**SETTINGS["network"], part: "antigravity.Part"}  # type: ignore[dict-item]
+    with pytest.raises(UserError, match=r"antigravity\.Part.*no installed package offers"):
         build_model({**SETTINGS, "network": network})
     assert "antigravity" not in sys.modules

@@ -24,6 +24,7 @@ from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_mo
 
 CALLBACKS = "trainer.callbacks"
 SECTIONS = ("data", "model", "training", "trainer")
+ADDONS = "addons"  # folder of files that change some settings of whichever model there is
 LONGEST = 600  # largest number of characters of a message
 OF_TRAINING = (  # settings that earlier releases kept under `model`
     "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
@@ -45,7 +46,8 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent
 def shipped_configs() -> list[str]:
     """List the names of the configuration files that come with the package."""
     folder = files("dreamprvr.configs")
-    places = {"": folder} | {f"{part}/": folder.joinpath(part) for part in ("features", "models")}
+    parts = (ADDONS, "features", "models")
+    places = {"": folder} | {f"{part}/": folder.joinpath(part) for part in parts}
     names = [prefix + item.name for prefix, place in places.items() for item in place.iterdir()]
     return sorted(name for name in names if name.endswith(".yaml"))
 
@@ -254,7 +256,9 @@ def configs_first(arguments: list[str]) -> list[str]:
     """Put the configuration files before all other options, so that options win over files.
 
     An option for a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) becomes one more
-    file, after the others. A callback that is given as an option is added to those of the files.
+    file, after the others. Files of a folder `addons` come after these, because another model takes
+    none of the settings of an earlier one. A callback that is given as an option is added to those
+    of the files.
     The default model comes first: if it were a default of the parser, jsonargparse would mix its
     settings with those of another model.
 
@@ -263,14 +267,16 @@ def configs_first(arguments: list[str]) -> list[str]:
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
     sections: list[str] = []
+    addons: list[str] = []
     others: list[str] = []
     words = iter(todays_options(arguments))
     for word in words:
         name, has_value, value = word.partition("=")
-        if word in ("-c", "--config"):
-            configs += [word, *([path] if (path := next(words, None)) is not None else [])]
-        elif name in ("-c", "--config") or (word[:2] == "-c" and word[2:]):
-            configs.append(word)
+        if word in ("-c", "--config") and (path := next(words, None)) is not None:
+            (addons if Path(path).parent.name == ADDONS else configs).extend([word, path])
+        elif name in ("-c", "--config") or word[:2] == "-c":
+            path = value if has_value else word[2:]
+            (addons if Path(path).parent.name == ADDONS else configs).append(word)
         elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
             text = value if has_value else next(words, None)
             section = None if text is None else _section(name[2:].partition(".")[0], text)
@@ -288,7 +294,7 @@ def configs_first(arguments: list[str]) -> list[str]:
         else:
             others.append(word)
     start = 1 if others[:1] and not others[0].startswith("-") else 0
-    return [*others[:start], *configs, *sections, *others[start:]]
+    return [*others[:start], *configs, *sections, *addons, *others[start:]]
 
 
 def _help_path(option: str, name: str) -> list[str]:

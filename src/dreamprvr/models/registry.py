@@ -127,7 +127,7 @@ def _part_paths(settings: Any) -> list[str]:
     paths = []
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if field.type == PartSetting:
+        if field.type in (PartSetting, PartSetting | None) and value is not None:
             paths.append(part_path(value))
         elif field.type == dict[str, PartSetting]:
             paths += [part_path(item) for item in value.values()]

@@ -1,12 +1,13 @@
-"""The query branch (docs/model.md, section 3)."""
+"""The query branch (docs/model.md, section 3), and word-level queries beside it."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dreamprvr.models.encoded import QueryRows
 from dreamprvr.models.layers.attention import MASKED, AttentionBlock
-from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at_least_float32
+from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at_least_float32, unit
 
 
 class QueryEncoder(nn.Module):
@@ -41,3 +42,42 @@ class QueryEncoder(nn.Module):
         x = self.block(self.position(self.projection(words)), mask=mask)  # (Q, L, D)
         logits = at_least_float32(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
         return torch.einsum("ql,qld->qd", torch.softmax(logits, dim=-1), x)
+
+
+class WordQueries(nn.Module):
+    """The second query encoder of RAL: every word of a caption is a row with a weight of its own.
+
+    Projection, position and an attention block give the words; nothing is pooled. A small network
+    weighs them (docs/models/ral.md, section 2).
+
+    Args:
+        text_dim: E, size of a word feature.
+        config: settings with `hidden_size`, `num_heads`, `dropout` and `input_dropout`.
+    """
+
+    def __init__(self, text_dim: int, config: Any) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.projection = InputProjection(text_dim, size, config.input_dropout)
+        self.block = AttentionBlock(size, config.num_heads, config.dropout)
+        self.weight = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, 1))
+
+    def forward(self, words: Tensor, mask: Tensor, position: nn.Module) -> QueryRows:
+        """Encode captions as a row for each word.
+
+        Args:
+            words: features of the words, (Q, L, E).
+            mask: (Q, L), 1 for a word and 0 for padding.
+            position: adds the positions that the query branch learns, (Q, L, D) -> (Q, L, D).
+
+        Returns:
+            The rows (Q, L, D). Their weights come from the words of unit length, and the weights
+            of the plain products from the words as they are. They add up to 1 over the words of a
+            caption, and are 0 at padding.
+        """
+        rows = self.block(position(self.projection(words)), mask=mask)  # (Q, L, D)
+        return QueryRows(rows, self._weights(unit(rows), mask), self._weights(rows, mask))
+
+    def _weights(self, rows: Tensor, mask: Tensor) -> Tensor:
+        logits = at_least_float32(self.weight(rows)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
+        return torch.softmax(logits, dim=-1)
