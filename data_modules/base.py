@@ -21,6 +21,7 @@ from data_modules.loading.loaders import Share, SplitLoaders
 from data_modules.loading.packed import PackedFeatures
 from data_modules.loading.packed_store import Precision
 from data_modules.readers.captions import find_captions, read_captions
+from data_modules.readers.labels import Labelled, apply_labels, read_labels
 from data_modules.readers.store import FeatureStore, some
 from data_modules.readers.tables import VIDEO_COLUMNS, Annotations, read_tables, table_paths
 from dreamprvr.core.distributed import gather_objects
@@ -71,6 +72,10 @@ class PRVRDataModule(LightningDataModule):
         num_clips: clips of a video; set by the network's configuration.
         max_frames: largest number of frames of a video; set by the network's configuration.
         max_words: largest number of words of a caption; set by the network's configuration.
+        labels: file of JSON lines that names all true videos of each caption (`query_id`,
+            `gt_video_ids`), for evaluations: those of `validate`, `test` and `predict`, and those
+            during `fit`. Training batches never use it. Captions without a row are left out of the
+            results.
     """
 
     collection: ClassVar[str]
@@ -92,6 +97,7 @@ class PRVRDataModule(LightningDataModule):
         packed: Precision | None = None,
         packed_folder: str | os.PathLike[str] | None = None,
         device_resident: bool = False,
+        labels: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.root, self.features = Path(root), str(features)
@@ -100,12 +106,14 @@ class PRVRDataModule(LightningDataModule):
         self.query_batch_size = query_batch_size
         self.packed, self.packed_folder = packed, packed_folder
         self.device_resident = device_resident
+        self.labels = None if labels is None else Path(labels)
         self.sizes = InputSizes(num_clips, max_frames, max_words)
         if num_workers is None:
             num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 1
         self.num_workers = num_workers
         self._check_settings()
         self._tables: dict[str, Annotations] = {}
+        self._labelled: dict[str, Labelled] = {}
         self._complete: set[str] = set()  # splits whose ids all have features
 
     def _chosen(self, features: FeatureSet | str) -> FeatureSet:
@@ -210,21 +218,41 @@ class PRVRDataModule(LightningDataModule):
         return (self.video_features() if kind == "video" else self.text_features()).dim
 
     def annotations(self, split: str) -> Annotations:
-        """Return the tables of one split, which are read once."""
+        """Return the tables of one split, which are read once.
+
+        With `labels`, the true videos of an evaluation split are those of that file, and a caption
+        without a row there has none.
+        """
         if split not in self._tables:
-            table = self.read_annotations(split)
-            if table.queries.empty:
-                raise UserError(f"{self.collection} has no captions for the split {quote(split)}")
-            true = table.queries["video_ids"].explode()
-            unknown = true[~true.isin(table.videos["video_id"])].unique()
-            if len(unknown):
-                lacking = some([str(name) for name in unknown], "video")
-                raise UserError(
-                    f"{self.collection}: captions of the split {split} belong to {lacking} that "
-                    "its table of videos lacks"
+            table = self._complete_table(split)
+            if self.labels is not None and split != "train":
+                place = f"{self.collection} {split}"
+                self._labelled[split] = apply_labels(
+                    table, read_labels(self.labels), self.labels, place
                 )
+                table = self._labelled[split].table
             self._tables[split] = table
         return self._tables[split]
+
+    def _complete_table(self, split: str) -> Annotations:
+        """Read the tables of a split; refuse captions whose own video is not listed."""
+        table = self.read_annotations(split)
+        if table.queries.empty:
+            raise UserError(f"{self.collection} has no captions for the split {quote(split)}")
+        true = table.queries["video_ids"].explode()
+        unknown = true[~true.isin(table.videos["video_id"])].unique()
+        if len(unknown):
+            lacking = some([str(name) for name in unknown], "video")
+            raise UserError(
+                f"{self.collection}: captions of the split {split} belong to {lacking} that "
+                "its table of videos lacks"
+            )
+        return table
+
+    def labelled(self, split: str) -> Labelled | None:
+        """Return what the file of labels says of an evaluation split; None without a file."""
+        self.annotations(split)
+        return self._labelled.get(split)
 
     def stores(self) -> tuple[FeatureStore, FeatureStore]:
         """Open the video and the text features, and check their sizes against the feature set."""

@@ -34,8 +34,8 @@ class Annotations:
         videos: one row a video: `video_id` (str), `duration` in seconds (float, NaN if unknown),
             `split` (str), `path` of the video file (str, "" if unknown).
         queries: one row a caption: `query_id` (str), `video_ids` (tuple of the true videos, at
-            least one), `text` (str), `moments` (tuple of (start, end) in seconds, () if
-            unknown), `split` (str).
+            least one; none where a file of labels leaves the caption out), `text` (str),
+            `moments` (tuple of (start, end) in seconds, () if unknown), `split` (str).
     """
 
     videos: pd.DataFrame
@@ -62,6 +62,11 @@ class Annotations:
             digest.update(f"{line}\n".encode("utf-8", "surrogatepass"))
         kind = "multi" if (true.map(len) > 1).any() else "single"
         return f"{kind}-{digest.hexdigest()}"
+
+    def evaluated(self) -> "Annotations":
+        """Return the tables without the captions that have no true video."""
+        known = self.queries["video_ids"].map(len) > 0
+        return Annotations(self.videos, self.queries[known].reset_index(drop=True))
 
     def split(self, name: str) -> "Annotations":
         """Return the rows of one split, numbered from 0."""

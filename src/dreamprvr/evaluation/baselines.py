@@ -15,7 +15,7 @@ from data_modules.readers.features import FeatureStore
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.vectors import unit
-from dreamprvr.evaluation.metrics import CUTOFFS, ranks, recalls
+from dreamprvr.evaluation.metrics import CUTOFFS, evaluation, true_ranks
 
 
 def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, float]:
@@ -152,10 +152,11 @@ def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
         data: the data set.
 
     Returns:
-        R@1, R@5, R@10, R@100 and SumR in %, by the name of the baseline.
+        R@1, R@5, R@10, R@100 and SumR in %, by the name of the baseline; with mAP, nDCG@10 and
+        R-precision, except of chance, where a caption has several true videos.
     """
     video_store, text_store = data.stores()
-    table = data.annotations("test")
+    table = data.annotations("test").evaluated()
     row_of = {video: row for row, video in enumerate(table.videos["video_id"])}
     positives = [[row_of[v] for v in videos] for videos in table.queries["video_ids"]]
     texts = _mean_words(table, text_store)
@@ -175,7 +176,7 @@ def _evaluate(scores: np.ndarray, positives: list[list[int]]) -> dict[str, float
     padded = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(rows) for rows in positives], batch_first=True, padding_value=-1
     )
-    return recalls(ranks(torch.from_numpy(scores), padded))
+    return evaluation(true_ranks(torch.from_numpy(scores), padded))
 
 
 def _alignment(table: Annotations, videos: FeatureStore, texts: FeatureStore) -> Alignment:

@@ -222,10 +222,10 @@ class Gallery:
             positives: rows of the true videos in their split's table, (Q, P), padded with -1.
 
         Returns:
-            (Q, P), with -1 for padding and for a video that the gallery lacks, as one that was cut
-            short does (`limit_val_batches`, `fast_dev_run`). The -1 come last in each row.
+            (Q, P) in the same order, with -1 for padding and for a video that the gallery lacks, as
+            one that was cut short does (`limit_val_batches`, `fast_dev_run`).
         """
         rows = self.rows
         position = torch.searchsorted(rows, positives.clamp(min=0)).clamp(max=len(rows) - 1)
         present = (rows[position] == positives) & (positives >= 0)
-        return position.where(present, -1).sort(dim=1, descending=True).values
+        return position.where(present, -1)

@@ -1,0 +1,159 @@
+"""Files that name all true videos of each caption (docs/data.md, section 6).
+
+Benchmarks of moments know one true video of a caption: the one it was written for. Others may show
+the same. A file of labels names them all, for evaluations; a training never uses it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_modules.readers.store import caption_id_forms, plural, some
+from data_modules.readers.tables import Annotations
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import load_json_lines, normal_id, quote
+
+
+class Label(NamedTuple):
+    """The true videos of one caption, as a file names them."""
+
+    query: str
+    videos: tuple[str, ...]  # at least one, each once
+
+
+class Labelled(NamedTuple):
+    """Annotations whose true videos are those of a file of labels.
+
+    Attributes:
+        table: the same videos and captions in the same order; a caption without labels has no true
+            video. A caption's own video comes first, the others in the order of the videos.
+        summary: a line with the numbers of labelled captions and of their true videos.
+        mismatches: a line for each way in which the file and the annotations do not fit.
+    """
+
+    table: Annotations
+    summary: str
+    mismatches: list[str]
+
+
+def read_labels(path: str | Path) -> dict[str, Label]:
+    """Read a file of labels: JSON lines with the keys `query_id` and `gt_video_ids`.
+
+    Args:
+        path: path of the file. Other keys of its rows are not looked at.
+
+    Returns:
+        Labels by a name that is the same for all spellings of a caption's id (`label_key`).
+
+    Raises:
+        UserError: the file cannot be read, a row has another form, or a caption has two rows. The
+            message names the line.
+    """
+    labels: dict[str, Label] = {}
+    lines: dict[str, int] = {}
+    for number, row in load_json_lines(path):
+        where = f"{path}, line {number}"
+        query, videos = row.get("query_id"), row.get("gt_video_ids")
+        if not isinstance(query, str) or not query:
+            raise UserError(f"{where}: query_id is {quote(query)}, not the id of a caption")
+        if not isinstance(videos, list) or not videos:
+            raise UserError(
+                f"{where}: gt_video_ids is {quote(videos)}, not a list of at least one video id"
+            )
+        if odd := [video for video in videos if not isinstance(video, str) or not video]:
+            raise UserError(f"{where}: gt_video_ids holds {quote(odd[0])}, which is no video id")
+        key = label_key(query)
+        if key in labels:
+            raise UserError(f"{where}: caption {quote(query)} is already in line {lines[key]}")
+        labels[key] = Label(query, tuple(dict.fromkeys(map(normal_id, videos))))
+        lines[key] = number
+    return labels
+
+
+def label_key(query: str) -> str:
+    """Return a name that is the same for all spellings of a caption's id: `v#enc#0` and `v#0`."""
+    return max(caption_id_forms(normal_id(query)))
+
+
+def apply_labels(
+    table: Annotations, labels: Mapping[str, Label], path: str | Path, place: str
+) -> Labelled:
+    """Replace the true videos of a split's captions by those of a file.
+
+    Args:
+        table: tables of one split.
+        labels: result of `read_labels`.
+        path: the file, for messages.
+        place: name of data set and split, for messages: "tvr test".
+
+    Raises:
+        UserError: no caption of the split has a true video in the file.
+    """
+    matching = _Matching(table, labels)
+    queries = table.queries.assign(video_ids=matching.true)
+    counts = [len(true) for true in matching.true if true]
+    if not counts:
+        named = some([label.query for label in labels.values()], "row")
+        raise UserError(
+            f"{path}: none of its {named} gives a caption of {place} a true video among the videos "
+            "there: name the labels of this split with --data.labels, or leave it out"
+        )
+    summary = (
+        f"labels of {path}: {plural(len(counts), 'caption')} of {place}, with "
+        f"{sum(counts) / len(counts):.2f} true videos each (at most {max(counts):,})"
+    )
+    mismatches = [f"labels of {path}: {line}" for line in matching.lines(place)]
+    return Labelled(Annotations(table.videos, queries), summary, mismatches)
+
+
+class _Matching:
+    """The captions and videos of a split, looked up in a file of labels.
+
+    Attributes:
+        true: true videos of each caption of the table; none where the file names none.
+    """
+
+    def __init__(self, table: Annotations, labels: Mapping[str, Label]) -> None:
+        self._places = {normal_id(name): row for row, name in enumerate(table.videos["video_id"])}
+        self._names = table.videos["video_id"].tolist()
+        self._unlabelled: list[str] = []
+        self._lost: list[str] = []  # captions all of whose true videos are unknown
+        self._own: list[str] = []  # captions whose own video the file does not name
+        self._videos: dict[str, None] = {}  # that the split lacks
+        unused = dict(labels)
+        self.true = [
+            self._look_up(query, own, unused.pop(label_key(query), None))
+            for query, own in zip(
+                table.queries["query_id"], table.queries["video_ids"], strict=True
+            )
+        ]
+        self._unused = [label.query for label in unused.values()]
+
+    def _look_up(self, query: str, own: Sequence[str], label: Label | None) -> tuple[str, ...]:
+        if label is None:
+            self._unlabelled.append(query)
+            return ()
+        rows = sorted(self._places[name] for name in label.videos if name in self._places)
+        self._videos |= dict.fromkeys(name for name in label.videos if name not in self._places)
+        true = [self._names[row] for row in rows]
+        first = [name for name in own if name in true]
+        if not true:
+            self._lost.append(query)
+        elif len(first) < len(own):
+            self._own.append(query)
+        return tuple(dict.fromkeys([*first, *true]))
+
+    def lines(self, place: str) -> list[str]:
+        """Describe in a line each what does not fit.
+
+        Args:
+            place: name of data set and split.
+        """
+        found = (
+            ("no row, so left out of the results", self._unlabelled, "caption"),
+            (f"about captions that {place} lacks, so not used", self._unused, "row"),
+            (f"not in {place}, so not counted", list(self._videos), "video"),
+            ("no true video left, so left out of the results", self._lost, "caption"),
+            ("own video not named, so counted as false", self._own, "caption"),
+        )
+        return [f"{said}: {some(ids, noun)}" for said, ids, noun in found if ids]
