@@ -20,6 +20,7 @@ from search.libraries import SETTINGS
 
 from data_modules.readers.bigfile import BigFile
 from data_modules.readers.captions import read_captions
+from data_modules.readers.labels import apply_labels, read_labels
 from data_modules.readers.npz import ArrayFolder
 from data_modules.readers.published import (
     read_activitynet,
@@ -73,6 +74,10 @@ TVR = (
     b'{"desc_id": 1, "vid_name": "s01", "desc": "x", "ts": [0, 5.5], "duration": 60}\n'
     b'{"desc_id": 2, "vid_name": "s02", "desc": "y"}\n'
 )
+LABELS = (
+    b'{"query_id": "v_a#enc#0", "caption": "A", "gt_video_ids": ["v_a", "v_b"]}\n'
+    b'{"query_id": "v_b#0", "gt_video_ids": ["v_b"]}\n'
+)
 LIST = b"# films\na.mp4\nfolder\n\n ../b.mp4 \n"
 METADATA = b'video_id,path,title,tags\na,,"x, y",p;q\n,b.mp4,z,\n'
 YAML = b"data: &a {root: x, sizes: [1, 2.5]}\nmodel:\n  other: *a\n  text: 'x'\n"
@@ -97,6 +102,15 @@ def big_file(folder: Path) -> object:
     return big
 
 
+def labelled(folder: Path) -> object:
+    path, (table, _) = folder / "l.jsonl", read_activitynet(folder / "a.json", "val")
+    found = apply_labels(table, read_labels(path), path, "activitynet val")
+    for line in (found.summary, *found.mismatches):
+        assert one_line(line) == line
+        assert len(line) < 1000
+    return found.table.evaluated()
+
+
 READERS = {
     "lines": Reader(lambda f: list(read_lines(f / "x.txt")), "x.txt", CAPTIONS),
     "json": Reader(lambda f: load_json(f / "x.json"), "x.json", ACTIVITYNET),
@@ -115,6 +129,7 @@ READERS = {
     "charades": Reader(charades, "c.txt", CHARADES, {"c.csv": LENGTHS}),
     "charades lengths": Reader(charades, "c.csv", LENGTHS, {"c.txt": CHARADES}),
     "tvr": Reader(lambda f: read_tvr(f / "t.jsonl", "train"), "t.jsonl", TVR),
+    "labels": Reader(labelled, "l.jsonl", LABELS, {"a.json": ACTIVITYNET}),
     "list": Reader(lambda f: find_videos([f / "l.txt"]), "l.txt", LIST, {"a.mp4": b""}),
     "metadata": Reader(
         lambda f: read_metadata(f / "m.csv", {"a": f / "a.mp4", "b": f / "b.mp4"}),

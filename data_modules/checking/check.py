@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from data_modules.base import SPLITS, PRVRDataModule
 from data_modules.checking.report import FeatureSummary, Report, SplitSummary, Spread
+from data_modules.readers.labels import apply_labels, read_labels
 from data_modules.readers.store import FeatureStore, caption_id_forms, plural, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
@@ -54,6 +55,7 @@ def check(data: PRVRDataModule, splits: Sequence[str] = SPLITS) -> Report:
     missing = _missing_files(data, splits, report)
     tables = _read_tables(data, splits, missing, report)
     _look_at_tables(tables, report)
+    _look_at_labels(data, tables, report)
     videos = _scan(data, tables, "video", "video" in missing, report)
     captions = _scan(data, tables, "text", "text" in missing, report)
     for split in splits:
@@ -115,6 +117,22 @@ def _look_at_tables(tables: Tables, report: Report) -> None:
             splits_of.setdefault(line, []).append(split)
     for reported, splits_of in ((report.problems, problems), (report.remarks, remarks)):
         reported += [f"{', '.join(names)}: {line}" for line, names in splits_of.items()]
+
+
+def _look_at_labels(data: PRVRDataModule, tables: Tables, report: Report) -> None:
+    """Compare the file of labels, if there is one, with the splits that are evaluated."""
+    if data.labels is None:
+        return
+    labels = attempt(partial(read_labels, data.labels), report.problems)
+    if labels is None:
+        return
+    for split, table in tables.items():
+        if split == "train":
+            continue
+        place = f"{data.collection} {split}"
+        match = partial(apply_labels, table, labels, data.labels, place)
+        if labelled := attempt(match, report.problems):
+            report.remarks += [labelled.summary, *labelled.mismatches]
 
 
 def _find(find: Callable[[Annotations], list[str]], table: Annotations) -> list[str]:

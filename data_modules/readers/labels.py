@@ -11,7 +11,7 @@ from typing import NamedTuple
 from data_modules.readers.store import caption_id_forms, plural, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import load_json_lines, normal_id, quote
+from dreamprvr.core.text import load_json_lines, normal_id, one_line, quote, shorten
 
 
 class Label(NamedTuple):
@@ -25,12 +25,14 @@ class Labelled(NamedTuple):
     """Annotations whose true videos are those of a file of labels.
 
     Attributes:
+        file: name of the file, fit for a terminal.
         table: the same videos and captions in the same order; a caption without labels has no true
             video. A caption's own video comes first, the others in the order of the videos.
         summary: a line with the numbers of labelled captions and of their true videos.
         mismatches: a line for each way in which the file and the annotations do not fit.
     """
 
+    file: str
     table: Annotations
     summary: str
     mismatches: list[str]
@@ -52,7 +54,7 @@ def read_labels(path: str | Path) -> dict[str, Label]:
     labels: dict[str, Label] = {}
     lines: dict[str, int] = {}
     for number, row in load_json_lines(path):
-        where = f"{path}, line {number}"
+        where = f"{shorten(str(path), 300)}, line {number}"
         query, videos = row.get("query_id"), row.get("gt_video_ids")
         if not isinstance(query, str) or not query:
             raise UserError(f"{where}: query_id is {quote(query)}, not the id of a caption")
@@ -89,21 +91,23 @@ def apply_labels(
     Raises:
         UserError: no caption of the split has a true video in the file.
     """
-    matching = _Matching(table, labels)
+    shown, matching = one_line(shorten(str(path), 300)), _Matching(table, labels)
     queries = table.queries.assign(video_ids=matching.true)
     counts = [len(true) for true in matching.true if true]
     if not counts:
-        named = some([label.query for label in labels.values()], "row")
+        first = quote(next(iter(labels.values())).query)
         raise UserError(
-            f"{path}: none of its {named} gives a caption of {place} a true video among the videos "
-            "there: name the labels of this split with --data.labels, or leave it out"
+            f"{shown}: none of its {plural(len(labels), 'row')} (the first is about {first}) gives "
+            f"a caption of {place} a true video of that split: name a file of its labels with "
+            "--data.labels, or leave the option out"
         )
     summary = (
-        f"labels of {path}: {plural(len(counts), 'caption')} of {place}, with "
+        f"labels of {shown}: {plural(len(counts), 'caption')} of {place}, with "
         f"{sum(counts) / len(counts):.2f} true videos each (at most {max(counts):,})"
     )
-    mismatches = [f"labels of {path}: {line}" for line in matching.lines(place)]
-    return Labelled(Annotations(table.videos, queries), summary, mismatches)
+    mismatches = [f"labels of {shown}: {line}" for line in matching.lines(place)]
+    file = one_line(Path(path).name)
+    return Labelled(file, Annotations(table.videos, queries), summary, mismatches)
 
 
 class _Matching:

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from cli.running import refused, run, write_config
+from cli.running import Tiny, refused, run, write_config
+from labels import write_labels
 from lightning.pytorch import callbacks as lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from recorder import module
 
+from data_modules.testing import write_tiny
 from dreamprvr.cli.callbacks import (
     LOG_EVERY,
     REFUSED,
@@ -187,18 +189,32 @@ def test_stopping_by_a_value_that_there_is_not(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_values_that_are_monitored() -> None:
-    model = module().network
+def test_values_that_are_monitored(tmp_path: Path) -> None:
+    write_tiny(Tiny, tmp_path)
+    model, data = module().network, Tiny(tmp_path)
     before = torch.get_rng_state()
     for name in ("loss", "val_SumR", "val/R@1", "val_partial/R@5", "train/kl", "lr-BertAdam/pg1"):
-        check_monitors([EarlyStopping(name), ModelCheckpoint(monitor=name)], model)
-    check_monitors([EarlyStopping("mine", strict=False), ModelCheckpoint(), Results()], model)
-    check_monitors([EarlyStopping("mine"), Logs()], model)
-    for wrong in ("val/loss", "train/KL", "val_partial/loss"):
+        check_monitors([EarlyStopping(name), ModelCheckpoint(monitor=name)], model, data)
+    check_monitors([EarlyStopping("mine", strict=False), ModelCheckpoint(), Results()], model, data)
+    check_monitors([EarlyStopping("mine"), Logs()], model, data)
+    for wrong in ("val/loss", "train/KL", "val_partial/loss", "val/mAP"):
         for callback in (EarlyStopping(wrong), ModelCheckpoint(monitor=wrong)):
             with pytest.raises(UserError, match=f"monitors {wrong}, which is not logged; there "):
-                check_monitors([callback], model)
+                check_monitors([callback], model, data)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_further_measures_are_monitored_where_captions_have_several_true_videos(
+    tmp_path: Path,
+) -> None:
+    model, callbacks = (
+        module().network,
+        [EarlyStopping("val/mAP"), EarlyStopping("val/R-precision")],
+    )
+    check_monitors(callbacks, model, Tiny(tmp_path))  # generated later, so nobody knows
+    write_tiny(Tiny, tmp_path)
+    write_labels(tmp_path / "l.jsonl", Tiny(tmp_path).annotations("val"))
+    check_monitors(callbacks, model, Tiny(tmp_path, labels=tmp_path / "l.jsonl"))
 
 
 class Logs(Callback):

@@ -25,6 +25,8 @@ def test_predict_lines(trained: Path) -> None:
         assert line["query_id"].startswith(f"{true}#enc#")
         others = row[[place for place in range(len(videos)) if videos[place] != true]]
         assert line["rank"] == 1 + int((others >= row[videos.index(true)]).sum())
+        assert line["ranks"] == [line["rank"]]
+        assert [hit["video_id"] == true for hit in hits] == [hit["true"] for hit in hits]
         values = [hit["score"] for hit in hits]
         assert values == sorted(values, reverse=True)
         assert hits[0]["video_id"] == videos[int(row.argmax())]
@@ -37,7 +39,7 @@ def test_predict_lines(trained: Path) -> None:
             if place:
                 assert 0 <= hit["start"] < hit["end"] <= 10.0 * place
             else:
-                assert set(hit) == {"video_id", "score", "clip", "frame"}
+                assert set(hit) == {"video_id", "score", "true", "clip", "frame"}
 
 
 def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) -> None:
@@ -46,7 +48,7 @@ def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) ->
     assert run(*shared, "hits.jsonl").code == 0
     lines = read_lines(Path("hits.jsonl"))
     table = pd.read_parquet("hits.parquet")
-    assert list(table) == ["query_id", "video_ids", "rank", "hits"]
+    assert list(table) == ["query_id", "video_ids", "rank", "ranks", "hits"]
     assert table["rank"].tolist() == [line["rank"] for line in lines]
     assert max(table["rank"]) > 2  # beyond the hits
     assert [list(true) for true in table["video_ids"]] == [line["video_ids"] for line in lines]
@@ -54,7 +56,7 @@ def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) ->
     for hits, line in zip(table["hits"], lines, strict=True):
         assert len(hits) == len(line["hits"]) == 2
         for ours, theirs in zip(hits, line["hits"], strict=True):
-            for key in ("video_id", "clip", "frame"):
+            for key in ("video_id", "true", "clip", "frame"):
                 assert ours[key] == theirs[key]
             assert ours["score"] == pytest.approx(theirs["score"], abs=1e-6)
             if "start" in theirs:

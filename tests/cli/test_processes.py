@@ -15,10 +15,11 @@ import pytest
 import torch
 from cli.outcomes import differences, losses, read_lines, state
 from cli.running import Result, Tiny, launch, run, with_callback, write_config
+from labels import write_labels
 
 from data_modules.testing import write_tiny
 from dreamprvr.cli import processes
-from dreamprvr.evaluation.metrics import COLUMNS
+from dreamprvr.evaluation.metrics import COLUMNS, SEVERAL
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 MOST = 30  # seconds from a failure of one process to the end of all
@@ -101,11 +102,32 @@ def test_two_processes_log_and_evaluate_as_one_does(whole: Path) -> None:
     assert results(launch("test", *CONFIG, *several(), *checkpoint), whole) == alone
 
 
-def results(result: Result, folder: Path) -> dict[str, float]:
+def results(result: Result, folder: Path, names: tuple[str, ...] = COLUMNS) -> dict[str, float]:
     assert result.code == 0, result
     (entry,) = json.loads((folder / "metrics.json").read_text())["results"]
     (folder / "metrics.json").unlink()  # the next command writes its own
-    return {name: entry[name] for name in COLUMNS}
+    return {name: entry[name] for name in names}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_two_processes_evaluate_several_true_videos_as_one_does(whole: Path) -> None:
+    table = Tiny("data").annotations("test")
+    write_labels(Path("dense.jsonl"), table, leave_out=len(table.queries) // 2)
+    checkpoint = ("--ckpt_path", whole / "checkpoints" / "last.ckpt")
+    labelled, every = (*CONFIG, *checkpoint, "--data.labels=dense.jsonl"), (*COLUMNS, *SEVERAL)
+    both = launch("test", *labelled, *several())
+    assert both.out.count("labels of dense.jsonl: ") == 1
+    assert both.err.count("warning: labels of dense.jsonl: ") == 1
+    found = results(both, whole, every)
+    assert found == pytest.approx(results(run("test", *labelled), whole, every), rel=1e-5)
+    # batches of one query, so that the processes have different numbers of true videos
+    predict = ("predict", *labelled, "--data.query_batch_size=1", "--output")
+    assert launch(*predict, "two.jsonl", *several()).code == 0
+    assert run(*predict, "one.jsonl").code == 0
+    one, two = read_lines(Path("one.jsonl")), read_lines(Path("two.jsonl"))
+    assert [line["ranks"] for line in one] == [line["ranks"] for line in two]
+    assert {len(line["ranks"] or ()) for line in one} == {0, 1, 2, 3}
 
 
 @pytest.mark.slow

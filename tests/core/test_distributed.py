@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from evaluation.test_metrics import example, slow_example, slow_recalls
+from evaluation.test_metrics import example, slow_example, slow_qualities, slow_recalls
 from models.tiny import batch, network
 from recorder import module
 from torch import Tensor, multiprocessing
@@ -126,7 +126,7 @@ def test_metric_equals_the_slow_reference(tmp_path: Path) -> None:
         metric.update(scores[rows], positives[rows], rows)
         return metric.compute(), metric.counted
 
-    expected = pytest.approx(slow_recalls(slow_example()), rel=1e-12)
+    expected = pytest.approx(slow_recalls(slow_example()) | slow_qualities(), rel=1e-12)
     assert on_two(work, tmp_path) == [(expected, 60), (expected, 60)]
 
 

@@ -184,6 +184,32 @@ def test_tables_come_from_the_caption_file(root: Path):
     assert data.annotations("train") is table
 
 
+def test_labels_are_for_evaluations_alone(root: Path):
+    """A caption without a row keeps its place and has no true video; training has its own."""
+    plain = Kitchen(root, num_workers=0)
+    rows = [("val-0#enc#0", ["val-2", "val-0"]), ("train-0#enc#0", ["train-1"]), ("x#0", ["val-0"])]
+    lines = [json.dumps({"query_id": q, "gt_video_ids": true}) + "\n" for q, true in rows]
+    (root / "l.jsonl").write_text("".join(lines))
+    data = Kitchen(root, num_workers=0, labels=root / "l.jsonl")
+    for split in ("val", "test"):
+        table, found = data.annotations(split), data.labelled(split)
+        assert found is not None
+        assert found.table is table
+        assert table.queries["query_id"].equals(plain.annotations(split).queries["query_id"])
+        assert table.queries["video_ids"][0] == ("val-0", "val-2")
+        assert set(table.queries["video_ids"][1:]) == {()}
+        assert len(table.evaluated().queries) == 1
+        assert f"kitchen {split} lacks, so not used: 2 rows (train-0#enc#0, x#0)" in str(found)
+    pd.testing.assert_frame_equal(
+        data.annotations("train").queries, plain.annotations("train").queries
+    )
+    assert data.labelled("train") is None
+    assert plain.labelled("val") is None
+    positives = torch.cat([batch.positives for batch in data.val_dataloader()[1]])
+    assert positives[0].tolist() == [0, 2]
+    assert set(positives[1:].flatten().tolist()) == {-1}
+
+
 def test_captions_may_come_as_json_lines(root: Path):
     data = Kitchen(root)
     table = data.annotations("train")

@@ -71,6 +71,7 @@ def test_the_rank_is_of_the_best_true_video_among_all() -> None:
     positives = torch.tensor([[3, -1], [3, 0], [2, -1], [-1, -1]])
     hits = top_hits(answer, VIDEOS[:4], QUERIES, positives, top_k=1)
     assert hits.rank.tolist() == [4, 3, 4, 0]  # 0: no true video is known
+    assert hits.ranks.tolist() == [[4, 0], [4, 3], [4, 0], [0, 0]]
     assert hits.video.shape == (4, 1)
     none = top_hits(answer, VIDEOS[:4], QUERIES, positives[:, :0], top_k=1)
     assert none.rank.tolist() == [0] * 4

@@ -22,9 +22,10 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 
+from data_modules.base import PRVRDataModule
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.core.errors import UserError
-from dreamprvr.evaluation.metrics import COLUMNS
+from dreamprvr.evaluation.metrics import COLUMNS, SEVERAL
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.training.callbacks.checkpoints import LastCheckpoint, RunCheckpoint
 from dreamprvr.training.callbacks.finite import Finite
@@ -97,7 +98,9 @@ def _fit_in(callback: Callback) -> None:
             callback.filename = f"own-{callback.filename}"
 
 
-def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None:
+def check_monitors(
+    callbacks: Iterable[Callback], model: RetrievalModel, data: PRVRDataModule
+) -> None:
     """Refuse callbacks that look at a value that no training logs, before the training starts.
 
     Where the user has callbacks from elsewhere, nothing is refused, as they may log more.
@@ -105,6 +108,7 @@ def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None
     Args:
         callbacks: all callbacks of the training.
         model: the model to train, whose loss terms are logged.
+        data: the data set. If its captions have several true videos, further measures are logged.
 
     Raises:
         UserError: names the value and those that there are.
@@ -114,6 +118,7 @@ def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None
     if not all(module.startswith(("lightning.", "dreamprvr.")) for module in modules):
         return
     known = ["loss", "val_SumR", *(f"val/{column}" for column in COLUMNS)]
+    several = {f"val/{measure}" for measure in SEVERAL}
     terms: list[str] = []
     for callback in callbacks:
         name = callback.monitor if isinstance(callback, EarlyStopping | ModelCheckpoint) else None
@@ -122,12 +127,22 @@ def check_monitors(callbacks: Iterable[Callback], model: RetrievalModel) -> None
             continue
         if isinstance(callback, EarlyStopping) and not callback.strict:
             continue
+        if name.replace("val_partial", "val") in several and _has_several(data):
+            continue
         terms = terms or [f"train/{term}" for term in _loss_terms(model)]
         if name not in terms:
             raise UserError(
                 f"trainer.callbacks: {type(callback).__name__} monitors {name}, which is not "
                 f"logged; there are {', '.join([*known, *terms])}"
             )
+
+
+def _has_several(data: PRVRDataModule) -> bool:
+    """Return whether captions of the split val have several true videos, or may have them."""
+    try:
+        return bool((data.annotations("val").queries["video_ids"].map(len) > 1).any())
+    except UserError:  # data that are generated later; or the training will say what is wrong
+        return True
 
 
 def _loss_terms(model: RetrievalModel) -> list[str]:

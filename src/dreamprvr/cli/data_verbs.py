@@ -136,7 +136,11 @@ def baselines(*, fit_options: list[str]) -> int:
 
     data = configured_data(fit_options)
     data.prepare_data()
-    print(results_table(evaluate_baselines(data), f"{data.collection} test"))
+    corner = f"{data.collection} test"
+    if labelled := data.labelled("test"):
+        print(labelled.summary, *(f"warning: {line}" for line in labelled.mismatches), sep="\n")
+        corner += f", labels {labelled.file}"
+    print(results_table(evaluate_baselines(data), corner))
     return 0
 
 

@@ -296,7 +296,7 @@ class PRVRCLI(LightningCLI):
             self.model.make_optimizer(self.model.network.parameter_groups())
         except (ValueError, TypeError) as error:
             raise UserError(f"training.optimizer: {error}") from error
-        check_monitors(self.trainer.callbacks, self.model.network)  # type: ignore[attr-defined]
+        check_monitors(self.trainer.callbacks, self.model.network, self.datamodule)  # type: ignore[attr-defined]
         path = options.ckpt_path or options.init_from
         if path:
             checkpoint = read_checkpoint(path)

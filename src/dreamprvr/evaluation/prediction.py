@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dreamprvr.core.batch import Queries
 from dreamprvr.evaluation.gallery import Gallery
-from dreamprvr.evaluation.metrics import ranks, refuse_nan
+from dreamprvr.evaluation.metrics import best_rank, refuse_nan, true_ranks
 
 
 class QueryHits(NamedTuple):
@@ -15,6 +15,7 @@ class QueryHits(NamedTuple):
 
     query: Tensor  # (Q,), rows of the queries in their table
     rank: Tensor  # (Q,), rank of the best true video among all, from 1; 0 if none is known
+    ranks: Tensor  # (Q, P), rank of each true video in the order of its query; 0 for padding
     video: Tensor  # (Q, K), rows of the videos in their table
     score: Tensor  # (Q, K)
     best: dict[str, Tensor]  # by scale, (Q, K), index of the best token
@@ -32,12 +33,12 @@ def top_hits(gallery: Gallery, queries: Queries, top_k: int) -> QueryHits:
     Raises:
         UserError: a score is NaN.
     """
-    answer, positives = gallery.ask(queries), gallery.positions(queries.positives)
+    answer = gallery.ask(queries)
     video_rows, query_rows = gallery.rows, queries.row
     refuse_nan(answer.score, query_rows)
-    rank = ranks(answer.score, positives).where((positives >= 0).any(dim=1), 0)
+    ranks = true_ranks(answer.score, gallery.positions(queries.positives))
     best = torch.topk(answer.score, min(top_k, len(video_rows)), dim=1)
     tokens = {name: index.gather(1, best.indices).long() for name, index in answer.best.items()}
     videos = video_rows[best.indices]
     over_time = gallery.frame_scores(answer.queries, videos)
-    return QueryHits(query_rows, rank, videos, best.values, tokens, over_time)
+    return QueryHits(query_rows, best_rank(ranks), ranks, videos, best.values, tokens, over_time)

@@ -95,7 +95,7 @@ def evaluation_entry(
     data: PRVRDataModule,
     split: str,
     checkpoint: str | None,
-    recalls: Mapping[str, float],
+    measures: Mapping[str, float],
     of: Origin,
     settings: dict[str, Any] | None = None,
 ) -> Entry:
@@ -105,26 +105,29 @@ def evaluation_entry(
         data: the data set.
         split: `val` or `test`.
         checkpoint: path of the checkpoint, relative to the run's folder if it lies there.
-        recalls: the recalls by name.
+        measures: R@K, SumR and perhaps others, by name.
         of: the training that the weights come from.
         settings: result of `other_settings`.
 
     Returns:
         An entry of JSON types: the values that `KEY` names, `seed`, `epoch` and `step` of the
-        training, the recalls, the numbers of videos and captions, and seed, date, version, commit
-        and command of the evaluation.
+        training, the measures, the numbers of videos, captions and their true videos, the file of
+        labels if there is one, and seed, date, version, commit and command of the evaluation.
     """
-    table = data.annotations(split)
+    table = data.annotations(split).evaluated()
     entry: Entry = {
         "data": data.collection, "root": os.path.abspath(data.root), "features": data.features,
         "split": split, "labels": table.labels(), "checkpoint": checkpoint,
-        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **recalls,
-        "videos": len(table.videos), "captions": len(table.queries), "evaluation_seed": set_seed(),
+        "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **measures,
+        "videos": len(table.videos), "captions": len(table.queries),
+        "true_videos": int(table.queries["video_ids"].map(len).sum()),
+        "labels_file": os.path.abspath(data.labels) if data.labels else None,
+        "evaluation_seed": set_seed(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": version("dreamprvr"),
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }  # fmt: skip
-    for name in ("root", "checkpoint", "command"):  # paths need not be UTF-8
+    for name in ("root", "checkpoint", "labels_file", "command"):  # paths need not be UTF-8
         if entry[name]:
             entry[name] = entry[name].encode("utf-8", "backslashreplace").decode()
     return entry

@@ -160,7 +160,7 @@ class PRVRModule(LightningModule):
         for block in gallery.blocks(batch):
             positives = gallery.positions(block.positives)
             scores, rows, known = gallery.scores(block), block.row, (positives >= 0).any(dim=1)
-            if not known.all():  # a gallery cut short lacks some true videos
+            if not known.all():  # some have no labels, or a gallery cut short lacks their videos
                 scores, positives, rows = scores[known], positives[known], rows[known]
             self.recall.update(scores, positives, rows)
 
@@ -172,23 +172,23 @@ class PRVRModule(LightningModule):
         return self._gallery
 
     def _evaluation_end(self, split: str) -> None:
-        """Log the recalls, under a name that nothing monitors unless the whole split was seen."""
+        """Log the measures, under a name that nothing monitors unless the whole split was seen."""
         videos = len(self._open_gallery().rows)
         self._gallery = None
         if not self.trainer.sanity_checking:
-            recalls = self.recall.compute()
+            measures = self.recall.compute()
             all_videos, all_captions = self._size(split)
             self.coverage = Coverage(videos, all_videos, self.recall.counted, all_captions)
             name = split if self.coverage.whole else f"{split}_partial"
-            self.log_dict({f"{name}/{key}": value for key, value in recalls.items()})
-            self.log(f"{name}_SumR", recalls["SumR"], prog_bar=True, logger=False)
+            self.log_dict({f"{name}/{key}": value for key, value in measures.items()})
+            self.log(f"{name}_SumR", measures["SumR"], prog_bar=True, logger=False)
         self.recall.reset()
 
     def _size(self, split: str) -> tuple[int, int]:
-        """Count all videos and captions of a split, also what samplers and limits leave out."""
+        """Count all videos and captions to evaluate, also what samplers and limits leave out."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, PRVRDataModule):
-            table = data.annotations(split)
+            table = data.annotations(split).evaluated()
             return len(table.videos), len(table.queries)
         loaders: Any = getattr(self.trainer, f"{split}_dataloaders")
         videos, captions = (len(loader.dataset) for loader in loaders)
@@ -199,7 +199,10 @@ class PRVRModule(LightningModule):
         self._evaluation_step(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log R@1, R@5, R@10, R@100 and SumR as `val/...`; `val_partial/...` of a part."""
+        """Log R@1, R@5, R@10, R@100 and SumR as `val/...`; `val_partial/...` of a part.
+
+        Where captions have several true videos, mAP, nDCG@10 and R-precision are logged as well.
+        """
         self._evaluation_end("val")
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -207,7 +210,10 @@ class PRVRModule(LightningModule):
         self._evaluation_step(batch)
 
     def on_test_epoch_end(self) -> None:
-        """Log R@1, R@5, R@10, R@100 and SumR as `test/...`; `test_partial/...` of a part."""
+        """Log R@1, R@5, R@10, R@100 and SumR as `test/...`; `test_partial/...` of a part.
+
+        Where captions have several true videos, mAP, nDCG@10 and R-precision are logged as well.
+        """
         self._evaluation_end("test")
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> QueryHits | None:

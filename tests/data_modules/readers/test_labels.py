@@ -86,7 +86,7 @@ def test_many_mismatches_are_counted_and_the_first_are_named(tmp_path: Path) -> 
 @pytest.mark.parametrize("rows", [[row("other#0", "a")], [row("a#enc#0", "x")]])
 def test_labels_of_another_data_set_are_refused(tmp_path: Path, rows: list[Any]) -> None:
     path = write(tmp_path / "l.jsonl", *rows)
-    line = r"l\.jsonl: none of its 1 row \(.*#0\) gives a caption of kitchen test a true video"
+    line = r"l\.jsonl: none of its 1 row \(.*#0'\) gives a caption of kitchen test a true video"
     with pytest.raises(UserError, match=line):
         apply_labels(TABLE, read_labels(path), path, "kitchen test")
 

@@ -54,6 +54,7 @@ def peak(frames: int, *high: int) -> Tensor:
 HITS = QueryHits(
     query=torch.tensor([2, 0]),
     rank=torch.tensor([1, 17]),
+    ranks=torch.tensor([[3, 1], [17, 0]]),
     video=torch.tensor([[0, 1], [2, 0]]),
     score=torch.tensor([[0.5, 0.25], [1.0, -0.5]]),
     best={
@@ -65,19 +66,25 @@ HITS = QueryHits(
     ),
 )
 EXPECTED = [
-    {"query_id": "q2", "video_ids": ["c", "vidéo"], "rank": 1, "hits": [
-        {"video_id": "vidéo", "score": 0.5, "clip": 0, "frame": 1, "start": 0.0, "end": 4.0},
-        {"video_id": "b", "score": 0.25, "clip": 3, "frame": 2},
+    {"query_id": "q2", "video_ids": ["c", "vidéo"], "rank": 1, "ranks": [3, 1], "hits": [
+        {"video_id": "vidéo", "score": 0.5, "true": True, "clip": 0, "frame": 1, "start": 0.0,
+         "end": 4.0},
+        {"video_id": "b", "score": 0.25, "true": False, "clip": 3, "frame": 2},
     ]},
-    {"query_id": "q0", "video_ids": ["b"], "rank": 17, "hits": [
-        {"video_id": "c", "score": 1.0, "clip": 31, "frame": 127, "start": 8.0, "end": 10.0},
-        {"video_id": "vidéo", "score": -0.5, "clip": 16, "frame": 0, "start": 16.0, "end": 18.0},
+    {"query_id": "q0", "video_ids": ["b"], "rank": 17, "ranks": [17], "hits": [
+        {"video_id": "c", "score": 1.0, "true": False, "clip": 31, "frame": 127, "start": 8.0,
+         "end": 10.0},
+        {"video_id": "vidéo", "score": -0.5, "true": False, "clip": 16, "frame": 0, "start": 16.0,
+         "end": 18.0},
     ]},
 ]  # fmt: skip
 MORE = map_tensors(lambda part: part[:1], HITS)._replace(
-    query=torch.tensor([1]), rank=torch.tensor([0])
+    query=torch.tensor([1]), rank=torch.tensor([0]), ranks=torch.zeros(1, 2, dtype=torch.int64)
 )
-THIRD = {"query_id": "q1", "video_ids": None, "rank": None, "hits": EXPECTED[0]["hits"]}
+UNKNOWN = [
+    {name: value for name, value in hit.items() if name != "true"} for hit in EXPECTED[0]["hits"]
+]
+THIRD = {"query_id": "q1", "video_ids": None, "rank": None, "ranks": None, "hits": UNKNOWN}
 IN_ORDER = [EXPECTED[1], THIRD, EXPECTED[0]]
 
 
@@ -207,6 +214,8 @@ def share(rank: int, writer: PredictionWriter) -> None:
     """The part of one of two processes: rows 0 and 2, or 1 and, to fill up, 0."""
     own = HITS if rank == 0 else join_tensors([MORE, HITS])
     own = map_tensors(lambda part: part[[0, -1]], own)
+    if rank == 1:  # no query of this process has two true videos
+        own = own._replace(ranks=own.ranks[:, :1])
     writer.on_predict_start(trainer(), MODULE)
     for hits in (None, own):
         writer.on_predict_batch_end(trainer(), MODULE, hits, None, 0)
@@ -258,7 +267,7 @@ def many() -> QueryHits:
     query = torch.arange(200)
     best = {"clips": rows, "frames": rows}
     over_time = torch.rand(200, 50, 4)
-    return QueryHits(query, query, rows, torch.rand(200, 50), best, over_time)
+    return QueryHits(query, query, query[:, None], rows, torch.rand(200, 50), best, over_time)
 
 
 @pytest.mark.parametrize(("hits", "size"), [(FEW, 100), (many(), 1 << 16)])

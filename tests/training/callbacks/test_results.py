@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from cli.running import Tiny
+from labels import write_labels
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from data_modules.testing import write_tiny
@@ -87,6 +88,58 @@ def test_a_resumed_run_knows_its_best_epoch() -> None:
     assert (second.best, second.best_epoch) == (recalls(50.0), 4)
     second.on_validation_end(trainer(sum_r=51.0, current_epoch=6), MODULE)
     assert (second.best, second.best_epoch) == (recalls(51.0), 6)
+
+
+def labelled(tmp_path: Path) -> Tiny:
+    write_tiny(Tiny, tmp_path / "data")
+    path = tmp_path / "dense.jsonl"
+    write_labels(path, Tiny(tmp_path / "data").annotations("val"), leave_out=2)
+    return Tiny(tmp_path / "data", labels=path)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_how_labels_match_is_said_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    data = labelled(tmp_path)
+    Results().setup(trainer(datamodule=data), MODULE, stage)
+    found = capsys.readouterr()
+    split = "val" if stage in ("fit", "validate") else "test"
+    assert f"dense.jsonl: {len(data.annotations(split).evaluated().queries)} capt" in found.out
+    assert f"tiny {split}, with " in found.out
+    assert found.err.startswith("warning: labels of ")
+    assert found.err.count("\n") == 1
+    plain = Tiny(tmp_path / "data")
+    Results().setup(trainer(datamodule=plain), MODULE, stage)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_best_epoch_is_of_one_file_of_labels(tmp_path: Path) -> None:
+    data = labelled(tmp_path)
+    first, same, other = Results(), Results(), Results()
+    for results in (first, same):
+        results.setup(trainer(datamodule=data), MODULE, "fit")
+    assert first.state_dict() == {
+        "best": {}, "best_epoch": -1, "labels": data.annotations("val").labels(),
+    }  # fmt: skip
+    other.load_state_dict(first.state_dict())  # no best epoch yet
+    first.on_validation_end(trainer(datamodule=data), MODULE)
+    same.load_state_dict(first.state_dict())
+    assert same.best == recalls(10.0)
+    with pytest.raises(UserError, match="chosen by other labels than those of data"):
+        other.load_state_dict(first.state_dict())
+
+
+def test_measures_of_several_true_videos_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, run = Results(), trainer(datamodule=labelled(tmp_path))
+    run.callback_metrics["val/mAP"] = torch.tensor(33.25)
+    results.on_validation_end(run, MODULE)
+    results.on_fit_end(run, MODULE)
+    header, row = capsys.readouterr().out.split("\n")[1:3]
+    assert row.startswith("tiny val, labels dense.jsonl, epoch 0 ")
+    assert (header.split()[-1], row.split()[-1]) == ("mAP", "33.2")
 
 
 def test_the_state_is_builtins(tmp_path: Path) -> None:

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.readers.tables import Annotations
-from dreamprvr.core.distributed import gather_objects, gather_rows, is_distributed, on_first_rank
+from dreamprvr.core.distributed import (
+    gather_objects,
+    gather_rows,
+    is_distributed,
+    largest_of_ranks,
+    on_first_rank,
+)
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, plain_errors
 from dreamprvr.evaluation.moments import Timeline, best_moments
@@ -36,11 +43,12 @@ class PredictionWriter(Callback):
     written once, in the order of the annotations.
 
     A line holds `query_id`, `video_ids` (the true videos), `rank` (of the best of them among all
-    videos, from 1, also beyond the hits) and `hits`, the best videos first, each with `video_id`,
-    `score`, `clip` and `frame` (indices of the best token of these scales, where the model has
-    them) and, where the video's duration is known, `start` and `end` of the best moment in seconds.
-    The moment is the one that `search` gives (`dreamprvr.evaluation.moments`). `video_ids` and
-    `rank` are null where no true video is known.
+    videos, from 1, also beyond the hits), `ranks` (of each of them, in the order of `video_ids`)
+    and `hits`, the best videos first, each with `video_id`, `score`, `true` (whether it is one of
+    the true videos), `clip` and `frame` (indices of the best token of these scales, where the model
+    has them) and, where the video's duration is known, `start` and `end` of the best moment in
+    seconds. The moment is the one that `search` gives (`dreamprvr.evaluation.moments`).
+    `video_ids`, `rank` and `ranks` are null, and `true` is left out, where no true video is known.
 
     Args:
         output: path ending in .jsonl or .parquet.
@@ -96,7 +104,7 @@ class PredictionWriter(Callback):
         """Write the hits of a batch of queries of all processes."""
         if outputs is None:  # of a batch of the gallery
             return
-        hits = map_tensors(gather_rows, outputs) if is_distributed() else outputs
+        hits = _of_all_processes(outputs) if is_distributed() else outputs
         on_first_rank(lambda: self._add(hits, pl_module))
 
     def _add(self, hits: QueryHits, pl_module: Any) -> None:
@@ -143,6 +151,14 @@ class PredictionWriter(Callback):
         # closing writes what is buffered, so a full disk fails again; or it is closed already
         with suppress(OSError, ValueError, UserError):
             self._open.__exit__(_Abandoned, _Abandoned(), None)
+
+
+def _of_all_processes(hits: QueryHits) -> QueryHits:
+    """Gather the hits of all processes, whose queries may have more true videos than these."""
+    width = hits.ranks.shape[1]
+    widest = largest_of_ranks(width, hits.ranks.device)
+    padded = torch.nn.functional.pad(hits.ranks, (0, widest - width))
+    return map_tensors(gather_rows, hits._replace(ranks=padded))
 
 
 class _Abandoned(Exception):
@@ -222,12 +238,16 @@ def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Reco
     query_ids, true_ids = table.queries["query_id"], table.queries["video_ids"]
     video_ids = table.videos["video_id"].to_numpy()
     best = {TERM_NAMES.get(name, name): tokens.tolist() for name, tokens in hits.best.items()}
-    ranks, scores, videos = hits.rank.tolist(), hits.score.tolist(), hits.video.cpu().numpy()
+    rank, ranks, scores = hits.rank.tolist(), hits.ranks.tolist(), hits.score.tolist()
+    videos = hits.video.cpu().numpy()
     moments = times.moments(videos.ravel(), hits.over_time.flatten(0, 1).cpu().numpy())
     starts, ends = (seconds.reshape(videos.shape).tolist() for seconds in moments)
     result = []
     for row, query in enumerate(hits.query.tolist()):
-        columns = {"video_id": video_ids[videos[row]].tolist(), "score": scores[row]}
+        true, names = true_ids[query], video_ids[videos[row]].tolist()
+        columns = {"video_id": names, "score": scores[row]}
+        if true:
+            columns["true"] = [name in true for name in names]
         columns |= {name: tokens[row] for name, tokens in best.items()}
         columns |= {"start": starts[row], "end": ends[row]}
         answers = [
@@ -237,8 +257,10 @@ def records(hits: QueryHits, table: Annotations, times: VideoTimes) -> list[Reco
         for hit in answers:
             if math.isnan(hit["start"]):
                 del hit["start"], hit["end"]
-        true = {"video_ids": list(true_ids[query]) or None, "rank": ranks[row] or None}
-        result.append({"query_id": query_ids[query], **true, "hits": answers})
+        places = [place or None for place in ranks[row][: len(true)]]
+        known = {"video_ids": list(true), "rank": rank[row], "ranks": places}
+        about = known if true else dict.fromkeys(known)
+        result.append({"query_id": query_ids[query], **about, "hits": answers})
     return result
 
 
@@ -265,14 +287,14 @@ def _parquet(path: Path) -> Iterator[Write]:
 
     hit = pa.struct(
         {
-            "video_id": pa.string(), "score": pa.float32(), "clip": pa.int32(),
-            "frame": pa.int32(), "start": pa.float64(), "end": pa.float64(),
+            "video_id": pa.string(), "score": pa.float32(), "true": pa.bool_(),
+            "clip": pa.int32(), "frame": pa.int32(), "start": pa.float64(), "end": pa.float64(),
         }
     )  # fmt: skip
     schema = pa.schema(
         {
             "query_id": pa.string(), "video_ids": pa.list_(pa.string()), "rank": pa.int64(),
-            "hits": pa.list_(hit),
+            "ranks": pa.list_(pa.int64()), "hits": pa.list_(hit),
         }
     )  # fmt: skip
     with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:

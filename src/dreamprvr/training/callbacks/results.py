@@ -9,12 +9,15 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.base import PRVRDataModule
+from data_modules.readers.labels import Labelled
 from dreamprvr.core.errors import UserError
-from dreamprvr.evaluation.metrics import COLUMNS, Coverage, results_table
+from dreamprvr.core.text import one_line
+from dreamprvr.evaluation.metrics import COLUMNS, SEVERAL, Coverage, results_table
 from dreamprvr.evaluation.record import Origin, add_entry, evaluation_entry, other_settings
 
-MONITORS = {"val_SumR", *(f"val/{column}" for column in COLUMNS)}
+MONITORS = {"val_SumR", *(f"val/{column}" for column in (*COLUMNS, *SEVERAL))}
 SPLITS = {"validate": "val", "test": "test"}
+EVALUATED = {"fit": "val", "predict": "test", **SPLITS}  # by stage
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -38,24 +41,43 @@ class Results(Callback):
 
     After a training the table shows the best epoch. Validation and test also add to `metrics.json`.
     An evaluation of a part of a split is marked in the table, is not recorded, and chooses no
-    checkpoint.
+    checkpoint. With a file of labels the table names it and has more columns, and what does not
+    match is printed before anything is computed.
+
+    Attributes:
+        labels: name of the labels that a training chooses its best epoch by; None for those of
+            the annotations.
     """
 
     def __init__(self) -> None:
+        self.labels: str | None = None
         self.best: dict[str, float] = {}
         self.best_epoch = -1
         self.partial: dict[str, dict[str, float]] = {}  # the last one of a training
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best epoch so far, for resumed runs."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        labels = {"labels": self.labels} if self.labels else {}
+        return {"best": self.best, "best_epoch": self.best_epoch, **labels}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best epoch of the run that is resumed."""
+        """Take up the best epoch of the run that is resumed.
+
+        Raises:
+            UserError: it was found by other labels, by which results cannot be compared.
+        """
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        if self.best and state_dict.get("labels") != self.labels:
+            raise UserError(
+                "the best epoch so far was chosen by other labels than those of data.labels: "
+                "resume with the file that the training began with, or begin anew with --init_from"
+            )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse an evaluation of no batch; allow a training that validates nothing or a part."""
+        """Refuse an evaluation of no batch; allow a training that validates nothing or a part.
+
+        With a file of labels, print how it matches the split that is evaluated.
+        """
         for verb, split in SPLITS.items():
             if stage == verb and getattr(trainer, f"limit_{split}_batches") == 0:
                 raise UserError(f"trainer.limit_{split}_batches is 0: {verb} has nothing to do")
@@ -65,6 +87,10 @@ class Results(Callback):
                     callback.strict = False
             if trainer.limit_val_batches == 0:
                 _choose_no_checkpoint(trainer)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, PRVRDataModule) and (labelled := data.labelled(EVALUATED[stage])):
+            _print_match(labelled)
+            self.labels = labelled.table.labels()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the best epoch of a training, or report the result of `validate`."""
@@ -73,13 +99,13 @@ class Results(Callback):
         if trainer.state.fn == "validate":
             self._report(trainer, pl_module, "val")
             return
-        if recalls := _recalls(trainer, "val"):
-            if not self.best or recalls["SumR"] > self.best["SumR"]:
-                self.best, self.best_epoch = recalls, trainer.current_epoch
-        elif recalls := _recalls(trainer, "val_partial"):
+        if measures := _measures(trainer, "val"):
+            if not self.best or measures["SumR"] > self.best["SumR"]:
+                self.best, self.best_epoch = measures, trainer.current_epoch
+        elif measures := _measures(trainer, "val_partial"):
             _choose_no_checkpoint(trainer)
             name = f"{_name(trainer, 'val')}, epoch {trainer.current_epoch}"
-            self.partial = {_marked(name, pl_module): recalls}
+            self.partial = {_marked(name, pl_module): measures}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the result of `test`."""
@@ -106,12 +132,12 @@ class Results(Callback):
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         """Print the table, then add it to the record, which may fail."""
         name = _name(trainer, split)
-        if not (recalls := _recalls(trainer, split)):
-            part = {_marked(name, pl_module): _recalls(trainer, f"{split}_partial")}
+        if not (measures := _measures(trainer, split)):
+            part = {_marked(name, pl_module): _measures(trainer, f"{split}_partial")}
             print("\n" + results_table(part))
             print("not recorded: only a part of the split was evaluated")
             return
-        print("\n" + results_table({name: recalls}))
+        print("\n" + results_table({name: measures}))
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, PRVRDataModule):
             return
@@ -124,7 +150,7 @@ class Results(Callback):
             precision=(str(trainer.precision), "32-true"),
         )
         checkpoint = _relative(trainer.ckpt_path, folder)
-        entry = evaluation_entry(data, split, checkpoint, recalls, origin, settings)
+        entry = evaluation_entry(data, split, checkpoint, measures, origin, settings)
         try:
             print(f"written to {add_entry(folder, entry)}")
         except UserError as error:
@@ -140,9 +166,11 @@ def _choose_no_checkpoint(trainer: Trainer) -> None:
 
 
 def _name(trainer: Trainer, split: str) -> str:
-    """Return the name of a table's row: data set and split."""
+    """Return the name of a table's row: data set and split, and the file of labels."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    return f"{getattr(data, 'collection', '')} {split}".strip()
+    name = f"{getattr(data, 'collection', '')} {split}".strip()
+    labels = getattr(data, "labels", None)
+    return f"{name}, labels {one_line(labels.name)}" if labels else name
 
 
 def _marked(name: str, pl_module: LightningModule) -> str:
@@ -162,6 +190,13 @@ def _relative(checkpoint: Any, folder: Path) -> str | None:
     )
 
 
-def _recalls(trainer: Trainer, prefix: str) -> dict[str, float]:
-    metrics = trainer.callback_metrics
-    return {c: float(metrics[f"{prefix}/{c}"]) for c in COLUMNS if f"{prefix}/{c}" in metrics}
+def _measures(trainer: Trainer, prefix: str) -> dict[str, float]:
+    metrics, names = trainer.callback_metrics, (*COLUMNS, *SEVERAL)
+    return {c: float(metrics[f"{prefix}/{c}"]) for c in names if f"{prefix}/{c}" in metrics}
+
+
+@rank_zero_only
+def _print_match(labelled: Labelled) -> None:
+    print(labelled.summary, flush=True)
+    for line in labelled.mismatches:
+        print(f"warning: {line}", file=sys.stderr)
