@@ -14,11 +14,19 @@ from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
 from dreamprvr.models.contract import CompiledParts
-from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, Padding, QueryRows, Scale
+from dreamprvr.models.encoded import (
+    EncodedBatch,
+    EncodedQueries,
+    EncodedVideos,
+    Padding,
+    QueryRows,
+    Scale,
+    map_tensors,
+)
 from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.queries import diversity
-from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
-from dreamprvr.models.parts import LossTerm, PartSetting, build_part
+from dreamprvr.models.losses.retrieval import ADDED, retrieval_terms, weighted_total
+from dreamprvr.models.parts import LossTerm, PartSetting, Rescorer, build_part
 
 QUERY_ENCODER = "dreamprvr.models.layers.query.QueryEncoder"
 GAUSSIAN_ENCODER = "dreamprvr.models.layers.gaussian.GaussianEncoder"
@@ -39,6 +47,8 @@ class GaussianConfig(NetworkConfig):
         frame_query_encoder: class of a second query encoder, which gives a row for each word; the
             rows are compared with the frames in place of the query's one vector. None for no
             second encoder; see `dreamprvr.models.parts`.
+        rescorer: class of a score that is added to the sum of maxima; None for none. See
+            `dreamprvr.models.parts`.
         gaussian_encoder: class of the encoder of the clips and of that of the frames; see
             `dreamprvr.models.parts`.
         aggregation: class that joins the branches of an encoder; see `dreamprvr.models.parts`.
@@ -52,6 +62,7 @@ class GaussianConfig(NetworkConfig):
     padded_frames: Padding = "zero"
     query_encoder: PartSetting = QUERY_ENCODER
     frame_query_encoder: PartSetting | None = None
+    rescorer: PartSetting | None = None
     gaussian_encoder: PartSetting = GAUSSIAN_ENCODER
     aggregation: PartSetting = AGGREGATION
 
@@ -146,6 +157,9 @@ class GaussianModel(OneVectorModel):
         self.frame_query_encoder: nn.Module | None = (
             build_part(frame_query, text_dim, network) if frame_query else None
         )
+        self.rescorer: Rescorer | None = (
+            build_part(network.rescorer, network) if network.rescorer else None
+        )
         if frame_query and not hasattr(query_encoder, "position"):
             raise UserError("network.frame_query_encoder needs the `position` of the query encoder")
         extra: dict[str, LossTerm] = {
@@ -230,23 +244,69 @@ class GaussianModel(OneVectorModel):
         """Encode the queries and videos of a training batch."""
         return super().encode_batch(batch)
 
-    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
-        """Compute all loss terms; see `RetrievalModel.losses`.
+    @property
+    def rescores(self) -> bool:
+        """True if there is a `rescorer`."""
+        return self.rescorer is not None
 
-        The terms of `objective.extra` are named as in that setting. One that gives several terms
-        names them `<name>_<its own name>`.
-        """
-        terms = self.objective(batch, epoch >= self.objective.config.hard_negatives_from)
+    def rescore(self, queries: EncodedQueries, videos: EncodedVideos, scores: Tensor) -> Tensor:
+        """Add the score of the `rescorer`; see `RetrievalModel.rescore`."""
+        if self.rescorer is None:
+            return scores
+        return scores + self.rescorer.weight * self.rescorer(queries, videos)
+
+    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
+        """Compute all loss terms; see `RetrievalModel.losses`."""
+        hard_negatives = epoch >= self.objective_config.hard_negatives_from
+        if self.rescorer is None:
+            return self._with_further_terms(self.objective(batch, hard_negatives), batch, epoch)
+        rescorer, c = self.rescorer, self.objective_config
+        alone = epoch < rescorer.alone_until
+        if alone:
+            batch = map_tensors(Tensor.detach, batch)
         with torch.autocast(batch.labels.device.type, enabled=False):
-            for name, term in self.extra_terms.items():
-                values = term(batch, epoch)
-                if not isinstance(values, dict):
-                    terms |= {name: values, "total": terms["total"] + term.weight * values}
-                    continue
-                weights: Mapping[str, float] = term.weight  # type: ignore[assignment]
-                for key, value in values.items():
-                    total = terms["total"] + weights[key] * value
-                    terms |= {f"{name}_{key}": value, "total": total}
+            scores = rescorer(batch.queries, batch.videos)
+            own = rescorer.losses(batch, scores, c.margin, hard_negatives, c.hard_pool)
+            total = torch.stack([rescorer.term_weights[name] * own[name] for name in own]).sum()
+        if alone:
+            return own | {"total": total}
+        if weight := rescorer.fused_weight(epoch):
+            extras = {**batch.queries.extras, ADDED: weight * scores}
+            batch = batch._replace(queries=batch.queries._replace(extras=extras))
+        terms = self._with_further_terms(self.objective(batch, hard_negatives), batch, epoch)
+        return terms | own | {"total": terms["total"] + total}
+
+    def _with_further_terms(
+        self, terms: dict[str, Tensor], batch: EncodedBatch, epoch: int
+    ) -> dict[str, Tensor]:
+        """Add the terms that are not compiled."""
+        with torch.autocast(batch.labels.device.type, enabled=False):
+            further = self.further_terms(batch, epoch)
+            for name, (weight, value) in further.items():
+                terms |= {name: value, "total": terms["total"] + weight * value}
+        return terms
+
+    def further_terms(self, batch: EncodedBatch, epoch: int) -> dict[str, tuple[float, Tensor]]:
+        """Compute the terms of `objective.extra`; a model adds terms that cannot be compiled.
+
+        The terms are named as in that setting. One that gives several terms names them
+        `<name>_<its own name>`.
+
+        Args:
+            batch: the encoded batch of all processes together.
+            epoch: number of the epoch, counted from 0.
+
+        Returns:
+            The weight and the unweighted value of each term by its name.
+        """
+        terms: dict[str, tuple[float, Tensor]] = {}
+        for name, module in self.extra_terms.items():
+            weight: float | Mapping[str, float] = module.weight  # type: ignore[assignment]
+            values = module(batch, epoch)
+            if isinstance(weight, Mapping):
+                terms |= {f"{name}_{key}": (weight[key], values[key]) for key in values}
+            else:
+                terms[name] = (weight, values)
         return terms
 
     def compiled_parts(self) -> CompiledParts:

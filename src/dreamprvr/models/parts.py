@@ -27,6 +27,9 @@ any installed package; `registers: lab.MyRegisters` is enough without arguments.
                                     (Q, L, E), (Q, L) and a module (Q, L, D) -> (Q, L, D) ->
                                     `QueryRows`
 
+    network.rescorer            Class(config, **init_args), a subclass of `Rescorer`
+        forward(queries, videos)    `EncodedQueries` and `EncodedVideos` -> (Q, B)
+
     objective.extra.NAME        Class(**init_args), a subclass of `LossTerm`
         forward(batch, epoch)       `EncodedBatch` and int -> a scalar, or scalars by name
 
@@ -43,7 +46,7 @@ from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.models.encoded import EncodedBatch, Padding
+from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, Padding
 
 PartSetting = str | dict[str, Any]
 """The path of a class, or a dictionary of `class_path` and `init_args`."""
@@ -129,6 +132,54 @@ class RegisterSampler(nn.Module):
             the weight `<name>_weight` of its settings, or 1 if there is no such setting.
         """
         return {}
+
+
+class Rescorer(nn.Module):
+    """A score that is added to the sum of maxima, for the best candidates or for all videos.
+
+    Attributes:
+        weight: weight of this score in the score of the model.
+        term_weights: weights of its loss terms by name.
+        alone_until: number of first epochs in which its loss terms train it alone, and the rest of
+            the model stays as it is.
+    """
+
+    weight: float = 1.0
+    term_weights: Mapping[str, float] = {}
+    alone_until: int = 0
+
+    def forward(self, queries: EncodedQueries, videos: EncodedVideos) -> Tensor:
+        """Score every query with every video, (Q, B), without `weight`.
+
+        Args:
+            queries: Q queries.
+            videos: B videos. Their tokens may have unit length or not: training gives tokens as
+                the model encodes them, a library keeps them with unit length. Of the extras there
+                are those that the model keeps (`RetrievalModel.kept`).
+        """
+        raise NotImplementedError
+
+    def losses(
+        self, batch: EncodedBatch, scores: Tensor, margin: float, hard_negatives: bool, pool: int
+    ) -> dict[str, Tensor]:
+        """Compute its own loss terms by name; none by default.
+
+        Args:
+            batch: the encoded batch of all processes together.
+            scores: the result of `forward` for the batch, (Q, B).
+            margin: m of triplet terms.
+            hard_negatives: as for `dreamprvr.models.losses.retrieval.triplet`.
+            pool: `hard_pool` of the same function.
+        """
+        return {}
+
+    def fused_weight(self, epoch: int) -> float:
+        """Give the weight with which this score is added to the scores in the other loss terms.
+
+        Args:
+            epoch: number of the epoch, counted from 0.
+        """
+        return 0.0
 
 
 class LossTerm(nn.Module):

@@ -67,7 +67,9 @@ class DreamPRVR(GaussianModel):
         if self.register_sampler is not None:
             text = mean_per_video(queries.embedding, batch.labels, len(batch.videos.clips))
             own = self.register_sampler.losses(registers, text)
-            videos = videos._replace(extras={f"loss/{name}": own[name] for name in own})
+            kept = videos.extras if self.rescorer is not None else {}
+            extras = {**kept, **{f"loss/{name}": own[name] for name in own}}
+            videos = videos._replace(extras=extras)
         return EncodedBatch(queries, videos, batch.labels)
 
     def compiled_parts(self) -> CompiledParts:

@@ -63,15 +63,9 @@ class GMMFormerV2(GaussianModel):
         tokens = self.embed_clips(clips)
         return EncodedVideos(self.gaussian_scales(tokens, frames, frame_mask, token=self.token), {})
 
-    def losses(self, batch: EncodedBatch, epoch: int) -> dict[str, Tensor]:
-        """Compute all loss terms; see `RetrievalModel.losses`.
-
-        The optimal matching stays outside the objective, which can be compiled: the assignment is
-        computed on the CPU.
-        """
-        terms = super().losses(batch, epoch)
-        with torch.autocast(batch.labels.device.type, enabled=False):
-            query, clips = unit(batch.queries.embedding), unit(batch.videos.scales["clips"].tokens)
-            matching = optimal_matching(query, clips, batch.labels)
-        total = terms["total"] + self.objective_config.matching_weight * matching
-        return terms | {"matching": matching, "total": total}
+    def further_terms(self, batch: EncodedBatch, epoch: int) -> dict[str, tuple[float, Tensor]]:
+        """Add the optimal matching, whose assignment is computed on the CPU."""
+        query, clips = unit(batch.queries.embedding), unit(batch.videos.scales["clips"].tokens)
+        matching = optimal_matching(query, clips, batch.labels)
+        own = {"matching": (self.objective_config.matching_weight, matching)}
+        return super().further_terms(batch, epoch) | own

@@ -13,6 +13,7 @@ from torch import Tensor
 from dreamprvr.models.encoded import PADDED, EncodedBatch, Padding
 from dreamprvr.models.scoring import product_rows, scale_scores, unit_rows, unit_tokens
 
+ADDED = "added_scores"  # extra of a batch's queries
 TERM_NAMES = {"clips": "clip", "frames": "frame"}  # name of a scale -> its name in loss terms
 
 
@@ -101,7 +102,7 @@ def retrieval_terms(
     """Compute the NCE of the dot products and the triplet term of the cosines at every scale.
 
     Args:
-        batch: the encoded batch.
+        batch: the encoded batch. The queries' extra `ADDED`, (Q, B), is added to all scores.
         padding: as for `scoring.scale_scores`.
         margin: m of the triplet terms.
         hard_negatives: as for `triplet`.
@@ -113,6 +114,9 @@ def retrieval_terms(
     labels = batch.labels
     products = scale_scores(product_rows(batch.queries), batch.videos, padding)
     cosines = scale_scores(unit_rows(batch.queries), unit_tokens(batch.videos), padding)
+    if (added := batch.queries.extras.get(ADDED)) is not None:
+        products = {name: scores + added for name, scores in products.items()}
+        cosines = {name: scores + added for name, scores in cosines.items()}
     names = {scale: TERM_NAMES.get(scale, scale) for scale in products}
     contrastive = {f"{name}_nce": nce(products[scale], labels) for scale, name in names.items()}
     return contrastive | {
