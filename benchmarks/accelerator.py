@@ -1,14 +1,14 @@
-"""A training step, an epoch and an evaluation at TVR's size on one CUDA GPU.
+"""Measure a training step, an epoch and an evaluation at TVR's size on one CUDA GPU.
 
     python -m benchmarks.accelerator [--variants plain compile graphs fused] [--steps N]
     python -m benchmarks.accelerator --device cpu --config synthetic --videos 8 --batch 4 \
         --steps 2 --matmul 256 --evaluations 40x30 --variants plain
 
-17,435 videos with 5 captions each, 128 a batch, bfloat16 mixed precision, hard negatives, random
-features that lie on the GPU as float16 (about 14 GB) and are gathered there, as the data modules
-do with `device_resident`. Variants are measured one after the other: uncompiled,
-`training.compile`, that with CUDA graphs, and that with `training.fused_attention`. A variant that
-fails is told in its row, its traceback is in the JSON, and the others go on.
+There are 17,435 videos with 5 captions each, in batches of 128, with bfloat16 mixed precision and
+hard negatives. The random features lie on the GPU as float16 (about 14 GB), and batches are
+gathered there, as the data modules do with `device_resident`. The variants run one after the other:
+not compiled, `training.compile`, this with CUDA graphs, and this with `training.fused_attention`.
+If one fails, its row has the error and the JSON file the traceback, and the others still run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.growth import shape
 from benchmarks.inputs import FEATURES, SHORTEST_VIDEO, WORDS, Settings, settings
-from benchmarks.measuring import machine, parser, positive, publish, use_threads
+from benchmarks.measuring import begin, parser, publish
 from benchmarks.ranking import embedded, gallery, rank_product
 from benchmarks.training_step import product_step
 from data_modules.loading.gather import (
@@ -47,19 +47,19 @@ VARIANTS: dict[str, dict[str, bool]] = {
     "graphs": {"compiled": True, "cuda_graphs": True},
     "fused": {"compiled": True, "fused": True},
 }
-# TVR's and ActivityNet's, queries x videos
+# queries x videos of TVR and ActivityNet
 EVALUATIONS = ("10895x2179", "15753x4430")
-PART = 100_000  # rows generated at once
+PART = 100_000  # number of rows that are generated at once
 
 
 class ResidentSplit:
-    """Videos with captions, gathered as `device_resident` does: rows lie on the device as float16.
+    """Videos with captions, whose rows lie on the device as float16 and are gathered there.
 
     Args:
         chosen: settings with the feature sizes and lengths.
         videos: number of videos.
         captions: number of captions of each video.
-        device: where the rows are generated and gathered.
+        device: device that holds the rows.
     """
 
     def __init__(self, chosen: Settings, videos: int, captions: int, device: str) -> None:
@@ -93,7 +93,7 @@ class ResidentSplit:
         return sum(field.rows.nbytes for field in self._fields.values())
 
     def batch(self, rows: np.ndarray) -> TrainBatch:
-        """Gather the videos of rows (B,) int64, with all captions; nothing waits for the device."""
+        """Gather the videos of rows (B,) int64 and all their captions, without waiting."""
         captions = (rows[:, None] * self.captions + np.arange(self.captions)).reshape(-1)
         videos = gather_videos(self, rows, self.max_frames, self._buffers)
         queries = gather_queries(self, captions, self._true, self._true_offsets, self._buffers)
@@ -101,7 +101,7 @@ class ResidentSplit:
         return TrainBatch(videos, queries, on_device(labels, torch.device(self._device)))
 
     def epoch(self, size: int, seed: int = 0) -> Iterator[TrainBatch]:
-        """Yield all videos in random order, a number at a time; the last batch may be smaller."""
+        """Yield all videos in random order, `size` at a time; the last batch may be smaller."""
         order = np.random.default_rng(seed).permutation(self.videos)
         for start in range(0, self.videos, size):
             yield self.batch(order[start : start + size])
@@ -117,7 +117,7 @@ class ResidentSplit:
 
 
 def endless(split: ResidentSplit, size: int) -> Iterator[TrainBatch]:
-    """Yield whole batches for ever, each epoch in another order; `size` is at most all videos."""
+    """Yield full batches of `size` videos without end, each epoch in another order."""
     seed = 1
     while True:
         for batch in split.epoch(size, seed):
@@ -167,7 +167,7 @@ class Training:
     """A training in one variant, compiled and warmed up.
 
     Attributes:
-        warmup_seconds: seconds of the first steps, with batches of both sizes, which compile.
+        warmup_seconds: seconds of the first steps, which compile for both sizes of batches.
     """
 
     def __init__(
@@ -180,14 +180,14 @@ class Training:
         start = time.perf_counter()
         for data in itertools.islice(self.batches, 4):
             self.step(data)
-        for data in split.epoch(batch):  # its last batch may be smaller: a graph of its own
+        for data in split.epoch(batch):  # a smaller last batch needs a graph of its own
             if len(data.videos.row) < batch:
                 self.step(data)
         synchronise(device)
         self.warmup_seconds = time.perf_counter() - start
 
     def seconds_a_step(self, steps: int) -> float:
-        """Measure the seconds of a step on full batches, gathering included."""
+        """Measure the seconds of a step on full batches, with gathering."""
         synchronise(self.device)
         start = time.perf_counter()
         for data in itertools.islice(self.batches, steps):
@@ -205,7 +205,7 @@ class Training:
         return time.perf_counter() - start
 
     def synchronisation(self) -> str | None:
-        """Return what makes the host wait in two steps, or "no"; None if the device is not CUDA."""
+        """Return the first reason for the host to wait in two steps, or "no"; None on the CPU."""
         if self.device != "cuda":
             return None
         torch.cuda.set_sync_debug_mode("error")
@@ -222,9 +222,9 @@ class Training:
 def measure_training(
     chosen: Settings, split: ResidentSplit, args: argparse.Namespace, name: str
 ) -> dict[str, Any]:
-    """Measure one variant; memory is in bytes, None where the device does not tell it."""
+    """Measure one variant; memory is in bytes, and None on the CPU."""
     device = args.device
-    gc.collect()  # an optimiser and its schedule hold each other, also the last variant's
+    gc.collect()  # frees the last variant: its optimiser and schedule refer to each other
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -243,14 +243,14 @@ def measure_training(
 
 
 def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Measure, or describe the error, so that what was measured before is not lost."""
+    """Return the measured figures, or the error, so that earlier figures are not lost."""
     try:
         return measure(*arguments)
-    except Exception as error:  # a compiler's may be of any class
+    except Exception as error:  # a compiler's errors have many classes
         first, *_ = (str(error) or "-").splitlines()
-        told = traceback.format_exc()
-        print(told, file=sys.stderr)
-        return {"error": f"{type(error).__name__}: {first}", "traceback": told}
+        lines = traceback.format_exc()
+        print(lines, file=sys.stderr)
+        return {"error": f"{type(error).__name__}: {first}", "traceback": lines}
 
 
 def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str, Any]:
@@ -261,53 +261,61 @@ def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str,
     for _ in range(1 + rounds):
         synchronise(device)
         start = time.perf_counter()
-        # computing reads the result, so it waits for the device
+        # `compute` reads the result and so waits for the device
         rank_product(encoded_videos, encoded_queries).compute()
         seconds.append(time.perf_counter() - start)
     return {"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]}
 
 
 def rows(variants: dict[str, Any], flops: int, ceiling: float) -> list[dict[str, Any]]:
-    """Make the rows of the table, one for each variant."""
+    """Make the rows of the table, one for each variant.
+
+    Args:
+        variants: figures of `measure_training` by name.
+        flops: floating-point operations of a step's matrix products.
+        ceiling: operations a second of a large matrix product.
+    """
     lines = []
-    for name, found in variants.items():
-        achieved = flops / found["step s"] if "step s" in found else None
-        memory = found.get("memory")
+    for name, figures in variants.items():
+        speed = flops / figures["step s"] if "step s" in figures else None
+        memory = figures.get("memory")
         lines.append(
             {
                 "training": name,
-                **{key: found.get(key) for key in ("warm-up s", "step s", "epoch s")},
-                "TFLOP/s": achieved and achieved / 1e12,
-                "% of matmul": achieved and 100 * achieved / ceiling,
+                **{key: figures.get(key) for key in ("warm-up s", "step s", "epoch s")},
+                "TFLOP/s": speed and speed / 1e12,
+                "% of matmul": speed and 100 * speed / ceiling,
                 "GB beyond features": memory and memory / 1e9,
-                "synchronises": found.get("synchronises"),
-                "error": found.get("error", ""),
+                "synchronises": figures.get("synchronises"),
+                "error": figures.get("error", ""),
             }
         )
     return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the variants, print the table and write the JSON."""
-    options = parser(__doc__, "accelerator", rounds=5)
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the options, and refuse those that do not fit together."""
+    options = parser(
+        __doc__, "accelerator", rounds=5, videos=17_435, captions=5, batch=128, steps=30, epochs=2,
+        matmul=8192,
+    )  # fmt: skip
     options.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options.add_argument("--config", choices=FEATURES, default="tvr", help="%(default)s by default")
-    options.add_argument("--videos", type=positive, default=17_435)
-    options.add_argument("--captions", type=positive, default=5, help="of each video")
-    options.add_argument("--batch", type=positive, default=128)
-    options.add_argument("--steps", type=positive, default=30, help="of a round")
-    options.add_argument("--epochs", type=positive, default=2, help="measured as a whole")
-    options.add_argument("--matmul", type=positive, default=8192, help="rows of the ceiling's")
     options.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     sizes = [shape(text) for text in EVALUATIONS]
     options.add_argument("--evaluations", nargs="+", type=shape, default=sizes)
-    args = options.parse_args(arguments)
+    args = begin(options, arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         options.error("no CUDA GPU here; --device cpu with small sizes tries the script out")
     if args.batch > args.videos:
         options.error(f"--batch {args.batch} is more than --videos {args.videos}")
-    use_threads(args.threads)
-    described, chosen = machine(), settings(args.config)
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the variants, print the table and write the JSON."""
+    args = read_options(arguments)
+    chosen = settings(args.config)
     ceiling = matmul_ceiling(args.device, args.matmul)
     split = ResidentSplit(chosen, args.videos, args.captions, args.device)
     flops = step_flops(chosen, split, args.batch, args.device)
@@ -321,12 +329,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = f"{queries}x{videos}"
         evaluations[name] = attempt(evaluation, queries, videos, args.device, args.rounds)
         print(f"evaluation of {name} queries x videos: {evaluations[name]}", flush=True)
-    details = {
-        "variants": variants, "evaluations": evaluations, "step_flops": flops,
-        "matmul_flops_a_second": ceiling,
-        "sizes": {name: getattr(args, name) for name in ("config", "videos", "captions", "batch")},
-    }  # fmt: skip
-    publish(args.output, described, rows(variants, flops, ceiling), **details)
+    publish(
+        args, rows(variants, flops, ceiling), variants=variants, evaluations=evaluations,
+        step_flops=flops, matmul_flops_a_second=ceiling,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""Seconds and peak memory of encoding a gallery on the CPU, product and baseline.
+"""Compare how product and baseline encode a gallery on the CPU: seconds and peak memory.
 
     python -m benchmarks.encoding [--config tvr] [--videos N] [--batch N] [--rounds N]
 
-In batches as large as the data modules' own. The baseline keeps the tokens that it encodes, the
-product normalises them and keeps those. Memory is measured in a fresh process each, over the whole
-encoding, the gallery included and the features left out.
+Batches are as large as those of the data modules. The baseline keeps its tokens as they are, the
+product divides them by their lengths first. Memory is measured in a fresh process for each, with
+the gallery and without the features.
 """
 
-import argparse
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,14 +17,13 @@ from torch import Tensor
 from benchmarks.baseline.network import Baseline
 from benchmarks.inputs import FEATURES, pair, settings, videos
 from benchmarks.measuring import (
+    begin,
+    comparison,
     in_fresh_process,
     interleave,
-    machine,
     parser,
     peak_growth,
-    positive,
     publish,
-    ratio,
     use_threads,
 )
 from dreamprvr.core.batch import Videos
@@ -35,7 +32,7 @@ from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 
 def batches(features: Videos, number: int) -> Iterator[Videos]:
-    """Yield the same features again and again, up to a number of videos; rows count up."""
+    """Repeat the same features up to a number of videos, with increasing rows."""
     size = len(features.row)
     for start in range(0, number, size):
         count = min(size, number - start)
@@ -55,7 +52,7 @@ def encode_product(network: DreamPRVR, features: Videos, number: int) -> Gallery
 def encode_baseline(
     network: Baseline, features: Videos, number: int
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Encode clips and frames of a number of videos, as the baseline's evaluation keeps them."""
+    """Encode a number of videos into clips and frames, as the baseline's evaluation does."""
     clips, frames = [], []
     for batch in batches(features, number):
         encoding = network.encode_videos(batch)
@@ -65,7 +62,7 @@ def encode_baseline(
 
 
 def prepare(config: str, number: int, batch: int) -> dict[str, Callable[[], Any]]:
-    """Prepare both ways, ready to be called."""
+    """Return both ways to encode, as functions without arguments."""
     chosen = settings(config)
     product, baseline = pair(chosen)
     features = videos(chosen, min(batch, number))
@@ -76,47 +73,30 @@ def prepare(config: str, number: int, batch: int) -> dict[str, Callable[[], Any]
 
 
 def peak_memory(way: str, threads: int, config: str, number: int, batch: int) -> int:
-    """Measure by how many bytes memory grows over the encoding; call this in a fresh process."""
+    """Measure the growth of memory in bytes; call this in a fresh process."""
     use_threads(threads)
-    work = prepare(config, number, batch)[way]
-    return peak_growth(work).peak_bytes
-
-
-def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Measure the seconds of every round, their ratio, and the peak memory of each way."""
-    sizes = (chosen.config, chosen.videos, min(chosen.batch, chosen.videos))
-    threads = torch.get_num_threads()
-    peaks = {  # first, while this process is small
-        way: in_fresh_process(peak_memory, way, threads, *sizes) for way in ("baseline", "product")
-    }
-    taken = interleave(prepare(*sizes), chosen.rounds)
-    return {"seconds": taken, "ratio": ratio(**taken)._asdict(), "peak_bytes": peaks}
+    return peak_growth(prepare(config, number, batch)[way]).peak_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    options = parser(__doc__, "encoding", rounds=5)
+    options = parser(__doc__, "encoding", rounds=5, videos=200, batch=100)
     options.add_argument("--config", choices=FEATURES, default="tvr", help="%(default)s by default")
-    options.add_argument("--videos", type=positive, default=200)
-    options.add_argument("--batch", type=positive, default=100, help="videos encoded at once")
-    chosen = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described = machine()
-    found = measure(chosen)
+    args = begin(options, arguments)
+    sizes = (args.config, args.videos, min(args.batch, args.videos))
+    peaks = {  # first, while this process is small
+        way: in_fresh_process(peak_memory, way, torch.get_num_threads(), *sizes)
+        for way in ("baseline", "product")
+    }
+    taken = interleave(prepare(*sizes), args.rounds)
     rows = [
         {
-            "encode": way,
-            "seconds": statistics.median(taken),
-            "videos a second": chosen.videos / statistics.median(taken),
-            "x baseline": found["ratio"]["median"] if way == "product" else 1.0,
-            "smallest": found["ratio"]["low"] if way == "product" else None,
-            "largest": found["ratio"]["high"] if way == "product" else None,
-            "peak MB": found["peak_bytes"][way] / 1e6,
+            "encode": way, **cells, "videos a second": args.videos / cells["seconds"],
+            "peak MB": peaks[way] / 1e6,
         }
-        for way, taken in found["seconds"].items()
-    ]
-    sizes = {name: getattr(chosen, name) for name in ("config", "videos", "batch", "rounds")}
-    publish(chosen.output, described, rows, sizes=sizes, **found)
+        for way, cells in comparison(taken).items()
+    ]  # fmt: skip
+    publish(args, rows, seconds=taken, peak_bytes=peaks)
 
 
 if __name__ == "__main__":

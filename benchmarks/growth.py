@@ -1,23 +1,23 @@
-"""Growth of a training step with its videos, and an evaluation with queries x videos, on the CPU.
+"""Measure how a training step grows with its videos, and an evaluation with queries x videos.
 
     python -m benchmarks.growth [--videos 8 16 32 64] [--pairs 200x1000 ...] [--rounds N]
 
-The product only. Sizes take turns in every round. An exponent is fitted by least squares of log
-seconds against log size: 1 is linear growth. Draws both beside the JSON file, as growth.png.
+The product runs alone on the CPU, and the sizes take turns in every round. A line through
+(log size, log seconds) gives the exponent; 1 is linear growth. A drawing of both stands beside the
+JSON file, as growth.png.
 """
 
-import argparse
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from benchmarks.inputs import FEATURES, Settings, pair, settings, train_batch
-from benchmarks.measuring import interleave, machine, parser, positive, publish, use_threads
+from benchmarks.measuring import begin, interleave, parser, positive, publish
 from benchmarks.ranking import embedded, gallery, rank_product
 from benchmarks.training_step import product_step
 
@@ -29,17 +29,17 @@ class PowerLaw(NamedTuple):
 
     exponent: float
     factor: float
-    r_squared: float  # 1 where the law is exact; of the logarithms
+    r_squared: float  # of the logarithms; 1 if the law is exact
 
 
 def fit(seconds: Mapping[int, float]) -> PowerLaw:
     """Fit a line through (log size, log seconds) by least squares.
 
     Args:
-        seconds: size to seconds.
+        seconds: seconds by size.
 
     Raises:
-        ValueError: there are not two different sizes.
+        ValueError: there are fewer than two sizes.
     """
     if len(seconds) < 2:
         raise ValueError(f"an exponent needs two sizes at least, not {list(seconds)}")
@@ -65,22 +65,22 @@ def step_seconds(chosen: Settings, sizes: Sequence[int], rounds: int) -> dict[in
     """Measure a training step in each round, by the number of videos, with 5 captions each."""
     step = product_step(pair(chosen)[0], chosen)
     batches = {videos: train_batch(chosen, videos, captions=5) for videos in sizes}
-    ways = {str(videos): partial(step, batch) for videos, batch in batches.items()}
-    return {int(videos): taken for videos, taken in interleave(ways, rounds).items()}
+    return interleave({videos: partial(step, batch) for videos, batch in batches.items()}, rounds)
 
 
-def evaluation_seconds(
-    shapes: Sequence[tuple[int, int]], rounds: int
-) -> dict[tuple[int, int], list[float]]:
-    """Measure scoring and ranking in each round, by (queries, videos)."""
-    galleries = {videos: gallery(videos) for videos in {videos for _, videos in shapes}}
+def evaluation_seconds(shapes: Sequence[tuple[int, int]], rounds: int) -> dict[int, list[float]]:
+    """Measure scoring and ranking in each round, by the number of queries x videos.
+
+    Args:
+        shapes: numbers of queries and videos; each product occurs once.
+        rounds: number of rounds.
+    """
+    galleries = {videos: gallery(videos) for _, videos in shapes}
     ways = {
-        f"{queries}x{videos}": partial(
-            rank_product, galleries[videos], embedded(queries, videos)
-        )
+        queries * videos: partial(rank_product, galleries[videos], embedded(queries, videos))
         for queries, videos in shapes
-    }  # fmt: skip
-    return {shape(name): taken for name, taken in interleave(ways, rounds).items()}
+    }
+    return interleave(ways, rounds)
 
 
 def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]]) -> None:
@@ -108,48 +108,32 @@ def draw(path: Path, curves: Mapping[str, tuple[Mapping[int, float], PowerLaw]])
     figure.savefig(path, dpi=120)
 
 
-def medians(seconds: Mapping[int, Sequence[float]]) -> dict[int, float]:
-    """Return the median of the rounds for each size, sizes ascending."""
-    return {size: statistics.median(seconds[size]) for size in sorted(seconds)}
-
-
-def by_product(seconds: Mapping[tuple[int, int], Sequence[float]]) -> dict[int, list[float]]:
-    """Group the seconds by queries x videos; shapes of the same product are put together."""
-    joined: dict[int, list[float]] = {}
-    for (queries, videos), taken in seconds.items():
-        joined.setdefault(queries * videos, []).extend(taken)
-    return joined
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write, draw."""
     options = parser(__doc__, "growth", rounds=5)
     options.add_argument("--config", choices=FEATURES, default="tvr", help="%(default)s by default")
     options.add_argument("--videos", type=positive, nargs="+", default=[8, 16, 32, 64])
     options.add_argument("--pairs", type=shape, nargs="+", default=[shape(text) for text in PAIRS])
-    chosen: argparse.Namespace = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described = machine()
+    args = begin(options, arguments)
     torch.manual_seed(0)
-    steps = step_seconds(settings(chosen.config), chosen.videos, chosen.rounds)
-    evaluations = evaluation_seconds(chosen.pairs, chosen.rounds)
-    measured = {
-        "videos of a training step": medians(steps),
-        "queries x videos of an evaluation": medians(by_product(evaluations)),
+    taken = {
+        "videos of a training step": step_seconds(settings(args.config), args.videos, args.rounds),
+        "queries x videos of an evaluation": evaluation_seconds(args.pairs, args.rounds),
     }
-    laws = {name: fit(seconds) for name, seconds in measured.items()}
-    rows: list[dict[str, Any]] = [
+    curves = {}
+    for name, rounds in taken.items():
+        medians = {size: statistics.median(rounds[size]) for size in sorted(rounds)}
+        curves[name] = medians, fit(medians)
+    rows = [
         {
             "seconds against": name, "exponent": law.exponent, "R^2": law.r_squared,
-            "smallest": min(measured[name]), "largest": max(measured[name]),
-            "s at largest": measured[name][max(measured[name])],
+            "smallest": min(medians), "largest": max(medians),
+            "s at largest": medians[max(medians)],
         }
-        for name, law in laws.items()
+        for name, (medians, law) in curves.items()
     ]  # fmt: skip
-    rounds = {"training": steps, "evaluation": {f"{q}x{v}": t for (q, v), t in evaluations.items()}}
-    publish(chosen.output, described, rows, seconds=measured, rounds=rounds)
-    curves = {name: (measured[name], law) for name, law in laws.items()}
-    draw(chosen.output.with_suffix(".png"), curves)
+    publish(args, rows, rounds=taken)
+    draw(args.output.with_suffix(".png"), curves)
 
 
 if __name__ == "__main__":

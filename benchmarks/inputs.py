@@ -1,4 +1,4 @@
-"""Published sizes and settings, and random features of these sizes."""
+"""Read the published sizes and settings, and make random features of these sizes."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,19 +14,19 @@ from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-# sizes of a video's and a word's feature, as in the data modules, which need more packages
+# sizes of a video's and a word's feature; the data modules have them too, but need more packages
 FEATURES = {
     "tvr": (3072, 768),
     "activitynet": (1024, 1024),
     "charades": (1024, 1024),
     "synthetic": (128, 96),
 }
-SHORTEST_VIDEO = 60  # frames, of at most 128
-WORDS = (15, 20)  # of a caption, both included
+SHORTEST_VIDEO = 60  # frames; the longest has 128
+WORDS = (15, 20)  # smallest and largest number of words of a caption
 
 
 class Settings(NamedTuple):
-    """Settings of a training step: sizes, network, loss, optimiser."""
+    """Settings of a training step: feature sizes, network, loss and optimiser."""
 
     video_dim: int
     text_dim: int
@@ -69,14 +69,14 @@ def pair(chosen: Settings, seed: int = 0) -> tuple[DreamPRVR, Baseline]:
 
 
 def _ragged(lengths: Tensor, longest: int, size: int, random: torch.Generator) -> Any:
-    """Make rows (N, longest, size) of unit length, zero behind each item's end, and a mask."""
+    """Make rows (N, longest, size) of unit length, with zeros after each item's end, and a mask."""
     mask = (torch.arange(longest) < lengths[:, None]).float()
     rows = torch.randn(len(lengths), longest, size, generator=random)
     return F.normalize(rows, dim=-1).mul_(mask[..., None]), mask
 
 
 def videos(chosen: Settings, number: int, seed: int = 0) -> Videos:
-    """Make random videos of at least about half as many frames as fit."""
+    """Make random videos, each with at least about half of the largest number of frames."""
     random, config = torch.Generator().manual_seed(seed), chosen.network
     shortest = max(1, min(SHORTEST_VIDEO, config.max_frames // 2))
     lengths = torch.randint(shortest, config.max_frames + 1, (number,), generator=random)

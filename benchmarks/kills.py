@@ -1,11 +1,12 @@
-"""Kills trainings at random moments, resumes them, and compares them with uninterrupted ones.
+"""Kill trainings at random moments, resume them, and compare them with uninterrupted ones.
 
     python -m benchmarks.kills --kills 20 --folder kills
 
-Each case of `CASES` is trained once undisturbed and once as a chain: `kill -9` at a random moment,
-often just while a checkpoint is being written, then resumed from the newest checkpoint, and so on
-until the kills are used up and the training ends. The checkpoints at the end must hold the same
-state, bit for bit. One training runs at a time, each in a fork of a process that has imported all.
+Each case of `CASES` is trained once without interruption. A second training is killed (`kill -9`)
+at a random moment, often while a checkpoint is being written, and resumed from the newest
+checkpoint, again and again until the kills are used up. The checkpoints of both must hold the same
+state, bit for bit. One training runs at a time, in a fork of a process that has imported all
+modules.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.measuring import positive
 from data_modules.testing import write_tiny
 from data_modules.tvr import TVR
 
@@ -47,10 +49,10 @@ STATE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "random_sta
 
 
 def write_config(folder: Path, case: str) -> Path:
-    """Write the configuration of a case, which trains for seconds on a tiny benchmark.
+    """Write the configuration of a case, a training of seconds on a tiny benchmark.
 
     Args:
-        folder: folder that holds `data/`, the benchmark.
+        folder: folder with the benchmark in `data/`.
         case: one of `CASES`.
     """
     data, trainer = CASES[case]
@@ -86,7 +88,7 @@ def start(folder: Path, arguments: list[str]) -> int:
         return process
     code = 1
     try:
-        os.setsid()  # its loading processes can be ended with it
+        os.setsid()  # so that its loading processes can be killed with it
         os.chdir(folder)
         log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -103,25 +105,25 @@ def start(folder: Path, arguments: list[str]) -> int:
 
 
 def newest(folder: Path) -> list[str]:
-    """Return the option to resume from the newest checkpoint but `best.ckpt`, if there is any."""
-    found = [p for p in folder.glob("runs/version_*/checkpoints/*.ckpt") if p.name != "best.ckpt"]
-    if not found:
+    """Return the option to resume the newest checkpoint other than `best.ckpt`, if there is one."""
+    paths = [p for p in folder.glob("runs/version_*/checkpoints/*.ckpt") if p.name != "best.ckpt"]
+    if not paths:
         shutil.rmtree(folder / "runs", ignore_errors=True)
         return []
-    return ["--ckpt_path", str(max(found, key=lambda path: path.stat().st_mtime_ns))]
+    return ["--ckpt_path", str(max(paths, key=lambda path: path.stat().st_mtime_ns))]
 
 
 def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
     """Resume a training and kill it; return whether it was still running.
 
     Args:
-        folder: folder of the chain.
+        folder: folder of the training.
         seconds: duration of a whole training.
-        draw: source of random numbers, which picks the moment.
+        draw: random generator that chooses the moment.
     """
     process = start(folder, ["fit", "--config", "config.yaml", *newest(folder)])
     until = time.monotonic() + draw.uniform(0.1, 0.8) * seconds
-    while_writing = draw.random() < 0.5  # wait for a file that is being written, from then on
+    while_writing = draw.random() < 0.5  # then wait until a file is being written
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
@@ -140,7 +142,7 @@ def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
 
 
 def finish(folder: Path) -> float:
-    """Train, or resume, to the end, and return the seconds it took."""
+    """Train or resume a training to its end, and return the seconds."""
     begin = time.monotonic()
     process = start(folder, ["fit", "--config", "config.yaml", *newest(folder)])
     if os.waitpid(process, 0)[1]:
@@ -160,7 +162,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 def ends_alike(first: Path, second: Path) -> bool:
-    """Return whether two trainings have left the same best and last states."""
+    """Return whether two trainings have ended with the same best and last states."""
     for name in ("best.ckpt", "last.ckpt"):
         (a,), (b,) = (list(f.glob(f"runs/version_*/checkpoints/{name}")) for f in (first, second))
         ours, theirs = (torch.load(path, weights_only=True) for path in (a, b))
@@ -170,7 +172,7 @@ def ends_alike(first: Path, second: Path) -> bool:
 
 
 def chain(folder: Path, case: str, kills: int, seed: int) -> int:
-    """Train once undisturbed and once with kills, and return the number of kills.
+    """Train once without and once with kills, and return the number of kills.
 
     Args:
         folder: folder to make and work in.
@@ -196,11 +198,11 @@ def chain(folder: Path, case: str, kills: int, seed: int) -> int:
 
 
 def main() -> None:
-    """Run a chain of each case, again and again."""
+    """Run all cases a number of times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="a new folder to work in")
-    parser.add_argument("--kills", type=int, default=10, help="at most, in each chain")
-    parser.add_argument("--rounds", type=int, default=1, help="chains of each case")
+    parser.add_argument("--kills", type=positive, default=10, help="at most, in each training")
+    parser.add_argument("--rounds", type=positive, default=1, help="trainings of each case")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     options = parser.parse_args()
     torch.set_num_threads(1)

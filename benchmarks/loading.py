@@ -1,14 +1,12 @@
-"""Training batches a second at the size of Charades-STA, from generated features.
+"""Compare ways to load training batches at the size of Charades-STA, from generated features.
 
     python -m benchmarks.loading [--folder DIR] [--rounds N]
 
-Needs 5 GB on the disk of `--folder` (a temporary folder by default, removed at the end); given a
-folder, the generated and packed files stay there. All ways of loading take turns, a few batches
-each, so that whatever else the machine does slows all of them; the features are in the system's
-cache before the first round.
+It needs 5 GB of disk. The files stay in `--folder`; without it they lie in a temporary folder. All
+ways take turns, a few batches each, so other work of the machine slows all of them. The features
+are in the system's cache before the first round that counts.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -22,18 +20,18 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 from benchmarks.baseline import data as baseline
-from benchmarks.measuring import machine, parser, publish, use_threads
+from benchmarks.measuring import begin, comparison, parser, publish
 from data_modules.charades import Charades
 from data_modules.readers.captions import write_captions
 
 VIDEOS, CAPTIONS, BATCH = 5_338, 12_408, 128
 ROWS, WORDS = (30, 90), (4, 14)  # shortest and longest video and caption
-SETTLE = 2.0  # seconds, in which the worker of the way before fills its queue and falls silent
+SETTLE = 2.0  # seconds until the worker of the way before has filled its queue and waits
 PER_ITEM = "per-item HDF5 (baseline), 1 worker"
 
 
 def generate(root: Path) -> None:
-    """Write random features of the published numbers, sizes and layout, unless they are there."""
+    """Write random features with the published numbers, sizes and layout, if they are missing."""
     data = Charades(root)
     folder = data.folder
     captions = folder / "TextData" / "charadestrain.caption.txt"
@@ -59,7 +57,7 @@ def generate(root: Path) -> None:
 
 
 def per_item(data: Charades) -> DataLoader[Any]:
-    """The baseline: a dataset opened, pooled and normalised an item at a time."""
+    """Make the baseline's loader, which opens, pools and normalises one item at a time."""
     table, sizes, files = data.annotations("train"), data.sizes, data.files("train")
     ids = table.videos["video_id"].tolist()
     row = {name: number for number, name in enumerate(ids)}
@@ -81,7 +79,7 @@ def per_item(data: Charades) -> DataLoader[Any]:
 
 
 def loaders(root: Path) -> dict[str, DataLoader[Any]]:
-    """All ways of loading, by name; packs what is not packed yet."""
+    """Make a loader for each way, by name; features that are not packed yet are packed."""
 
     def product(**options: Any) -> DataLoader[Any]:
         data = Charades(root, batch_size=BATCH, **options)
@@ -101,61 +99,45 @@ def loaders(root: Path) -> dict[str, DataLoader[Any]]:
 
 
 def endless(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yield batches for ever; epochs follow each other."""
+    """Yield the batches of one epoch after another, without end."""
     while True:
         yield from loader
 
 
 def measure(ways: dict[str, DataLoader[Any]], rounds: int) -> dict[str, list[float]]:
-    """Measure the seconds a batch of each way in each round."""
+    """Measure the seconds for a batch, for each way and round."""
     batches = {name: endless(loader) for name, loader in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, ready in batches.items():
             count = 6 if "HDF5" in name else 20
             time.sleep(SETTLE)
-            for _ in range(3):  # a worker had these ready
+            for _ in range(3):  # a worker has prepared these already
                 next(ready)
             start = time.perf_counter()
             for _ in range(count):
                 next(ready)
             if turn:  # the first round fills caches
-                seconds[name].append((time.perf_counter() - start) / count)
-    return seconds
-
-
-def rows(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Make the rows of the table: the median over rounds, and its ratio to the baseline."""
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    return [
-        {
-            "way of loading": name,
-            "batches a second": 1 / value,
-            "x baseline": median[PER_ITEM] / value,
-            "smallest": min(_ratios(seconds[PER_ITEM], seconds[name])),
-            "largest": max(_ratios(seconds[PER_ITEM], seconds[name])),
-        }
-        for name, value in median.items()
-    ]
-
-
-def _ratios(baseline: list[float], way: list[float]) -> list[float]:
-    return [slow / fast for slow, fast in zip(baseline, way, strict=True)]
+                taken[name].append((time.perf_counter() - start) / count)
+    return taken
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Generate, pack, measure, print, write."""
     options = parser(__doc__, "loading", rounds=7)
     options.add_argument("--folder", type=Path, help="keep generated and packed files here")
-    chosen = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described = machine()
+    args = begin(options, arguments)
     with tempfile.TemporaryDirectory() as temporary:
-        root = chosen.folder or Path(temporary)
+        root = args.folder or Path(temporary)
         generate(root)
-        seconds = measure(loaders(root), chosen.rounds)
+        taken = measure(loaders(root), args.rounds)
+    rows = [
+        {"way of loading": name, "batches a second": 1 / cells["seconds"],
+         "x baseline": cells[f"x {PER_ITEM}"]}
+        for name, cells in comparison(taken).items()
+    ]  # fmt: skip
     sizes = {"videos": VIDEOS, "captions": CAPTIONS, "batch": BATCH, "rows": ROWS, "words": WORDS}
-    publish(chosen.output, described, rows(seconds), sizes=sizes, seconds_a_batch=seconds)
+    publish(args, rows, sizes=sizes, seconds_a_batch=taken)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shared parts of benchmarks: options, machine, turns, ratios, peak memory, tables and JSON."""
+"""Parts that all benchmarks share: options, the machine, rounds, ratios, peak memory, results."""
 
 import argparse
 import contextlib
@@ -18,19 +18,30 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 RESULTS = Path(__file__).resolve().parent / "results"
+STATUS = Path("/proc/self/status")
+Result = TypeVar("Result")
+Key = TypeVar("Key")
 
 
-def parser(description: str | None, name: str, rounds: int) -> argparse.ArgumentParser:
-    """Make the parser of a benchmark, with the options that all have.
+def parser(
+    description: str | None, name: str, rounds: int, **numbers: int
+) -> argparse.ArgumentParser:
+    """Make the parser of a benchmark.
 
     Args:
         description: docstring of the benchmark; its first line is shown.
         name: name of the JSON file, without its ending.
-        rounds: how often everything is measured by default.
+        rounds: default number of rounds.
+        numbers: further options that take a whole number of at least 1, with their defaults.
     """
     options = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    options.add_argument("--threads", type=positive, help="of torch; its own choice by default")
-    options.add_argument("--rounds", type=positive, default=rounds, help="%(default)s by default")
+    options.add_argument(
+        "--threads", type=positive, help="threads of torch; its own choice by default"
+    )
+    for option, default in {"rounds": rounds, **numbers}.items():
+        options.add_argument(
+            f"--{option}", type=positive, default=default, help="%(default)s by default"
+        )
     options.add_argument(
         "--output", type=Path, default=RESULTS / f"{name}.json", help="default: %(default)s"
     )
@@ -48,6 +59,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def begin(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the options, set torch's threads, and describe the machine before it is busy.
+
+    Args:
+        options: parser of the benchmark.
+        arguments: words of the command line; those of the process if None.
+
+    Returns:
+        The options, and the description as `machine`.
+    """
+    args = options.parse_args(arguments)
+    use_threads(args.threads)
+    args.machine = machine()
+    return args
+
+
 def use_threads(threads: int | None) -> None:
     """Set the number of threads that torch computes with; None leaves it as it is."""
     if threads is not None:
@@ -55,7 +82,7 @@ def use_threads(threads: int | None) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine and how busy it is; call this before the measurement."""
+    """Describe the machine and how busy it is."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -81,7 +108,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     Numbers stand to the right. Floats have three digits or are whole numbers; None is a dash.
     """
     headings = list(rows[0])
-    cells = [headings, *([_shown(row[name]) for name in headings] for row in rows)]
+    cells = [headings, *([_cell(row[name]) for name in headings] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = [all(isinstance(row[name], (int, float, type(None))) for row in rows)
                for name in headings]  # fmt: skip
@@ -92,7 +119,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -100,26 +127,24 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def publish(
-    path: Path, described: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **details: Any
-) -> None:
-    """Print a table and the machine, and write both and all details as JSON.
+def publish(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]], **details: Any) -> None:
+    """Print a table and the machine, and write them with all options and details as JSON.
 
     Args:
-        path: JSON file; its folder is made, an older file is replaced.
-        described: result of `machine()`.
+        args: result of `begin`; `output` is the file to write.
         rows: rows of the table, all with the same keys.
-        details: what else belongs to the figures: sizes, the seconds of every round.
+        details: further figures for the JSON file, such as the seconds of every round.
     """
-    print(f"\n{table(rows)}\n\n" + ", ".join(f"{key} {value}" for key, value in described.items()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result = {"machine": described, "results": rows, **details}
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {path.name}", flush=True)
-
-
-Result = TypeVar("Result")
-STATUS = Path("/proc/self/status")
+    print(
+        f"\n{table(rows)}\n\n" + ", ".join(f"{key} {value}" for key, value in args.machine.items())
+    )
+    options = {
+        name: value for name, value in vars(args).items() if name not in ("machine", "output")
+    }
+    result = {"machine": args.machine, "options": options, "results": rows, **details}
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(result, indent=2, default=str) + "\n", encoding="utf-8")
+    print(f"written: {args.output.name}", flush=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -130,28 +155,28 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def interleave(
-    ways: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
-) -> dict[str, list[float]]:
-    """Measure the seconds of each way in each round.
+    ways: Mapping[Key, Callable[[], object]], rounds: int, warmup: int = 1
+) -> dict[Key, list[float]]:
+    """Measure the seconds of several ways, which take turns in each round.
 
-    All ways take turns, so that other work of the machine slows all of them.
+    So other work of the machine slows all of them.
 
     Args:
-        ways: functions to call, by name.
+        ways: functions to call, by name or size.
         rounds: number of rounds that count.
-        warmup: number of rounds before those, which fill caches and pools.
+        warmup: number of rounds before these, which fill caches and memory pools.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[Key, list[float]] = {name: [] for name in ways}
     for turn in range(warmup + rounds):
         for name, work in ways.items():
-            taken = seconds(work)
+            once = seconds(work)
             if turn >= warmup:
-                found[name].append(taken)
-    return found
+                taken[name].append(once)
+    return taken
 
 
 class Ratio(NamedTuple):
-    """Ratio of speeds over rounds: how many times as fast as the baseline the product is."""
+    """Median, smallest and largest ratio of the seconds of two ways, over all rounds."""
 
     median: float
     low: float
@@ -162,52 +187,55 @@ class Ratio(NamedTuple):
 
 
 def ratio(baseline: Sequence[float], product: Sequence[float]) -> Ratio:
-    """Return the median, smallest and largest ratio of seconds of all rounds."""
+    """Compare the seconds of each round: above 1, the product is faster than the baseline."""
     ratios = [slow / fast for slow, fast in zip(baseline, product, strict=True)]
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
+def comparison(taken: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Make cells of a table for each way: its median seconds, and its ratio to the first way.
+
+    Args:
+        taken: seconds of each round, as `interleave` returns them.
+    """
+    first = next(iter(taken))
+    return {
+        name: {"seconds": statistics.median(own), f"x {first}": str(ratio(taken[first], own))}
+        for name, own in taken.items()
+    }
+
+
 class Measured(NamedTuple):
-    """Result of a call, its seconds, and how far memory grew meanwhile."""
+    """Result of a call, its seconds, and the growth of the memory."""
 
     result: Any
     seconds: float
-    peak_bytes: int  # largest resident memory during the call, less that before it
+    peak_bytes: int  # largest resident memory during the call, less the memory before it
 
 
 def peak_growth(work: Callable[[], Result]) -> Measured:
-    """Call once, and measure how far the largest resident memory lies above that before the call.
+    """Call a function once and measure its largest resident memory beyond that before the call.
 
-    Where the system's peak cannot be reset, the peak of the process so far is taken, which can only
+    Where the system's peak cannot be reset, the peak of the process so far is used, which can only
     overstate the growth. So let a fresh process measure one thing.
     """
     gc.collect()
-    _trim()
-    before = _reset_peak()
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory that is used again would not count
+    with contextlib.suppress(OSError):  # another system, or one that does not allow it
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts from now
+    before = _status("VmRSS") or _peak()
     start = time.perf_counter()
     result = work()
     taken = time.perf_counter() - start
     return Measured(result, taken, max(0, _peak() - before))
 
 
-def _trim() -> None:
-    """Give freed memory back to the system: used again, it would hide what the call takes."""
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _reset_peak() -> int:
-    """Let the peak start from the resident bytes of now, and return those."""
-    with contextlib.suppress(OSError):  # another system, or one that does not allow it
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status("VmRSS") or _peak()
-
-
 def _peak() -> int:
     """Return the largest resident bytes so far.
 
-    The kernel's figure is preferred: that of getrusage also holds what the parent process had in
-    memory when it started this one.
+    The kernel's figure is preferred: that of getrusage includes the memory that the parent process
+    had when it started this one.
     """
     peak = _status("VmHWM")
     if peak is not None:
@@ -220,7 +248,7 @@ def _peak() -> int:
 
 
 def _status(name: str) -> int | None:
-    """Return the bytes that a line of the process's status gives, or None without such a line."""
+    """Return the bytes in a line of the process's status, or None without such a line."""
     if not STATUS.exists():
         return None
     for line in STATUS.read_text(encoding="utf-8").splitlines():
@@ -234,7 +262,7 @@ def in_fresh_process(work: Callable[..., Result], *arguments: Any) -> Result:
 
     Args:
         work: function of a module.
-        arguments: its arguments, which can be pickled, as its result can.
+        arguments: its arguments; they and its result must be picklable.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:

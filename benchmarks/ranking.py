@@ -1,19 +1,17 @@
-"""Seconds and memory of scoring and ranking on the CPU, at ActivityNet's size, random tokens.
+"""Compare scoring and ranking of product and baseline on the CPU, at ActivityNet's size.
 
     python -m benchmarks.ranking [--videos N] [--queries N] [--baseline_queries N] [--rounds N]
     python -m benchmarks.ranking --videos 50000 --queries 2000 [--dtype float16]
 
-Videos and queries are encoded already. The baseline takes 50 queries at a time, normalises the
-whole gallery for them, sorts every row and looks where the true video is; it and the product take
-turns on a sample of the queries. All queries, and the memory that they need beyond the gallery, are
-measured on the product in a fresh process. A gallery that does not fit into memory three times
-leaves no room for the baseline: then the product alone is measured.
+Tokens and encoded queries are random. The baseline takes 50 queries at a time, normalises the whole
+gallery for them, sorts the scores and looks up the true videos. Both take turns on a sample of the
+queries. Then the product ranks all queries in a fresh process, which measures its memory beyond the
+gallery. The baseline is left out if the gallery does not fit into memory three times.
 """
 
-import argparse
 import os
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -22,15 +20,13 @@ from torch import Tensor
 from benchmarks.baseline import evaluation
 from benchmarks.baseline.network import Baseline
 from benchmarks.measuring import (
-    Ratio,
+    begin,
+    comparison,
     in_fresh_process,
     interleave,
-    machine,
     parser,
     peak_growth,
-    positive,
     publish,
-    ratio,
     use_threads,
 )
 from dreamprvr.core.batch import Queries
@@ -41,18 +37,18 @@ from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale
 
 PART = 100  # videos encoded at once, as in the data modules
-QUERY_BATCH = 1000  # as there
+QUERY_BATCH = 1000  # queries ranked at once, as in the data modules
 CONFIG = DreamPRVRConfig()  # ActivityNet's: 32 clips and 128 frames of size 384
 
 
 class EmbeddedQueries(DreamPRVR):
-    """A network for queries that are embedded already: `words` (Q, 1, D) are the embeddings."""
+    """A network for encoded queries: `words` (Q, 1, D) are their embeddings."""
 
     def __init__(self, config: DreamPRVRConfig = CONFIG) -> None:
         super().__init__(2, 2, config)
 
     def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
-        """Take the words as the one row of each query."""
+        """Use the words as the one row of each query."""
         rows = QueryRows(words, words.new_ones(len(words), 1))
         return EncodedQueries(words[:, 0], {name: rows for name in self.scales}, {})
 
@@ -60,7 +56,7 @@ class EmbeddedQueries(DreamPRVR):
 def token_parts(
     videos: int, device: str = "cpu", config: DreamPRVRConfig = CONFIG
 ) -> Iterator[tuple[Tensor, EncodedVideos]]:
-    """Yield the rows and random tokens, not normalised, of some videos at a time."""
+    """Yield the rows and random tokens of a few videos at a time, not normalised."""
     random = torch.Generator(device).manual_seed(0)
     for start in range(0, videos, PART):
         count = min(PART, videos - start)
@@ -78,12 +74,11 @@ def gallery(
     device: str = "cpu",
     config: DreamPRVRConfig = CONFIG,
 ) -> Gallery:
-    """Make the product's gallery of random tokens; never holds more than one part twice."""
-    network = EmbeddedQueries(config).to(device).eval()
-    made = Gallery(network, dtype)
+    """Make the product's gallery of random tokens, one part at a time to save memory."""
+    filled = Gallery(EmbeddedQueries(config).to(device).eval(), dtype)
     for rows, tokens in token_parts(videos, device, config):
-        made.add_encoded(rows, tokens, torch.full_like(rows, config.max_frames))
-    return made
+        filled.add_encoded(rows, tokens, torch.full_like(rows, config.max_frames))
+    return filled
 
 
 def embedded(
@@ -97,19 +92,19 @@ def embedded(
 
 
 @torch.no_grad()
-def rank_product(asked: Gallery, queries: Queries) -> RetrievalRecall:
+def rank_product(videos: Gallery, queries: Queries) -> RetrievalRecall:
     """Rank every query, as the LightningModule does with the batches of its loader."""
     recall = RetrievalRecall()
     for start in range(0, len(queries.row), QUERY_BATCH):
         batch = Queries(*(part[start : start + QUERY_BATCH] for part in queries))
-        for block in asked.blocks(batch):
-            recall.update(asked.scores(block), asked.positions(block.positives), block.row)
+        for block in videos.blocks(batch):
+            recall.update(videos.scores(block), videos.positions(block.positives), block.row)
     return recall
 
 
 @torch.no_grad()
 def rank_baseline(network: Baseline, tokens: tuple[Tensor, Tensor], queries: Queries) -> list[int]:
-    """Rank each query; `tokens` are clips and frames of the gallery, not normalised."""
+    """Rank each query against clips and frames of the gallery (`tokens`), not normalised."""
     blocks = [
         network.scores(words[:, 0], *tokens) for words in queries.words.split(evaluation.BLOCK)
     ]
@@ -120,30 +115,30 @@ def rank_baseline(network: Baseline, tokens: tuple[Tensor, Tensor], queries: Que
 def whole_run(threads: int, videos: int, count: int, dtype: GalleryDtype) -> dict[str, Any]:
     """Rank all queries by the product; call this in a fresh process."""
     use_threads(threads)
-    asked, queries = gallery(videos, dtype), embedded(count, videos)
-    # asked before memory is measured: rows are sorted once, and are part of the gallery
-    assert len(asked.rows) == videos
-    found = peak_growth(lambda: rank_product(asked, queries).compute())
-    return {"seconds": found.seconds, "peak_bytes": found.peak_bytes, "recall": found.result}
+    filled, queries = gallery(videos, dtype), embedded(count, videos)
+    # the first access sorts the rows; they are part of the gallery, so do it before measuring
+    assert len(filled.rows) == videos
+    measured = peak_growth(lambda: rank_product(filled, queries).compute())
+    return measured._asdict()
 
 
 def compare(videos: int, count: int, dtype: GalleryDtype, rounds: int) -> dict[str, Any]:
-    """Measure both on a sample of queries: seconds, their ratio, and the share of equal ranks."""
-    queries, asked = embedded(count, videos), gallery(videos, dtype)
+    """Measure both on a sample of queries: the seconds, and the share of equal ranks."""
+    queries, product = embedded(count, videos), gallery(videos, dtype)
     parts = [encoded.scales for _, encoded in token_parts(videos)]
     clips, frames = (torch.cat([p[name].tokens for p in parts]) for name in ("clips", "frames"))
-    tokens = (clips, frames)
     del parts
     network = Baseline(2, 2, CONFIG).eval()
-    ways = {
-        "baseline": lambda: rank_baseline(network, tokens, queries),
-        "product": lambda: rank_product(asked, queries),
+    ways: dict[str, Callable[[], object]] = {
+        "baseline": partial(rank_baseline, network, (clips, frames), queries),
+        "product": partial(rank_product, product, queries),
     }
     taken = interleave(ways, rounds)
-    theirs = torch.tensor(rank_baseline(network, tokens, queries))
-    rank = rank_product(asked, queries).rank
-    equal = (torch.cat(list(rank)) == theirs).double().mean().item()
-    return {"seconds": taken, "ratio": ratio(**taken)._asdict(), "equal_ranks": equal}
+    baseline_ranks = torch.tensor(rank_baseline(network, (clips, frames), queries))
+    product_ranks = torch.cat(list(rank_product(product, queries).rank))
+    return {
+        "seconds": taken, "equal_ranks": (product_ranks == baseline_ranks).double().mean().item()
+    }  # fmt: skip
 
 
 def baseline_fits(videos: int) -> bool:
@@ -155,48 +150,34 @@ def baseline_fits(videos: int) -> bool:
     return 3 * 4 * videos * tokens * CONFIG.hidden_size < 0.9 * memory
 
 
-def rows(chosen: argparse.Namespace, whole: Any, sample: Any) -> list[dict[str, Any]]:
-    """Make the rows of the table: both ways on the sample of queries, and the whole run."""
-    lines = []
-    for way, taken in (sample["seconds"] if sample else {}).items():
-        count, spread = min(chosen.baseline_queries, chosen.queries), Ratio(**sample["ratio"])
-        middle = statistics.median(taken)
-        lines.append((way, count, middle, spread if way == "product" else None, None))
-    lines.append(("product", chosen.queries, whole["seconds"], None, whole["peak_bytes"] / 1e6))
-    return [
-        {
-            "rank": way, "videos": chosen.videos, "queries": count, "seconds": middle,
-            "queries a second": count / middle, "x baseline": spread and str(spread),
-            "peak MB beyond gallery": peak,
-        }
-        for way, count, middle, spread, peak in lines
-    ]  # fmt: skip
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    options = parser(__doc__, "ranking", rounds=5)
-    options.add_argument("--videos", type=positive, default=4430)
-    options.add_argument("--queries", type=positive, default=15753)
-    options.add_argument("--baseline_queries", type=positive, default=1000, help="the sample")
+    options = parser(
+        __doc__, "ranking", rounds=5, videos=4430, queries=15753, baseline_queries=1000
+    )
     options.add_argument("--product_only", action="store_true", help="leave the baseline out")
     options.add_argument("--dtype", choices=get_args(GalleryDtype), default="float32")
-    chosen = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described = machine()
-    size = (chosen.videos, chosen.queries, chosen.dtype)
+    args = begin(options, arguments)
+    size = (args.videos, args.queries, args.dtype)
     whole = in_fresh_process(whole_run, torch.get_num_threads(), *size)
-    sample = None
-    if not chosen.product_only and baseline_fits(chosen.videos):
-        count = min(chosen.baseline_queries, chosen.queries)
-        sample = compare(chosen.videos, count, chosen.dtype, chosen.rounds)
-    elif chosen.output == options.get_default("output"):  # the comparison's figures stay
-        name = f"ranking_{chosen.videos}_{chosen.dtype}.json"
-        chosen.output = chosen.output.with_name(name)
-    names = ("videos", "queries", "baseline_queries", "dtype", "rounds")
-    sizes = {name: getattr(chosen, name) for name in names}
-    lines = rows(chosen, whole, sample)
-    publish(chosen.output, described, lines, sizes=sizes, whole=whole, sample=sample)
+    sample, cells = None, {}
+    count = min(args.baseline_queries, args.queries)
+    if not args.product_only and baseline_fits(args.videos):
+        sample = compare(args.videos, count, args.dtype, args.rounds)
+        cells = comparison(sample["seconds"])
+    elif args.output == options.get_default("output"):  # keep the file of the comparison
+        args.output = args.output.with_name(f"ranking_{args.videos}_{args.dtype}.json")
+    rows = [
+        {"rank": way, "queries": count, **own, "queries a second": count / own["seconds"],
+         "peak MB beyond gallery": None}
+        for way, own in cells.items()
+    ]  # fmt: skip
+    rows.append({
+        "rank": "product", "queries": args.queries, "seconds": whole["seconds"],
+        "x baseline": None, "queries a second": args.queries / whole["seconds"],
+        "peak MB beyond gallery": whole["peak_bytes"] / 1e6,
+    })  # fmt: skip
+    publish(args, rows, whole=whole, sample=sample)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Search by the engine, exact and by candidates, against scans of all tokens by torch and numpy.
+"""Compare search by the engine, exact and by candidates, with scans of all tokens.
 
     python -m benchmarks.search [--videos 5000] [--queries N] [--rounds N] [--threads N]
     python -m benchmarks.search --videos 50000 --dtype float16
     python -m benchmarks.search --videos 500 --engine memory     (or the address of a Qdrant server)
 
-Videos have 32 clip and 128 frame tokens of size 384, the most there can be (`search_videos.py`).
-In each round every way answers the same query in turn, for the 100 best videos; figures of time
-are medians over rounds, ratios are within a round. Then each way answers queries without pause,
-two at a time. A filter keeps one video of 20. The engine's folder is removed at the end.
+Videos have 32 clip and 128 frame tokens of size 384, the largest numbers there are
+(`search_videos.py`). In each round every way answers the same query in turn and returns the 100
+best videos. Times are medians over rounds, ratios are within a round. Then each way answers queries
+without pause, two at a time. A filter keeps one video of 20. The engine's files are removed at the
+end.
 """
 
 import argparse
@@ -20,37 +21,35 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import torch
 
 from benchmarks.measuring import (
+    begin,
+    comparison,
     in_fresh_process,
     interleave,
-    machine,
     parser,
     positive,
     publish,
-    ratio,
     seconds,
     table,
-    use_threads,
 )
 from benchmarks.search_videos import SHELVES, Queries, Videos, shelf
 from benchmarks.search_ways import (
     EDGE,
     Scan,
     ScanDtype,
-    asked,
     create,
     disk_bytes,
+    engine_query,
     fill,
     library_search,
-    opened,
+    open_and_search,
     text_side,
 )
 from dreamprvr.search.engine.interface import Engine
 
 LIMIT = 100
-CLIENTS = 2  # queries at a time, where queries a second are counted
+CLIENTS = 2  # queries at the same time, where queries a second are counted
 Answer = Callable[[int], Sequence[int]]
 CUTS = (1, 5, 10, 100)  # of SumR
 
@@ -58,11 +57,11 @@ CUTS = (1, 5, 10, 100)  # of SumR
 class Quality(NamedTuple):
     """Means over queries, in percent.
 
-    Args:
+    Attributes:
         recall: share of the exact list that was found.
         sum_recall: SumR, the sum of the shares of queries whose true video is among the first
             1, 5, 10 and 100.
-        kept: that, as a share of the exact list's.
+        kept: SumR as a share of the exact list's SumR.
     """
 
     recall: float
@@ -71,12 +70,13 @@ class Quality(NamedTuple):
 
 
 def exact_lists(scores: np.ndarray, limit: int, allowed: np.ndarray | None = None) -> np.ndarray:
-    """(Q, V) -> (Q, K): best videos, best first.
+    """Return the best videos of each query, best first, as (Q, K).
 
     Args:
-        scores: of every video.
-        limit: K, at most.
-        allowed: (Q, V), which videos a query's filter leaves; as many for every query.
+        scores: score of each query and video, (Q, V).
+        limit: largest K.
+        allowed: (Q, V), true for the videos that pass a query's filter; the same number for every
+            query.
     """
     count = scores.shape[1]
     if allowed is not None:
@@ -88,26 +88,24 @@ def exact_lists(scores: np.ndarray, limit: int, allowed: np.ndarray | None = Non
 
 
 def sum_recall(lists: Sequence[Sequence[int]] | np.ndarray, true: np.ndarray) -> float:
-    """SumR in percent, 400 at most.
+    """Return SumR in percent, 400 at most.
 
     Args:
         lists: videos of each query, best first.
-        true: (Q,), the true video of each.
+        true: true video of each query, (Q,).
     """
-    shares = [
-        np.mean([video in list(found)[:cut] for found, video in zip(lists, true, strict=True)])
+    return 100 * sum(
+        float(np.mean([video in list(best)[:cut] for best, video in zip(lists, true, strict=True)]))
         for cut in CUTS
-    ]
-    return 100 * float(np.sum(shares))
+    )
 
 
 def quality(lists: Sequence[Sequence[int]], exact: np.ndarray, true: np.ndarray) -> Quality:
-    """Of what was found for the first queries of those that `exact` and `true` are of."""
+    """Compare the lists of the first queries with the exact lists of all."""
     exact, true = exact[: len(lists)], true[: len(lists)]
-    hits = [len(set(f) & set(e.tolist())) for f, e in zip(lists, exact, strict=True)]
-    ours, best = sum_recall(lists, true), sum_recall(exact, true)
-    recall = 100 * sum(hits) / exact.size
-    return Quality(recall, ours, 100 * ours / best if best else 100.0)
+    common = [len(set(a) & set(b.tolist())) for a, b in zip(lists, exact, strict=True)]
+    own, best = sum_recall(lists, true), sum_recall(exact, true)
+    return Quality(100 * sum(common) / exact.size, own, 100 * own / best if best else 100.0)
 
 
 class Way(NamedTuple):
@@ -119,148 +117,125 @@ class Way(NamedTuple):
 
 
 def ways(scan: Scan, engine: Engine, queries: Queries, candidates: Sequence[int]) -> dict[str, Way]:
-    """All ways by name; the first is what the others are compared with."""
+    """Return all ways by name; the others are compared with the first."""
 
-    def find(count: int | None, filtered: bool, number: int) -> list[int]:
+    def by_engine(count: int | None, filtered: bool, number: int) -> list[int]:
         where = shelf(int(queries.true[number])) if filtered else None
-        hits = engine.search(asked(queries.vectors[number], LIMIT, count, where))
+        hits = engine.search(engine_query(queries.vectors[number], LIMIT, count, where))
         return [int(hit.video_id[1:]) for hit in hits]
 
     def scan_shelf(number: int) -> Sequence[int]:
         allowed = np.arange(queries.true[number] % SHELVES, len(scan.tokens), SHELVES)
         return scan.torch(queries.vectors[number], LIMIT, allowed).tolist()
 
-    made = {
+    some = candidates[-1]
+    return {
         "torch": Way(lambda i: scan.torch(queries.vectors[i], LIMIT).tolist()),
         "numpy": Way(lambda i: scan.numpy(queries.vectors[i], LIMIT).tolist()),
-        "engine, exact": Way(partial(find, None, False)),
+        "engine, exact": Way(partial(by_engine, None, False)),
         "whole search, all videos": Way(library_search(engine, queries, "all")),
         "whole search, default": Way(library_search(engine, queries, None), exact=False),
+        **{
+            f"engine, {count} candidates": Way(partial(by_engine, count, False), exact=False)
+            for count in candidates
+        },
+        "torch, filter": Way(scan_shelf, filtered=True),
+        "engine, exact, filter": Way(partial(by_engine, None, True), filtered=True),
+        f"engine, {some} candidates, filter": Way(
+            partial(by_engine, some, True), True, exact=False
+        ),
     }
-    for count in candidates:
-        made[f"engine, {count} candidates"] = Way(partial(find, count, False), exact=False)
-    made["torch, filter"] = Way(scan_shelf, filtered=True)
-    made["engine, exact, filter"] = Way(partial(find, None, True), filtered=True)
-    some = candidates[-1]
-    made[f"engine, {some} candidates, filter"] = Way(partial(find, some, True), True, exact=False)
-    return made
 
 
-class Timed:
-    """Answers the queries one after the other, again from the first after the last."""
+class InTurn:
+    """A function that answers the next query at each call, and the first again after the last."""
 
     def __init__(self, answer: Callable[[int], object], count: int) -> None:
         self.answer, self.count, self.turn = answer, count, 0
 
     def __call__(self) -> None:
-        """Answer the next one."""
         self.answer(self.turn % self.count)
         self.turn += 1
 
 
 def a_second(answer: Answer, count: int) -> tuple[float, list[Sequence[int]]]:
-    """Queries a second without pause, and the answers to the first `count` queries."""
-    found: list[Sequence[int]] = []
+    """Return the queries a second without pause, and the answers to the first `count` queries."""
+    answers: list[Sequence[int]] = []
     with ThreadPoolExecutor(CLIENTS) as pool:
-        taken = seconds(lambda: found.extend(pool.map(answer, range(count))))
-    return count / taken, found
+        taken = seconds(lambda: answers.extend(pool.map(answer, range(count))))
+    return count / taken, answers
 
 
 def truth(scan: Scan, queries: Queries) -> tuple[dict[bool, np.ndarray], float]:
-    """Exact lists without (False) and with (True) the filter, and the seconds of the scores."""
-    found: list[np.ndarray] = []
-    taken = seconds(lambda: found.append(scan.batch(queries.vectors)))
-    of = np.arange(len(scan.tokens)) % SHELVES == queries.true[:, None] % SHELVES
-    lists = {False: exact_lists(found[0], LIMIT), True: exact_lists(found[0], LIMIT, of)}
-    return lists, taken
+    """Return the exact lists without (False) and with (True) the filter, and the seconds."""
+    batches: list[np.ndarray] = []
+    taken = seconds(lambda: batches.append(scan.batch(queries.vectors)))
+    allowed = np.arange(len(scan.tokens)) % SHELVES == queries.true[:, None] % SHELVES
+    (scores,) = batches
+    return {False: exact_lists(scores, LIMIT), True: exact_lists(scores, LIMIT, allowed)}, taken
 
 
 def compare(
-    made: Mapping[str, Way], queries: Queries, exact: Mapping[bool, np.ndarray], rounds: int
-) -> list[dict[str, Any]]:
-    """A row of the table for each way."""
+    by_name: Mapping[str, Way], queries: Queries, exact: Mapping[bool, np.ndarray], rounds: int
+) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
+    """Return a row of the table for each way, and the seconds of each round."""
     count = len(queries.true)
-    taken = interleave({name: Timed(way.answer, count) for name, way in made.items()}, rounds, 2)
-    first = next(iter(made))
-    lines = []
-    for name, way in made.items():
-        # what is exact is slow, and a few queries tell that it is
-        rate, found = a_second(way.answer, min(rounds, count) if way.exact else count)
-        good = quality(found, exact[way.filtered][:, : len(found[0])], queries.true)
-        lines.append({
-            "search": name, "ms": 1000 * statistics.median(taken[name]),
-            "x torch": str(ratio(taken[first], taken[name])),
-            "queries a second": rate, "queries": len(found), "recall %": good.recall,
-            "SumR": good.sum_recall, "SumR kept %": good.kept, "seconds": taken[name],
+    taken = interleave({k: InTurn(way.answer, count) for k, way in by_name.items()}, rounds, 2)
+    rows = []
+    for name, cells in comparison(taken).items():
+        way = by_name[name]
+        # an exact way is slow, and a few queries show that it is exact
+        rate, answers = a_second(way.answer, min(rounds, count) if way.exact else count)
+        lists = exact[way.filtered][:, : len(answers[0])]
+        recall, total, kept = quality(answers, lists, queries.true)
+        rows.append({
+            "search": name, "ms": 1000 * cells["seconds"], "x torch": cells["x torch"],
+            "queries a second": rate, "queries": len(answers), "recall %": recall,
+            "SumR": total, "SumR kept %": kept,
         })  # fmt: skip
-    return lines
+    return rows, taken
 
 
-def costs(chosen: argparse.Namespace, folder: Path, queries: Queries) -> dict[str, Any]:
-    """Disk, and the memory of a fresh process that opens the folder."""
-    found = in_fresh_process(opened, folder, queries.vectors, LIMIT, chosen.candidates[-1])
-    size = disk_bytes(folder)
-    return {"disk_bytes": size, "bytes_a_video": size / chosen.videos, **found._asdict()}
-
-
-def cost_row(build: Mapping[str, float], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The second table."""
-    stages = found["stages"]
-    row: dict[str, Any] = {
-        "write s": build["write"], "compact s": build["compact"],
-        "disk MB": found["disk_bytes"] / 1e6, "kB a video": found["bytes_a_video"] / 1e3,
-        "open s": found["open_seconds"], "first query ms": 1000 * found["first_seconds"],
-    }  # fmt: skip
-    for stage in ("candidates", "exact"):
-        for kind, held in stages[stage].items():
-            row[f"{stage}: {kind} MB"] = (held - stages["before"][kind]) / 1e6
-    return row
-
-
-def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures; the engine's files lie in `folder`."""
-    videos = Videos(chosen.videos)
-    scan = Scan(videos, chosen.dtype)
-    engine = create(chosen.engine, folder, videos.dim)
-    build = fill(engine, videos, scan)._asdict()
-    queries = videos.queries(chosen.queries)
+def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure everything; the engine's files lie in `folder`."""
+    videos = Videos(args.videos)
+    scan = Scan(videos, args.dtype)
+    engine = create(args.engine, folder, videos.dim)
+    costs: dict[str, Any] = fill(engine, videos, scan)
+    queries = videos.queries(args.queries)
     exact, batch = truth(scan, queries)
-    made = ways(scan, engine, queries, chosen.candidates)
-    lines = compare(made, queries, exact, chosen.rounds)
+    rows, taken = compare(ways(scan, engine, queries, args.candidates), queries, exact, args.rounds)
     engine.close()
-    text = interleave({"text": text_side()}, 20, 2)["text"]
-    found = {"build": build, "ways": lines, "batch queries a second": len(queries.true) / batch,
-             "scan_bytes": scan.bytes,
-             "text_seconds": statistics.median(text)}  # fmt: skip
-    if chosen.engine == EDGE:
-        found["costs"] = costs(chosen, folder, queries)
-    return found
+    if args.engine == EDGE:
+        size = disk_bytes(folder)
+        costs |= {"disk MB": size / 1e6, "kB a video": size / 1e3 / args.videos}
+        costs |= in_fresh_process(
+            open_and_search, folder, queries.vectors, LIMIT, args.candidates[-1]
+        )
+    text = interleave({"text": InTurn(text_side(), 1)}, 20, 2)["text"]
+    return {
+        "rows": rows, "seconds": taken, "costs": costs, "scan_bytes": scan.bytes,
+        "batch queries a second": len(queries.true) / batch,
+        "text_seconds": statistics.median(text),
+    }  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    options = parser(__doc__, "search", rounds=30)
-    options.add_argument("--videos", type=positive, default=5000)
-    options.add_argument("--queries", type=positive, default=400, help="for quality")
+    options = parser(__doc__, "search", rounds=30, videos=5000, queries=400)
     options.add_argument("--candidates", type=positive, nargs="+", default=[200, 400, 800, 1600])
     options.add_argument("--dtype", choices=get_args(ScanDtype), default="float32",
-                         help="of the tokens that torch and numpy scan")  # fmt: skip
+                         help="type of the tokens that torch and numpy scan")  # fmt: skip
     options.add_argument("--engine", default=EDGE, help="edge, memory, or a server's address")
     options.add_argument("--folder", type=Path, help="for the engine's files; a temporary one")
-    chosen = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described = machine()
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        found = measure(chosen, Path(folder) / "engine")
-    if chosen.output == options.get_default("output") and chosen.videos != 5000:
-        chosen.output = chosen.output.with_name(f"search_{chosen.videos}_{chosen.engine}.json")
-    lines = [{k: v for k, v in row.items() if k != "seconds"} for row in found["ways"]]
-    if "costs" in found:
-        print(f"\n{table([cost_row(found['build'], found['costs'])])}")
-    print(f"\na sentence through CLIP's text side: {1000 * found['text_seconds']:.1f} ms")
-    names = ("videos", "queries", "candidates", "dtype", "engine", "rounds")
-    sizes = {name: getattr(chosen, name) for name in names}
-    publish(chosen.output, described, lines, sizes=sizes, threads=torch.get_num_threads(), **found)
+    args = begin(options, arguments)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        figures = measure(args, Path(folder) / "engine")
+    if args.output == options.get_default("output") and args.videos != 5000:
+        args.output = args.output.with_name(f"search_{args.videos}_{args.engine}.json")
+    print(f"\n{table([figures['costs']])}")
+    print(f"\na sentence through CLIP's text side: {1000 * figures['text_seconds']:.1f} ms")
+    publish(args, figures.pop("rows"), **figures)
 
 
 if __name__ == "__main__":

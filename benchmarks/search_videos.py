@@ -1,9 +1,10 @@
-"""Made-up videos and queries whose true answers are hard to find, a part of the videos at a time.
+"""Make up videos and queries whose true answers are hard to find, a few videos at a time.
 
-An event is a concept, which many videos share, and something of its own. A video is a few events,
-each held for some frames, and every frame adds noise; a query is the concept of one event of its
-true video, a little of what is its own, and noise. So other videos with the same concept come
-close, and a short event is thin in the mean of a segment, as it is in real videos.
+An event is a random direction: a concept, which many videos share, and a part of its own. A video
+shows a few events for some frames each, and every frame adds noise. A query is the concept of one
+event of its true video, a little of the event's own part, and noise. So other videos with the same
+concept score nearly as high, and a short event counts little in the mean of a segment, as in real
+videos.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,13 +21,13 @@ from dreamprvr.search.encoding import SEGMENTS
 from dreamprvr.search.engine.interface import Record
 from dreamprvr.search.engine.points import METADATA
 
-PART = 250  # videos made at once
-SHELVES = 20  # a filter keeps one of so many
-CLIP_WEIGHT, FRAME_WEIGHT = 0.6, 0.4  # as the configurations have it
+PART = 250  # number of videos that are made at once
+SHELVES = 20  # a filter keeps one video of 20
+CLIP_WEIGHT, FRAME_WEIGHT = 0.6, 0.4  # as in the configurations
 
 
 class Part(NamedTuple):
-    """Consecutive videos; rows of unit length, float32."""
+    """Consecutive videos from position `start` on; rows have unit length and are float32."""
 
     start: int
     clips: np.ndarray  # (B, C, D)
@@ -34,24 +35,28 @@ class Part(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Queries and the videos that they are of."""
+    """Queries and their true videos."""
 
     vectors: np.ndarray  # (Q, D) of unit length, float32
-    true: np.ndarray  # (Q,)
+    true: np.ndarray  # (Q,), positions of videos
 
 
 @dataclass(frozen=True)
 class Videos:
-    """A collection; the same arguments give the same videos, in whatever order they are asked for.
+    """A collection of videos; the same arguments give the same videos.
 
     Args:
-        count: V.
-        dim: D.
-        clips: of a video.
-        frames: of a video, a multiple of `clips`.
-        concepts: that events are drawn from.
-        events: of a video.
-        shortest: frames of an event.
+        count: number of videos, V.
+        dim: size of a row, D.
+        clips: number of clips of a video.
+        frames: number of frames of a video, a multiple of `clips`.
+        concepts: number of concepts.
+        events: number of events of a video.
+        shortest: smallest number of frames of an event.
+        event_noise: length of an event's own part, where a concept has length 1.
+        frame_noise: length of the noise of a frame.
+        query_own: share of the event's own part in a query.
+        query_noise: length of the noise of a query.
     """
 
     count: int
@@ -67,7 +72,7 @@ class Videos:
     query_noise: float = 1.2
 
     def parts(self) -> Iterator[Part]:
-        """All videos, in order."""
+        """Yield all videos in order."""
         for number in range(-(-self.count // PART)):
             random, concept, own = self._events(number)
             events = concept + self.event_noise * own
@@ -77,7 +82,7 @@ class Videos:
             yield Part(number * PART, unit(clips), unit(frames))
 
     def queries(self, count: int) -> Queries:
-        """Queries of random videos."""
+        """Make queries for random videos."""
         random = np.random.default_rng((1, 0))
         true = random.integers(self.count, size=count)
         event = random.integers(self.events, size=count)
@@ -91,7 +96,7 @@ class Videos:
         return Queries(unit(vectors), true)
 
     def _events(self, number: int) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
-        """Concept and own share (B, E, D) of a part's events; the generator makes the rest."""
+        """Return the generator of a part, and its events' concepts and own parts, (B, E, D)."""
         bank = unit(np.random.default_rng((0, 0)).standard_normal((self.concepts, self.dim)))
         random = np.random.default_rng((2, number))
         videos = min(PART, self.count - number * PART)
@@ -99,24 +104,24 @@ class Videos:
         return random, bank[chosen], self._noise(random, (videos, self.events, self.dim))
 
     def _timeline(self, random: np.random.Generator, events: np.ndarray) -> np.ndarray:
-        """(B, M): which event each frame belongs to; lengths are random, `shortest` at least."""
+        """Draw the event of each frame, (B, M); an event lasts at least `shortest` frames."""
         spare = self.frames - self.events * self.shortest
         cuts = np.sort(random.integers(spare + 1, size=(len(events), 1, self.events - 1)))
         cuts += self.shortest * np.arange(1, self.events)
         return (np.arange(self.frames)[:, None] >= cuts).sum(axis=2)
 
     def _noise(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Random directions of length about 1."""
+        """Draw random vectors of length about 1."""
         return random.standard_normal(shape, np.float32) / np.float32(np.sqrt(self.dim))
 
 
 def video_id(video: int) -> str:
-    """A name for a video; equal scores are then in the videos' order."""
+    """Return the id of a video; the order of ids is that of the videos."""
     return f"v{video:08d}"
 
 
 def shelf(video: int) -> dict[str, str]:
-    """A filter that keeps a video and others, one of `SHELVES` in all."""
+    """Return a filter that keeps a video and others: one video of `SHELVES`."""
     return {"shelf": str(video % SHELVES)}
 
 
@@ -126,7 +131,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def records(part: Part) -> Sequence[Record]:
-    """Give the videos of a part as an engine takes them, without registers."""
+    """Return the videos of a part in the form of an engine, without registers."""
     return [
         Record(
             video_id(part.start + i), {"clips": clips, "frames": frames},
@@ -137,7 +142,7 @@ def records(part: Part) -> Sequence[Record]:
 
 
 def payload(video: int, rows: int) -> dict[str, Any]:
-    """Return what the library keeps of a video with a row a second."""
+    """Return the payload of a video in a library with a row for each second."""
     source = {
         "path": "", "size": 0, "mtime_ns": 0, "start": 0.0, "duration": float(rows), "rows": rows,
         "digest": uuid4().hex, "warning": "",

@@ -1,13 +1,13 @@
-"""Seconds of a whole training step on the CPU, product and baseline, at published sizes.
+"""Compare a whole training step of product and baseline on the CPU, at published sizes.
 
     python -m benchmarks.training_step [--configs tvr charades] [--videos N] [--rounds N]
 
-Forward pass, loss with hard negatives, backward pass and optimiser, with the published dropout.
-Both start from the same weights, see the same batch and take turns.
+A step is the forward pass, the loss with hard negatives, the backward pass and the optimiser, with
+the published dropout. Both start from the same weights and take turns with the same batch.
 """
 
-import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,23 +18,15 @@ from benchmarks.baseline import objective as baseline_objective
 from benchmarks.baseline.network import Baseline
 from benchmarks.baseline.objective import BaselineAdam
 from benchmarks.inputs import FEATURES, Settings, pair, settings, train_batch
-from benchmarks.measuring import (
-    interleave,
-    machine,
-    parser,
-    positive,
-    publish,
-    ratio,
-    use_threads,
-)
+from benchmarks.measuring import begin, comparison, interleave, parser, publish
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.training.compilation import compile_step
 from dreamprvr.training.optimizer import BertAdam, warmup_linear_schedule
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
-Step = Callable[[TrainBatch], Tensor]  # a batch -> its loss, before the update; on its device
-TOTAL_STEPS = 1000  # of the schedule, where no more than a few of them are taken
+Step = Callable[[TrainBatch], Tensor]  # takes a batch and returns its loss before the update
+TOTAL_STEPS = 1000  # steps of the schedule, of which a benchmark takes a few
 
 
 def product_step(
@@ -48,12 +40,12 @@ def product_step(
     fused: bool = False,
     cuda_graphs: bool = False,
 ) -> Step:
-    """Return a function that trains the product on a batch, as the trainer does, without Lightning.
+    """Return a function that trains the product on a batch, as the trainer does.
 
     Args:
-        network: network to train, on the device where it lies.
+        network: network to train, on its device.
         chosen: settings of the network and the optimiser.
-        total_steps: steps of the learning rate's schedule.
+        total_steps: number of steps of the learning rate's schedule.
         hard_negatives: use hard negatives, as after the first epochs; False draws them at random.
         half: bfloat16 mixed precision.
         compiled: compile the step, as `training.compile` does.
@@ -113,44 +105,29 @@ def matrix_share(work: Callable[[], object]) -> float:
 
 
 def measure(chosen: Settings, videos: int, captions: int, rounds: int) -> dict[str, Any]:
-    """Measure the seconds of every round, their ratio, and the shares of matrix products."""
+    """Measure the seconds of every round, and the shares of matrix products."""
     product, baseline = pair(chosen)
     batch = train_batch(chosen, videos, captions)
     steps = {"baseline": baseline_step(baseline, chosen), "product": product_step(product, chosen)}
-    ways = {name: lambda step=step: step(batch) for name, step in steps.items()}
+    ways = {name: partial(step, batch) for name, step in steps.items()}
     taken = interleave(ways, rounds)
     shares = {name: matrix_share(work) for name, work in ways.items()}
-    return {"seconds": taken, "ratio": ratio(**taken)._asdict(), "matrix_products": shares}
+    return {"seconds": taken, "matrix_products": shares}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    options = parser(__doc__, "training_step", rounds=7)
+    options = parser(__doc__, "training_step", rounds=7, videos=32, captions=5)
     options.add_argument("--configs", nargs="+", choices=FEATURES, default=["tvr", "charades"])
-    options.add_argument("--videos", type=positive, default=32)
-    options.add_argument("--captions", type=positive, default=5, help="of each video")
-    chosen = options.parse_args(arguments)
-    use_threads(chosen.threads)
-    described, rows, details = machine(), [], {}
-    for name in chosen.configs:
+    args = begin(options, arguments)
+    rows, details = [], {}
+    for name in args.configs:
         torch.manual_seed(0)
-        found = measure(settings(name), chosen.videos, chosen.captions, chosen.rounds)
-        shares, times = found["matrix_products"], found["ratio"]
-        rows.append(
-            {
-                "sizes of": name,
-                "baseline s": statistics.median(found["seconds"]["baseline"]),
-                "product s": statistics.median(found["seconds"]["product"]),
-                "x baseline": times["median"],
-                "smallest": times["low"],
-                "largest": times["high"],
-                "products, baseline %": 100 * shares["baseline"],
-                "products, product %": 100 * shares["product"],
-            }
-        )
-        details[name] = found
-    sizes = {"videos": chosen.videos, "captions": chosen.captions, "rounds": chosen.rounds}
-    publish(chosen.output, described, rows, sizes=sizes, details=details)
+        details[name] = measure(settings(name), args.videos, args.captions, args.rounds)
+        for way, cells in comparison(details[name]["seconds"]).items():
+            share = 100 * details[name]["matrix_products"][way]
+            rows.append({"sizes of": name, "step": way, **cells, "matrix products %": share})
+    publish(args, rows, details=details)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_both_encode_the_same_gallery() -> None:
 
 def test_table_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # a fresh process takes seconds to import torch
-    monkeypatch.setattr(encoding, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(encoding, "in_fresh_process", lambda work, *arguments: work(*arguments))
     path = tmp_path / "encoding.json"
     encoding.main([
         "--config", "synthetic", "--videos", "3", "--batch", "2", "--rounds", "2",
@@ -40,9 +39,7 @@ def test_table_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ])  # fmt: skip
     found = json.loads(path.read_text())
     assert [row["encode"] for row in found["results"]] == ["baseline", "product"]
-    row = found["results"][1]
-    assert math.isfinite(row["x baseline"])
-    assert row["smallest"] <= row["x baseline"] <= row["largest"]
+    assert float(found["results"][1]["x baseline"].split()[0]) > 0
     assert all(row["peak MB"] >= 0 for row in found["results"])
     assert {name: len(taken) for name, taken in found["seconds"].items()} == {
         "baseline": 2, "product": 2,

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("qdrant_edge")
 
 from benchmarks import long_videos
-from benchmarks.long_videos import Shape, held, searches
+from benchmarks.long_videos import Shape, candidate_shares, searches
 from benchmarks.search_videos import Videos
 
 
@@ -23,7 +23,9 @@ def test_both_ways_find_the_same(tmp_path: Path) -> None:
 
 def test_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_videos, "CANDIDATES", (100, 120))
-    few, all_of_them = held(Videos(120, 16, clips=1, frames=200, events=8, concepts=30), 6)
+    few, all_of_them = candidate_shares(
+        Videos(120, 16, clips=1, frames=200, events=8, concepts=30), 6
+    )
     assert all_of_them["of the 100 best %"] == all_of_them["of the 10 best %"] == 100
     assert few["of the 100 best %"] < 100
 

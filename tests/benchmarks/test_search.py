@@ -34,9 +34,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         search.main([*SIZES, "--folder", str(tmp_path), "--output", str(path), *options])
         return json.loads(path.read_text())
 
-    monkeypatch.setattr(search, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(search, "in_fresh_process", lambda work, *arguments: work(*arguments))
     monkeypatch.setattr(search, "Videos", small)
-    monkeypatch.setattr(search, "text_side", lambda: lambda: None)  # a large model
+    monkeypatch.setattr(search, "text_side", lambda: lambda number: None)  # a large model
     monkeypatch.setattr(search, "LIMIT", 10)
     monkeypatch.setattr(search_ways, "TILE", 16)
     return measured
@@ -80,17 +80,17 @@ def test_figures(run: Run, tmp_path: Path, engine: str, dtype: str) -> None:
     assert fewer["SumR kept %"] == pytest.approx(100 * fewer["SumR"] / every["SumR"])
     assert found["text_seconds"] > 0
     assert all(math.isfinite(row["ms"]) for row in rows.values())
-    assert ("costs" in found) == (engine == "edge")
-    assert engine != "edge" or found["costs"]["bytes_a_video"] > 160 * 384 * 2
+    assert ("disk MB" in found["costs"]) == (engine == "edge")
+    assert engine != "edge" or 1000 * found["costs"]["kB a video"] > 160 * 384 * 2
     assert [path.name for path in tmp_path.iterdir()] == ["s.json"]  # the engine's files are gone
     assert found["scan_bytes"] == 60 * 160 * 384 * (4 if dtype == "float32" else 2)
 
 
-def test_a_figure_that_is_worse_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = search.ways
+def test_wrong_answers_lower_the_figures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = search.ways
 
-    def wrong(*given: Any) -> dict[str, search.Way]:
-        ways = made(*given)
+    def wrong(*arguments: Any) -> dict[str, search.Way]:
+        ways = right(*arguments)
         return {**ways, "engine, exact": search.Way(lambda number: [0] * 10)}
 
     monkeypatch.setattr(search, "ways", wrong)
@@ -99,14 +99,14 @@ def test_a_figure_that_is_worse_shows(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert rows["torch"]["recall %"] == pytest.approx(100)
 
 
-def test_queries_come_round_again() -> None:
+def test_queries_take_turns() -> None:
     seen: list[int] = []
 
     def answer(number: int) -> list[int]:
         seen.append(number)
         return []
 
-    timed = search.Timed(answer, 2)
+    timed = search.InTurn(answer, 2)
     for _ in range(3):
         timed()
     assert seen == [0, 1, 0]
@@ -138,5 +138,5 @@ def test_quality_of_the_first_queries() -> None:
     assert found.kept == pytest.approx(100 * 350 / 400)
 
 
-def test_nothing_to_keep() -> None:
+def test_no_true_video_in_the_exact_list() -> None:
     assert quality([[1]], np.array([[1]]), np.array([5])).kept == 100
