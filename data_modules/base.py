@@ -80,7 +80,7 @@ class PRVRDataModule(LightningDataModule):
 
     collection: ClassVar[str]
     feature_sets: ClassVar[dict[str, FeatureSet]]
-    expected: ClassVar[dict[str, SplitSize]] = {}
+    expected: dict[str, SplitSize] = {}
     source: ClassVar[str] = ""
 
     def __init__(
@@ -184,6 +184,10 @@ class PRVRDataModule(LightningDataModule):
             videos.assign(split=split)[VIDEO_COLUMNS],
             captions.assign(moments=[()] * len(captions), split=split),
         )
+
+    def repairs(self, split: str) -> list[str]:
+        """List what `read_annotations` repaired in a split, in a line for each kind of repair."""
+        return []
 
     def video_features(self) -> FeatureStore:
         """Open the video features; their rows have the size `video_dim`."""

@@ -80,7 +80,7 @@ class DataModuleContract:
 
     def test_the_network_can_set_the_lengths(self, tmp_path: Path) -> None:
         """`data.init_args.num_clips` and so on are linked to the network's configuration."""
-        names = set(inspect.signature(type(self.make(tmp_path))).parameters)
+        names = _arguments(type(self.make(tmp_path)))
         missing = {"num_clips", "max_frames", "max_words"} - names
         assert not missing, f"__init__ does not take {sorted(missing)}: pass them to super()"
 
@@ -169,6 +169,18 @@ class DataModuleContract:
         """`lightning data check` finds no problems."""
         report = check(self.prepared(tmp_path))
         assert report.ok, f"\n{report.text()}"
+
+
+def _arguments(kind: type) -> set[str]:
+    """Name the arguments of a class, with those that `**options` hands on to the next class."""
+    names: set[str] = set()
+    for one in kind.__mro__:
+        if "__init__" in vars(one):
+            parameters = inspect.signature(one.__init__).parameters  # type: ignore[misc]
+            names |= set(parameters)
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                break
+    return names
 
 
 def _check_rows(split: str, videos: Any, queries: Any) -> None:

@@ -25,6 +25,7 @@ from data_modules.readers.npz import ArrayFolder
 from data_modules.readers.published import (
     read_activitynet,
     read_charades_sta,
+    read_qvhighlights,
     read_tvr,
 )
 from data_modules.readers.tables import Annotations, read_tables
@@ -78,6 +79,11 @@ LABELS = (
     b'{"query_id": "v_a#enc#0", "caption": "A", "gt_video_ids": ["v_a", "v_b"]}\n'
     b'{"query_id": "v_b#0", "gt_video_ids": ["v_b"]}\n'
 )
+QVHIGHLIGHTS = (
+    b'{"qid": 1, "query": "x", "duration": 150, "vid": "-a_60.0_210.0", "relevant_clip_ids": [0],'
+    b' "saliency_scores": [[4, 1, 1]], "relevant_windows": [[0, 2], [10, 160]]}\n'
+    b'{"qid": 2, "query": "y", "duration": 142, "vid": "_b_0.0_150.0"}\n'
+)
 LIST = b"# films\na.mp4\nfolder\n\n ../b.mp4 \n"
 METADATA = b'video_id,path,title,tags\na,,"x, y",p;q\n,b.mp4,z,\n'
 YAML = b"data: &a {root: x, sizes: [1, 2.5]}\nmodel:\n  other: *a\n  text: 'x'\n"
@@ -130,6 +136,9 @@ READERS = {
     "charades lengths": Reader(charades, "c.csv", LENGTHS, {"c.txt": CHARADES}),
     "tvr": Reader(lambda f: read_tvr(f / "t.jsonl", "train"), "t.jsonl", TVR),
     "labels": Reader(labelled, "l.jsonl", LABELS, {"a.json": ACTIVITYNET}),
+    "qvhighlights": Reader(
+        lambda f: read_qvhighlights(f / "q.jsonl", "train"), "q.jsonl", QVHIGHLIGHTS
+    ),
     "list": Reader(lambda f: find_videos([f / "l.txt"]), "l.txt", LIST, {"a.mp4": b""}),
     "metadata": Reader(
         lambda f: read_metadata(f / "m.csv", {"a": f / "a.mp4", "b": f / "b.mp4"}),

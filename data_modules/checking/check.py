@@ -54,7 +54,7 @@ def check(data: PRVRDataModule, splits: Sequence[str] = SPLITS) -> Report:
     report = Report(type(data).__name__, data.folder, data.sizes.max_words)
     missing = _missing_files(data, splits, report)
     tables = _read_tables(data, splits, missing, report)
-    _look_at_tables(tables, report)
+    _look_at_tables(data, tables, report)
     _look_at_labels(data, tables, report)
     videos = _scan(data, tables, "video", "video" in missing, report)
     captions = _scan(data, tables, "text", "text" in missing, report)
@@ -105,11 +105,13 @@ def _read_table(data: PRVRDataModule, split: str) -> Annotations:
     return table
 
 
-def _look_at_tables(tables: Tables, report: Report) -> None:
+def _look_at_tables(data: PRVRDataModule, tables: Tables, report: Report) -> None:
     """Report problems and remarks of each split; equal lines of several splits become one."""
     problems: dict[str, list[str]] = {}
     remarks: dict[str, list[str]] = {}
     for split, table in tables.items():
+        for line in attempt(partial(data.repairs, split), report.problems) or []:
+            remarks.setdefault(line, []).append(split)
         lines = _find(table_problems, table)
         # remarks are only looked for in tables without problems
         splits_of, lines = (problems, lines) if lines else (remarks, _find(table_remarks, table))

@@ -40,7 +40,7 @@ from data_modules.generation.simulated_video import (
     unit,
     video_matrix,
 )
-from data_modules.readers.captions import write_captions
+from data_modules.readers.captions import split_caption_id, write_captions
 from data_modules.readers.npz import read_npz
 from data_modules.readers.tables import Annotations, write_tables
 from dreamprvr.core.errors import UserError, check_range
@@ -108,11 +108,16 @@ def simulate(
 
 
 def _write_annotations(folder: Path, collection: str, annotations: Annotations) -> None:
-    """Write the caption files of all splits and the tables with durations and moments."""
+    """Write the caption files of all splits and the tables with durations and moments.
+
+    Where ids do not have the form of caption files, as those of QVHighlights, only the tables are
+    written; they are read first anyway.
+    """
     folder.mkdir()
     for split in ("train", "val", "test"):
-        path = folder / f"{collection}{split}.caption.txt"
-        write_captions(path, annotations.split(split).queries)
+        captions = annotations.split(split).queries
+        if all(map(split_caption_id, captions["query_id"])):
+            write_captions(folder / f"{collection}{split}.caption.txt", captions)
     write_tables(folder, collection, annotations)
 
 

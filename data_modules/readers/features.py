@@ -52,7 +52,10 @@ class JoinedFeatures(FeatureStore):
         if not parts:
             raise UserError("joined features need at least one part")
         self.parts, self.normalise = tuple(parts), normalise
-        self.path = Path(os.path.commonpath([part.path.absolute() for part in parts]))
+        paths = [part.path for part in parts]
+        if len({path.is_absolute() for path in paths}) > 1:
+            paths = [path.absolute() for path in paths]
+        self.path = Path(os.path.commonpath(paths))
         self.dim = sum(part.dim for part in parts)
 
     @property

@@ -1,7 +1,8 @@
 """The benchmarks' original annotation files, as they were published, brought to one schema.
 
-Sources: ActivityNet Captions (Krishna et al., ICCV 2017), Charades-STA (Gao et al., ICCV 2017) and
-TVR (Lei et al., ECCV 2020). Captions are numbered as the PRVR caption files of MS-SL number them.
+Sources: ActivityNet Captions (Krishna et al., ICCV 2017), Charades-STA (Gao et al., ICCV 2017), TVR
+(Lei et al., ECCV 2020) and QVHighlights (Lei et al., NeurIPS 2021). Captions are numbered as the
+PRVR caption files of MS-SL number them; those of QVHighlights have numbers of their own.
 All of them hold moments that do not fit their video; these are repaired, none is dropped, and every
 reader says in plain words what it repaired.
 """
@@ -10,7 +11,7 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -27,8 +28,25 @@ from dreamprvr.core.text import (
     read_lines,
 )
 
-# Place in the file, video id, duration or NaN, (start, end) or None, sentence.
-_Caption = tuple[str, str, float, tuple[float, float] | None, str]
+
+class _Caption(NamedTuple):
+    """A caption as it stands in a file.
+
+    Attributes:
+        where: place in the file, for messages.
+        video: id of the video.
+        duration: seconds of the video; not a number where unknown.
+        moments: (start, end) of each moment in seconds; () where unknown.
+        text: the sentence.
+        query_id: id of the caption; "" where it is numbered.
+    """
+
+    where: str
+    video: str
+    duration: float
+    moments: tuple[tuple[float, float], ...]
+    text: str
+    query_id: str = ""
 
 
 TOLERANCE = 0.5  # seconds past the end that rounding explains
@@ -65,7 +83,8 @@ def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[st
             raise UserError(f"{where}: the video comes twice, in two normal forms of Unicode")
         durations[video] = read_duration(where, duration)
         for moment, text in pairs:
-            captions.append((where, video, durations[video], read_moment(where, moment), text))
+            read = (read_moment(where, moment),)
+            captions.append(_Caption(where, video, durations[video], read, text))
     return _annotations(path, split, durations, captions)
 
 
@@ -96,8 +115,9 @@ def read_charades_sta(
             raise UserError(f"{where}: expected `VIDEO start end##sentence`, got {quote(line)}")
         video = normal_id(fields[0])
         duration = lengths.get(video, math.nan)
-        captions.append((where, video, duration, read_moment(where, fields[1:]), text))
-    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+        moments = (read_moment(where, fields[1:]),)
+        captions.append(_Caption(where, video, duration, moments, text))
+    return _annotations(path, split, _durations(captions), captions)
 
 
 def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
@@ -120,36 +140,94 @@ def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
         video, text = row.get("vid_name"), row.get("desc")
         if not isinstance(video, str) or not isinstance(text, str):
             raise UserError(f"{where}: expected an object with vid_name, desc, ts and duration")
-        video = normal_id(video)
         duration = read_duration(where, row["duration"]) if "duration" in row else math.nan
-        moment = read_moment(where, row["ts"]) if "ts" in row else None
-        captions.append((where, video, duration, moment, text))
-    return _annotations(path, split, {c[1]: c[2] for c in captions}, captions)
+        moments = (read_moment(where, row["ts"]),) if "ts" in row else ()
+        captions.append(_Caption(where, normal_id(video), duration, moments, text))
+    return _annotations(path, split, _durations(captions), captions)
+
+
+def read_qvhighlights(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read QVHighlights: one {qid, query, vid, duration, relevant_windows} a line.
+
+    The id of a query is `qid` and its number, which is the name of its file of text features. Its
+    moments are all windows; other keys, such as `saliency_scores`, are not read.
+
+    Args:
+        path: a file such as highlight_val_release.jsonl; lines without `relevant_windows`, as in
+            the release of the test split, have no known moments.
+        split: name of the split of all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: if the file is missing, or a line has another form (says which).
+    """
+    path = Path(path)
+    captions: list[_Caption] = []
+    for place, row in load_json_lines(path):
+        where = f"{path}, line {place}"
+        qid, video, text = (row.get(key) for key in ("qid", "vid", "query"))
+        whole = isinstance(qid, int) and not isinstance(qid, bool) and qid >= 0
+        if not (whole and isinstance(video, str) and video and isinstance(text, str)):
+            raise UserError(f"{where}: expected an object with qid, query, vid and duration")
+        windows = row.get("relevant_windows", [])
+        if not isinstance(windows, list):
+            raise UserError(f"{where}: relevant_windows {quote(windows)} is no list of windows")
+        duration = read_duration(where, row["duration"]) if "duration" in row else math.nan
+        moments = tuple(read_moment(where, window) for window in windows)
+        captions.append(_Caption(where, normal_id(video), duration, moments, text, f"qid{qid}"))
+    return _annotations(path, split, _durations(captions), captions)
+
+
+def read_json_lines(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
+    """Read a file of TVR or of QVHighlights, which the keys of its first line tell apart.
+
+    Args:
+        path: the file.
+        split: name of the split of all rows.
+
+    Returns:
+        The tables, and remarks on what was repaired.
+
+    Raises:
+        UserError: as `read_tvr` and `read_qvhighlights`.
+    """
+    _, first = next(iter(load_json_lines(Path(path))), (0, {}))
+    return (read_qvhighlights if "vid" in first else read_tvr)(path, split)
+
+
+def _durations(captions: list[_Caption]) -> dict[str, float]:
+    return {caption.video: caption.duration for caption in captions}
 
 
 def _annotations(
     path: Path, split: str, durations: dict[str, float], captions: list[_Caption]
 ) -> tuple[Annotations, list[str]]:
-    """Number the captions of each video from 0 and repair what does not fit."""
+    """Give captions without an id their number in the video, and repair what does not fit."""
     if not captions:
         raise UserError(f"{path} holds no captions")
     counts: dict[str, int] = {}
+    seen: set[str] = set()
     repairs: list[set[str]] = []
     rows = []
-    for where, video, duration, moment, text in captions:
+    for where, video, duration, moments, text, query_id in captions:
         if not isinstance(text, str):
             raise UserError(f"{where}: sentence {quote(text)} is no string")
         if duration != durations[video] and not math.isnan(duration):
             raise UserError(
                 f"{where}: video {quote(video)} lasts {durations[video]} s in another line"
             )
+        if query_id in seen:
+            raise UserError(f"{where}: {quote(query_id)} stands in another line too")
         index = counts.setdefault(video, 0)
         counts[video] += 1
-        fitted, done = fit(moment, duration) if moment else (None, set[str]())
+        fitted = [fit(moment, duration) for moment in moments]
         clean, had_break = without_breaks(text)
-        repairs.append(done | ({"break"} if had_break else set()))
-        moments = (fitted,) if fitted else ()
-        rows.append((f"{video}#enc#{index}", (video,), clean, moments, split))
+        repairs += [done for _, done in fitted] + [{"break"} if had_break else set()]
+        name = query_id or f"{video}#enc#{index}"
+        seen.add(name)
+        rows.append((name, (video,), clean, tuple(moment for moment, _ in fitted), split))
     videos = [(video, duration, split, "") for video, duration in durations.items()]
     annotations = Annotations(
         pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(rows, columns=QUERY_COLUMNS)
@@ -194,7 +272,8 @@ def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
     """Say what was repaired, in a line for each kind of repair.
 
     Args:
-        repairs: for each caption the kinds of repair that `fit` and `without_breaks` reported.
+        repairs: for each moment and each sentence the kinds of repair that `fit` and
+            `without_breaks` reported.
         unknown: number of videos without a duration.
     """
     counts = Counter(kind for kinds in repairs for kind in kinds)

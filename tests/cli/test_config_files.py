@@ -75,6 +75,15 @@ def test_published_values(name: str) -> None:
     assert config["data"]["init_args"]["batch_size"] == 128
 
 
+def test_qvhighlights_has_the_settings_of_activitynet() -> None:
+    """None are published for it; docs/data.md, section 4, says so."""
+    ours, theirs = parsed("qvhighlights.yaml"), parsed("activitynet.yaml")
+    data, other = ours.pop("data"), theirs.pop("data")
+    assert ours == theirs
+    assert data["class_path"] == "data_modules.qvhighlights.QVHighlights"
+    assert data["init_args"] == {**other["init_args"], "test_release": "val"}
+
+
 # docs/models/*.md; by model and benchmark: settings of the network, of the objective, and the rate
 OTHERS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any], float]] = {
     ("ms_sl", "activitynet"): (

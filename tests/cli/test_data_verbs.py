@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from bigfiles import write_big_file
 from cli.running import DATA, Tiny, refused, run, write_config
+from qvhighlights_files import row as qv_row
+from qvhighlights_files import write_lines
 
 from data_modules import base as plugins
 from data_modules.checking.check import check
@@ -229,6 +231,23 @@ def test_tvr_lines_and_repairs_are_printed() -> None:
 
 
 @pytest.mark.usefixtures("_files")
+def test_qvhighlights_with_several_moments_of_a_query() -> None:
+    for name, qid in (("train", 0), ("val", 10)):
+        rows = [qv_row(qid + i, f"{name}{i}", [[0, 4], [10, 16]]) for i in range(3)]
+        write_lines(Path(f"highlight_{name}_release.jsonl"), rows)
+    names = ["highlight_train_release.jsonl", "highlight_val_release.jsonl"]
+    options = ("--config", "qvhighlights.yaml", "--config", "features/simulated.yaml")
+    result = run("data", "simulate", *options, "--data.root", "sim", "--annotations", *names)
+    assert result.code == 0, result
+    checked = run("data", "check", *options, "--data.root", "sim")
+    assert checked.code == 0, checked.out
+    assert "video features   512-d" in checked.out
+    tables = read_tables(Path("sim/qvhighlights/TextData"), "qvhighlights").split("val")
+    assert tables.queries["query_id"].tolist() == ["qid10", "qid11", "qid12"]
+    assert tables.queries["moments"].tolist() == [((0.0, 4.0), (10.0, 16.0))] * 3
+
+
+@pytest.mark.usefixtures("_files")
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -270,8 +289,8 @@ def test_an_encoder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # datasets
 
-OURS = {"activitynet": "ActivityNet", "charades": "Charades", "synthetic": "Synthetic",
-        "tvr": "TVR"}  # fmt: skip
+OURS = {"activitynet": "ActivityNet", "charades": "Charades", "qvhighlights": "QVHighlights",
+        "synthetic": "Synthetic", "tvr": "TVR"}  # fmt: skip
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:

@@ -441,7 +441,7 @@ def point(value: str) -> EntryPoint:
 
 def test_our_own_are_installed_like_any_other():
     found = installed_datasets()
-    assert {"activitynet", "charades", "synthetic", "tvr"} <= set(found)
+    assert {"activitynet", "charades", "qvhighlights", "synthetic", "tvr"} <= set(found)
     assert list(found) == sorted(found)
     assert load_dataset(found["charades"]) is Charades
 

@@ -72,7 +72,8 @@ def simulate_data(
 
     Args:
         annotations: one file, of which a part is held out, or two: training and evaluation. A .json
-            file is read as ActivityNet Captions, .txt as Charades-STA, .jsonl as TVR.
+            file is read as ActivityNet Captions, .txt as Charades-STA, .jsonl as TVR
+            or QVHighlights.
         durations: Charades_v1 files, in the order of the annotation files.
         encoder: sentence encoder: a folder or a name on the hub.
         hold_out: share of a single file's videos that become the split val.
@@ -104,7 +105,7 @@ def _read_annotations(
 ) -> "Annotations":
     """Read annotation files as the splits train and val, and print their repairs."""
     from data_modules.generation.simulate import hold_out, join
-    from data_modules.readers.published import read_activitynet, read_charades_sta, read_tvr
+    from data_modules.readers.published import read_activitynet, read_charades_sta, read_json_lines
 
     if len(files) > 2:
         raise UserError(f"--annotations takes one or two files, not {len(files)}")
@@ -115,7 +116,8 @@ def _read_annotations(
                 raise UserError(f"{file} needs its --durations: a Charades_v1 file for each")
             part, remarks = read_charades_sta(file, durations[place], split)
         elif file.suffix in (".json", ".jsonl"):
-            part, remarks = (read_activitynet if file.suffix == ".json" else read_tvr)(file, split)
+            read = read_activitynet if file.suffix == ".json" else read_json_lines
+            part, remarks = read(file, split)
         else:
             raise UserError(f"{file}: the name must end in .json, .txt or .jsonl")
         for remark in remarks:

@@ -10,7 +10,9 @@ from data_modules.readers.published import (
     read_activitynet,
     read_charades_sta,
     read_duration,
+    read_json_lines,
     read_moment,
+    read_qvhighlights,
     read_tvr,
     remarks,
     without_breaks,
@@ -208,6 +210,62 @@ def test_malformed_tvr(tmp_path: Path, line: str, message: str):
     (tmp_path / "t.jsonl").write_text(f"{first}\n{line}\n")
     with pytest.raises(UserError, match=message):
         read_tvr(tmp_path / "t.jsonl", "val")
+
+
+def test_qvhighlights(tmp_path: Path):
+    """Every window is a moment, cut at the end of the video; the test release has none."""
+    rows = [
+        {"qid": 12, "query": "A dog\nruns.", "duration": 20, "vid": "-a_60.0_210.0"},
+        {"qid": 7, "query": "B", "duration": 20, "vid": "-a_60.0_210.0"},
+        {"qid": 9, "query": "C", "duration": 12.5, "vid": "_b_0.0_150.0", "other": 3},
+    ]
+    rows[0]["relevant_windows"] = [[2, 4], [10, 22], [8, 6]]
+    rows[1]["relevant_windows"] = []
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, said = read_qvhighlights(tmp_path / "q.jsonl", "val")
+    assert list(found.videos.itertuples(index=False, name=None)) == [
+        ("-a_60.0_210.0", 20, "val", ""), ("_b_0.0_150.0", 12.5, "val", ""),
+    ]  # fmt: skip
+    assert list(found.queries.itertuples(index=False, name=None)) == [
+        ("qid12", ("-a_60.0_210.0",), "A dog runs.", ((2, 4), (10, 20), (6, 8)), "val"),
+        ("qid7", ("-a_60.0_210.0",), "B", (), "val"),
+        ("qid9", ("_b_0.0_150.0",), "C", (), "val"),
+    ]
+    assert said == [
+        "1 moment with swapped ends: the end came before the start",
+        "1 moment cut at the end of the video, 1 by more than 0.5 s",
+        "1 sentence with a line break, made a space",
+    ]
+
+
+def test_tvr_and_qvhighlights_are_told_apart(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"vid_name": "v", "desc": "x", "duration": 3}\n')
+    assert read_json_lines(path, "val")[0].queries["query_id"][0] == "v#enc#0"
+    path.write_text('{"vid": "v", "query": "x", "duration": 3, "qid": 1}\n')
+    assert read_json_lines(path, "val")[0].queries["query_id"][0] == "qid1"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"vid": "w", "query": "x"}', "line 2: expected an object with qid"),
+        ('{"qid": true, "vid": "w", "query": "x"}', "line 2: expected an object"),
+        ('{"qid": -1, "vid": "w", "query": "x"}', "line 2: expected an object"),
+        ('{"qid": 2, "vid": "", "query": "x"}', "line 2: expected an object"),
+        ('{"qid": 2, "vid": "w", "query": 3}', "line 2: expected an object"),
+        ('{"qid": 2, "vid": "w", "query": "x", "duration": 0}', "line 2: duration 0"),
+        ('{"qid": 2, "vid": "w", "query": "x", "relevant_windows": [[1]]}', "line 2: moment"),
+        ('{"qid": 2, "vid": "w", "query": "x", "relevant_windows": 3}', "line 2: relevant_windows"),
+        ('{"qid": 2, "vid": "v", "query": "x", "duration": 4}', "'v' lasts 4.0 s in another line"),
+        ('{"qid": 1, "vid": "w", "query": "x"}', "line 2: 'qid1' stands in another line too"),
+    ],
+)
+def test_malformed_qvhighlights(tmp_path: Path, line: str, message: str):
+    first = '{"qid": 1, "vid": "v", "query": "x", "duration": 3, "relevant_windows": [[0, 1]]}'
+    (tmp_path / "q.jsonl").write_text(f"{first}\n{line}\n")
+    with pytest.raises(UserError, match=message):
+        read_qvhighlights(tmp_path / "q.jsonl", "val")
 
 
 @needs_data
