@@ -165,7 +165,7 @@ def open_and_search(
     """
     before = _resident()
     begin = time.perf_counter()
-    engine = EdgeEngine(folder, layout(queries.shape[1]))
+    engine = EdgeEngine(folder, lambda: layout(queries.shape[1]))
     ready = time.perf_counter()
     engine.search(engine_query(queries[0], limit, candidates))
     costs = {"open s": ready - begin, "first query ms": 1000 * (time.perf_counter() - ready)}

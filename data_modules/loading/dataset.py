@@ -1,6 +1,6 @@
 """Map-style datasets of one split, and how their items become batches."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +10,10 @@ from torch.utils.data import Dataset
 
 from data_modules.loading.pooling import clips, frames, normalise
 from data_modules.readers.features import FeatureStore
-from data_modules.readers.tables import Annotations
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
+
+if TYPE_CHECKING:  # it needs pandas, and a search does without
+    from data_modules.readers.tables import Annotations
 
 
 class InputSizes(NamedTuple):
@@ -41,7 +43,7 @@ class QueryItem(NamedTuple):
 class VideoDataset(Dataset[VideoItem]):
     """The gallery of a split, in the order of its video table."""
 
-    def __init__(self, table: Annotations, store: FeatureStore, sizes: InputSizes) -> None:
+    def __init__(self, table: "Annotations", store: FeatureStore, sizes: InputSizes) -> None:
         self.ids = list(table.videos["video_id"])
         self.store = store
         self.sizes = sizes
@@ -58,7 +60,7 @@ class VideoDataset(Dataset[VideoItem]):
 class QueryDataset(Dataset[QueryItem]):
     """The captions of a split, in the order of its query table."""
 
-    def __init__(self, table: Annotations, store: FeatureStore, sizes: InputSizes) -> None:
+    def __init__(self, table: "Annotations", store: FeatureStore, sizes: InputSizes) -> None:
         row_of = {video: row for row, video in enumerate(table.videos["video_id"])}
         self.ids = list(table.queries["query_id"])
         self.positives = [

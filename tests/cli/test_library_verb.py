@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,17 @@ def test_list_describe_and_list_again(tmp_path: Path) -> None:
     found = run("library", "list", "library", "--where", "title=The yard").out.splitlines()
     assert found[-1] == "1 videos"
     assert found[0].endswith("title=The yard")
+
+
+def test_videos_are_listed_without_torch() -> None:
+    code = (
+        "import sys; from dreamprvr.cli.main import main; main(); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "library", "list", "library"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("2 videos\n")
 
 
 def test_delete_and_compact() -> None:

@@ -177,7 +177,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def session_of(folder: Path) -> Session:
-    return Session(folder, read_manifest(folder), Layout(DIM, ("frames",), {}))
+    return Session(folder, read_manifest(folder), lambda: Layout(DIM, ("frames",), {}))
 
 
 def test_a_session_reads_then_writes_then_reads(folder: Path) -> None:

@@ -131,11 +131,13 @@ def test_an_encoder_that_is_gone(tmp_path: Path) -> None:
 def test_another_model_in_the_folder(tmp_path: Path, films: Path) -> None:
     Library.create(tmp_path / "library", films, checkpoint(tmp_path / "a.ckpt")).close()
     checkpoint(tmp_path / "library" / "model.ckpt", seed=1)
-    with pytest.raises(UserError, match="is not the model that the library was indexed with"):
-        Library.open(tmp_path / "library")
-    (tmp_path / "library" / "model.ckpt").unlink()
-    with pytest.raises(UserError, match=r"model\.ckpt: no such file"):
-        Library.open(tmp_path / "library")
+    with Library.open(tmp_path / "library") as opened:
+        assert opened.videos() == []  # the model is not needed to list them
+        with pytest.raises(UserError, match="is not the model that the library was indexed with"):
+            opened.prepare()
+        (tmp_path / "library" / "model.ckpt").unlink()
+        with pytest.raises(UserError, match=r"model\.ckpt: no such file"):
+            opened.search("dog")
 
 
 def test_settings_are_compared_by_fingerprint_not_by_name(tmp_path: Path) -> None:

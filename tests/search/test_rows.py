@@ -160,7 +160,7 @@ NAMES = ["v3", "v0", "nobody", "v4", "v1", "v2"]
 @pytest.fixture
 def engine(tmp_path: Path) -> EdgeEngine:
     library(tmp_path, *(video(f"v{number}", rows=10) for number in range(5))).close()
-    return EdgeEngine(tmp_path / "library" / "engine", FRAMES.layout)
+    return EdgeEngine(tmp_path / "library" / "engine", lambda: FRAMES.layout)
 
 
 @pytest.mark.parametrize("own", [(), ("v0",), ("v3", "v2"), ("v0", "v1", "v2", "v3", "v4")])

@@ -328,6 +328,7 @@ def test_a_training_says_it_in_its_checkpoint(tmp_path: Path) -> None:
     assert read_provenance(found) == Provenance(SETTINGS.fingerprint, "abc", wanted)
 
 
-def test_searching_imports_no_lightning() -> None:
-    code = "import sys, dreamprvr.search.library; sys.exit('lightning' in sys.modules)"
+def test_searching_imports_neither_lightning_nor_pandas() -> None:
+    code = "import sys, dreamprvr.search.library, dreamprvr.search.model\n"
+    code += "sys.exit(bool({'lightning', 'pandas'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dreamprvr.core.batch import Queries, Videos
 from dreamprvr.core.distributed import gather_rows, is_distributed
-from dreamprvr.evaluation.moments import FrameScores
+from dreamprvr.evaluation.frame_scores import FrameScores
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, join_tensors, map_tensors
 from dreamprvr.models.layers.basic import at_least_float32
@@ -128,7 +128,7 @@ class Gallery:
         return Answer(self._score(encoded, best), best, encoded)
 
     def frame_scores(self, queries: EncodedQueries, videos: Tensor) -> Tensor:
-        """Score Q queries over time in K videos each (`dreamprvr.evaluation.moments`).
+        """Score Q queries over time in K videos each (`dreamprvr.evaluation.frame_scores`).
 
         Args:
             queries: the queries as `ask` returns them.

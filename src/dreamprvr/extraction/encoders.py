@@ -42,6 +42,12 @@ def encoder_names() -> list[str]:
     return sorted({*_registered, *_installed()})
 
 
+def is_missing(encoder: str) -> bool:
+    """Return whether an encoder's name gives a folder that does not exist."""
+    folder = encoder.removeprefix(TRANSFORMERS)
+    return folder != encoder and os.path.isabs(folder) and not os.path.isdir(folder)
+
+
 def load_encoder(name: str, device: str = "auto") -> Encoder:
     """Load an encoder by its name. Nothing is downloaded.
 

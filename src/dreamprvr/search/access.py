@@ -16,7 +16,7 @@ A process that wants to write takes three steps:
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -182,7 +182,7 @@ class Session:
     Args:
         folder: folder of the library.
         manifest: manifest of the library.
-        layout: vectors of its videos.
+        find_layout: returns the vectors of a video; called when vectors are read or written.
         gives_way: whether this process looks at `is_wanted` every few seconds, and closes.
 
     Raises:
@@ -190,9 +190,13 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, layout: Layout, gives_way: bool = False
+        self,
+        folder: Path,
+        manifest: Manifest,
+        find_layout: Callable[[], Layout],
+        gives_way: bool = False,
     ) -> None:
-        self.folder, self.manifest, self.layout = folder, manifest, layout
+        self.folder, self.manifest, self.find_layout = folder, manifest, find_layout
         self.gives_way = gives_way
         self._lock: FolderLock | None = None
         self._engine: Engine | None = None
@@ -226,8 +230,8 @@ class Session:
         try:
             self.close()
             self._lock = FolderLock(self.folder, write=True)
-            repair_engine(self.folder, self.manifest, self.layout)
-            self._engine = open_engine(self.folder, self.manifest, self.layout)
+            repair_engine(self.folder, self.manifest, self.find_layout)
+            self._engine = open_engine(self.folder, self.manifest, self.find_layout)
             yield self._engine
         finally:
             try:
@@ -239,7 +243,7 @@ class Session:
     def _open(self) -> None:
         self._lock = self._reading_lock()
         try:
-            self._engine = open_engine(self.folder, self.manifest, self.layout)
+            self._engine = open_engine(self.folder, self.manifest, self.find_layout)
         except BaseException:
             self.close()
             raise
@@ -252,6 +256,6 @@ class Session:
             lock.release()
             writing = FolderLock(self.folder, write=True)
             try:
-                repair_engine(self.folder, self.manifest, self.layout)
+                repair_engine(self.folder, self.manifest, self.find_layout)
             finally:
                 writing.release()

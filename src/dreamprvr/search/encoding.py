@@ -19,7 +19,8 @@ from data_modules.loading.dataset import VideoItem, collate_videos
 from data_modules.loading.pooling import clips, frames, normalise, pool
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.evaluation.moments import FrameScores, sections
+from dreamprvr.evaluation.frame_scores import FrameScores
+from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import (
@@ -325,7 +326,7 @@ class SearchModel:
         return float(self.network.rescore(query, videos, scores).max())
 
     def over_time(self, query: EncodedQueries, record: Record, rows: int) -> np.ndarray:
-        """Score each row of a video, (N,), by the rule of `dreamprvr.evaluation.moments`.
+        """Score each row of a video, (N,), by `dreamprvr.evaluation.frame_scores`.
 
         Args:
             query: batch of one query.

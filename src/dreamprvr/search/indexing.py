@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import DiskFull, write_text
 from dreamprvr.core.text import normal_id, one_line, quote
+from dreamprvr.extraction.encoders import is_missing
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.catalogue import (
     SOURCE,
@@ -29,12 +30,13 @@ from dreamprvr.search.catalogue import (
     read_metadata,
     same_vectors,
 )
-from dreamprvr.search.encoding import SearchModel
 from dreamprvr.search.engine.interface import Engine, Record
 from dreamprvr.search.engine.points import METADATA
 from dreamprvr.search.manifest import PROGRESS, Manifest
-from dreamprvr.search.model import is_missing
 from dreamprvr.search.rows import RowStore
+
+if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
+    from dreamprvr.search.encoding import SearchModel
 
 StrPath = str | os.PathLike[str]
 BATCH_VIDEOS, BATCH_ROWS = 64, 8192  # most videos and rows that are encoded and written at once
@@ -124,7 +126,7 @@ class Indexer:
     """
 
     engine: Engine
-    model: SearchModel
+    model: "SearchModel"
     known: Mapping[str, Payload]
     metadata: Mapping[str, Mapping[str, Any]]
     store: RowStore | None = None
@@ -311,7 +313,7 @@ class Writer:
         folder: Path,
         manifest: Manifest,
         engine: Engine,
-        model: SearchModel,
+        model: "SearchModel",
         known: Mapping[str, Payload],
         store: RowStore | None = None,
     ) -> None:

@@ -7,13 +7,17 @@
 
 The folder holds `library.json`, `model.ckpt` if a trained model searches, the engine's own files,
 and `progress.json` while videos are indexed.
+
+To list the videos takes neither the model nor torch, whose import takes seconds. So these are
+imported where they are needed.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
@@ -34,20 +38,12 @@ from dreamprvr.search.manifest import (
     read_manifest,
     refuse_links_in,
 )
-from dreamprvr.search.model import (
-    LibraryModel,
-    ModelFile,
-    check_encoder,
-    check_model,
-    find_encoder,
-    forget,
-    keep_model,
-    read_model,
-    search_model,
-)
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import RESCORED, Candidates, Searcher, check_ids, check_where
+
+if TYPE_CHECKING:
+    from dreamprvr.search.model import LibraryModel, ModelFile
 
 StrPath = str | os.PathLike[str]
 
@@ -80,12 +76,21 @@ class Library:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
-        self._model = LibraryModel(self.path, self.manifest, device)
-        self._session = Session(self.path, self.manifest, self._model.model.layout, gives_way)
-        self._rule = rule
+        self._device, self._rule = device, rule
+        self._session = Session(
+            self.path, self.manifest, lambda: self._model.model.layout, gives_way
+        )
+
+    @cached_property
+    def _model(self) -> "LibraryModel":
+        from dreamprvr.search.model import LibraryModel
+
+        return LibraryModel(self.path, self.manifest, self._device)
+
+    @cached_property
+    def _store(self) -> RowStore | None:
         # the vectors of a server are not kept a second time
-        embedded = self.manifest.engine == EDGE
-        self._store = RowStore(self.path, self._model.model) if embedded else None
+        return RowStore(self.path, self._model.model) if self.manifest.engine == EDGE else None
 
     @classmethod
     def open(
@@ -137,10 +142,11 @@ class Library:
         self._session.close()
 
     def prepare(self) -> None:
-        """Load the encoder now and not with the first search.
+        """Load the model and the encoder now and not with the first search.
 
         Raises:
-            UserError: the encoder is missing, or is not the one that made the features.
+            UserError: the model is missing or damaged, or the encoder is missing or not the one
+                that made the features.
         """
         self._model.encoder()
 
@@ -177,8 +183,8 @@ class Library:
                 more than the sum of maxima, such as MS-SL; at least k are. Other models ignore it.
 
         Raises:
-            UserError: the query is empty or not text, a number is out of its range, or there is no
-                column of that name.
+            UserError: the query is empty or not text, a number is out of its range, there is no
+                column of that name, or the model or the encoder cannot be loaded.
         """
         check_where(where)
         if where:
@@ -271,10 +277,10 @@ class Library:
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
         """Lock the library for writing, and yield a writer."""
+        model = self._model.model  # loaded before other processes are kept out
         try:
             with self._session.writing() as engine:
                 known = dict(engine.payloads())
-                model = self._model.model
                 writer = Writer(self.path, self.manifest, engine, model, known, self._store)
                 yield writer
                 self._model.settings = writer.manifest.settings
@@ -308,6 +314,8 @@ def create_library(
         UserError: the checkpoint or the encoder does not fit the features, or the folder holds
             other files.
     """
+    from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
+
     check_engine(engine, "--engine")
     with FeatureFile(features) as file:
         settings = file.settings
@@ -339,8 +347,10 @@ def _fill(
     settings: ExtractionSettings,
     engine: str,
     checkpoint: Path | None,
-    model: ModelFile | None,
+    model: "ModelFile | None",
 ) -> None:
+    from dreamprvr.search.model import forget, keep_model, search_model
+
     if (folder / NAME).exists():
         raise UserError(f"{folder} is a library already; open it, or name another folder")
     forget(folder)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from torch import Tensor
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
 from dreamprvr.extraction.encoder import Encoder, no_text
-from dreamprvr.extraction.encoders import TRANSFORMERS, load_encoder, pick_device
+from dreamprvr.extraction.encoders import TRANSFORMERS, is_missing, load_encoder, pick_device
 from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.search.encoding import SearchModel, Untrained
@@ -178,12 +177,6 @@ def check_encoder(encoder: Encoder, settings: ExtractionSettings, model: ModelFi
                 f"encoder {settings.encoder} gives {modality} features of size {theirs}, the "
                 f"library needs {ours}: train with this encoder's features"
             )
-
-
-def is_missing(encoder: str) -> bool:
-    """Return whether an encoder's name gives a folder that does not exist."""
-    folder = encoder.removeprefix(TRANSFORMERS)
-    return folder != encoder and os.path.isabs(folder) and not os.path.isdir(folder)
 
 
 def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:

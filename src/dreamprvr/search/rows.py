@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, check_free_disk, open_regular, remove_files, sync
 from dreamprvr.core.text import quote
 from dreamprvr.search.catalogue import SOURCE, row_count
-from dreamprvr.search.encoding import SearchModel
 from dreamprvr.search.engine.interface import Engine, Record
 from dreamprvr.search.manifest import ROWS
+
+if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
+    from dreamprvr.search.encoding import SearchModel
 
 ENDING = ".f16"
 LONG = 2**16  # videos of more numbers have a file; this is 128 rows of 512
@@ -43,7 +45,7 @@ class RowStore:
         model: model of the library.
     """
 
-    def __init__(self, folder: Path, model: SearchModel) -> None:
+    def __init__(self, folder: Path, model: "SearchModel") -> None:
         self.folder, self.model = folder / ROWS, model
 
     def write(self, records: Iterable[Record]) -> None:
@@ -113,7 +115,7 @@ class RowStore:
 
 
 def look_up(
-    engine: Engine, model: SearchModel, store: RowStore | None, video_ids: Sequence[str]
+    engine: Engine, model: "SearchModel", store: RowStore | None, video_ids: Sequence[str]
 ) -> Iterator[Record]:
     """Yield videos one after the other, so that their vectors are not all in memory at once.
 
@@ -147,7 +149,7 @@ def look_up(
     yield from _fetched(engine, model, waiting)
 
 
-def _fetched(engine: Engine, model: SearchModel, video_ids: Sequence[str]) -> Iterator[Record]:
+def _fetched(engine: Engine, model: "SearchModel", video_ids: Sequence[str]) -> Iterator[Record]:
     for record in engine.fetch(video_ids) if video_ids else []:
         shapes = {name: rows.shape for name, rows in {**record.tokens, **record.extras}.items()}
         if shapes != model.shapes_of(row_count(record.payload)):

@@ -4,18 +4,20 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.evaluation.moments import Curve, MomentRule, find_moments
-from dreamprvr.models.encoded import EncodedQueries
 from dreamprvr.search.catalogue import library_video, row_count, timeline_of
 from dreamprvr.search.engine.interface import Engine, EngineQuery, Record
 from dreamprvr.search.engine.points import SCANNED, values
-from dreamprvr.search.model import LibraryModel
 from dreamprvr.search.results import Hit, SearchResult
 from dreamprvr.search.rows import RowStore, look_up
+
+if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
+    from dreamprvr.models.encoded import EncodedQueries
+    from dreamprvr.search.model import LibraryModel
 
 EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
 CANDIDATES = 800  # candidates in a library of more videos
@@ -37,7 +39,7 @@ class Searcher:
     def __init__(
         self,
         engine: Engine,
-        model: LibraryModel,
+        model: "LibraryModel",
         rule: MomentRule | None = None,
         store: RowStore | None = None,
     ) -> None:
@@ -86,7 +88,7 @@ class Searcher:
     def _look_up(self, video_ids: list[str]) -> Iterable[Record]:
         return look_up(self.engine, self.model, self.store, video_ids)
 
-    def _rescored(self, query: EncodedQueries, video_ids: list[str], k: int) -> dict[str, float]:
+    def _rescored(self, query: "EncodedQueries", video_ids: list[str], k: int) -> dict[str, float]:
         """Score videos by the model's own score, and return the k best, best first.
 
         Args:
@@ -101,7 +103,7 @@ class Searcher:
         return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k])
 
     def _hit(
-        self, rank: int, record: Record, score: float, query: EncodedQueries, moments: int
+        self, rank: int, record: Record, score: float, query: "EncodedQueries", moments: int
     ) -> Hit:
         timeline = timeline_of(record.payload, self.library_model.settings)
         starts, ends = timeline.pieces()

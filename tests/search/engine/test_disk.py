@@ -73,7 +73,7 @@ def test_a_panic_prints_no_backtrace(tmp_path: Path) -> None:
     (segment,) = (tmp_path / "library" / "engine" / "segments").iterdir()
     os.truncate(segment / "vector_storage-segments" / "deleted" / "status.dat", 0)
     code = "import sys; from pathlib import Path; from dreamprvr.search.engine.edge import *; "
-    code += "EdgeEngine(Path(sys.argv[1]), Layout(6, ('frames',), {}))"
+    code += "EdgeEngine(Path(sys.argv[1]), lambda: Layout(6, ('frames',), {}))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "library" / "engine")], text=True,
         capture_output=True, env={**os.environ, "RUST_BACKTRACE": "1"}, check=False,
@@ -173,7 +173,7 @@ def test_creation_and_repair_need_free_disk(tmp_path: Path, disk: Disk) -> None:
         Library.create(tmp_path / "library", path)
     disk(10**12)
     Library.create(tmp_path / "library", path).close()
-    engine = EdgeEngine(tmp_path / "library" / "engine", FRAMES)
+    engine = EdgeEngine(tmp_path / "library" / "engine", lambda: FRAMES)
     engine._journal.open(["b"])
     disk(MARGIN - 1)
     with pytest.raises(DiskFull, match="completing an interrupted write needs 32 MB"):

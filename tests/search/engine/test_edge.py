@@ -90,7 +90,7 @@ def test_a_large_collection_gets_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(edge, "SCANNED", 300)
     monkeypatch.setattr(edge, "GRAPH_FROM", 1)
     engine("edge", tmp_path, Layout(DIM, LAYOUT.scales, {"registers": DIM, "unused": 3})).close()
-    made = EdgeEngine(tmp_path / "engine", LAYOUT)  # as of a library of an earlier version
+    made = EdgeEngine(tmp_path / "engine", lambda: LAYOUT)  # as of a library of an earlier version
     videos = [record(number) for number in range(301)]
     made.upsert(videos[:300])
     made.compact()
@@ -99,7 +99,7 @@ def test_a_large_collection_gets_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
     made.compact()
     assert made._shard.info().indexed_vectors_count > 0
     made.close()
-    again = EdgeEngine(made.folder, LAYOUT)
+    again = EdgeEngine(made.folder, lambda: LAYOUT)
     assert again._shard.info().indexed_vectors_count > 0
     scanned, found = (
         [hit.video_id for hit in again.search(query(candidates=40, graph=graph))]

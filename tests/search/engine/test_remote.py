@@ -104,7 +104,7 @@ def test_a_server_of_another_kind_is_told() -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         client = connect(f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(UserError, match=r"^the program at the engine's address is not a"):
-            RemoteEngine(client, "videos", LAYOUT)
+            RemoteEngine(client, "videos", lambda: LAYOUT)
         client.close()
         server.shutdown()
 

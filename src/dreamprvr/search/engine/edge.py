@@ -10,7 +10,7 @@ The caller locks the folder for many readers or for one writer.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -67,14 +67,15 @@ class EdgeEngine:
 
     Args:
         folder: folder that `create` made.
-        layout: vectors of a video, the same as for `create`.
+        find_layout: returns the vectors of a video, the same as for `create`; called when vectors
+            are read or written.
 
     Raises:
         UserError: the folder is damaged or may not be read.
     """
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
-        self.folder, self.layout = folder, layout
+    def __init__(self, folder: Path, find_layout: Callable[[], Layout]) -> None:
+        self.folder, self.find_layout = folder, find_layout
         self._journal = Journal(folder)
         with reading(folder):
             check_writable(folder)
@@ -96,7 +97,7 @@ class EdgeEngine:
             index_facets(shard)
             shard.flush()
             shard.close()
-        return cls(folder, layout)
+        return cls(folder, lambda: layout)
 
     @staticmethod
     def is_interrupted(folder: Path) -> bool:
@@ -107,13 +108,13 @@ class EdgeEngine:
         """Repair half written videos and the index of facets after a writer was killed."""
         if not self._journal.is_open():
             return
-        videos, records = self._journal.read(self.layout)
+        videos, records = self._journal.read(self.find_layout())
         check_free_disk(self.folder, written_bytes(records), "completing an interrupted write")
         with self._plain_errors():
             if videos:
                 self._shard.update(edge.UpdateOperation.delete_points(point_ids(videos)))
             if records:
-                self._shard.update(upsert_points(records, self.layout))
+                self._shard.update(upsert_points(records, self.find_layout()))
             self._shard.update(edge.UpdateOperation.delete_field_index(FACETS))
             index_facets(self._shard)
             self._shard.flush()
@@ -128,7 +129,7 @@ class EdgeEngine:
         replaced = {str(point.id) for point in held}
         old = [record for record in records if point_id(record.video_id) in replaced]
         with self._writing(ids, old):
-            self._shard.update(upsert_points(records, self.layout))
+            self._shard.update(upsert_points(records, self.find_layout()))
 
     def set_payloads(self, payloads: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace payloads; a reader sees the old payload or the new one, never a mixture."""
@@ -166,7 +167,7 @@ class EdgeEngine:
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
-        rows, constant = query_rows(query, self.layout)
+        rows, constant = query_rows(query, self.find_layout())
         allowed = where_filter(edge, query.where)
         prefetch = None
         if query.candidates is not None:
@@ -192,7 +193,9 @@ class EdgeEngine:
             points = self._shard.retrieve(point_ids(video_ids), with_payload=True, with_vector=True)
             points_by_id: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
             kept = [points_by_id[name] for name in video_ids if name in points_by_id]
-            return [record_of(point.vector, payload_of(point), self.layout) for point in kept]
+            return [
+                record_of(point.vector, payload_of(point), self.find_layout()) for point in kept
+            ]
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
@@ -232,7 +235,7 @@ class EdgeEngine:
                 kept = load_json(self.folder / "edge_config.json")["vectors"]
                 own = (TOKENS, SEGMENTS)
                 extras = {name: kept[name]["size"] for name in kept if name not in own}
-                config = edge_config(replace(self.layout, extras=extras), graph=True)
+                config = edge_config(replace(self.find_layout(), extras=extras), graph=True)
                 self._shard = edge.EdgeShard.load(str(self.folder), config)
             self._shard.optimize()
 

@@ -1,5 +1,6 @@
 """Opening of the engine that a library names: the embedded one, or a server."""
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,13 +33,13 @@ def create_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
     return RemoteEngine.create(connect(manifest.engine), manifest.collection, layout)
 
 
-def open_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
+def open_engine(folder: Path, manifest: Manifest, find_layout: Callable[[], Layout]) -> Engine:
     """Open the collection of a library.
 
     Args:
         folder: folder of the library.
         manifest: manifest of the library; it names the engine and the collection.
-        layout: vectors of a video.
+        find_layout: returns the vectors of a video; called when vectors are read or written.
 
     Raises:
         UserError: a package is missing, the engine's files are damaged, or the server does not
@@ -47,24 +48,24 @@ def open_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
     if manifest.engine == EDGE:
         from dreamprvr.search.engine.edge import EdgeEngine
 
-        return EdgeEngine(folder / ENGINE, layout)
+        return EdgeEngine(folder / ENGINE, find_layout)
     from dreamprvr.search.engine.remote import RemoteEngine, connect
 
-    return RemoteEngine(connect(manifest.engine), manifest.collection, layout)
+    return RemoteEngine(connect(manifest.engine), manifest.collection, find_layout)
 
 
-def repair_engine(folder: Path, manifest: Manifest, layout: Layout) -> None:
+def repair_engine(folder: Path, manifest: Manifest, find_layout: Callable[[], Layout]) -> None:
     """Repair the videos that a killed writer left half written.
 
     Args:
         folder: folder of the library; it must be locked for writing.
         manifest: manifest of the library.
-        layout: vectors of a video.
+        find_layout: returns the vectors of a video; called only if there is something to repair.
     """
     if is_interrupted(folder, manifest):
         from dreamprvr.search.engine.edge import EdgeEngine
 
-        engine = EdgeEngine(folder / ENGINE, layout)
+        engine = EdgeEngine(folder / ENGINE, find_layout)
         engine.repair()
         engine.close()
 

@@ -1,7 +1,7 @@
 """A client of a Qdrant server or cluster; points have the same layout as in the embedded engine."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,11 +51,14 @@ class RemoteEngine:
         client: client that is connected to the server, or Qdrant's own in memory
             (`QdrantClient(":memory:")`).
         collection: name of the collection that `create` made.
-        layout: vectors of a video, the same as for `create`.
+        find_layout: returns the vectors of a video, the same as for `create`; called when vectors
+            are read or written.
     """
 
-    def __init__(self, client: QdrantClient, collection: str, layout: Layout) -> None:
-        self.client, self.collection, self.layout = client, collection, layout
+    def __init__(
+        self, client: QdrantClient, collection: str, find_layout: Callable[[], Layout]
+    ) -> None:
+        self.client, self.collection, self.find_layout = client, collection, find_layout
         with _plain_errors():
             if not client.collection_exists(collection):
                 raise UserError(
@@ -77,7 +80,7 @@ class RemoteEngine:
             client.create_payload_index(
                 collection, FACETS, field_schema=models.PayloadSchemaType.KEYWORD
             )
-        return cls(client, collection, layout)
+        return cls(client, collection, lambda: layout)
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Add or replace videos.
@@ -86,14 +89,14 @@ class RemoteEngine:
             UserError: a video is too long for a server, or the server does not answer.
         """
         for record in records:
-            _refuse_too_long(record, self.layout)
+            _refuse_too_long(record, self.find_layout())
         for start in range(0, len(records), BATCH):
             points = [
                 models.PointStruct(
                     id=point_id(record.video_id),
                     vector={
                         name: rows.tolist()
-                        for name, rows in point_vectors(record, self.layout).items()
+                        for name, rows in point_vectors(record, self.find_layout()).items()
                     },
                     payload=point_payload(record.video_id, record.payload),
                 )
@@ -119,7 +122,7 @@ class RemoteEngine:
 
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
-        rows, constant = query_rows(query, self.layout)
+        rows, constant = query_rows(query, self.find_layout())
         allowed = where_filter(models, query.where)
         prefetch = None
         if query.candidates is not None:
@@ -146,7 +149,7 @@ class RemoteEngine:
             )  # fmt: skip
         points_by_id: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
         kept = [points_by_id[video_id] for video_id in video_ids if video_id in points_by_id]
-        return [record_of(point.vector, _payload(point), self.layout) for point in kept]
+        return [record_of(point.vector, _payload(point), self.find_layout()) for point in kept]
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
