@@ -111,8 +111,8 @@ def _part(path: Path, file: io.BufferedReader, name: str) -> bytes:
         parts = {part.filename.removesuffix(".npy"): part for part in archive.infolist()}
         if not name and len(parts) != 1:
             raise UserError(
-                f"{path} holds {some(list(parts), 'array')}: name one of them (`group` of a "
-                "FeatureSet)"
+                f"{path} holds {some(list(parts), 'array')}: name one of them by `group` "
+                "(videos) or `text_group` (captions) of the feature set"
             )
         part = parts.get(name or next(iter(parts)))
         if part is None:

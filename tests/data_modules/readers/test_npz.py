@@ -186,3 +186,15 @@ def test_missing_and_odd_files(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
     with pytest.raises(UserError, match="is damaged: again"):
         read_npz(tmp_path / "a.npz", "again")
+
+
+def test_the_place_of_joined_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is relative where all parts are, for messages, and absolute otherwise."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        np.savez(tmp_path / "data" / name / "v.npz", ROWS)
+    first, second = (open_features(Path("data") / name) for name in ("a", "b"))
+    assert JoinedFeatures([first, second]).path == Path("data")
+    absolute = open_features(tmp_path / "data" / "b")
+    assert JoinedFeatures([first, absolute]).path == tmp_path / "data"
