@@ -233,6 +233,33 @@ def test_an_addon_of_the_gaussian_models_is_refused_for_others() -> None:
     assert "frame_query_encoder" in line
 
 
+def test_addons_of_loss_terms_are_added_to_each_other_with_the_values_of_the_benchmark() -> None:
+    addons = ("-c", "addons/evidence_inter.yaml", "-c", "addons/evidence_intra.yaml")
+    found = settings("-c", "tvr.yaml", *addons, "--model", "gmmformer_v2")
+    objective = found["model"]["init_args"]["objective"]
+    terms = {name: term["init_args"] for name, term in objective["extra"].items()}
+    assert terms["inter"] == {
+        "weight": 0.2, "temperature": 0.05, "from_epoch": 20, "beta": 0.3, "smoothing": 0.2,
+    }  # fmt: skip
+    assert (terms["intra"]["weight"], terms["intra"]["temperature"]) == (0.8, 0.06)
+    assert objective["matching_weight"] == 0.09
+    line = refused("fit", "-c", "tvr.yaml", *addons, "--model", "ms_sl")
+    assert "extra" in line
+
+
+def test_the_settings_of_an_addon_are_changed_by_ones_own_and_by_options(tmp_path: Path) -> None:
+    addon = ("-c", "synthetic.yaml", "-c", "addons/evidence_inter.yaml")
+    (tmp_path / "addons").mkdir()
+    section = "{model: {init_args: {objective: {extra: {inter: {init_args: {beta: 0.4}}}}}}}"
+    Path("addons/mine.yaml").write_text(section)
+    found = settings(*addon, "-c", "addons/mine.yaml", "--model", "gmmformer_v2")
+    given = found["model"]["init_args"]["objective"]["extra"]["inter"]["init_args"]
+    assert (given["beta"], given["weight"], given["from_epoch"]) == (0.4, 0.06, 10)
+    term = "dreamprvr.models.losses.evidence.IntraVideoEvidence"
+    found = settings(*addon, "--model.objective.extra.intra", term)
+    assert found["model"]["init_args"]["objective"]["extra"].keys() == {"inter", "intra"}
+
+
 def test_ones_own_file_comes_first(tmp_path: Path) -> None:
     assert Path(find_config("tvr.yaml")).is_absolute()
     (tmp_path / "tvr.yaml").write_text("")

@@ -23,6 +23,7 @@ from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
 from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_models
 
 CALLBACKS = "trainer.callbacks"
+EXTRA = "model.init_args.objective.extra"
 SECTIONS = ("data", "model", "training", "trainer")
 ADDONS = "addons"  # folder of files that change some settings of whichever model there is
 LONGEST = 600  # largest number of characters of a message
@@ -78,8 +79,9 @@ class FindConfigFile(ActionConfigFile):
     def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
         """Merge settings into those of earlier files.
 
-        Callbacks are added to earlier ones. Another model takes none of the earlier model's
-        settings. Settings under `benchmarks` apply to the data set of this class name alone.
+        Callbacks and further loss terms are added to earlier ones. Another model takes none of the
+        earlier model's settings. Settings under `benchmarks` apply to the data set of this class
+        name alone.
 
         Args:
             parser: parser of the verb.
@@ -116,10 +118,37 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
         if model["class_path"] != cfg.get("model.class_path"):
             cfg.pop("model", None)
             model["init_args"] = _with_defaults(kind, model.get("init_args") or {})
+    _add_loss_terms(cfg.get(EXTRA), content)
     ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(content))
     if added := as_list(cfg.get(CALLBACKS)):
         adds = "callbacks" in content.get("trainer", {})
         cfg[CALLBACKS] = merged_callbacks([*earlier, *added]) if adds else earlier
+
+
+def _add_loss_terms(earlier: Any, content: dict[str, Any]) -> None:
+    """Add the loss terms of a file to those of earlier files, which jsonargparse would replace.
+
+    A term that names no class changes arguments of the earlier term of its name.
+
+    Args:
+        earlier: `objective.extra` of earlier files, or None.
+        content: settings of the file; changed in place.
+    """
+    section: Any = content
+    for name in EXTRA.split(".")[:-1]:
+        section = section.get(name) if isinstance(section, dict) else None
+    terms = section.get("extra") if isinstance(section, dict) else None
+    if not isinstance(earlier, dict) or not isinstance(terms, dict):
+        return
+    joined = dict(earlier)
+    for name, term in terms.items():
+        before = earlier.get(name)
+        if isinstance(term, dict) and "class_path" not in term and before is not None:
+            before = before if isinstance(before, dict) else {"class_path": before}
+            arguments = (before.get("init_args") or {}) | (term.get("init_args") or {})
+            term = {**before, **term, "init_args": arguments}
+        joined[name] = term
+    section["extra"] = joined
 
 
 def data_path(name: str) -> str:
