@@ -11,6 +11,7 @@ from dreamprvr.models.gaussian import GaussianConfig, GaussianLossConfig, Gaussi
 from dreamprvr.models.holmes.published import FORMAT
 from dreamprvr.models.layers.basic import initialize
 from dreamprvr.models.losses.evidence import InterVideoEvidence, IntraVideoEvidence
+from dreamprvr.models.parts import LossTerm
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ObjectiveConfig(GaussianLossConfig):
             )
         self.terms()  # refuses settings outside their ranges
 
-    def terms(self) -> dict[str, nn.Module]:
+    def terms(self) -> dict[str, LossTerm]:
         """Make the evidential terms by name."""
         return {
             "inter": InterVideoEvidence(
@@ -101,7 +102,9 @@ class Holmes(GaussianModel):
         # as in the published code; nothing uses it, and no gradient reaches it
         self.token = nn.Parameter(torch.randn(1, 1, network.hidden_size), requires_grad=False)
         self.objective = Objective(objective, network.padded_frames)
-        self.add_terms(objective.terms())
+        for name, term in objective.terms().items():
+            term.padding = self.padding
+            self.extra_terms[name] = term
         initialize(self)
 
     def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
