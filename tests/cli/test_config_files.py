@@ -119,7 +119,35 @@ OTHERS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any], float]] = {
         },
         3e-4,
     ),
+    ("holmes", "activitynet"): (
+        {"dropout": 0.31, "clip_weight": 0.6, "frame_weight": 0.4, "softmax_temperature": 0.6},
+        {
+            "margin": 0.2, "clip_nce_weight": 0.02, "diversity_weight": 0.003,
+            "diversity_delta": 0.2, "inter_weight": 0.06, "inter_temperature": 0.04,
+            "intra_weight": 1e-4, "intra_temperature": 0.08, "evidence_from": 20,
+        },
+        2.5e-4,
+    ),
+    ("holmes", "charades"): (
+        {"dropout": 0.25, "clip_weight": 0.6, "frame_weight": 0.4, "softmax_temperature": 0.6},
+        {
+            "margin": 0.2, "clip_nce_weight": 0.02, "diversity_weight": 0.003,
+            "diversity_delta": 0.2, "inter_weight": 0.06, "inter_temperature": 0.08,
+            "intra_weight": 9e-4, "intra_temperature": 0.08, "evidence_from": 20,
+        },
+        2e-4,
+    ),
+    ("holmes", "tvr"): (
+        {"dropout": 0.2, "clip_weight": 0.6, "frame_weight": 0.4, "softmax_temperature": 0.09},
+        {
+            "margin": 0.1, "clip_nce_weight": 0.05, "diversity_weight": 8e-5,
+            "diversity_delta": 0.15, "inter_weight": 0.2, "inter_temperature": 0.05,
+            "intra_weight": 0.8, "intra_temperature": 0.06, "evidence_from": 20,
+        },
+        3e-4,
+    ),
 }  # fmt: skip
+PATIENCE = {("holmes", "charades"): 20, ("holmes", "tvr"): 20}  # 10 for the others
 
 
 @pytest.mark.parametrize(("model", "benchmark"), sorted(OTHERS))
@@ -136,7 +164,22 @@ def test_published_values_of_the_other_models(model: str, benchmark: str) -> Non
     assert config["training"]["warmup"] == 0.01
     assert config["data"]["init_args"]["batch_size"] == 128
     (stopping,) = config["trainer"]["callbacks"]
-    assert (config["trainer"]["max_epochs"], stopping["init_args"]["patience"]) == (100, 10)
+    expected = (100, PATIENCE.get((model, benchmark), 10))
+    assert (config["trainer"]["max_epochs"], stopping["init_args"]["patience"]) == expected
+
+
+def test_holmes_with_words_has_its_own_values_on_tvr() -> None:
+    config = settings("-c", "tvr.yaml", "--model", "holmes", "-c", "addons/holmes_multi.yaml")
+    given = config["model"]["init_args"]
+    assert given["network"].items() >= {"clip_weight": 0.5, "frame_weight": 0.5}.items()
+    assert given["network"]["frame_query_encoder"].endswith("WordQueries")
+    expected = {
+        "inter_weight": 0.01, "inter_temperature": 0.2, "intra_weight": 0.1,
+        "intra_temperature": 0.04, "clip_nce_weight": 0.05,
+    }  # fmt: skip
+    assert given["objective"].items() >= expected.items()
+    (stopping,) = config["trainer"]["callbacks"]
+    assert (config["trainer"]["max_epochs"], stopping["init_args"]["patience"]) == (150, 20)
 
 
 @pytest.mark.parametrize("name", shipped_configs())

@@ -66,7 +66,7 @@ def test_options_in_any_order_give_the_same(tmp_path: Path) -> None:
 
 
 @needs_reference
-@pytest.mark.parametrize("model", ["gmmformer_v2", "ms_sl"])
+@pytest.mark.parametrize("model", ["gmmformer_v2", "holmes", "ms_sl"])
 def test_a_released_checkpoint_of_another_model(tmp_path: Path, model: str) -> None:
     write_tiny(Golden, tmp_path / "data")
     shutil.copy(REFERENCE / model / PUBLISHED.name, "theirs.ckpt")

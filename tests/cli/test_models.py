@@ -14,6 +14,7 @@ SMALL = ("--model.network.hidden_size", "8", "--model.network.num_heads", "2")
 SHORT = ("--model.network.max_frames", "8", "--model.network.num_clips", "4")
 CLASSES = {
     "gmmformer_v2": "dreamprvr.models.gmmformer_v2.network.GMMFormerV2",
+    "holmes": "dreamprvr.models.holmes.network.Holmes",
     "ms_sl": "dreamprvr.models.ms_sl.network.MSSL",
 }
 

@@ -11,7 +11,7 @@ SETTINGS = {"video_dim": 6, "text_dim": 5, "network": {"hidden_size": 8, "num_he
 
 
 def test_our_models_are_installed_by_name() -> None:
-    assert {"dreamprvr", "gmmformer_v2", "ms_sl"} <= import_models().keys()
+    assert {"dreamprvr", "gmmformer_v2", "holmes", "ms_sl"} <= import_models().keys()
 
 
 def test_every_shipped_model_has_a_contract_test() -> None:

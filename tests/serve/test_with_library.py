@@ -115,7 +115,7 @@ def test_registers_of_a_trained_library(tmp_path: Path) -> None:
     assert len(hit["registers"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["gmmformer_v2", "ms_sl"])
+@pytest.mark.parametrize("kind", ["gmmformer_v2", "holmes", "ms_sl"])
 def test_models_without_registers(tmp_path: Path, kind: str) -> None:
     """The page gives the scores and the moments of the library, whichever model searches."""
     videos = [video("a", rows=12, dog=7), video("b", rows=9, pan=3)]
