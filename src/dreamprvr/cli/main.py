@@ -29,6 +29,7 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
   fit                train:            lightning fit --config tvr.yaml --data.root DIR
   validate, test     evaluate:         lightning test --config tvr.yaml --ckpt_path FILE
   predict            answer queries:   lightning predict --config tvr.yaml --ckpt_path FILE
+  compare            several models, the same budget, one table
   import-checkpoint  read a checkpoint that the authors released
   data check         what is there, what is missing, what is broken
   data convert       big file (feature.bin) -> HDF5

@@ -15,6 +15,7 @@ import time
 GRACE = 3.0  # seconds that another process waits for the first to end it
 LOOK = 0.2  # seconds between looks at the other processes
 LONG = 30.0  # seconds in which the others may end after the first has succeeded
+PARENT = "DREAMPRVR_PARENT"  # holds the number of the process that `compare` runs in
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -52,7 +53,12 @@ def watch(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def follow_parent() -> None:
-    """End this process when the process that started it is gone, as after `kill -9`."""
+    """End this process when the process that started it is gone, as after `kill -9`.
+
+    A run of `lightning compare` is told to stop, and saves first.
+    """
+    if number := os.environ.pop(PARENT, ""):
+        threading.Thread(target=_stop_after, args=(int(number),), daemon=True).start()
     if os.environ.get("LOCAL_RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
         parent = os.getppid()
         threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow").start()
@@ -121,3 +127,9 @@ def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+def _stop_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)

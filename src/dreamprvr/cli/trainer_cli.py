@@ -42,7 +42,7 @@ from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.registry import class_path, find_model
 from dreamprvr.models.settings import read_settings
 from dreamprvr.training.callbacks.checkpoints import AtomicCheckpointIO, noted_checkpoint
-from dreamprvr.training.callbacks.predictions import PredictionWriter
+from dreamprvr.training.callbacks.predictions import PredictionWriter, RankWriter
 from dreamprvr.training.checkpoint import (
     Trained,
     disagreements,
@@ -204,6 +204,10 @@ class PRVRCLI(LightningCLI):
             parser.add_argument("--init_from", type=Any, default=None, help=SUPPRESS)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})
+            parser.add_argument(
+                "--ranks", type=str | None, default=None,
+                help="Also write the rank of each query to this CSV file.",
+            )  # fmt: skip
         if subcommand == "predict":
             parser.add_argument(
                 "--output", type=str, default="predictions.jsonl",
@@ -374,6 +378,8 @@ class PRVRCLI(LightningCLI):
             warnings.filterwarnings("ignore", message="The dirpath has changed")
         if self.subcommand == "predict":
             config.callbacks += [PredictionWriter(Path(self.config_init.predict.output))]
+        if ranks := self._get(self.config_init, "ranks"):
+            config.callbacks += [RankWriter(Path(ranks))]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:

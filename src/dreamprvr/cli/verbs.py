@@ -10,7 +10,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from dreamprvr.cli import data_verbs, feature_verbs, import_verb, library_verbs
+from dreamprvr.cli import compare, data_verbs, feature_verbs, import_verb, library_verbs
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import message_line, quote, shorten
 
@@ -24,6 +24,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "data simulate": data_verbs.simulate_data,
     "data baselines": data_verbs.baselines,
     "datasets": data_verbs.list_datasets,
+    "compare": compare.compare_models,
     "import-checkpoint": import_verb.import_published,
     "extract": feature_verbs.extract_videos,
     "extract-text": feature_verbs.extract_words,

@@ -176,6 +176,8 @@ class RetrievalRecall(Metric):
 
     Attributes:
         counted: number of queries that the last `compute` covered, of all processes together.
+        ranked: their rows in the table of queries, ascending, as `query`; their ranks as `rank`;
+            and in % what several true videos add, by name; (Q,) each.
     """
 
     full_state_update = False
@@ -184,6 +186,7 @@ class RetrievalRecall(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.counted = 0
+        self.ranked: dict[str, Tensor] = {}
         self.rank: list[Tensor] | Tensor
         self.quality: list[Tensor] | Tensor
         self.several: list[Tensor] | Tensor
@@ -223,10 +226,13 @@ class RetrievalRecall(Metric):
         first = torch.ones_like(query, dtype=torch.bool)
         first[1:] = query[1:] != query[:-1]
         once = order[first]
+        rank, quality = dim_zero_cat(self.rank)[once], dim_zero_cat(self.quality)[once]
         self.counted = len(once)
-        result = recalls(dim_zero_cat(self.rank)[once])
+        self.ranked = {"query": query[first], "rank": rank}
+        result = recalls(rank)
         if bool(dim_zero_cat(self.several)[once].any()):
-            result |= _means(dim_zero_cat(self.quality)[once])
+            result |= _means(quality)
+            self.ranked |= dict(zip(SEVERAL, 100 * quality.T, strict=True))
         return result
 
 

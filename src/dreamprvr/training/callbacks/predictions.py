@@ -1,4 +1,4 @@
-"""Write the answers of `predict`, one line for each query."""
+"""Write one line for each query: the answers of `predict`, or the ranks of `test`."""
 
 import importlib.util
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning import Callback, LightningModule, Trainer
 
@@ -163,6 +164,45 @@ def _of_all_processes(hits: QueryHits) -> QueryHits:
 
 class _Abandoned(Exception):
     """The file is not to be kept."""
+
+
+class RankWriter(Callback):
+    """Writes the rank of each query of an evaluation to a CSV file.
+
+    It has the columns `query_id`, `video_id` (the query's first true video), `rank` (of its best
+    true video among all, from 1) and, where queries have several true videos, their `mAP`,
+    `nDCG@10` and `R-precision` in %; and a row for each query in the order of the annotations.
+
+    Args:
+        output: path of the file; it gets its name only when it is complete.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the ranks of the test split."""
+        on_first_rank(lambda: self._write(trainer, pl_module, "test"))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the ranks of the validation split."""
+        on_first_rank(lambda: self._write(trainer, pl_module, "val"))
+
+    def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
+        if not pl_module.coverage.whole:
+            raise UserError(
+                f"--ranks {self.output}: not written, since only {pl_module.coverage} were "
+                "evaluated: leave out limits of batches and samplers of your own"
+            )
+        queries = trainer.datamodule.annotations(split).queries  # type: ignore[attr-defined]
+        values = {name: part.tolist() for name, part in pl_module.recall.ranked.items()}
+        rows = values.pop("query")
+        names = {"query_id": queries["query_id"], "video_id": queries["video_ids"].str[0]}
+        named = {name: column.iloc[rows] for name, column in names.items()}
+        table = pd.DataFrame(named | values)
+        with atomic_path(self.output) as partial:
+            table.to_csv(partial, index=False, lineterminator="\n")
+        print(f"ranks are written to {self.output}")
 
 
 class VideoTimes:

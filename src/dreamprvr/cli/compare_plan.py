@@ -1,0 +1,186 @@
+"""The models of a comparison: how they are named, and the whole configuration of each."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.files import inside, write_text
+from dreamprvr.core.text import quote, read_text
+from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
+
+OF_A_RUN = ("seed_everything", "ckpt_path", "init_from", "weights_only")  # not of a comparison
+RESERVED = ("comparison", "cost")  # names of files in its folder
+_LABEL = re.compile(r"\w[\w.+-]*")
+
+
+class Entrant(NamedTuple):
+    """A model of a comparison.
+
+    Attributes:
+        label: its name in the table and in the names of its files.
+        parts: name or class path of a model, and paths of configuration files, in their order.
+    """
+
+    label: str
+    parts: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """What a comparison trains.
+
+    Attributes:
+        folder: path of its folder.
+        configurations: whole configuration of each model by its label, without a seed; the first
+            model is the reference.
+        first_seed: first of the seeds.
+    """
+
+    folder: Path
+    configurations: dict[str, dict[str, Any]]
+    first_seed: int
+
+
+def read_models(text: str) -> list[Entrant]:
+    """Read the option --models.
+
+    Args:
+        text: models between commas, as the help of `lightning compare` describes them.
+
+    Raises:
+        UserError: a model is not named, or two have the same label.
+    """
+    entrants: list[Entrant] = []
+    for word in text.split(","):
+        before, equals, after = word.strip().partition("=")
+        parts = tuple((after if equals else before).split("+"))
+        label = before if equals else "+".join(map(_short, parts))
+        if "" in parts or not _LABEL.fullmatch(label) or label in RESERVED:
+            raise UserError(
+                f"--models: {quote(word)} is no model: give names or files between commas, with + "
+                "between files that belong together, and LABEL= before one to name it"
+            )
+        if label in {entrant.label for entrant in entrants}:
+            raise UserError(f"--models names {label} twice: write LABEL={word.strip()} for one")
+        entrants.append(Entrant(label, parts))
+    return entrants
+
+
+def _short(part: str) -> str:
+    return Path(part).stem if _is_file(part) else part.rpartition(".")[2]
+
+
+def _is_file(part: str) -> bool:
+    return part.endswith((".yaml", ".yml"))
+
+
+def make_plan(entrants: Sequence[Entrant], name: str | None, fit_options: list[str]) -> Plan:
+    """Resolve the configuration of every model, before anything is trained.
+
+    All models get the same section `trainer`: that of the options of `fit` and their files, without
+    what the files of a model say, so that no model is trained longer than another.
+
+    Args:
+        entrants: the models, the reference first.
+        name: name of the comparison; None for that of the data set.
+        fit_options: options of `fit`.
+
+    Raises:
+        UserError: an option or a model is unknown or wrong, or an option is not for a comparison.
+    """
+    base, collection = _resolved(fit_options)
+    for key in ("ckpt_path", "init_from"):
+        if base.get(key):
+            raise UserError(f"--{key} is of one model; compare trains every model from the start")
+    first = base["seed_everything"]
+    if isinstance(first, bool) or not isinstance(first, int):
+        raise UserError(f"seed_everything is {first}; compare needs the number of a first seed")
+    root = Path(base["trainer"]["default_root_dir"] or "runs")
+    trainer = {**base["trainer"], "default_root_dir": None}
+    # the file of a model may hold something for this data set, which may be an option
+    data = ["--config", json.dumps({"data": base["data"]})]
+    configurations = {}
+    for entrant in entrants:
+        files = [word for part in entrant.parts for word in ("--config", _as_config(part))]
+        whole, _ = _resolved([*data, *fit_options, *files])
+        kept = {key: value for key, value in whole.items() if key not in OF_A_RUN}
+        configurations[entrant.label] = {**kept, "trainer": trainer}
+    folder = inside(root, "compare", name or collection, kind="folder")
+    return Plan(folder, configurations, first)
+
+
+def _resolved(options: list[str]) -> tuple[dict[str, Any], str]:
+    """Resolve options of `fit` to a whole configuration, and name the data set's collection."""
+    from dreamprvr.cli.trainer_cli import configured
+
+    cli = configured(options)
+    return load_yaml(cli.parser.dump(cli.config, skip_unset=False)), cli.datamodule.collection
+
+
+def _as_config(part: str) -> str:
+    """Return a value of --config that stands for a part of a model.
+
+    The option --model would be merged after all files, and so take away what they add.
+    """
+    from dreamprvr.cli.config_files import model_class, shipped_configs
+    from dreamprvr.models.registry import import_models
+
+    if _is_file(part):
+        return part
+    kind, models = model_class(part), import_models()
+    for short in models:
+        if models[short] is kind and f"models/{short}.yaml" in shipped_configs():
+            return f"models/{short}.yaml"
+    return json.dumps({"model": {"class_path": part}})
+
+
+def record_configurations(folder: Path, configurations: Mapping[str, dict[str, Any]]) -> None:
+    """Write `<label>.yaml` for each model, unless the folder holds runs of other settings.
+
+    Args:
+        folder: path of the folder of the comparison.
+        configurations: whole configurations by label.
+
+    Raises:
+        UserError: a model of the folder was configured differently, or trained with another
+            section `trainer`; the message names the first setting that differs.
+    """
+    import yaml
+
+    texts = {name: yaml.safe_dump(c, sort_keys=False) for name, c in configurations.items()}
+    ours = {name: load_yaml(text) for name, text in texts.items()}
+    trainer = {"trainer": next(iter(ours.values()))["trainer"]}
+    for path in sorted(folder.glob("*.yaml")):
+        theirs = load_yaml(read_text(path, YAML_BYTES), str(path))
+        wanted = ours.get(path.stem, trainer)
+        saved = theirs if path.stem in ours else {"trainer": theirs.get("trainer")}
+        if changed := difference(saved, wanted):
+            raise UserError(
+                f"{folder} holds runs of {path.stem} with {changed}: give another --name, or "
+                "delete that folder"
+            )
+    for name, text in texts.items():
+        if not (path := folder / f"{name}.yaml").exists():
+            write_text(path, text, folder)
+
+
+def difference(saved: Any, wanted: Any, key: str = "") -> str:
+    """Name the first setting that differs between two configurations.
+
+    Args:
+        saved: a value of the earlier one.
+        wanted: the value of the other one.
+        key: name of the setting that both are of.
+
+    Returns:
+        A phrase such as "trainer.max_epochs 100, not 20"; nothing if there is no difference.
+    """
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        for name in dict.fromkeys([*saved, *wanted]):
+            inner = f"{key}.{name}" if key else str(name)
+            if found := difference(saved.get(name), wanted.get(name), inner):
+                return found
+        return ""
+    return "" if saved == wanted else f"{key} {quote(saved)}, not {quote(wanted)}"
