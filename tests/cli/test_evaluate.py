@@ -36,6 +36,28 @@ def test_evaluation_prints_the_tables_and_records_both(trained: Path) -> None:
     assert test["SumR"] == pytest.approx(logged, abs=1e-3)
 
 
+@pytest.mark.parametrize("verb", ["test", "validate"])
+def test_the_rank_of_each_query_is_written(trained: Path, verb: str) -> None:
+    result = run(verb, *CONFIG, "--ckpt_path", best(trained), "--ranks", "new/ranks.csv")
+    assert result.code == 0, result
+    found = pd.read_csv("new/ranks.csv")
+    queries = tiny().annotations("test").queries  # val has the same files
+    scores, names, videos = answers(tiny(), PRVRModule.load_from_checkpoint(best(trained)).network)
+    assert found["query_id"].tolist() == names
+    assert found["video_id"].tolist() == queries["video_ids"].str[0].tolist()
+    true = scores[range(len(names)), [videos.index(video) for video in found["video_id"]]]
+    assert found["rank"].tolist() == (scores >= true[:, None]).sum(dim=1).tolist()
+    (entry,) = recorded(trained)
+    assert entry["R@1"] == pytest.approx(100 * (found["rank"] <= 1).mean())
+
+
+def test_ranks_of_a_part_are_not_written(trained: Path) -> None:
+    few = ("--trainer.limit_test_batches", "1", "--ranks", "ranks.csv")
+    line = refused("test", *CONFIG, "--ckpt_path", best(trained), *few)
+    assert line.startswith("--ranks ranks.csv: not written, since only 3 of 4 videos, ")
+    assert not Path("ranks.csv").exists()
+
+
 def test_an_entry_says_where_it_comes_from(trained: Path) -> None:
     assert run("test", *CONFIG, "--ckpt_path", best(trained), "--seed_everything", "5").code == 0
     (found,) = recorded(trained)

@@ -312,3 +312,25 @@ def test_a_failure_ends_the_others_and_success_waits_for_them() -> None:
     processes._children[:] = children(0, 5)
     assert processes.end_others(0) == 5
     assert processes.end_others(0) == 0
+
+
+def test_a_run_of_a_comparison_that_is_gone_is_told_to_stop() -> None:
+    """The number of the parent is that of a process that has ended; children do not get it."""
+    program = f"""
+import os, signal, sys, time
+from dreamprvr.cli.processes import PARENT, follow_parent
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+os.environ[PARENT] = sys.argv[1]
+follow_parent()
+assert PARENT not in os.environ
+time.sleep({MOST})
+"""
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    words = [sys.executable, "-c", program]
+    assert subprocess.run([*words, gone.stdout.strip()], check=False).returncode == 7
+    process = subprocess.Popen([*words, str(os.getpid())])
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.kill()
+    process.wait()

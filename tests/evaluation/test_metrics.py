@@ -263,13 +263,15 @@ def test_nan_is_refused_with_the_query(column: int) -> None:
         RetrievalRecall().update(scores, torch.zeros(3, 1).long(), torch.tensor([16, 17, 18]))
 
 
-def test_a_metric_says_how_many_queries_it_ranked() -> None:
+def test_a_metric_says_which_queries_it_ranked() -> None:
     scores, positives = torch.eye(3), torch.tensor([[0], [1], [0]])
     metric = RetrievalRecall()
     metric.update(scores, positives, torch.tensor([4, 2, 9]))
     metric.update(scores[:2], positives[:2], torch.tensor([4, 2]))
     metric.compute()
     assert metric.counted == 3
+    assert metric.ranked is not None
+    assert [part.tolist() for part in metric.ranked] == [[2, 4, 9], [1, 1, 3]]
 
 
 @pytest.mark.parametrize("seen", [(4, 4, 9, 9), (3, 4, 9, 9), (4, 4, 8, 9)])

@@ -122,11 +122,14 @@ class Job(NamedTuple):
         if (checkpoint := self.trained()) is None:
             return None
         run = checkpoint.parent.parent
-        wanted = {"split": "test", "checkpoint": checkpoint.relative_to(run).as_posix(),
-                  "settings": None, "seed": self.seed}  # fmt: skip
+        name = checkpoint.relative_to(run).as_posix()
         with suppress(UserError, KeyError, TypeError):  # missing, or damaged: it is tested again
-            for entry in load_json(run / NAME)["results"]:
-                if all(entry[key] == value for key, value in wanted.items()):
+            for entry in reversed(load_json(run / NAME)["results"]):
+                if (entry["split"], entry["checkpoint"], entry["seed"]) == (
+                    "test",
+                    name,
+                    self.seed,
+                ):
                     metrics = {k: v for k, v in entry.items() if isinstance(v, float)}
                     return Run(self.seed, metrics, read_ranks(run / RANKS))
         return None

@@ -11,7 +11,6 @@ from dreamprvr.core.files import inside, write_text
 from dreamprvr.core.text import quote, read_text
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
 
-OF_A_RUN = ("seed_everything", "ckpt_path", "init_from", "weights_only")  # not of a comparison
 RESERVED = ("comparison", "cost")  # names of files in its folder
 _LABEL = re.compile(r"\w[\w.+-]*")
 
@@ -91,9 +90,6 @@ def make_plan(entrants: Sequence[Entrant], name: str | None, fit_options: list[s
         UserError: an option or a model is unknown or wrong, or an option is not for a comparison.
     """
     base, collection = _resolved(fit_options)
-    for key in ("ckpt_path", "init_from"):
-        if base.get(key):
-            raise UserError(f"--{key} is of one model; compare trains every model from the start")
     first = base["seed_everything"]
     if isinstance(first, bool) or not isinstance(first, int):
         raise UserError(f"seed_everything is {first}; compare needs the number of a first seed")
@@ -105,9 +101,9 @@ def make_plan(entrants: Sequence[Entrant], name: str | None, fit_options: list[s
     for entrant in entrants:
         files = [word for part in entrant.parts for word in ("--config", _as_config(part))]
         whole, _ = _resolved([*data, *fit_options, *files])
-        kept = {key: value for key, value in whole.items() if key not in OF_A_RUN}
-        configurations[entrant.label] = {**kept, "trainer": trainer}
-    folder = inside(root, "compare", name or collection, kind="folder")
+        del whole["seed_everything"]
+        configurations[entrant.label] = {**whole, "trainer": trainer}
+    folder = inside(root, "compare", collection if name is None else name, kind="folder")
     return Plan(folder, configurations, first)
 
 
@@ -116,6 +112,9 @@ def _resolved(options: list[str]) -> tuple[dict[str, Any], str]:
     from dreamprvr.cli.trainer_cli import configured
 
     cli = configured(options)
+    for key in ("ckpt_path", "init_from"):
+        if cli.config.get(key):
+            raise UserError(f"--{key} is of one model; compare trains every model from the start")
     return load_yaml(cli.parser.dump(cli.config, skip_unset=False)), cli.datamodule.collection
 
 
@@ -154,6 +153,7 @@ def record_configurations(folder: Path, configurations: Mapping[str, dict[str, A
     trainer = {"trainer": next(iter(ours.values()))["trainer"]}
     for path in sorted(folder.glob("*.yaml")):
         theirs = load_yaml(read_text(path, YAML_BYTES), str(path))
+        theirs = theirs if isinstance(theirs, dict) else {}
         wanted = ours.get(path.stem, trainer)
         saved = theirs if path.stem in ours else {"trainer": theirs.get("trainer")}
         if changed := difference(saved, wanted):

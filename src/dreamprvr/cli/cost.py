@@ -146,7 +146,7 @@ class Subject:
         return HALF_BYTES * statistics.mean(sum(map(prod, s.values())) for s in shapes)
 
 
-def measure(configurations: Mapping[str, Path], rounds: int = ROUNDS) -> dict[str, Cost]:
+def measure(configurations: Mapping[str, Path], rounds: int) -> dict[str, Cost]:
     """Measure models in turn.
 
     Args:
@@ -185,7 +185,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     try:
-        costs = measure({name: folder / f"{name}.yaml" for name in names})
+        costs = measure({name: folder / f"{name}.yaml" for name in names}, ROUNDS)
     except UserError as error:
         sys.exit(f"error: {error}")
     content = {
