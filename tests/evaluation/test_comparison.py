@@ -19,6 +19,7 @@ from dreamprvr.evaluation.comparison import (
     json_text,
     markdown,
     paired_differences,
+    paired_metrics,
     query_values,
     read_ranks,
     summary,
@@ -63,7 +64,7 @@ def slow_bootstrap(values: np.ndarray, videos: np.ndarray, draws: int, seed: int
 def test_the_mean_over_queries_is_the_metric() -> None:
     rank = random_ranks(0)
     expected = recalls(torch.from_numpy(rank))
-    values = query_values(rank, METRICS)
+    values = query_values(table(rank), METRICS)
     assert values.shape == (90, 3)
     assert values.mean(axis=0) == pytest.approx([expected[name] for name in METRICS])
 
@@ -127,7 +128,7 @@ def test_seeds_are_averaged_and_the_order_of_rows_does_not_matter() -> None:
     first, second, other = (random_ranks(seed) for seed in range(3))
     shuffled = run(second, 1)._replace(ranks=table(second).sample(frac=1, random_state=0))
     found = paired_differences({"a": [run(other)], "b": [run(first), shuffled]}, METRICS)
-    values = [query_values(ranks, METRICS).mean(axis=0) for ranks in (first, second, other)]
+    values = [query_values(table(ranks), METRICS).mean(axis=0) for ranks in (first, second, other)]
     expected = (values[0] + values[1]) / 2 - values[2]
     assert [found["b"][name].difference for name in METRICS] == pytest.approx(list(expected))
 
@@ -143,6 +144,16 @@ def test_nothing_is_compared_without_the_reference_or_a_second_model() -> None:
     assert paired_differences({"a": one}, METRICS) == {}
     assert paired_differences({"a": [], "b": one, "c": one}, METRICS) == {}
     assert paired_differences({"a": one, "b": []}, METRICS) == {}
+
+
+def test_a_measure_that_each_query_has_is_compared_too() -> None:
+    found = [run(random_ranks(seed), mAP=1.0, moments=3.0) for seed in (0, 1)]
+    values = np.linspace(0, 100, 90)
+    runs = [one._replace(ranks=one.ranks.assign(mAP=values + at)) for at, one in enumerate(found)]
+    models = {"a": runs[:1], "b": runs[1:]}
+    assert paired_metrics(models) == ["R@1", "R@5", "R@10", "R@100", "SumR", "mAP"]
+    assert paired_metrics({"a": runs, "b": found})[-1] == "SumR"
+    assert paired_differences(models, ["mAP"])["b"]["mAP"] == pytest.approx((1, 1, 1))
 
 
 def rows() -> list[dict[str, object]]:
@@ -204,6 +215,9 @@ def test_ranks_are_read(tmp_path: Path) -> None:
     path = tmp_path / "ranks.csv"
     table([3, 1, 200]).to_csv(path, index=False)
     pd.testing.assert_frame_equal(read_ranks(path), table([3, 1, 200]))
+    more = table([3, 1]).assign(mAP=[1 / 3, 100.0])
+    more.to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_ranks(path), more)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +227,7 @@ def test_ranks_are_read(tmp_path: Path) -> None:
         ("query_id,video_id,rank\na,v,0\n", "line 2: rank is no whole number from 1"),
         ("query_id,video_id,rank\na,v,1\nb,v,1.5\n", "line 3: rank is no whole number"),
         (f"query_id,video_id,rank\na,v,{'9' * 5000}\n", "line 2: rank is no whole number"),
+        ("query_id,video_id,rank,mAP\na,v,1,x\n", "line 2: a measure is no number"),
         ("query_id,video_id,rank\n", "holds no query"),
         ("query_id,video_id,rank\na,v,1\na,v,2\n", "or one of them twice"),
     ],

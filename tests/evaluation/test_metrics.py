@@ -270,8 +270,11 @@ def test_a_metric_says_which_queries_it_ranked() -> None:
     metric.update(scores[:2], positives[:2], torch.tensor([4, 2]))
     metric.compute()
     assert metric.counted == 3
-    assert metric.ranked is not None
-    assert [part.tolist() for part in metric.ranked] == [[2, 4, 9], [1, 1, 3]]
+    found = {name: part.tolist() for name, part in metric.ranked.items()}
+    assert found == {"query": [2, 4, 9], "rank": [1, 1, 3]}
+    metric.update(torch.eye(3)[:1], torch.tensor([[0, 1]]), torch.tensor([11]))
+    assert metric.compute()["mAP"] == pytest.approx(metric.ranked["mAP"].mean().item())
+    assert metric.ranked["mAP"].tolist()[:2] == [100, 100]
 
 
 @pytest.mark.parametrize("seen", [(4, 4, 9, 9), (3, 4, 9, 9), (4, 4, 8, 9)])

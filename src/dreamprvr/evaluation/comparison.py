@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import read_csv
+from dreamprvr.core.text import number, read_csv
 from dreamprvr.evaluation.metrics import CUTOFFS
 
 DRAWS = 10_000  # of the bootstrap
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     Attributes:
         seed: seed of the training.
         metrics: metrics of the test split by name.
-        ranks: a row for each query of the test split, with the columns `RANK_COLUMNS`.
+        ranks: a row for each query of the test split, as `read_ranks` gives it.
     """
 
     seed: int
@@ -87,41 +87,64 @@ def read_ranks(path: Path) -> pd.DataFrame:
     Args:
         path: path of the CSV file.
 
+    Returns:
+        The columns `query_id`, `video_id` and `rank`, and those of further measures as float.
+
     Raises:
-        UserError: a column is missing, a rank is not a number from 1, or a query stands twice.
+        UserError: a column is missing, a cell holds no such number, or a query stands twice.
     """
     columns, rows = read_csv(path)
     if lacking := [name for name in RANK_COLUMNS if name not in columns]:
         raise UserError(f"{path} has no column {lacking[0]}; `lightning test --ranks` writes it")
-    cells: list[tuple[str, str, int]] = []
+    measures = [name for name in columns if name not in RANK_COLUMNS]
+    cells: list[tuple[Any, ...]] = []
     for line, row in rows:
         if not (row["rank"].isdecimal() and len(row["rank"]) < 16 and int(row["rank"]) > 0):
             raise UserError(f"{path}, line {line}: rank is no whole number from 1; test again")
-        cells.append((row["query_id"], row["video_id"], int(row["rank"])))
-    table = pd.DataFrame(cells, columns=list(RANK_COLUMNS))
+        values = [number(row[name]) for name in measures]
+        if None in values:
+            raise UserError(f"{path}, line {line}: a measure is no number; test again")
+        cells.append((row["query_id"], row["video_id"], int(row["rank"]), *values))
+    table = pd.DataFrame(cells, columns=[*RANK_COLUMNS, *measures])
     if table.empty or table["query_id"].duplicated().any():
         raise UserError(f"{path} holds no query, or one of them twice; test again")
     return table
 
 
-def query_values(rank: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
-    """Give what each query adds to the recalls: the mean over queries is the metric.
+def query_values(ranks: pd.DataFrame, metrics: Sequence[str]) -> np.ndarray:
+    """Give what each query adds to metrics: its mean over queries is the metric.
 
     Args:
-        rank: rank of the best true video of each query, from 1, (Q,).
-        metrics: M names, of the form `R@K` or `SumR`.
+        ranks: result of `read_ranks`, of Q queries.
+        metrics: M names of those that `paired_metrics` selects.
 
     Returns:
         (Q, M) in per cent.
     """
-    cutoffs = [CUTOFFS if name == "SumR" else (int(name.partition("@")[2]),) for name in metrics]
-    columns = [sum(100.0 * (rank <= cutoff) for cutoff in of) for of in cutoffs]
+    rank = ranks["rank"].to_numpy()
+    columns = []
+    for name in metrics:
+        if name in ranks:
+            columns.append(ranks[name].to_numpy())
+        else:
+            cutoffs = CUTOFFS if name == "SumR" else (int(name.removeprefix("R@")),)
+            columns.append(sum(100.0 * (rank <= cutoff) for cutoff in cutoffs))
     return np.stack(columns, axis=1)  # (Q, M)
 
 
-def paired_metrics(metrics: Sequence[str]) -> list[str]:
-    """Select the metrics that follow from ranks, of which a paired difference is known."""
-    return [name for name in metrics if name == "SumR" or _RECALL.fullmatch(name)]
+def paired_metrics(models: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Select the metrics whose values are known for each query of each run.
+
+    Args:
+        models: finished runs by the name of the model.
+    """
+    every = [run for runs in models.values() for run in runs]
+    names = dict.fromkeys(name for run in every for name in run.metrics)
+    return [
+        name
+        for name in names
+        if name == "SumR" or _RECALL.fullmatch(name) or all(name in run.ranks for run in every)
+    ]
 
 
 # The paired bootstrap
@@ -168,7 +191,7 @@ def paired_differences(
     Args:
         models: finished runs by the name of the model; the first is the reference. Those without a
             run are left out.
-        metrics: names, as of `query_values`.
+        metrics: names of those that `paired_metrics` selects.
 
     Returns:
         Differences by metric, by the name of the model; nothing of the reference.
@@ -190,7 +213,7 @@ def paired_differences(
                     f"{name}, seed {run.seed}: it was tested on other queries than the first run; "
                     "begin a new comparison with --name"
                 )
-            values += query_values(ranks["rank"].to_numpy(), metrics)
+            values += query_values(ranks, metrics)
         means[name] = values / len(runs)
     reference, *others = means
     wide = np.concatenate([means[name] - means[reference] for name in others], axis=1)
@@ -228,7 +251,8 @@ def summary(
     names = list(
         dict.fromkeys(key for runs in models.values() for run in runs for key in run.metrics)
     )
-    differences = paired_differences(models, paired_metrics(names))
+    paired = paired_metrics(models)
+    differences = paired_differences(models, paired)
     rows = []
     for model, runs in models.items():
         row: dict[str, Any] = {"model": model, "runs": len(runs)}
@@ -236,9 +260,9 @@ def summary(
             found = [run.metrics[name] for run in runs if name in run.metrics]
             row[name] = float(np.mean(found)) if found else None
             row[f"{name} deviation"] = float(np.std(found, ddof=1)) if len(found) > 1 else None
-            if name in paired_metrics(names):
-                paired = differences.get(model, {}).get(name)
-                values = paired._asdict() if paired else dict.fromkeys(Difference._fields)
+            if name in paired:
+                difference = differences.get(model, {}).get(name)
+                values = difference._asdict() if difference else dict.fromkeys(Difference._fields)
                 row |= {f"{name} {key}": value for key, value in values.items()}
         rows.append(row | (costs or {}).get(model, Cost())._asdict())
     return rows
