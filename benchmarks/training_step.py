@@ -22,7 +22,7 @@ from benchmarks.measuring import begin, comparison, interleave, parser, publish
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.training.compilation import compile_step
-from dreamprvr.training.optimizer import BertAdam, warmup_linear_schedule
+from dreamprvr.training.optimizer import BertAdam, warmup_schedule
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 Step = Callable[[TrainBatch], Tensor]  # takes a batch and returns its loss before the update
@@ -56,7 +56,7 @@ def product_step(
     optimizer = BertAdam(network.parameter_groups(), lr=chosen.lr, weight_decay=chosen.weight_decay)
     first_hard = network.objective_config.hard_negatives_from
     epoch = first_hard if hard_negatives else first_hard - 1
-    schedule = warmup_linear_schedule(optimizer, total_steps, chosen.warmup)
+    schedule = warmup_schedule(optimizer, total_steps, chosen.warmup)
     device = next(network.parameters()).device.type
     if compiled:
         compile_step(network, half=half, fused=fused, cuda_graphs=cuda_graphs)

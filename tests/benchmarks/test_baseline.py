@@ -27,7 +27,7 @@ from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.layers import parallel as branches
 from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.training import optimizer
-from dreamprvr.training.optimizer import warmup_linear_schedule
+from dreamprvr.training.optimizer import warmup_schedule
 
 Pairs = Callable[..., tuple[DreamPRVR, Baseline]]
 CURVE_STEPS = 20
@@ -340,7 +340,7 @@ def test_steps_equal_the_products() -> None:
     baseline = Baseline(VIDEO_DIM, TEXT_DIM, product.config).double()
     baseline.load_state_dict(product.state_dict())
     theirs = optimizer.BertAdam(parameter_groups(product), lr=0.1, weight_decay=0.3)
-    schedule = warmup_linear_schedule(theirs, 5, 0.25)
+    schedule = warmup_schedule(theirs, 5, 0.25)
     ours = BaselineAdam(baseline, lr=0.1, total_steps=5, warmup=0.25, weight_decay=0.3)
     parameters = dict(baseline.named_parameters())
     for step in range(6):

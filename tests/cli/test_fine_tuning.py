@@ -76,6 +76,37 @@ def test_init_from_of_other_feature_sizes(trained: Path, tmp_path: Path) -> None
     assert "the checkpoint belongs to another configuration" in line
 
 
+def test_init_from_adds_a_part_to_the_model(trained: Path) -> None:
+    """TRACE's second stage begins from a model without its score."""
+    config, first = write_config(Path.cwd()), best(trained)
+    Path("trace.yaml").write_text(
+        "model: {init_args: {network: {rescorer: dreamprvr.models.trace.TraceScorer}}}\n"
+    )
+    shared = ("--config", config, "--config", "trace.yaml")
+    result = run("fit", *shared, "--init_from", first)
+    assert result.code == 0, result
+    assert "network.rescorer is added to the checkpoint's model, with new weights" in result.out
+    assert "4 weights are new: network.rescorer.query.weight" in result.out
+    before, after = state(first), state(trained.parent / "version_1/checkpoints/last.ckpt")
+    assert after.keys() - before.keys() == {
+        f"network.rescorer.{name}.weight" for name in ("query", "anchor", "key", "value")
+    }
+    assert all(torch.equal(value, after[name]) for name, value in before.items())  # first epochs
+    assert (
+        run("test", *shared, "--ckpt_path", trained.parent / "version_1/checkpoints/last.ckpt").code
+        == 0
+    )
+    line = refused(
+        "fit",
+        *shared,
+        "--ckpt_path",
+        first,
+        "--model.network.rescorer",
+        "dreamprvr.models.trace.TraceScorer",
+    )
+    assert line.startswith("--model.network.rescorer")
+
+
 def test_a_training_is_begun_or_gone_on_with(trained: Path) -> None:
     """Of two options one would count for nothing; a run's config.yaml may hold the other."""
     checkpoint = str(best(trained))

@@ -19,7 +19,7 @@ from dreamprvr.models.dreamprvr import DreamPRVR, ObjectiveConfig
 from dreamprvr.training.checkpoint import read_checkpoint
 from dreamprvr.training.compilation import compile_step
 from dreamprvr.training.module import PRVRModule
-from dreamprvr.training.optimizer import warmup_linear
+from dreamprvr.training.optimizer import warmup_factor
 
 pytestmark = QUIET
 
@@ -70,7 +70,7 @@ def test_hard_negatives_start_at_their_epoch(recorded: Recorder) -> None:
 
 
 def test_the_schedule_goes_a_step_each_step(recorded: Recorder) -> None:
-    expected = [2.5e-4 * warmup_linear(step, 12, 0.25) for step in range(12)]
+    expected = [2.5e-4 * warmup_factor(step, 12, 0.25) for step in range(12)]
     assert recorded.rates == pytest.approx(expected)
     assert recorded.rates[0] == 0
     assert max(recorded.rates) == recorded.rates[3]

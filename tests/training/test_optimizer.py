@@ -5,7 +5,7 @@ import torch
 from counted import Counted
 from torch import Tensor
 
-from dreamprvr.training.optimizer import BertAdam, warmup_linear, warmup_linear_schedule
+from dreamprvr.training.optimizer import BertAdam, warmup_factor, warmup_schedule
 
 SHAPES = [(3, 4), (5,), (), (2, 1, 2)]
 
@@ -138,13 +138,13 @@ def test_operations_do_not_grow_with_the_number_of_tensors() -> None:
 
 
 def test_values() -> None:
-    rates = [warmup_linear(step, 8, 0.25) for step in range(10)]
+    rates = [warmup_factor(step, 8, 0.25) for step in range(10)]
     expected = [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0, 0]
     assert rates == pytest.approx(expected, abs=1e-12)
 
 
 def test_published_share_of_one_percent() -> None:
-    rates = [warmup_linear(step, 1000, 0.01) for step in range(1000)]
+    rates = [warmup_factor(step, 1000, 0.01) for step in range(1000)]
     assert rates[0] == 0
     assert rates[5] == pytest.approx(0.5)
     assert max(rates) == rates[10] == 1
@@ -155,19 +155,27 @@ def test_published_share_of_one_percent() -> None:
     ("warmup", "expected"), [(0.0, [1, 0.75, 0.5, 0.25, 0]), (1.0, [0, 0.25, 0.5, 0.75, 1])]
 )
 def test_no_warmup_and_nothing_else(warmup: float, expected: list[float]) -> None:
-    assert [warmup_linear(step, 4, warmup) for step in range(5)] == pytest.approx(expected)
+    assert [warmup_factor(step, 4, warmup) for step in range(5)] == pytest.approx(expected)
 
 
 def test_no_steps_at_all() -> None:
-    assert warmup_linear(0, 0, 0.1) == 0
+    assert warmup_factor(0, 0, 0.1) == 0
 
 
 def test_schedule_sets_the_rate_of_every_group() -> None:
     a, b = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
     optimizer = BertAdam([{"params": [a]}, {"params": [b], "lr": 0.2}], lr=0.1)
-    schedule, rates = warmup_linear_schedule(optimizer, 4, 0.5), []
+    schedule, rates = warmup_schedule(optimizer, 4, 0.5), []
     for _ in range(4):
         rates.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()
         schedule.step()
     assert rates == [pytest.approx([f * 0.1, f * 0.2]) for f in (0, 0.5, 1, 0.5)]
+
+
+def test_a_cosine_falls_to_a_tenth() -> None:
+    rates = [warmup_factor(step, 100, 0.2, "cosine") for step in range(101)]
+    assert rates[:21] == pytest.approx([step / 20 for step in range(21)])
+    assert rates[40] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[100] == pytest.approx(0.1)

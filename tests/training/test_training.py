@@ -18,7 +18,7 @@ from dreamprvr.models.dreamprvr.network import DreamPRVR, mean_per_video
 from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.training.compilation import ComputeLoss, bucketed_objective, bucketed_queries
-from dreamprvr.training.optimizer import BertAdam, warmup_linear_schedule
+from dreamprvr.training.optimizer import BertAdam, warmup_schedule
 
 
 class Run(NamedTuple):
@@ -38,9 +38,7 @@ def golden_run() -> Run:
     )
     objective = Objective(ObjectiveConfig(hard_pool=config["hard_pool_size"]), "zero")
     optimizer = BertAdam(parameter_groups(model), lr=config["lr"], weight_decay=config["wd"])
-    schedule = warmup_linear_schedule(
-        optimizer, settings()["total_steps"], config["lr_warmup_proportion"]
-    )
+    schedule = warmup_schedule(optimizer, settings()["total_steps"], config["lr_warmup_proportion"])
     losses: list[dict[str, float]] = []
     gradients: dict[str, Tensor | None] = {}
     for _ in range(4):

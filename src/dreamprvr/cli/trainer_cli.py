@@ -46,6 +46,7 @@ from dreamprvr.training.callbacks.predictions import PredictionWriter, RankWrite
 from dreamprvr.training.checkpoint import (
     Trained,
     disagreements,
+    listed,
     newest_whole,
     read_checkpoint,
     refuse_other_shapes,
@@ -248,15 +249,18 @@ class PRVRCLI(LightningCLI):
             raise UserError(f"{error}; {whole} is whole" if whole else str(error)) from None
         if name == "fit" and options.ckpt_path and "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, no training to resume: use --init_from")
-        model = self._checkpoints_model(options.pop("model"), trained_model(checkpoint, path))
+        trained = trained_model(checkpoint, path)
+        begins = name == "fit" and not options.ckpt_path
+        model = self._checkpoints_model(options.pop("model"), trained, begins)
         self.config = self.parser.parse_object({name: {"model": model}}, self.config)
 
-    def _checkpoints_model(self, configured: Any, trained: Trained) -> dict[str, Any]:
+    def _checkpoints_model(self, configured: Any, trained: Trained, begins: bool) -> dict[str, Any]:
         """Choose between the settings of a checkpoint's model and those of the configuration.
 
         Args:
             configured: section `model` of the configuration.
             trained: the model of the checkpoint.
+            begins: True if a new training begins from the weights. It may add parts to the model.
 
         Returns:
             The section `model` to use.
@@ -280,7 +284,10 @@ class PRVRCLI(LightningCLI):
         for key, value in saved.items():
             if key not in ours or _plain(ours[key]) == _plain(value):
                 continue
-            if f"model.network.{key}" in self.given:
+            if value is None and begins and same:
+                print(f"network.{key} is added to the checkpoint's model, with new weights")
+                saved[key] = ours[key]
+            elif f"model.network.{key}" in self.given:
                 changed = trained._replace(network=replace(trained.network, **{key: ours[key]}))
                 if disagreements(changed):
                     raise UserError(
@@ -304,13 +311,18 @@ class PRVRCLI(LightningCLI):
         path = options.ckpt_path or options.init_from
         if path:
             checkpoint = read_checkpoint(path)
-            refuse_other_shapes(self.model.state_dict(), checkpoint["state_dict"])
+            ours, weights = self.model.state_dict(), checkpoint["state_dict"]
+            if not options.ckpt_path:  # parts that are added have no weights in the checkpoint
+                weights = {**ours, **weights}
+                if added := [name for name in ours if name not in checkpoint["state_dict"]]:
+                    print(f"{len(added)} weights are new: {listed(added)}")
+            refuse_other_shapes(ours, weights)
         if options.ckpt_path:
             check_training_state(checkpoint, path, self.trainer, self.model)
             given = (key.removeprefix("training.optimizer.") for key in self.given)
             self.model.given_to_optimizer = frozenset(given)
         elif path:
-            self.model.load_state_dict(checkpoint["state_dict"])
+            self.model.load_state_dict(weights)
         if self.run_folder is not None:
             self._open_run(self.run_folder)
 

@@ -25,7 +25,7 @@ from dreamprvr.training.checkpoint import (
     trained_on,
 )
 from dreamprvr.training.compilation import compile_step
-from dreamprvr.training.optimizer import BertAdam, set_again, warmup_linear_schedule
+from dreamprvr.training.optimizer import BertAdam, Decay, set_again, warmup_schedule
 
 
 class PRVRModule(LightningModule):
@@ -38,6 +38,7 @@ class PRVRModule(LightningModule):
         optimizer: function that makes the optimiser from parameter groups; its weight decay is
             that of the decayed group.
         warmup: share of all steps spent warming up.
+        decay: fall of the learning rate after the warm-up: `linear` to 0, or `cosine` to a tenth.
         top_k: videos that `predict` returns for a query.
         gallery_dtype: number format in which an evaluation keeps the videos' tokens.
         score_memory: GB that scoring may take beyond the gallery.
@@ -52,6 +53,7 @@ class PRVRModule(LightningModule):
         model: RetrievalModel,
         optimizer: OptimizerCallable = BertAdam,
         warmup: float = 0.01,
+        decay: Decay = "linear",
         top_k: int = 100,
         gallery_dtype: GalleryDtype = "float32",
         score_memory: float = 1.0,
@@ -72,7 +74,7 @@ class PRVRModule(LightningModule):
         self.save_hyperparameters({**settings, "warmup": warmup, "top_k": top_k})
         self.network = model
         self.make_optimizer = optimizer
-        self.warmup = warmup
+        self.warmup, self.decay = warmup, decay
         self.top_k = top_k
         self.gallery_dtype = gallery_dtype
         self.score_memory = score_memory
@@ -144,7 +146,7 @@ class PRVRModule(LightningModule):
                 "the training has no end at which the learning rate is to be 0: give trainer."
                 "max_epochs or trainer.max_steps, which trainer.max_time does not replace"
             )
-        schedule = warmup_linear_schedule(optimizer, int(total), self.warmup)
+        schedule = warmup_schedule(optimizer, int(total), self.warmup, self.decay)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

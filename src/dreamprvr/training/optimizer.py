@@ -1,12 +1,15 @@
 """BERT-style Adam with linear warm-up and decay (docs/model.md, section 8)."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+Decay = Literal["linear", "cosine"]
 
 
 class BertAdam(Optimizer):
@@ -87,26 +90,37 @@ def _clipped(gradients: list[Any], max_norm: float) -> list[Tensor]:
     return list(torch._foreach_mul(gradients, factors))
 
 
-def warmup_linear(step: int, total_steps: int, warmup: float) -> float:
-    """Factor of the learning rate at `step` (from 0): that of the progress x = step / total_steps.
+def warmup_factor(step: int, total_steps: int, warmup: float, decay: Decay = "linear") -> float:
+    """Compute the factor of the learning rate at a step, from the progress x = step / total_steps.
 
-    x / warmup before the warm-up ends, then (x - 1) / (warmup - 1): 1 falling to 0 at x = 1.
+    It is x / warmup before the warm-up ends. Then it falls from 1 at x = warmup: with `linear` to 0
+    at x = 1, as (x - 1) / (warmup - 1); with `cosine` to 0.1, along half a cosine.
+
+    Args:
+        step: number of the step, counted from 0.
+        total_steps: steps of the whole training.
+        warmup: share of the steps spent warming up, in [0, 1].
+        decay: shape of the fall.
     """
     progress = step / max(total_steps, 1)
     if progress < warmup:
         return progress / warmup
-    return max((progress - 1) / (warmup - 1), 0.0) if warmup < 1 else 1.0
+    left = max((progress - 1) / (warmup - 1), 0.0) if warmup < 1 else 1.0
+    return left if decay == "linear" else 0.1 + 0.45 * (1 - math.cos(math.pi * left))
 
 
-def warmup_linear_schedule(optimizer: Optimizer, total_steps: int, warmup: float) -> LambdaLR:
+def warmup_schedule(
+    optimizer: Optimizer, total_steps: int, warmup: float, decay: Decay = "linear"
+) -> LambdaLR:
     """Make the schedule of an optimiser; call its `step()` after every step of the optimiser.
 
     Args:
         optimizer: the optimiser, whose learning rates are the peaks.
         total_steps: steps of the whole training.
         warmup: share of the steps spent warming up, in [0, 1].
+        decay: as for `warmup_factor`.
     """
-    return LambdaLR(optimizer, lambda step: warmup_linear(step, total_steps, warmup))
+    return LambdaLR(optimizer, lambda step: warmup_factor(step, total_steps, warmup, decay))
 
 
 def set_again(ours: Optimizer, checkpoint: Mapping[str, Any], names: Collection[str]) -> None:

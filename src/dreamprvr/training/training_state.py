@@ -16,7 +16,7 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.training.callbacks.resuming import KEY as RANDOM_STATE
 from dreamprvr.training.module import PRVRModule
-from dreamprvr.training.optimizer import warmup_linear_schedule
+from dreamprvr.training.optimizer import warmup_schedule
 
 OLDEST = Version("2.6")  # oldest release of Lightning that has written this framework's checkpoints
 # tensors that an optimiser keeps for each parameter, by the name of its class
@@ -126,7 +126,7 @@ def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     saved: Any = checkpoint.get("optimizer_states")
     _check_form([fresh], saved, "optimizer_states", same_length=True)
     _check_moments(saved[0]["state"], optimizer, bool(checkpoint["global_step"]))
-    schedule = warmup_linear_schedule(optimizer, 1, module.warmup).state_dict()
+    schedule = warmup_schedule(optimizer, 1, module.warmup).state_dict()
     _check_form([schedule], checkpoint.get("lr_schedulers"), "lr_schedulers", same_length=True)
 
 
