@@ -176,7 +176,7 @@ def test_a_callback_whose_default_is_of_an_enumeration(tmp_path: Path) -> None:
     assert run("fit", "--config", saved).code == 0
 
 
-def test_stopping_by_a_value_that_there_is_not(tmp_path: Path) -> None:
+def test_stopping_by_an_unknown_value_is_refused(tmp_path: Path) -> None:
     stopping = {"monitor": "val/R@2", "mode": "max"}
     own = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}
     line = refused("fit", "--config", configured(tmp_path, own))

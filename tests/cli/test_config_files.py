@@ -303,7 +303,7 @@ def test_the_settings_of_an_addon_are_changed_by_ones_own_and_by_options(tmp_pat
     assert found["model"]["init_args"]["objective"]["extra"].keys() == {"inter", "intra"}
 
 
-def test_ones_own_file_comes_first(tmp_path: Path) -> None:
+def test_a_file_of_the_user_comes_before_a_shipped_one(tmp_path: Path) -> None:
     assert Path(find_config("tvr.yaml")).is_absolute()
     (tmp_path / "tvr.yaml").write_text("")
     assert find_config("tvr.yaml") == "tvr.yaml"
@@ -449,14 +449,14 @@ def test_a_callback_given_as_an_option_is_added(tmp_path: Path) -> None:
 
 
 @needs_data
-def test_a_section_that_stands_twice() -> None:
+def test_a_repeated_section_is_refused() -> None:
     line = refused("fit", "--config", DATA / "hard_inputs" / "dupkey.yaml")
     assert line.endswith(
         "line 40: data stands twice (first in line 4), and only one could count: join the two"
     )
 
 
-def test_a_key_that_stands_twice_is_refused_at_any_depth(tmp_path: Path) -> None:
+def test_a_repeated_key_is_refused_at_any_depth(tmp_path: Path) -> None:
     Path("more.yaml").write_text("trainer:\n  max_epochs: 3\n  max_epochs: 4\n")
     line = refused("fit", "--config", write_config(tmp_path), "--config", "more.yaml")
     assert line.startswith("--config more.yaml, line 3: max_epochs stands twice")

@@ -58,7 +58,7 @@ def test_ranks_of_a_part_are_not_written(trained: Path) -> None:
     assert not Path("ranks.csv").exists()
 
 
-def test_an_entry_says_where_it_comes_from(trained: Path) -> None:
+def test_an_entry_records_its_origin(trained: Path) -> None:
     assert run("test", *CONFIG, "--ckpt_path", best(trained), "--seed_everything", "5").code == 0
     (found,) = recorded(trained)
     saved = torch.load(best(trained), weights_only=True)

@@ -27,7 +27,7 @@ def test_index_again_touches_nothing_and_then_what_changed(tmp_path: Path) -> No
     assert "1 unchanged" in again
 
 
-def test_metadata_alone(tmp_path: Path) -> None:
+def test_metadata_of_unchanged_features_are_updated(tmp_path: Path) -> None:
     run(*INDEX)
     (tmp_path / "videos.csv").write_text("video_id,tags\nyard,pets;garden\nlost,x\n")
     out = run(*INDEX, "--metadata", "videos.csv").out
@@ -86,7 +86,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "library").iterdir()] == ["thesis.txt"]
 
 
-def test_files_that_are_gone_are_said(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     here = tmp_path / "here.mp4"
     here.touch()
     gone = [video(f"v{number}") for number in range(5)]

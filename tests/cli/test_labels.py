@@ -34,7 +34,7 @@ def expected(trained: Path, true: dict[str, list[str]]) -> dict[str, float]:
     return slow_measures(scores.tolist(), queries, videos, true)
 
 
-def test_both_results_are_kept_and_told_apart(trained: Path, true: dict[str, list[str]]) -> None:
+def test_both_results_are_kept_as_two_entries(trained: Path, true: dict[str, list[str]]) -> None:
     shared = ("test", *CONFIG, "--ckpt_path", best(trained))
     assert run(*shared).code == 0
     (official,) = recorded(trained)
@@ -77,9 +77,7 @@ def test_validate_is_by_the_labels_too(trained: Path, true: dict[str, list[str]]
     assert {name: entry[name] for name in ALL} == pytest.approx(expected(trained, true), rel=1e-5)
 
 
-def test_a_training_uses_labels_to_validate_alone(
-    trained: Path, true: dict[str, list[str]]
-) -> None:
+def test_a_training_uses_labels_only_to_validate(trained: Path, true: dict[str, list[str]]) -> None:
     """Its losses are those without labels, to the last digit; its best epoch is by the labels."""
     found = run("fit", *CONFIG, *LABELS)
     assert found.code == 0, found

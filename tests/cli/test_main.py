@@ -120,7 +120,7 @@ LINES = ["print('few'); return 0", "print(*range(100_000)); return 0", "print('h
 
 @pytest.mark.parametrize("verb", LINES)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_goes_away_ends_it_quietly(verb: str, unbuffered: str, closed: int) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(verb: str, unbuffered: str, closed: int) -> None:
     result = shell(verb, closed, PYTHONUNBUFFERED=unbuffered)
     assert (result.returncode, result.stderr) == (program.CLOSED, b"")
 

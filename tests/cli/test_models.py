@@ -35,7 +35,7 @@ def name_of(model: Path) -> str:
     return model.parents[1].name.partition("-")[0]
 
 
-def test_a_model_trains_and_its_record_says_which(model: Path) -> None:
+def test_the_record_of_a_trained_model_names_it(model: Path) -> None:
     saved = yaml.safe_load((model / "config.yaml").read_text())["model"]
     held = torch.load(best(model), weights_only=True)["hyper_parameters"]["model"]
     assert saved["class_path"] == held == CLASSES[name_of(model)]

@@ -324,7 +324,7 @@ def test_wandb_by_its_flag_is_offline_without_an_account(tmp_path: Path) -> None
     [("UNRELATED", "1", "offline"), ("WANDB_API_KEY", "0" * 40, None),
      ("WANDB_MODE", "disabled", None)],
 )  # fmt: skip
-def test_offline_only_where_there_is_no_key_and_no_wish(
+def test_wandb_is_offline_without_a_key_and_without_a_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, mode: str | None
 ) -> None:
     monkeypatch.setenv(variable, value)

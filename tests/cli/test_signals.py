@@ -35,7 +35,7 @@ def stopped(number: int, moment: str, count: int = 0, *options: Any) -> Result:
         (INT, "on_save_checkpoint", 1),
     ],
 )
-def test_a_stopped_training_goes_on_identically(
+def test_a_stopped_training_continues_identically(
     trained: Path, number: int, moment: str, count: int
 ) -> None:
     whole = trained.rename(trained.parent.parent / "whole")

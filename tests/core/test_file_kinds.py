@@ -87,7 +87,7 @@ def test_kinds_of_folders_and_devices(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "fifo") == kind_of(tmp_path / "missing") == UNKNOWN
 
 
-def test_the_description_says_what_to_do(tmp_path: Path) -> None:
+def test_the_description_has_advice(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"\x1a\x45\xdf\xa3")
     assert described(path, "a checkpoint") == (

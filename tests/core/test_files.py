@@ -93,7 +93,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, full_disk: None) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_folder_stands_in_its_place(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out.bin").mkdir()
     expected = pytest.raises(UserError, match=r"cannot write \S*out\.bin: ")
     with expected, atomic_path(tmp_path / "out.bin") as partial:
@@ -101,7 +101,7 @@ def test_a_folder_stands_in_its_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out.bin"]
 
 
-def test_a_file_stands_where_its_folder_should_be(tmp_path: Path) -> None:
+def test_a_file_with_the_name_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     expected = pytest.raises(UserError, match=r"cannot write \S*out\.bin: File exists")
     with expected, atomic_path(tmp_path / "file" / "out.bin"):

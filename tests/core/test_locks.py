@@ -50,7 +50,9 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         assert alone
 
 
-def test_without_locks_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_every_writer_is_admitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(descriptor: int, how: int) -> None:
         raise OSError("no locks here")
 

@@ -63,7 +63,7 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
     assert signal.getsignal(HUP) == signal.SIG_IGN
 
 
-def test_other_threads_are_left_alone() -> None:
+def test_other_threads_do_not_listen() -> None:
     before, seen = signal.getsignal(TERM), []
 
     def work() -> None:

@@ -87,7 +87,9 @@ def test_a_file_without_permission(tmp_path: Path):
     assert "x may not be read: check its permissions" in refusal(read_text, tmp_path / "x")
 
 
-def test_permission_is_told_from_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_permission_and_missing_files_have_different_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -139,7 +141,7 @@ def test_reads_json_and_json_lines(tmp_path: Path):
         (b'{"' + b"k" * 10**6 + b'": 1, "' + b"k" * 10**6 + b'": 1}', "key 'kkk.*kkk' comes twice"),
     ],
 )
-def test_defects_of_json_are_said_in_one_line(tmp_path: Path, content: bytes, message: str):
+def test_defects_of_json_end_in_one_line(tmp_path: Path, content: bytes, message: str):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(UserError, match=message):
         list(load_json_lines(tmp_path / "x"))
@@ -178,7 +180,7 @@ def test_csv_rows_come_with_their_line(tmp_path: Path):
         ("a,b\n1," + "x" * 200_000, r"line 2: not CSV \(field larger than field limit"),
     ],
 )
-def test_defects_of_csv_are_said_in_one_line(tmp_path: Path, content: str, message: str):
+def test_defects_of_csv_end_in_one_line(tmp_path: Path, content: str, message: str):
     (tmp_path / "x").write_text(content)
     with pytest.raises(UserError, match=message):
         list(read_csv(tmp_path / "x")[1])

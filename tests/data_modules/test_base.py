@@ -107,7 +107,7 @@ def test_missing_data_are_one_message(tmp_path: Path):
     ("stage", "splits"),
     [("fit", "train val"), ("validate", "val"), ("test", "test"), ("predict", "test")],
 )
-def test_only_what_a_stage_needs_is_asked_for(root: Path, stage: str, splits: str):
+def test_only_files_that_a_stage_needs_are_required(root: Path, stage: str, splits: str):
     data = Kitchen(root)
     data.trainer = SimpleNamespace(state=SimpleNamespace(fn=SimpleNamespace(value=stage)))  # type: ignore[assignment]
     for split in ("train", "val", "test"):
@@ -184,7 +184,7 @@ def test_tables_come_from_the_caption_file(root: Path):
     assert data.annotations("train") is table
 
 
-def test_labels_are_for_evaluations_alone(root: Path):
+def test_only_evaluations_use_labels(root: Path):
     """A caption without a row keeps its place and has no true video; training has its own."""
     plain = Kitchen(root, num_workers=0)
     rows = [("val-0#enc#0", ["val-2", "val-0"]), ("train-0#enc#0", ["train-1"]), ("x#0", ["val-0"])]
@@ -358,7 +358,7 @@ def test_true_videos_that_a_data_set_does_not_list_are_named(root: Path):
         Astray(root).val_dataloader()
 
 
-def test_features_are_packed_where_and_as_asked(root: Path, tmp_path: Path):
+def test_features_are_packed_on_request_with_type_and_folder(root: Path, tmp_path: Path):
     Kitchen(root).prepare_data()
     assert not (root / "kitchen" / "packed").exists()
     Kitchen(root, packed="float32").prepare_data()

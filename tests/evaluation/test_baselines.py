@@ -103,7 +103,7 @@ def test_whitened_videos_vary_alike_in_all_directions() -> None:
     np.testing.assert_allclose(white.T @ white / 500, np.eye(3), atol=1e-6)
 
 
-def test_alignment_ignores_a_loud_background_that_captions_do_not_tell() -> None:
+def test_alignment_ignores_a_strong_background_without_captions() -> None:
     meaning, background = RNG.standard_normal((400, 6)), 10 * RNG.standard_normal((400, 3))
     # texts and videos lie in spaces of their own
     texts, videos = meaning @ RNG.standard_normal((6, 6)), np.hstack([background, meaning])

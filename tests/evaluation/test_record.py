@@ -34,7 +34,7 @@ def test_another_key_is_another_entry(tmp_path: Path, name: str) -> None:
     assert entries(tmp_path) == [entry(), entry(2.0, **{name: "other"})]
 
 
-def test_the_same_key_replaces_its_own_entry_alone(tmp_path: Path) -> None:
+def test_an_entry_replaces_the_one_with_the_same_key(tmp_path: Path) -> None:
     add_entry(tmp_path / "run", entry(1.0))
     add_entry(tmp_path / "run", entry(2.0, split="val"))
     assert add_entry(tmp_path / "run", entry(3.0)) == tmp_path / "run" / "metrics.json"

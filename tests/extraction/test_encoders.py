@@ -93,7 +93,7 @@ def test_a_folder_without_a_name_is_not_the_current_one() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HUB))
-def test_a_missing_model_says_what_to_do(name: str) -> None:
+def test_the_error_of_a_missing_model_has_advice(name: str) -> None:
     with pytest.raises(UserError) as caught:
         load_encoder(name, "cpu")
     source = HUB[name]

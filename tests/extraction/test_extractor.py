@@ -194,7 +194,7 @@ print("end")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_killed_goes_on(stop: signal.Signals) -> None:
+def test_a_killed_run_can_be_continued(stop: signal.Signals) -> None:
     tests = Path(__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tests.parent), str(tests)], stdout=subprocess.PIPE,

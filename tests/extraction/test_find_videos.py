@@ -43,7 +43,7 @@ def test_endings_are_kept_where_only_they_differ() -> None:
     assert ids("v") == ["a.mkv", "v__a.mp4", "v__a.mp4.avi", "b"]
 
 
-def test_names_of_folders_tell_files_apart() -> None:
+def test_folder_names_make_ids_unique() -> None:
     touch("one/a.mp4", "two/a.mp4", "two/b.mp4", "x/one/a.mp4")
     assert ids("one", "two") == ["one__a.mp4", "two__a.mp4", "b"]
     assert ids("one", "x/one") == [f"{Path.cwd().name}__one__a.mp4", "x__one__a.mp4"]
@@ -170,7 +170,7 @@ def test_unusual_endings_are_videos() -> None:
     assert find_videos(["v"]).left_out == {}
 
 
-def test_first_bytes_tell_files_of_unknown_endings() -> None:
+def test_files_of_unknown_endings_are_recognised_by_their_first_bytes() -> None:
     for name in ("v/a.mod", "v/b.rec", "v/c", "v/d.dat"):
         write(name, TRANSPORT)
     write("v/e.ts", b"export const answer = 42\n")  # a program, not a stream

@@ -63,7 +63,7 @@ def test_size_changes_as_the_caption_says(motion: str, sign: int) -> None:
     assert (sign * np.diff([frame[0].radius for frame in path(motion)]) > 0).all()
 
 
-def test_blinking_comes_and_goes() -> None:
+def test_a_blinking_shape_appears_and_disappears() -> None:
     assert {len(frame) for frame in path("blink")} == {0, 1}
 
 

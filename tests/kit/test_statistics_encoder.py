@@ -60,7 +60,7 @@ def test_an_empty_window_has_a_finite_row() -> None:
 
 
 @pytest.mark.parametrize("colour", [name for name in COLOURS if name != "white"])
-def test_hues_are_told_apart(colour: str) -> None:
+def test_hues_give_different_features(colour: str) -> None:
     def best(name: str) -> int:
         return int(hue_statistics(np.array([COLOURS[name]], np.float32)).argmax())
 
@@ -105,7 +105,7 @@ def test_a_bent_blob_is_one() -> None:
     assert set(label(mask).tolist()) == {0}
 
 
-def test_frames_are_told_apart() -> None:
+def test_frames_give_different_features() -> None:
     mask = np.ones((2, 4, 4), dtype=bool)
     assert find_blobs(mask).frame.tolist() == [0, 1]
 

@@ -128,7 +128,7 @@ def test_anchors_without_registers_are_the_means_of_equal_parts() -> None:
     assert has_frames.tolist() == [[1, 1, 1, 1], [1, 0, 1, 0]]
 
 
-def test_first_epochs_train_the_scorer_alone() -> None:
+def test_only_the_scorer_is_trained_in_the_first_epochs() -> None:
     model, data = network(ObjectiveConfig(hard_pool=1), rescorer=PART), batch()
     terms = model.losses(model.encode_batch(data), epoch=4)
     assert terms.keys() == {"trace_nce", "trace_triplet", "total"}

@@ -121,7 +121,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         FolderLock(tmp_path / "none", write=False)
 
 
-def test_the_second_is_told_at_once_who_writes(tmp_path: Path) -> None:
+def test_a_second_writer_learns_at_once_who_writes(tmp_path: Path) -> None:
     first = WriterTurn(tmp_path)
     begin = time.monotonic()
     message = rf"is being written by `\S+` \(process {os.getpid()}\), so `\S+` cannot write it now"
@@ -145,7 +145,7 @@ def test_a_writer_with_an_unreadable_note_is_another_process(
     first.release()
 
 
-def test_of_two_writers_one_writes_and_the_other_is_told(tmp_path: Path) -> None:
+def test_of_two_writers_one_writes_and_the_other_is_refused(tmp_path: Path) -> None:
     """Both are readers when they set out; the one that is told then lets go, and is waited for."""
     library(tmp_path, video("a")).close()
     path = features(tmp_path / "more.hdf5", [video("a"), video("b")])

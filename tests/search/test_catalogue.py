@@ -95,7 +95,7 @@ def test_cells_may_hold_what_ends_lines_elsewhere(tmp_path: Path):
     }
 
 
-def test_a_path_that_disagrees_with_the_id_is_said(tmp_path: Path):
+def test_a_path_that_disagrees_with_the_id_is_reported(tmp_path: Path):
     rows = ["a,b.mp4,A", "b,b.mp4,B", "c,,C", "d,gone.mp4,D", " ,e.mp4,E", "x\x1b,a.mp4,X"]
     path = table(tmp_path, "\n".join(["video_id,path,title", *rows]))
     found = read_metadata(path, {name: tmp_path / f"{name}.mp4" for name in "abcde"})

@@ -107,7 +107,7 @@ def engine_score(model: SearchModel, part: np.ndarray) -> float:
 
 @pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer_v2", "holmes", "words", "ms_sl"])
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_a_short_video_scores_as_the_model_says(kind: str, count: int) -> None:
+def test_a_short_video_has_the_score_of_the_model(kind: str, count: int) -> None:
     model = SearchModel(made(kind))
     part = 1e-3 * rows(count)  # so small that the network's own norm would see it
     query = model.encode_query(WordEncoder(), TEXT)
@@ -118,7 +118,7 @@ def test_a_short_video_scores_as_the_model_says(kind: str, count: int) -> None:
         assert engine_score(model, part) == pytest.approx(expected, abs=1e-5)
 
 
-def test_shapes_of_what_is_kept() -> None:
+def test_shapes_of_stored_vectors() -> None:
     model = SearchModel(made("dreamprvr"))
     assert model.layout == encoding.Layout(16, ("clips", "frames"), {"registers": 16})
     assert model.shapes_of(3) == {"clips": (4, 16), "frames": (3, 16), "registers": (2, 16)}

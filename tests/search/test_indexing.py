@@ -103,12 +103,12 @@ def test_other_features_change_nothing(writer: Writer, tmp_path: Path) -> None:
     assert sorted(name for name, _ in writer.engine.payloads()) == ["a", "b"]
 
 
-def test_only_what_is_there_is_deleted(writer: Writer) -> None:
+def test_only_existing_videos_are_deleted(writer: Writer) -> None:
     assert writer.delete(["b", "c", "b"]) == ["b"]
     assert [name for name, _ in writer.engine.payloads()] == ["a"]
 
 
-def test_the_progress_file_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_progress_file_holds_the_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(indexing, "PAUSE", 0.0)
     told: list[tuple[int, int, str]] = []
     with ProgressFile(tmp_path, lambda *note: told.append(note)) as note:
@@ -128,7 +128,7 @@ def test_the_progress_file_is_not_written_at_every_call(tmp_path: Path):
     assert content["done"] < 49
 
 
-def test_the_progress_file_goes_after_an_error_too(tmp_path: Path):
+def test_the_progress_file_is_removed_after_an_error(tmp_path: Path):
     def fail() -> None:
         with ProgressFile(tmp_path) as note:
             note(0, 1, "x")

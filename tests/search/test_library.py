@@ -130,7 +130,7 @@ def test_removed_videos_are_gone(tmp_path: Path) -> None:
         assert [hit.video.video_id for hit in made.search("dog").hits] == ["b"]
 
 
-def test_progress_is_told_and_noted(tmp_path: Path) -> None:
+def test_progress_is_printed_and_written(tmp_path: Path) -> None:
     with library(tmp_path, video("a")) as made:
         told, noted = [], []
 

@@ -195,7 +195,7 @@ def test_network_sizes_and_fingerprint(tmp_path: Path) -> None:
     )
 
 
-def test_only_what_search_needs_is_kept(tmp_path: Path) -> None:
+def test_only_parts_that_search_needs_are_kept(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "a.ckpt")
     write_model(source, tmp_path / "b.ckpt")
     kept = torch.load(tmp_path / "b.ckpt", weights_only=True)
@@ -204,7 +204,7 @@ def test_only_what_search_needs_is_kept(tmp_path: Path) -> None:
     assert read_model(tmp_path / "b.ckpt").digest == read_model(source).digest
 
 
-def test_the_digest_tells_models_apart(tmp_path: Path) -> None:
+def test_different_models_have_different_digests(tmp_path: Path) -> None:
     digests = {
         read_model(checkpoint(tmp_path / "a.ckpt", seed, fingerprint)).digest
         for seed, fingerprint in ((0, "a"), (1, "a"), (0, "b"))

@@ -164,7 +164,7 @@ def engine(tmp_path: Path) -> EdgeEngine:
 
 
 @pytest.mark.parametrize("own", [(), ("v0",), ("v3", "v2"), ("v0", "v1", "v2", "v3", "v4")])
-def test_videos_are_looked_up_in_the_order_asked_and_few_at_once(
+def test_videos_are_looked_up_in_order_and_a_few_at_a_time(
     engine: EdgeEngine, tmp_path: Path, own: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two videos are what may be asked of the engine at once."""

@@ -91,7 +91,7 @@ def test_landmarks_and_headings(full_page: Any) -> None:
     assert full_page.evaluate("document.documentElement.lang") == "en"
 
 
-def test_tab_goes_from_top_to_bottom(full_page: Any) -> None:
+def test_the_tab_key_moves_from_top_to_bottom(full_page: Any) -> None:
     full_page.locator(".skip").focus()  # the first of all
     order = []
     for _ in range(60):

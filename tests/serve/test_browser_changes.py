@@ -89,7 +89,7 @@ def test_a_change_between_two_requests_is_noticed(
         ("gone", "the video file gone.mp4 is not where it was when it was extracted"),
     ],
 )
-def test_a_link_to_a_missing_video_says_so(page: Any, video_id: str, line: str) -> None:
+def test_a_link_to_a_missing_video_is_reported(page: Any, video_id: str, line: str) -> None:
     page.goto(f"{page.url}&v={video_key(video_id)}&s=1.00&e=2.00")
     page.wait_for_selector("#remark:not([hidden])")
     wanted = f"The moment of this link cannot be shown: {line}."
@@ -381,7 +381,7 @@ def test_while_it_is_indexed_again(
         blank_page.wait_for_selector("#writing", state="hidden")
 
 
-def test_the_server_goes_and_comes_back(
+def test_the_page_recovers_when_the_server_restarts(
     blank_page: Any, library: FakeLibrary, tmp_path: Path
 ) -> None:
     app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")

@@ -78,7 +78,7 @@ def test_partial_files_of_killed_writers_are_deleted(tmp_path: Path) -> None:
     assert (kept.exists(), dead.exists(), alive.exists()) == (True, False, True)
 
 
-def test_a_new_folder_is_this_users_alone(tmp_path: Path) -> None:
+def test_only_this_user_can_read_a_new_folder(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path / "a" / "page", 250)
     cache.make(cache.path(("s",), "mp4"), write(1))
     assert cache.folder.stat().st_mode & 0o777 == 0o700

@@ -112,6 +112,6 @@ def test_file_names(title: str, expected: str) -> None:
     assert safe_name(title) == expected
 
 
-def test_a_clips_name_has_its_times() -> None:
+def test_the_file_name_of_a_clip_holds_its_times() -> None:
     video = LibraryVideo("v", None, 9.0, {"title": "Red pan"})
     assert clip_name(video, 61.0, 3725.0) == "Red pan 01.01-1.02.05.mp4"

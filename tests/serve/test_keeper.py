@@ -70,7 +70,7 @@ def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
     assert small.is_closed
 
 
-def test_it_gives_way_to_a_writer_and_comes_back(small: FakeLibrary, tmp_path: Path) -> None:
+def test_the_page_lets_a_writer_work_and_searches_again(small: FakeLibrary, tmp_path: Path) -> None:
     keeper = keeper_of(small, tmp_path)
     keeper.tend()
     keeper.search(QUERY)

@@ -169,7 +169,7 @@ def test_streams_that_cannot_be_copied_are_encoded(
     assert length(media.preview(file)) == pytest.approx(6.0, abs=0.1)
 
 
-def test_a_preview_that_fails_says_why(
+def test_a_failed_preview_gives_the_reason(
     media: Media, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:

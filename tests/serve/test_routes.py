@@ -17,7 +17,7 @@ RED, OLD, COPY, GONE = (
 )
 
 
-def test_a_video_says_whether_it_needs_a_preview(client: TestClient) -> None:
+def test_a_video_states_if_it_needs_a_preview(client: TestClient) -> None:
     answer = client.get(RED).json()
     assert (answer["title"], answer["preview"]["state"]) == ("Red pan", "needless")
     assert client.get(OLD).json()["preview"]["state"] == "absent"

@@ -87,7 +87,7 @@ def test_invalid_keys(key: str) -> None:
     assert video_id_of(key) is None
 
 
-def test_the_path_of_a_video_is_not_told(tmp_path: Path) -> None:
+def test_the_path_of_a_video_is_not_sent(tmp_path: Path) -> None:
     metadata = {"tag": ["a", 1], "n": math.nan, "date": Path("x"), "ok": True}
     data = video_fields(LibraryVideo("v", tmp_path / "secret" / "v.mp4", 3.0, metadata))
     assert data["metadata"] == {"tag": ["a", 1], "n": None, "date": "x", "ok": True}

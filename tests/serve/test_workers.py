@@ -77,7 +77,7 @@ def test_cancelled_work_that_waits_is_never_begun() -> None:
     assert begun == ["third"]
 
 
-def test_a_busy_server_says_when_to_come_back() -> None:
+def test_a_busy_server_gives_a_time_to_retry() -> None:
     refusal = too_many("searches")
     assert (refusal.status_code, refusal.headers) == (503, {"Retry-After": "1"})
     assert refusal.detail == "too many searches at once; try again in a second"
@@ -115,7 +115,7 @@ def test_progress_and_the_end() -> None:
     ("error", "message"),
     [(UserError("no\npicture"), "no picture"), (ValueError("odd"), "ValueError: odd")],
 )
-def test_failed_work_says_why_and_may_be_tried_again(error: Exception, message: str) -> None:
+def test_failed_work_gives_the_reason_and_can_be_retried(error: Exception, message: str) -> None:
     jobs = Jobs(waiting=2)
 
     def fail(report: Callable[[float], None]) -> None:

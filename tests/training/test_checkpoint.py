@@ -311,7 +311,7 @@ def test_files_that_say_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings(*(mark.args[0] for mark in QUIET))
-def test_a_training_says_it_in_its_checkpoint(tmp_path: Path) -> None:
+def test_a_training_records_its_features_in_the_checkpoint(tmp_path: Path) -> None:
     write_tiny(Tiny, tmp_path, train=7, val=4)
     made = Tiny(tmp_path, batch_size=3, num_workers=0, max_frames=8, num_clips=4)
     path = Path(made.video_features().path)

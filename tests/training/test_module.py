@@ -69,7 +69,7 @@ def test_hard_negatives_start_at_their_epoch(recorded: Recorder) -> None:
     assert recorded.hard == [False] * 6 + [True] * 6
 
 
-def test_the_schedule_goes_a_step_each_step(recorded: Recorder) -> None:
+def test_the_schedule_advances_at_each_step(recorded: Recorder) -> None:
     expected = [2.5e-4 * warmup_factor(step, 12, 0.25) for step in range(12)]
     assert recorded.rates == pytest.approx(expected)
     assert recorded.rates[0] == 0
@@ -281,7 +281,7 @@ def test_compiled_it_trains_and_evaluates_the_same(
 
 
 @pytest.mark.parametrize(("precision", "half"), [("32-true", False), ("bf16-mixed", True)])
-def test_compilation_is_told_the_precision(
+def test_compilation_knows_the_precision(
     precision: str, half: bool, data: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
@@ -299,7 +299,7 @@ def test_fused_attention_alone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fingerprint", ["", "abc"])
-def test_a_checkpoint_says_which_features_it_was_trained_on(
+def test_a_checkpoint_records_its_features(
     data: Tiny, tmp_path: Path, fingerprint: str
 ) -> None:
     if fingerprint:

@@ -83,7 +83,7 @@ def test_tensors_without_a_gradient_stay() -> None:
     optimizer.step()  # nothing to do at all
 
 
-def test_closure_runs_with_gradients_and_its_loss_comes_back() -> None:
+def test_closure_runs_with_gradients_and_its_loss_is_returned() -> None:
     p = torch.tensor(2.0, requires_grad=True)
     optimizer = BertAdam([p], lr=0.1, weight_decay=0.0)
 
@@ -154,7 +154,7 @@ def test_published_share_of_one_percent() -> None:
 @pytest.mark.parametrize(
     ("warmup", "expected"), [(0.0, [1, 0.75, 0.5, 0.25, 0]), (1.0, [0, 0.25, 0.5, 0.75, 1])]
 )
-def test_no_warmup_and_nothing_else(warmup: float, expected: list[float]) -> None:
+def test_a_schedule_of_warmup_or_of_decay_alone(warmup: float, expected: list[float]) -> None:
     assert [warmup_factor(step, 4, warmup) for step in range(5)] == pytest.approx(expected)
 
 

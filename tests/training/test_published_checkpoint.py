@@ -38,7 +38,7 @@ def test_weights_are_exactly_the_golden_ones() -> None:
 
 
 @needs_reference
-def test_the_file_tells_sizes_and_settings() -> None:
+def test_sizes_and_settings_are_read_from_the_file() -> None:
     other = DreamPRVRConfig(
         hidden_size=64, num_heads=8, num_clips=8, max_frames=16, max_words=7, num_registers=1,
         diffusion_steps=2, denoiser_blocks=5, gaussian_widths=(1.0,), softmax_temperature=0.1,
@@ -65,7 +65,7 @@ def test_choices_between_code_and_paper_stay_as_configured() -> None:
 
 
 @needs_reference
-def test_remarks_name_each_disagreement_and_nothing_else() -> None:
+def test_remarks_name_exactly_the_differing_values() -> None:
     same = network_config()
     assert read_published(SAMPLE, DreamPRVR, same, FeatureSizes(24, 20)).remarks == []
     other = replace(same, num_registers=4, dropout=0.5)
@@ -79,7 +79,7 @@ def test_remarks_name_each_disagreement_and_nothing_else() -> None:
 
 
 @needs_reference
-def test_without_their_configuration_the_shapes_still_tell(tmp_path: Path) -> None:
+def test_without_a_configuration_the_sizes_follow_from_shapes(tmp_path: Path) -> None:
     path = variant(tmp_path / "a.ckpt", lambda content: content.pop("config"))
     found = read_published(path, DreamPRVR, DreamPRVRConfig(dropout=0.4)).trained.network
     assert (found.hidden_size, found.num_registers, found.diffusion_steps) == (32, 3, 5)
@@ -112,7 +112,7 @@ def test_the_written_file_is_a_checkpoint_of_ours(tmp_path: Path) -> None:
 
 
 @needs_reference
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_ends_in_one_line(tmp_path: Path) -> None:
     line = r"^cannot write \S*out\.ckpt: File too large; make room there$"
     with full_disk(), pytest.raises(UserError, match=line):
         import_checkpoint(SAMPLE, tmp_path / "out.ckpt", DreamPRVR)

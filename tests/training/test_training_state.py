@@ -69,7 +69,7 @@ def test_parts_that_earlier_releases_did_not_save_may_be_missing(
     check(saved, content)
 
 
-def test_another_release_of_lightning_may_have_kept_less(saved: tuple[Path, Content]) -> None:
+def test_another_release_of_lightning_may_have_saved_less(saved: tuple[Path, Content]) -> None:
     content = copy.deepcopy(saved[1])
     content["pytorch-lightning_version"] = "2.6.0"
     content["callbacks"][STOPPING.partition("/")[2]].pop("patience")

@@ -121,7 +121,7 @@ def test_everything_missing_is_one_report(tmp_path: Path):
     assert report.splits == {"train": None, "val": None, "test": None}
 
 
-def test_the_check_goes_on_after_unreadable_data(folder: Path):
+def test_the_check_continues_after_unreadable_data(folder: Path):
     (folder / "TextData" / "kitchentrain.caption.txt").write_text("no-hash some text\n")
     (folder / "TextData" / "t.hdf5").write_bytes(b"not hdf5")
     with video_file(folder) as file:

@@ -92,7 +92,7 @@ def test_a_damaged_record_means_make_it_again(tmp_path: Path) -> None:
     assert not is_current(tmp_path / "world", "made.json", SETTINGS)
 
 
-def test_generators_depend_on_seed_and_names_alone() -> None:
+def test_generators_depend_only_on_seed_and_names() -> None:
     first = generator(0, "video", "v1").random(4)
     np.testing.assert_array_equal(first, generator(0, "video", "v1").random(4))
     # a known value: the same in every process and on every machine
@@ -230,7 +230,7 @@ def test_work_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "other names", "note", "none"])
 @pytest.mark.parametrize("stop_at", [2, None])
-def test_damaged_files_are_made_anew(tmp_path: Path, damage: str, stop_at: int | None) -> None:
+def test_damaged_files_are_made_again(tmp_path: Path, damage: str, stop_at: int | None) -> None:
     path = tmp_path / "a.hdf5"
     if stop_at is None:
         write(path)

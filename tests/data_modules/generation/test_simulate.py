@@ -95,7 +95,7 @@ def test_it_is_made_again_only_when_something_differs(tmp_path: Path) -> None:
     assert not run(tmp_path, table, replace(SMALL, seed=1))[0]
 
 
-def test_real_data_in_the_way_are_kept(tmp_path: Path) -> None:
+def test_real_data_are_not_replaced(tmp_path: Path) -> None:
     precious = tmp_path / "charades" / "FeatureData" / "feature.bin"
     precious.parent.mkdir(parents=True)
     precious.touch()
@@ -228,7 +228,7 @@ def values(path: Path) -> dict[str, tuple[str, bytes]]:
 
 @pytest.mark.parametrize("sentences", range(4))
 @pytest.mark.parametrize("videos", range(3))
-def test_an_interrupted_run_goes_on(
+def test_an_interrupted_run_can_be_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentences: int, videos: int
 ) -> None:
     """Ctrl-C in the sentences, then in the videos: the result is that of one run."""

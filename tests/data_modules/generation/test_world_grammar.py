@@ -60,7 +60,7 @@ def test_classes_fit_the_concepts() -> None:
 
 
 @pytest.mark.parametrize("named", [{"actor", "object", "place"}, {"object", "scene"}, {"actor"}])
-def test_a_caption_names_what_it_is_asked_to_and_nothing_else(named: set[str]) -> None:
+def test_a_caption_names_exactly_the_given_parts(named: set[str]) -> None:
     wanted = {(part, getattr(EVENT, part)) for part in PARTS if part in named | {"action"}}
     wanted |= {("scene", 0)} & {(part, 0) for part in named}
     for text in sentences(named):

@@ -145,7 +145,7 @@ def test_queries():
     assert batch.positives.tolist() == [[0, -1], [4, 1]]
 
 
-def test_a_batch_that_is_held_stays_as_it_is():
+def test_a_batch_in_use_is_not_overwritten():
     source = Fields({"clips": made([1] * 9), "frames": made([1] * 9)})
     buffers = Buffers()
     held = [gather_videos(source, np.array([i]), 2, buffers) for i in range(9)]

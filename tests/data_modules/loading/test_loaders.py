@@ -71,7 +71,7 @@ def test_a_pass_draws_nothing_from_the_generator_of_dropout(tmp_path: Path, pack
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_packed_features_are_gathered_by_a_thread_or_where_they_are_asked_for(tmp_path: Path):
+def test_packed_features_are_gathered_by_a_thread_or_by_the_caller(tmp_path: Path):
     alone, ahead = (made(tmp_path, True, workers).gallery(3) for workers in (0, 2))
     assert (type(alone), type(ahead)) == (DataLoader, AheadLoader)
     assert ahead.num_workers == 0
@@ -163,7 +163,7 @@ def order_of(epoch: int, seed: int = 0, rank: int = 0, ranks: int = 1) -> list[i
     return list(sampler)
 
 
-def test_the_order_is_made_from_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     torch.manual_seed(1)
     first = order_of(3)
     torch.manual_seed(2)
@@ -216,7 +216,7 @@ def test_the_seed_of_the_checkpoint_counts() -> None:
     assert list(resumed) == list(whole)
 
 
-def test_the_epoch_may_be_told_after_the_pass_has_begun() -> None:
+def test_the_epoch_may_be_set_after_the_pass_has_begun() -> None:
     """As Lightning does: it makes an iterator before it tells the epoch."""
     early = resumable(ResumableLoader)
     passing = iter(early)
@@ -241,7 +241,7 @@ def test_the_same_order_in_every_epoch_resumes_too() -> None:
     assert shares == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
 
 
-def test_another_sampler_of_the_trainers_is_left_alone() -> None:
+def test_another_sampler_of_the_trainer_is_kept() -> None:
     made = ResumableLoader(
         dataset=DATA, batch_size=3, collate_fn=list, sampler=SequentialSampler(DATA)
     )

@@ -105,7 +105,7 @@ def test_free_disk_is_checked_while_packing(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_samples_tell_other_values(tmp_path: Path, precision: Precision):
+def test_a_sample_finds_other_values(tmp_path: Path, precision: Precision):
     videos, _ = items(tmp_path)
     store, settings = packed(videos, tmp_path / "p", precision)
     assert same_samples(store, videos, settings)

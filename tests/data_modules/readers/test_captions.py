@@ -121,7 +121,7 @@ def test_captions_that_could_not_be_read_back_are_not_written(
         ("#0", None),
     ],
 )
-def test_a_caption_belongs_to_what_stands_before_its_last_enc(caption_id: str, parts: object):
+def test_a_caption_belongs_to_the_id_before_its_last_enc(caption_id: str, parts: object):
     assert split_caption_id(caption_id) == parts
 
 
@@ -195,7 +195,7 @@ def test_defects_of_the_other_forms(tmp_path: Path, name: str, content: str, mes
         read_captions(tmp_path / name)
 
 
-def test_the_form_that_is_there_is_found(tmp_path: Path):
+def test_the_form_of_the_features_is_recognised(tmp_path: Path):
     path = tmp_path / "x.caption.txt"
     assert find_captions(path) == path
     (tmp_path / "x.caption.jsonl").touch()

@@ -76,7 +76,7 @@ def test_small_blocks_and_checkpoints_make_no_difference(
     check(convert_big_file(folder, folder / "deep" / "x.h5", progress=False))
 
 
-def test_complete_target_is_left_alone(folder: Path, capsys: pytest.CaptureFixture):
+def test_a_complete_target_is_not_written_again(folder: Path, capsys: pytest.CaptureFixture):
     target = convert_big_file(folder, progress=False)
     before = target.stat()
     assert convert_big_file(folder, progress=False) == target

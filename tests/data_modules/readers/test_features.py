@@ -65,7 +65,7 @@ def test_open_features_decides_by_what_is_there(tmp_path: Path):
     assert open_features(write(tmp_path / "c.hdf5", **{"v/only": ROWS})).keys() == ["v"]
 
 
-def test_open_features_says_what_is_wrong(tmp_path: Path):
+def test_open_features_names_the_mistake(tmp_path: Path):
     two = write(tmp_path / "b.hdf5", **{"v/clip_feat": ROWS, "v/i3d_feat": ROWS})
     flat = write(tmp_path / "a.hdf5", v=ROWS)
     folder = write_big_file(tmp_path / "i3d", {"v": ROWS})

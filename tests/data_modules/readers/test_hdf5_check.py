@@ -203,7 +203,7 @@ def test_more_names_than_a_file_can_hold(tmp_path: Path, monkeypatch: pytest.Mon
     assert check(str(path)) == {"errno": None, "message": "its list of names has no end"}
 
 
-def test_the_walk_says_that_it_goes_on(
+def test_the_walk_reports_its_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "f.hdf5"

@@ -141,7 +141,7 @@ def test_features_of_several_encoders_are_joined(tmp_path: Path) -> None:
         store.refuse_missing(["v", "only here"], "video")
 
 
-def test_each_part_is_normalised_if_asked(tmp_path: Path) -> None:
+def test_each_part_is_normalised_on_request(tmp_path: Path) -> None:
     parts = encoders(tmp_path)
     rows = JoinedFeatures(parts, normalise=True)["v"]
     np.testing.assert_allclose(np.linalg.norm(rows[:, :2], axis=1), 1, rtol=1e-6)

@@ -122,7 +122,7 @@ def test_ignored_padding_never_wins() -> None:
     assert scale_scores(asked, videos, network().padding)["frames"][0, 2].item() == 0
 
 
-def test_sinusoidal_time_table_changes_the_table_alone() -> None:
+def test_a_sinusoidal_time_table_changes_only_the_table() -> None:
     torch.manual_seed(0)
     published = DreamPRVR(VIDEO_DIM, TEXT_DIM, CONFIG).state_dict()
     torch.manual_seed(0)

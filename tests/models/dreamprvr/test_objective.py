@@ -35,7 +35,7 @@ def test_total_is_the_weighted_sum() -> None:
     assert total.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_every_weight_has_its_term() -> None:
+def test_every_weight_belongs_to_a_term() -> None:
     names = {f.name for f in fields(ObjectiveConfig) if f.name.endswith("_weight")}
     assert names == {f"{name}_weight" for name in WEIGHTED}
 

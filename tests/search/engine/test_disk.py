@@ -118,7 +118,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return free
 
 
-def test_free_disk_is_asked_for_what_is_written_and_a_margin(tmp_path: Path, disk: Disk) -> None:
+def test_the_free_disk_must_hold_the_written_bytes_and_a_margin(tmp_path: Path, disk: Disk) -> None:
     disk(5 * MB + MARGIN)
     check_free_disk(tmp_path, 5 * MB, "writing")
     message = f"{tmp_path}: writing needs 38 MB of free disk, and there are 37 MB"

@@ -16,7 +16,7 @@ from dreamprvr.search.engine.journal import NAME, Journal
 from dreamprvr.search.library import Library
 
 
-def test_a_journal_stands_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_exists_during_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = engine("edge", tmp_path)
     assert isinstance(made, EdgeEngine)
     journal = tmp_path / "engine" / NAME
@@ -110,7 +110,7 @@ def test_a_large_collection_gets_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
     again.close()
 
 
-def test_half_precision_no_log_and_a_graph_for_candidates_alone(tmp_path: Path) -> None:
+def test_the_collection_uses_float16_and_no_log_and_a_graph_for_candidates(tmp_path: Path) -> None:
     made = engine("edge", tmp_path)
     made.close()
     found = json.loads((tmp_path / "engine" / "edge_config.json").read_text())

@@ -123,7 +123,7 @@ def test_without_clips(tmp_path: Path) -> None:
         made.close()
 
 
-def test_videos_come_back_in_the_order_asked(filled: Engine) -> None:
+def test_videos_are_returned_in_the_requested_order(filled: Engine) -> None:
     names = ["video 7", "nobody", "video 3"]
     found = filled.fetch(names)
     assert [video.video_id for video in found] == ["video 7", "video 3"]
@@ -144,7 +144,7 @@ def test_a_video_is_replaced_as_a_whole(filled: Engine) -> None:
     assert filled.count() == 150
 
 
-def test_payloads_alone_are_replaced(filled: Engine) -> None:
+def test_only_payloads_are_replaced(filled: Engine) -> None:
     filled.set_payloads({"video 3": {"metadata": {"group": "new"}}})
     (found,) = filled.fetch(["video 3"])
     assert found.payload == {"metadata": {"group": "new"}}

@@ -58,7 +58,7 @@ def test_ids_are_uuids_that_depend_on_the_video_alone() -> None:
     assert point_id("a") == point_id("a") != point_id("b")
 
 
-def test_facets_are_told_apart() -> None:
+def test_facets_are_distinct() -> None:
     assert len({facet("a", "b=c"), facet("a=b", "c"), facet("a", "b"), facet('a", "b', "")}) == 4
     assert facet("year", 2020) == facet("year", "2020")
     payload = point_payload("v", {"metadata": {"tags": ["x", "y"], "title": "T"}, "rows": 3})

@@ -89,7 +89,7 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert given["api_key"] == "key"
 
 
-def test_a_server_of_another_kind_is_told() -> None:
+def test_a_server_of_another_kind_is_refused() -> None:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)

@@ -216,7 +216,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "asked"
 
 
-def test_a_job_saves_is_requeued_and_goes_on_identically(
+def test_a_job_saves_is_requeued_and_continues_identically(
     tmp_path: Path, scontrol: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ("--config", write_config(tmp_path), "--config", "slurm.yaml")
@@ -258,7 +258,7 @@ def test_number_of_the_job(
     assert job() == expected
 
 
-def test_only_a_requeued_job_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_requeued_job_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tmp_path / "last.ckpt"
     checkpoint.touch()
     (tmp_path / "slurm-5.txt").write_text(f"{checkpoint}\n")

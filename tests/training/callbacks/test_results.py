@@ -98,7 +98,7 @@ def labelled(tmp_path: Path) -> Tiny:
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
-def test_how_labels_match_is_said_before_anything_is_computed(
+def test_the_match_of_labels_is_printed_before_computing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     data = labelled(tmp_path)

@@ -181,7 +181,7 @@ def test_only_training_is_restored(fn: str) -> None:
     assert torch.equal(torch.get_rng_state(), expected)
 
 
-def test_each_rank_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_its_own_state(monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -195,7 +195,7 @@ def test_each_rank_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 7])
-def test_a_rank_that_was_not_saved_is_left_alone(rank: int) -> None:
+def test_a_process_without_a_saved_state_keeps_its_own(rank: int) -> None:
     torch.manual_seed(3)
     checkpoint = saved()
     torch.manual_seed(99)
