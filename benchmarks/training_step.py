@@ -46,18 +46,14 @@ def product_step(
         network: network to train, on its device.
         chosen: settings of the network and the optimiser.
         total_steps: number of steps of the learning rate's schedule.
-        hard_negatives: use hard negatives, as after the first epochs; False draws them at random.
+        hard_negatives: use hard negatives, not random ones.
         half: bfloat16 mixed precision.
-        compiled: compile the step, as `training.compile` does.
-        fused: attend through FlexAttention, as `training.fused_attention` does.
-        cuda_graphs: record CUDA graphs.
+        compiled: compile the step; `fused` and `cuda_graphs` as in `compile_step`.
     """
-    network.train()
+    device = next(network.train().parameters()).device.type
     optimizer = BertAdam(network.parameter_groups(), lr=chosen.lr, weight_decay=chosen.weight_decay)
-    first_hard = network.objective_config.hard_negatives_from
-    epoch = first_hard if hard_negatives else first_hard - 1
     schedule = warmup_schedule(optimizer, total_steps, chosen.warmup)
-    device = next(network.parameters()).device.type
+    epoch = network.objective_config.hard_negatives_from - (not hard_negatives)
     if compiled:
         compile_step(network, half=half, fused=fused, cuda_graphs=cuda_graphs)
 

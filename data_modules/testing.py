@@ -323,21 +323,17 @@ class Tiny:
 def write_tiny_benchmark(
     root: str | os.PathLike[str], collection: str, features: FeatureSet, tiny: Tiny | None = None
 ) -> Path:
-    """Write `<root>/<collection>/` in the MS-SL layout, and return this folder.
-
-    The splits val and test hold the same captions.
+    """Write `<root>/<collection>/` in the MS-SL layout, with equal val and test; return it.
 
     Args:
         root: folder of all data sets.
         collection: name of the folder and prefix of its files.
-        features: paths and sizes of the features. A path of videos without an ending is a folder
-            with the file `feature.hdf5`.
+        features: paths and sizes. A path of videos without an ending is a folder with feature.hdf5.
         tiny: numbers of videos, captions, rows and words; the defaults if None.
     """
     tiny, folder = tiny or Tiny(), Path(root) / collection
-    assert features.video_dim, "give the feature set its video_dim"
-    assert features.text_dim, "give the feature set its text_dim"
     video_dim, text_dim = features.video_dim, features.text_dim
+    assert video_dim and text_dim, "give the feature set its sizes"  # noqa: PT018
     videos, texts = (folder / path for path in features.single())
     videos = videos if videos.suffix in (".hdf5", ".h5") else videos / "feature.hdf5"
     for path in (videos, texts, folder / "TextData" / "captions"):

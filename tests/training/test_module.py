@@ -299,9 +299,7 @@ def test_fused_attention_alone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fingerprint", ["", "abc"])
-def test_a_checkpoint_records_its_features(
-    data: Tiny, tmp_path: Path, fingerprint: str
-) -> None:
+def test_a_checkpoint_records_its_features(data: Tiny, tmp_path: Path, fingerprint: str) -> None:
     if fingerprint:
         with h5py.File(data.folder / data.feature_set.video / "feature.hdf5", "r+") as file:
             file.attrs["fingerprint"] = fingerprint

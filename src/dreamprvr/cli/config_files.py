@@ -282,48 +282,44 @@ def merged_callbacks(callbacks: list[Any]) -> list[Any]:
 
 
 def configs_first(arguments: list[str]) -> list[str]:
-    """Put the configuration files before all other options, so that options win over files.
+    """Put configuration files before the options, which win over them.
 
     An option for a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) becomes one more
     file, after the others. Files of a folder `addons` come after these, because another model takes
-    none of the settings of an earlier one. A callback that is given as an option is added to those
-    of the files.
-    The default model comes first: if it were a default of the parser, jsonargparse would mix its
-    settings with those of another model.
+    none of the settings of an earlier one. A callback as an option is added to those of the files.
+    The default model comes first: jsonargparse would mix defaults of the parser with other models.
 
     Args:
         arguments: words of the command line, with or without a verb at the start.
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
-    sections: list[str] = []
-    addons: list[str] = []
-    others: list[str] = []
-    words = iter(todays_options(arguments))
-    for word in words:
+    sections, addons, others = list[str](), list[str](), list[str]()
+    for word in (words := iter(todays_options(arguments))):
         name, has_value, value = word.partition("=")
         if word in ("-c", "--config") and (path := next(words, None)) is not None:
             (addons if Path(path).parent.name == ADDONS else configs).extend([word, path])
         elif name in ("-c", "--config") or word[:2] == "-c":
-            path = value if has_value else word[2:]
-            (addons if Path(path).parent.name == ADDONS else configs).append(word)
+            folder = Path(value if has_value else word[2:]).parent
+            (addons if folder.name == ADDONS else configs).append(word)
         elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
             text = value if has_value else next(words, None)
             section = None if text is None else _section(name[2:].partition(".")[0], text)
             if section is None:
                 others += [word] if text is None or has_value else [word, text]
-            else:  # the data set first: settings in a model's file may depend on it
-                start = 0 if name.startswith("--data") else len(sections)
-                sections[start:start] = ["--config", section]
+            elif name.startswith("--data"):  # first: settings in a model's file may depend on it
+                sections = ["--config", section, *sections]
+            else:
+                sections += ["--config", section]
         elif word in ("--data.help", "--model.help"):
             others += [word, *_help_path(word, next(words, ""))]
         elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
             value = value if has_value else next(words, "")
-            clears = value.strip() in ("", "null", "[]")
-            others += [f"--{CALLBACKS}" if clears else f"--{CALLBACKS}+", value]
+            plus = "" if value.strip() in ("", "null", "[]") else "+"
+            others += [f"--{CALLBACKS}{plus}", value]
         else:
             others.append(word)
-    start = 1 if others[:1] and not others[0].startswith("-") else 0
-    return [*others[:start], *configs, *sections, *addons, *others[start:]]
+    verb = [others.pop(0)] if others and not others[0].startswith("-") else []
+    return [*verb, *configs, *sections, *addons, *others]
 
 
 def _help_path(option: str, name: str) -> list[str]:
