@@ -92,7 +92,9 @@ def _read_tables(
     for split in splits:
         # a missing file is reported already
         problems: list[str] = [] if split in missing else report.problems
-        table = attempt(partial(_read_table, data, split), problems)
+        table = attempt(
+            partial(_read_table, data, split), problems, _method(data, "read_annotations")
+        )
         if table is not None:
             tables[split] = table
     return tables
@@ -112,10 +114,10 @@ def _look_at_tables(data: PRVRDataModule, tables: Tables, report: Report) -> Non
     for split, table in tables.items():
         for line in attempt(partial(data.repairs, split), report.problems) or []:
             remarks.setdefault(line, []).append(split)
-        lines = _find(table_problems, table)
+        faults = _find(table_problems, data, table)
+        splits_of = problems if faults else remarks
         # remarks are only looked for in tables without problems
-        splits_of, lines = (problems, lines) if lines else (remarks, _find(table_remarks, table))
-        for line in lines:
+        for line in faults or _find(table_remarks, data, table):
             splits_of.setdefault(line, []).append(split)
     for reported, splits_of in ((report.problems, problems), (report.remarks, remarks)):
         reported += [f"{', '.join(names)}: {line}" for line, names in splits_of.items()]
@@ -137,15 +139,23 @@ def _look_at_labels(data: PRVRDataModule, tables: Tables, report: Report) -> Non
             report.remarks += [labelled.summary, *labelled.mismatches]
 
 
-def _find(find: Callable[[Annotations], list[str]], table: Annotations) -> list[str]:
+def _find(
+    find: Callable[[Annotations], list[str]], data: PRVRDataModule, table: Annotations
+) -> list[str]:
     failed: list[str] = []
-    return attempt(partial(find, table), failed) or failed
+    what = f"the tables of {_method(data, 'read_annotations')}"
+    return attempt(partial(find, table), failed, what) or failed
+
+
+def _method(data: PRVRDataModule, name: str) -> str:
+    """Name a method that a data set may override."""
+    return f"{type(data).__name__}.{name}"
 
 
 def _scan(data: PRVRDataModule, tables: Tables, kind: str, missing: bool, report: Report) -> Scan:
     """Open and read the video or the text features."""
-    opener = data.video_features if kind == "video" else data.text_features
-    store = attempt(opener, [] if missing else report.problems)
+    name = f"{kind}_features"
+    store = attempt(getattr(data, name), [] if missing else report.problems, _method(data, name))
     if store is None:
         return Scan()
     report.features.append(FeatureSummary(f"{kind} features", store.dim, store.path))
@@ -231,12 +241,19 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
     return result
 
 
-def attempt(action: Callable[[], T], problems: list[str]) -> T | None:
-    """Return the result of an action; if it fails, add a line to `problems` and return None."""
+def attempt(action: Callable[[], T], problems: list[str], what: str = "") -> T | None:
+    """Return the result of an action; if it fails, add a line to `problems` and return None.
+
+    Args:
+        action: function to call.
+        problems: lines for the user.
+        what: the method that the line names if the error is no UserError, "Kitchen.files" say.
+    """
     try:
         return action()
     except Exception as error:  # a data set of another package may fail in any way
-        problems.append(error_line(error))
+        place = f"{what}: " if what and not isinstance(error, UserError) else ""
+        problems.append(place + error_line(error))
         return None
 
 

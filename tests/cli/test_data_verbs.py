@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -25,6 +26,8 @@ from dreamprvr.cli import data_verbs
 from dreamprvr.cli.data_verbs import DATASETS
 from dreamprvr.evaluation.baselines import evaluate_baselines
 from dreamprvr.evaluation.metrics import COLUMNS
+from dreamprvr.models import registry
+from dreamprvr.models.dreamprvr import DreamPRVR
 
 ROWS = {"a": np.arange(12, dtype="f4").reshape(2, 6), "b": np.ones((3, 6), "f4")}
 TINY = ("--data", DATA, "--data.root", "data")
@@ -287,7 +290,7 @@ def test_an_encoder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("sim").exists()
 
 
-# datasets
+# datasets and models
 
 OURS = {"activitynet": "ActivityNet", "charades": "Charades", "qvhighlights": "QVHighlights",
         "synthetic": "Synthetic", "tvr": "TVR"}  # fmt: skip
@@ -334,3 +337,22 @@ def test_those_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "the others are 10, 20, ... s long.",
         "not           pathlib:Path: broken",
     ]
+
+
+def test_the_installed_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of other packages are listed with the package, and a broken one in a line."""
+    package = SimpleNamespace(name="my-lab")
+    theirs = SimpleNamespace(name="mine", value="a:B", dist=package, load=lambda: DreamPRVR)
+    points = [*entry_points(group=registry.GROUP), EntryPoint("gone", "no_module:Cls", "models")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: [*points, theirs])
+    registry.import_models.cache_clear()
+    result = run("models")
+    registry.import_models.cache_clear()
+    *models, broken = result.out.splitlines()
+    lines = {line.split()[0]: line for line in models}
+    summary = "Diffusion-guided registers for partially relevant video retrieval (CVPR 2026)."
+    path = "dreamprvr.models.dreamprvr.network.DreamPRVR"
+    assert lines["dreamprvr"] == f"{'dreamprvr':<14}{path}: {summary}"
+    assert lines["mine"] == f"{'mine':<14}{path} (package my-lab): {summary}"
+    assert broken == "model gone (no_module:Cls) is broken: No module named 'no_module'"
+    assert {"gmmformer_v2", "ms_sl"} < lines.keys()

@@ -68,7 +68,7 @@ def test_predict_parquet_holds_the_same_and_top_k_is_respected(trained: Path) ->
 @pytest.mark.parametrize("top_k", ["0", "-1"])
 def test_predict_refuses_to_give_no_videos(trained: Path, top_k: str) -> None:
     line = refused("predict", *CONFIG, "--ckpt_path", best(trained), "--top_k", top_k)
-    assert line == f"top_k is {top_k}; at least 1 video a query"
+    assert line == f"training.top_k is {top_k}; at least 1 video a query"
     assert not Path("predictions.jsonl").exists()
 
 
@@ -92,3 +92,19 @@ def test_predict_refuses_another_suffix(trained: Path) -> None:
     line = refused("predict", *CONFIG, "--ckpt_path", best(trained), "--output", "hits.csv")
     assert ".jsonl or .parquet" in line
     assert not Path("hits.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("here", "--output here.jsonl is a folder: name a file in it"),
+        ("file/hits", "cannot write file/hits.jsonl: "),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_checkpoint_is_read(
+    trained: Path, output: str, said: str
+) -> None:
+    Path("here.jsonl").mkdir()
+    Path("file").touch()
+    line = refused("predict", *CONFIG, "--ckpt_path", "none.ckpt", "--output", f"{output}.jsonl")
+    assert line.startswith(said)

@@ -1,15 +1,17 @@
-"""data check, convert, simulate and baselines, and the list of data sets.
+"""data check, convert, simulate and baselines, and the lists of data sets and models.
 
 What is large is imported inside the functions: help and mistakes answer at once.
 """
 
 import ast
+import warnings
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.text import one_line
 
 if TYPE_CHECKING:
     from data_modules.readers.tables import Annotations
@@ -153,6 +155,30 @@ def list_datasets() -> int:
     return 0
 
 
+def list_models() -> int:
+    """List the installed models: name, class, and what the class says of itself.
+
+    A model of another package is listed with that package; a broken one is named in a line.
+    """
+    from dreamprvr.models.registry import class_path, import_models, installed_models
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        models = import_models()
+    points = installed_models()
+    for name, model in models.items():
+        package = getattr(points[name].dist, "name", "dreamprvr")
+        origin = "" if package == "dreamprvr" else f" (package {package})"
+        print(f"{name:<14}{class_path(model)}{origin}: {_summary(model.__doc__)}")
+    for warning in caught:
+        print(one_line(str(warning.message)))
+    return 0
+
+
+def _summary(document: str | None) -> str:
+    return (document or "").strip().split("\n")[0]
+
+
 def _described(point: EntryPoint) -> str:
     # to import one takes Lightning and seconds; ours are known to be sound, so their text will do
     if point.dist is not None and point.dist.name == "dreamprvr":
@@ -164,8 +190,7 @@ def _described(point: EntryPoint) -> str:
         if dataset is None:
             return f"{point.value}: broken"
         path, document = f"{dataset.__module__}.{dataset.__name__}", dataset.__doc__
-    summary = (document or "").strip().split("\n")[0]
-    return f"{path}: {summary}"
+    return f"{path}: {_summary(document)}"
 
 
 def _written_docstring(point: EntryPoint) -> str | None:

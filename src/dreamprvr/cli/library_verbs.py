@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from dreamprvr.search.searching import Candidates
 
 SHOWN = 3  # files that are gone and are named
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def index_features(
@@ -269,17 +268,18 @@ def serve_library(
             cache folder.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    if host not in _LOCAL and not allowed_host:
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port} is no port; they go from 0 to 65535")
+    try:
+        from dreamprvr.serve.security import LOCAL_HOSTS
+        from dreamprvr.serve.server import serve
+    except ImportError as error:
+        raise UserError(f"the page needs {error.name}: pip install 'dreamprvr[search]'") from None
+    if host not in LOCAL_HOSTS and not allowed_host:
         raise UserError(
             f"--host {host} opens the page to other machines: say with --allowed_host NAME under "
             "which name they address this one"
         )
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port {port} is no port; they go from 0 to 65535")
-    try:
-        from dreamprvr.serve.server import serve
-    except ImportError as error:
-        raise UserError(f"the page needs {error.name}: pip install 'dreamprvr[search]'") from None
     try:
         serve(library, host, port, allowed_host or [], cache, device, open)
     except KeyboardInterrupt:  # the way to end it

@@ -242,6 +242,8 @@ class PRVRCLI(LightningCLI):
             if name != "fit":
                 raise UserError(f"{name} needs trained weights: give --ckpt_path FILE")
             return
+        if name == "predict":  # before a large file is read
+            PredictionWriter(Path(options.output)).check_place()
         try:
             checkpoint = read_checkpoint(path)
         except UserError as error:

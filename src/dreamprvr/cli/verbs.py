@@ -24,6 +24,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "data simulate": data_verbs.simulate_data,
     "data baselines": data_verbs.baselines,
     "datasets": data_verbs.list_datasets,
+    "models": data_verbs.list_models,
     "compare": compare.compare_models,
     "import-checkpoint": import_verb.import_published,
     "extract": feature_verbs.extract_videos,

@@ -65,7 +65,7 @@ class PRVRModule(LightningModule):
         if not 0 <= warmup <= 1:
             raise UserError(f"training.warmup is {warmup}; it is a share of all steps, from 0 to 1")
         if top_k < 1:
-            raise UserError(f"top_k is {top_k}; at least 1 video a query")
+            raise UserError(f"training.top_k is {top_k}; at least 1 video a query")
         if not 0 < score_memory < float("inf"):
             raise UserError(f"training.score_memory is {score_memory}; it is GB, above 0")
         if rescored is not None and rescored < 1:

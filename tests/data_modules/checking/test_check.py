@@ -170,10 +170,11 @@ def test_a_data_set_of_another_package_may_do_anything(folder: Path):
 
     report = check(Strange(folder.parent))
     assert report.problems[:2] == [
-        "KeyError: 'missing column'",
-        "val, test: TypeError: 'NoneType' object is not iterable",
+        "Strange.read_annotations: KeyError: 'missing column'",
+        "val, test: the tables of Strange.read_annotations: TypeError: 'NoneType' object is not "
+        "iterable",
     ]
-    assert "ZeroDivisionError: division by zero" in report.problems
+    assert "Strange.text_features: ZeroDivisionError: division by zero" in report.problems
     assert report.text()
 
 

@@ -89,9 +89,16 @@ class PredictionWriter(Callback):
         self._next, self._waiting = 0, {}
         on_first_rank(self._begin)
 
-    def _begin(self) -> None:
+    def check_place(self) -> None:
+        """Raise a UserError unless the file can be written; its folder is made."""
         if self.output.is_dir():
             raise UserError(f"--output {self.output} is a folder: name a file in it")
+        with suppress(_Abandoned), atomic_path(self.output) as partial:
+            partial.touch()
+            raise _Abandoned
+
+    def _begin(self) -> None:
+        self.check_place()
         self._write = self._open.enter_context(_file(self.output))
 
     def on_predict_batch_end(
