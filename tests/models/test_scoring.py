@@ -113,6 +113,13 @@ def test_scores_never_drop_to_half_precision(dtype: torch.dtype) -> None:
     assert math.isfinite(found["frames"].sum())
 
 
+def test_weights_of_several_rows_are_not_rounded_to_half_precision() -> None:
+    rows = QueryRows(WORDS, WEIGHTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = best_sum(rows, Scale(CLIPS), "zero")
+    assert torch.equal(found, best_sum(rows, Scale(CLIPS), "zero"))
+
+
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.randn(5, 8, generator=GENERATOR)
 KEPT = torch.randn(7, 3, 8, generator=GENERATOR)

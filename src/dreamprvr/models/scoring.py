@@ -119,7 +119,9 @@ def _weighted_sum(rows: QueryRows, best: Tensor) -> Tensor:
     weights, count = at_least_float32(rows.weights), rows.weights.shape[1]
     if count == 1:
         return best * weights
-    return torch.einsum("qw,qwb->qb", weights, rearrange(best, "(q w) b -> q w b", w=count))
+    by_query = rearrange(best, "(q w) b -> q w b", w=count)
+    with torch.autocast(best.device.type, enabled=False):
+        return torch.einsum("qw,qwb->qb", weights, by_query)
 
 
 class BestTokens(NamedTuple):
