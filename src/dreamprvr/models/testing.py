@@ -144,6 +144,20 @@ class ModelContract:
                 assert parameter.grad is not None, name
                 assert parameter.grad.isfinite().all(), name
 
+    def test_mixed_precision_trains(self, made: RetrievalModel, batch: TrainBatch) -> None:
+        """Under autocast all terms are float32, near those in float32, with finite gradients."""
+        model, batch = made.float(), map_tensors(_single, batch)
+        torch.manual_seed(0)
+        expected = model.losses(model.encode_batch(batch), 0)["total"].item()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = model.losses(model.encode_batch(batch), 0)
+        assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
+        assert terms["total"].item() == pytest.approx(expected, rel=0.2)
+        terms["total"].backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
     def test_padded_queries_are_in_no_term(self, made: RetrievalModel, batch: TrainBatch) -> None:
         """Padded queries, which a compiled loss needs, change no term without random draws."""
         encoded = made.encode_batch(batch)
@@ -197,6 +211,11 @@ def _scores(model: RetrievalModel, batch: TrainBatch) -> Tensor:
     with torch.no_grad():
         scores: Tensor = model(*batch.queries[1:3], *batch.videos[1:])
     return scores
+
+
+def _single(x: Tensor) -> Tensor:
+    """Return float64 as float32, and whole numbers as they are."""
+    return x.float() if x.is_floating_point() else x
 
 
 def _ragged(lengths: Any, longest: int, size: int) -> tuple[Tensor, Tensor]:
