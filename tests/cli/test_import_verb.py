@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli.running import GOLDEN, Golden, refused, run
+from models.published_models import OTHER_MODELS
 from shared import REFERENCE, needs_reference
 
 from data_modules.testing import write_tiny
@@ -66,7 +67,7 @@ def test_options_in_any_order_give_the_same(tmp_path: Path) -> None:
 
 
 @needs_reference
-@pytest.mark.parametrize("model", ["gmmformer_v2", "holmes", "ms_sl"])
+@pytest.mark.parametrize("model", OTHER_MODELS)
 def test_a_released_checkpoint_of_another_model(tmp_path: Path, model: str) -> None:
     write_tiny(Golden, tmp_path / "data")
     shutil.copy(REFERENCE / model / PUBLISHED.name, "theirs.ckpt")

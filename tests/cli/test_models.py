@@ -7,19 +7,16 @@ import torch
 import yaml
 from cli.outcomes import CONFIG, best, read_lines
 from cli.running import refused, run, write_config
+from models.published_models import OTHER_MODELS
 
+from dreamprvr.models.registry import class_path, find_model
 from dreamprvr.training.module import PRVRModule
 
 SMALL = ("--model.network.hidden_size", "8", "--model.network.num_heads", "2")
 SHORT = ("--model.network.max_frames", "8", "--model.network.num_clips", "4")
-CLASSES = {
-    "gmmformer_v2": "dreamprvr.models.gmmformer_v2.network.GMMFormerV2",
-    "holmes": "dreamprvr.models.holmes.network.Holmes",
-    "ms_sl": "dreamprvr.models.ms_sl.network.MSSL",
-}
 
 
-@pytest.fixture(scope="module", params=sorted(CLASSES))
+@pytest.fixture(scope="module", params=OTHER_MODELS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a model, in a folder with tiny.yaml, which describes DreamPRVR, and the data."""
     folder = tmp_path_factory.mktemp(f"{request.param}-")
@@ -38,7 +35,7 @@ def name_of(model: Path) -> str:
 def test_the_record_of_a_trained_model_names_it(model: Path) -> None:
     saved = yaml.safe_load((model / "config.yaml").read_text())["model"]
     held = torch.load(best(model), weights_only=True)["hyper_parameters"]["model"]
-    assert saved["class_path"] == held == CLASSES[name_of(model)]
+    assert saved["class_path"] == held == class_path(find_model(name_of(model)))
     assert saved["init_args"]["network"]["hidden_size"] == 8
     header = (model / "metrics.csv").read_text().splitlines()[0]
     assert "train/kl" not in header

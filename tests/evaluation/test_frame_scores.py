@@ -11,6 +11,7 @@ from dreamprvr.evaluation.frame_scores import FrameScores, clips_of_frames
 from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import QueryRows, map_tensors
+from dreamprvr.models.gmmformer.network import GMMFormer, GMMFormerConfig
 from dreamprvr.models.ms_sl.network import MSSL, MSSLConfig
 from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
 
@@ -62,8 +63,11 @@ def model(kind: str) -> RetrievalModel:
     if kind == "dreamprvr":
         return network().requires_grad_(False)
     torch.manual_seed(0)
-    settings = MSSLConfig(16, 2, 4, 8, 5)
-    made = (Words if kind == "words" else MSSL)(6, 5, settings)
+    sizes = (16, 2, 4, 8, 5)
+    if kind == "gmmformer":
+        made: RetrievalModel = GMMFormer(6, 5, GMMFormerConfig(*sizes))
+    else:
+        made = (Words if kind == "words" else MSSL)(6, 5, MSSLConfig(*sizes))
     return made.double().eval().requires_grad_(False)
 
 
@@ -75,7 +79,7 @@ def covered(model: RetrievalModel, scale: str, frame: int, frames: int) -> list[
     return [token for token, span in enumerate(spans) if here & set(range(*span))]
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "ms_sl", "words"])
+@pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer", "ms_sl", "words"])
 def test_the_score_at_a_frame_is_the_score_of_the_tokens_that_cover_it(kind: str) -> None:
     made = model(kind)
     queries = unit_rows(made.encode_queries(*DATA.queries[1:3]))

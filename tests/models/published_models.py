@@ -13,9 +13,16 @@ from torch import Tensor
 
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedBatch
+from dreamprvr.models.registry import import_models
 from dreamprvr.models.scoring import combine, scale_scores, unit_rows, unit_tokens
 from dreamprvr.training.optimizer import BertAdam
 from dreamprvr.training.published_checkpoint import import_checkpoint, read_published
+
+OTHER_MODELS = [
+    name
+    for name, model in import_models().items()
+    if model.__module__.startswith("dreamprvr.") and name != "dreamprvr"
+]
 
 
 @cache
@@ -61,7 +68,9 @@ class GoldenTests:
             if "frames" in by_scale:
                 values["frame_scores"] = by_scale["frames"]
                 values["clip_tokens"] = encoded.videos.scales["clips"].tokens
-                values["frame_tokens"] = encoded.videos.scales["frames"].tokens
+                frames = encoded.videos.scales["frames"].tokens
+                one_vector = frames.shape[1] == 1
+                values |= {"frame_vector": frames[:, 0]} if one_vector else {"frame_tokens": frames}
         for name, value in values.items():
             assert (value - golden[name]).abs().max() < 1e-5, name
 
@@ -114,12 +123,12 @@ class GoldenTests:
 
     # The golden run
 
-    def settings(self) -> tuple[Any, Any]:
+    def settings(self, **network: Any) -> tuple[Any, Any]:
         """Make the settings of the tiny network and of its loss."""
-        network = self.model.network_settings(
-            hidden_size=32, num_heads=4, dropout=0.0, input_dropout=0.0
+        tiny = {"hidden_size": 32, "num_heads": 4, "dropout": 0.0, "input_dropout": 0.0}
+        return self.model.network_settings(**tiny, **network), self.model.objective_settings(
+            hard_pool=1
         )
-        return network, self.model.objective_settings(hard_pool=1)
 
     def facts(self) -> dict[str, Any]:
         """Read the sizes, learning rates and losses of the golden run."""
@@ -138,10 +147,12 @@ class GoldenTests:
         assert self.model.published is not None
         return {self.model.published.to_ours(key): value for key, value in tensors.items()}
 
-    def make(self) -> RetrievalModel:
+    def make(self, **network: Any) -> Any:
         """Make the tiny model with the weights that it has before training."""
         sizes = self.facts()["config"]
-        model = self.model(sizes["visual_feat_dim"], sizes["q_feat_size"], *self.settings())
+        model = self.model(
+            sizes["visual_feat_dim"], sizes["q_feat_size"], *self.settings(**network)
+        )
         model.load_state_dict(self.group("state"))
         return model.eval()
 

@@ -1,6 +1,6 @@
 """A library keeps the vectors of the model, and searches with the query rows of the model."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from models.published_models import OTHER_MODELS
 from models.tiny import stir
 from search.checkpoints import checkpoint, network
 from search.libraries import DIM, SETTINGS, TEXT_DIM, WordEncoder, features, video
@@ -31,8 +32,7 @@ from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, QueryRows
 from dreamprvr.models.gmmformer_v2.network import GMMFormerV2
-from dreamprvr.models.holmes import Holmes
-from dreamprvr.models.ms_sl.network import MSSL, MSSLConfig
+from dreamprvr.models.registry import find_model
 from dreamprvr.search import encoding
 from dreamprvr.search.encoding import SearchModel, Untrained
 from dreamprvr.search.engine.interface import Record
@@ -65,12 +65,11 @@ def made(kind: str) -> RetrievalModel:
     }  # fmt: skip
     if kind == "dreamprvr":
         return network(padded_frames="ignore")
-    if kind == "ms_sl":
-        model: RetrievalModel = MSSL(DIM, TEXT_DIM, MSSLConfig(**sizes))
-    else:
-        gaussian = {"gmmformer_v2": GMMFormerV2, "holmes": Holmes, "words": WordRows}[kind]
-        further = {"gaussian_widths": (1.0,), "padded_frames": "ignore"}
-        model = gaussian(DIM, TEXT_DIM, gaussian.network_settings(**sizes, **further))
+    model_class: type[Any] = WordRows if kind == "words" else find_model(kind)
+    known = {field.name for field in fields(model_class.network_settings)}
+    further = {"gaussian_widths": (1.0,), "padded_frames": "ignore"}
+    sizes |= {name: value for name, value in further.items() if name in known}
+    model: RetrievalModel = model_class(DIM, TEXT_DIM, model_class.network_settings(**sizes))
     stir(model)
     return model.eval().requires_grad_(False)
 
@@ -105,7 +104,7 @@ def engine_score(model: SearchModel, part: np.ndarray) -> float:
     return sum(float((found.tokens[s] @ asked[s].T).max(axis=0).sum()) for s in asked)
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer_v2", "holmes", "words", "ms_sl"])
+@pytest.mark.parametrize("kind", ["dreamprvr", "words", *OTHER_MODELS])
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_a_short_video_has_the_score_of_the_model(kind: str, count: int) -> None:
     model = SearchModel(made(kind))
@@ -129,14 +128,17 @@ def test_shapes_of_stored_vectors() -> None:
         "clips": (20, 16), "lengths": (20, 1), "keys": (16, 16), "values": (16, 16),
         "frame_mask": (16, 1),
     }  # fmt: skip
-    for each in (model, other):
+    one_vector = SearchModel(made("gmmformer"))
+    assert one_vector.shapes_of(3) == {"clips": (4, 16), "frames": (1, 16)}
+    assert one_vector.segmented == "clips"  # a token of all frames finds no moment
+    for each in (model, other, one_vector):
         for count in (1, 3, 8, 9, 21):
             (found,) = each.encode_videos([rows(count)])
             kept = {**found.tokens, **found.extras}
             assert {name: part.shape for name, part in kept.items()} == each.shapes_of(count)
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "ms_sl"])
+@pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer", "ms_sl"])
 def test_a_long_video_is_its_sections(kind: str) -> None:
     model, whole = SearchModel(made(kind)), rows(21)  # three sections of seven
     (found,) = model.encode_videos([whole])
@@ -314,15 +316,14 @@ class Sized(WordEncoder):
 
 
 @needs_reference
-@pytest.mark.parametrize("model", [GMMFormerV2, Holmes, MSSL])
+@pytest.mark.parametrize("name", OTHER_MODELS)
 def test_a_published_model_is_imported_indexed_searched_and_served(
-    tmp_path: Path, model: type[RetrievalModel], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If all videos are scored again, the scores are those of the model over all videos."""
     monkeypatch.setattr("dreamprvr.search.rows.LONG", 3000)  # some have files of rows
-    name = {GMMFormerV2: "gmmformer_v2", Holmes: "holmes", MSSL: "ms_sl"}[model]
     weights = tmp_path / "imported.ckpt"
-    import_checkpoint(REFERENCE / name / "published_format.ckpt", weights, model)
+    import_checkpoint(REFERENCE / name / "published_format.ckpt", weights, find_model(name))
     net = read_model(weights).network
     net.padding = "ignore"  # a library keeps no padding
     monkeypatch.setattr(Sized, "video_dim", net.video_dim)
@@ -364,7 +365,7 @@ def sized_video(number: int, net: RetrievalModel) -> VideoFeatures:
     return replace(video(f"v{number:02d}", rows=count), rows=content)
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "gmmformer_v2", "holmes", "words", "ms_sl"])
+@pytest.mark.parametrize("kind", ["dreamprvr", "words", *OTHER_MODELS])
 def test_predict_and_search_give_the_same_seconds(tmp_path: Path, kind: str) -> None:
     """For the same model, videos and sentence; windows overlap, and the last one is cut."""
     net = made(kind)

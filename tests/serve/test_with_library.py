@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from models.published_models import OTHER_MODELS
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
 from search.test_encoding import made
@@ -115,7 +116,7 @@ def test_registers_of_a_trained_library(tmp_path: Path) -> None:
     assert len(hit["registers"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["gmmformer_v2", "holmes", "ms_sl"])
+@pytest.mark.parametrize("kind", OTHER_MODELS)
 def test_models_without_registers(tmp_path: Path, kind: str) -> None:
     """The page gives the scores and the moments of the library, whichever model searches."""
     videos = [video("a", rows=12, dog=7), video("b", rows=9, pan=3)]

@@ -22,7 +22,7 @@ from dreamprvr.core.text import quote
 from dreamprvr.evaluation.frame_scores import FrameScores
 from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoder import Encoder
-from dreamprvr.models.contract import RetrievalModel
+from dreamprvr.models.contract import RetrievalModel, TokenSpans
 from dreamprvr.models.encoded import (
     EncodedQueries,
     EncodedVideos,
@@ -110,8 +110,10 @@ class SearchModel:
         self.section: int = network.config.max_frames
         self.frame_scores = FrameScores(network)
         self.spans = {scale: network.token_spans(scale) for scale in network.scales}
-        # candidates are found by means of frames, or of the last scale if there are no frames
-        self.segmented = "frames" if "frames" in network.scales else network.scales[-1]
+        # candidates are found by means of frames, or of the last scale whose tokens are single
+        # clips, if no token is a single frame
+        fine = [scale for scale in network.scales if _has_single(self.spans[scale])]
+        self.segmented = "frames" if "frames" in fine else (fine or network.scales)[-1]
         zeros = np.zeros((1, network.video_dim), np.float32)
         example = self._encode([self._item(zeros)])
         self.shapes = {name: extra.shape[1:] for name, extra in example.extras.items()}
@@ -346,6 +348,11 @@ class SearchModel:
         products = record.extras[REGISTERS] @ query.embedding[0].numpy()
         best = products.reshape(-1, self.extra_rows[REGISTERS]).max(axis=0)
         return tuple(map(float, best))
+
+
+def _has_single(spans: TokenSpans) -> bool:
+    """Tell whether a token of a scale covers a single clip or frame."""
+    return any(stop - first == 1 for first, stop in spans.spans)
 
 
 def _joined(parts: list[VideoVectors]) -> VideoVectors:

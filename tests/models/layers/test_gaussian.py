@@ -6,7 +6,12 @@ import torch
 from models.tiny import CONFIG, frozen
 from torch import Tensor
 
-from dreamprvr.models.layers.gaussian import AdaptiveAggregation, GaussianEncoder, gaussian_window
+from dreamprvr.models.layers.gaussian import (
+    AdaptiveAggregation,
+    GaussianEncoder,
+    fitted_windows,
+    gaussian_window,
+)
 
 TOKENS = torch.randn(2, 4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 REGISTERS = torch.randn(2, 2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -33,6 +38,18 @@ def test_window_equals_the_slow_reference(length: int, width: float) -> None:
     assert window.dtype == torch.float32
     torch.testing.assert_close(window, expected, rtol=2e-6, atol=1e-19)
     assert (window.amax(dim=1) == 1).all()
+
+
+def test_windows_fit_the_length_of_each_video() -> None:
+    lengths, widths = (5, 1, 3, 2), (0.5, 5.0)
+    mask = (torch.arange(5) < torch.tensor(lengths)[:, None]).double()
+    windows = fitted_windows(mask, widths)
+    assert windows.shape == (2, 4, 1, 5, 5)
+    for video, length in enumerate(lengths):
+        for found, width in zip(windows, widths, strict=True):
+            expected = torch.tensor(slow_window(length, width), dtype=torch.float64)
+            part = found[video, 0, :length, :length]
+            torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-19)
 
 
 def test_no_factor_is_subnormal() -> None:

@@ -7,7 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamprvr.models.encoded import PADDED
-from dreamprvr.models.losses.queries import diversity, optimal_matching, query_similarity
+from dreamprvr.models.losses.queries import (
+    diversity,
+    joint_diversity,
+    optimal_matching,
+    query_similarity,
+)
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
 QUERY = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -47,6 +52,17 @@ def test_diversity_equals_the_slow_reference(delta: float, alpha: float, gamma: 
     assert ours == pytest.approx(slow_diversity(QUERY, LABELS, delta, alpha, gamma), rel=1e-10)
 
 
+@pytest.mark.parametrize(("delta", "alpha"), [(0.2, 32), (0, 4)])
+def test_joint_diversity_equals_the_slow_reference(delta: float, alpha: float) -> None:
+    logarithms = []
+    for i in range(6):
+        own = [j for j in range(6) if j != i and LABELS[j] == LABELS[i]]
+        powers = [math.exp(alpha * (cosine(QUERY[i], QUERY[j]) + delta)) for j in own]
+        logarithms.append(math.log(1 + sum(powers)))
+    ours = joint_diversity(QUERY, LABELS, delta, alpha).item()
+    assert ours == pytest.approx(sum(logarithms) / 6, rel=1e-10)
+
+
 @pytest.mark.parametrize("temperature", [0.01, 0.08, 0.09, 1.0])
 @pytest.mark.parametrize("labels", [LABELS, torch.zeros(6, dtype=torch.int64)])
 def test_similarity_equals_the_slow_reference(temperature: float, labels: Tensor) -> None:
@@ -58,6 +74,7 @@ def test_similarity_equals_the_slow_reference(temperature: float, labels: Tensor
 def test_one_caption_a_video_gives_zero_and_finite_gradients(count: int) -> None:
     query, labels = QUERY[:count].clone().requires_grad_(), torch.arange(count)
     loss = diversity(query, labels, 0.2, 32, 1) + query_similarity(query, labels, 0.08)
+    loss = loss + joint_diversity(query, labels, 0.2, 32)
     assert loss.item() == 0
     loss.backward()
     assert query.grad is not None
@@ -101,6 +118,7 @@ def test_length_of_an_embedding_does_not_matter() -> None:
     longer = QUERY * torch.tensor([1, 2, 3, 4, 5, 6])[:, None]
     for loss in (
         lambda q: diversity(q, LABELS, 0.2, 32, 1),
+        lambda q: joint_diversity(q, LABELS, 0.2, 32),
         lambda q: query_similarity(q, LABELS, 0.08),
     ):
         torch.testing.assert_close(loss(longer), loss(QUERY))
@@ -116,7 +134,11 @@ def test_padding_changes_nothing(row: Tensor, count: int) -> None:
     assert pushed.item() == pytest.approx(expected, rel=1e-10)
     expected = slow_similarity(QUERY[:count], labels, 0.08)
     assert kept.item() == pytest.approx(expected, rel=1e-10)
-    (pushed + kept).backward()
+    jointly = joint_diversity(query, labels, 0.2, 32)
+    assert jointly.item() == pytest.approx(
+        joint_diversity(QUERY[:count], LABELS[:count], 0.2, 32).item(), rel=1e-10
+    )
+    (pushed + kept + jointly).backward()
     assert query.grad is not None
     assert query.grad[:count].isfinite().all()
     assert not query.grad[count:].any()

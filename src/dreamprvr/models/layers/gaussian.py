@@ -1,5 +1,6 @@
 """Gaussian attention and its aggregation (docs/model.md, section 5)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,12 +29,33 @@ def gaussian_window(length: int, width: float) -> Tensor:
     center = torch.arange(length, dtype=torch.float64)[:, None] / length
     # the device is given, as torch sometimes leaves that of `with torch.device(...)` out
     position = torch.linspace(0, 1, length, dtype=torch.float64, device=center.device)[None]
+    return _window((position - center) ** 2, width).float()
+
+
+def fitted_windows(mask: Tensor, widths: Sequence[float]) -> Tensor:
+    """Make the windows of `gaussian_window` for videos of different lengths.
+
+    Args:
+        mask: (B, L), 1 for a token and 0 for the padding after the last one.
+        widths: widths of G windows.
+
+    Returns:
+        (G, B, 1, L, L); those of a video with n tokens have L = n, and no meaning at padding.
+    """
+    count = mask.sum(dim=1)[:, None, None]  # (B, 1, 1)
+    place = torch.arange(mask.shape[1], device=mask.device, dtype=mask.dtype)
+    square = (place / (count - 1).clamp(min=1) - place[:, None] / count) ** 2
+    square = square.masked_fill(mask[:, None] == 0, torch.inf)
+    return torch.stack([_window(square, width) for width in widths])[:, :, None]
+
+
+def _window(square: Tensor, width: float) -> Tensor:
+    """Make windows from the squares of the distances of places and centres, (..., L, L)."""
     sigma = max(width, 0.01) / 9
-    square = (position - center) ** 2
     # subtracting the smallest square divides by the row's maximum, without 0 / 0 if it is narrow
-    window = torch.exp((square.amin(dim=1, keepdim=True) - square) / (2 * sigma**2))
+    window = torch.exp((square.amin(dim=-1, keepdim=True) - square) / (2 * sigma**2))
     # a factor below 1e-20 changes no float32 score, but makes subnormal products, which are slow
-    return window.where(window > 1e-20, 0).float()
+    return window.where(window > 1e-20, 0)
 
 
 class AdaptiveAggregation(nn.Module):

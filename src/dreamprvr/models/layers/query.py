@@ -10,6 +10,29 @@ from dreamprvr.models.layers.attention import MASKED, AttentionBlock
 from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at_least_float32, unit
 
 
+class AttentionPooling(nn.Linear):
+    """Attention pooling: the mean of tokens, weighted by a softmax over their scores.
+
+    Args:
+        hidden_size: D.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__(hidden_size, 1, bias=False)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool the tokens of each row, (B, L, D) -> (B, D).
+
+        Args:
+            tokens: (B, L, D).
+            mask: (B, L), 1 for a token and 0 for padding; None if all are tokens.
+        """
+        logits = at_least_float32(super().forward(tokens)).squeeze(-1)  # (B, L)
+        if mask is not None:
+            logits = logits + (1 - mask) * MASKED
+        return torch.einsum("bl,bld->bd", torch.softmax(logits, dim=-1), tokens)
+
+
 class QueryEncoder(nn.Module):
     """The query branch: projection, position, an attention block, and pooling over the words.
 
@@ -27,7 +50,7 @@ class QueryEncoder(nn.Module):
         self.projection = InputProjection(text_dim, size, config.input_dropout)
         self.position = PositionEmbedding(config.max_words, size, dropout)
         self.block = block or AttentionBlock(size, config.num_heads, dropout)
-        self.pooling = nn.Linear(size, 1, bias=False)
+        self.pooling = AttentionPooling(size)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         """Encode captions as one vector each.
@@ -40,8 +63,8 @@ class QueryEncoder(nn.Module):
             (Q, D).
         """
         x = self.block(self.position(self.projection(words)), mask=mask)  # (Q, L, D)
-        logits = at_least_float32(self.pooling(x)).squeeze(-1) + (1 - mask) * MASKED  # (Q, L)
-        return torch.einsum("ql,qld->qd", torch.softmax(logits, dim=-1), x)
+        pooled: Tensor = self.pooling(x, mask)
+        return pooled
 
 
 class WordQueries(nn.Module):

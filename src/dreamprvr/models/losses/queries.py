@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamprvr.models.losses.retrieval import is_query
+from dreamprvr.models.losses.retrieval import is_query, mean_over_queries
 
 
 def _pairs(query: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,6 +44,28 @@ def diversity(query: Tensor, labels: Tensor, delta: float, alpha: float, gamma: 
     # rounding may leave 1 + cos below 0, where a power has no real value
     terms = (1 + cosine).clamp(min=0) ** gamma * F.softplus(alpha * (cosine + delta))
     return terms.where(same_video, 0).sum() / is_query(labels).sum()
+
+
+def joint_diversity(query: Tensor, labels: Tensor, delta: float, alpha: float) -> Tensor:
+    """Push the queries of one video apart (docs/models/gmmformer.md, section 4).
+
+    In `diversity` each pair has a logarithm of its own. Here each query has one for the sum over
+    its pairs, in which the most similar pair counts most.
+
+    Args:
+        query: embeddings, (Q, D).
+        labels: (Q,), the video of each query, or `PADDED`.
+        delta: margin added to the cosine.
+        alpha: steepness.
+
+    Returns:
+        Mean over queries of log(1 + sum over its pairs of exp(alpha (cos + delta))).
+    """
+    cosine, same_video, _ = _pairs(query, labels)
+    logits = (alpha * (cosine + delta)).masked_fill(~same_video, -torch.inf)
+    one = logits.new_zeros(len(logits), 1)  # exp(0)
+    values = torch.logsumexp(torch.cat([one, logits], dim=1), dim=1)
+    return mean_over_queries(values, labels)
 
 
 def query_similarity(query: Tensor, labels: Tensor, temperature: float) -> Tensor:
