@@ -1,4 +1,4 @@
-"""Videos and captions of HDF5 files, pooled row by row (docs/model.md, section 1)."""
+"""Read videos and captions from HDF5 files and pool them row by row (docs/model.md, section 1)."""
 
 import os
 from pathlib import Path
@@ -17,14 +17,14 @@ Caption = tuple[int, Tensor, Tensor]  # row, words (up to L, E), rows of the tru
 
 
 class Features:
-    """A file with a dataset for each id, opened when first read: once a process."""
+    """A file with a dataset for each id, which each process opens at the first access."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files: dict[int, h5py.File] = {}  # by process: a fork must not share one
 
     def read(self, name: str) -> np.ndarray:
-        """(N, size) float32; a stored vector is one row."""
+        """Read the rows of an id, (N, size) float32; a stored vector is one row."""
         process = os.getpid()
         if process not in self.files:
             self.files[process] = h5py.File(self.path, "r")
@@ -43,7 +43,7 @@ def pool(features: np.ndarray, length: int) -> np.ndarray:
 
 
 def normalise(rows: np.ndarray) -> Tensor:
-    """Every row divided by (its L2 norm + 1e-5)."""
+    """Divide every row by (its L2 norm + 1e-5)."""
     return torch.from_numpy(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-5))
 
 
@@ -51,10 +51,10 @@ class VideoDataset(Dataset[Video]):
     """Videos by row.
 
     Args:
-        path: HDF5 file.
-        ids: of the videos, in the order of their rows.
-        num_clips: M_c.
-        max_frames: M_f.
+        path: path of the HDF5 file.
+        ids: ids of the videos, in the order of their rows.
+        num_clips: number of clips, M_c.
+        max_frames: largest number of frames, M_f.
     """
 
     def __init__(self, path: Path, ids: list[str], num_clips: int, max_frames: int) -> None:
@@ -77,10 +77,10 @@ class QueryDataset(Dataset[Caption]):
     """Captions by row.
 
     Args:
-        path: HDF5 file.
-        ids: of the captions, in the order of their rows.
-        positives: rows of the true videos of each.
-        max_words: L.
+        path: path of the HDF5 file.
+        ids: ids of the captions, in the order of their rows.
+        positives: rows of the true videos of each caption.
+        max_words: largest number of words, L.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class QueryDataset(Dataset[Caption]):
 
 
 class TrainDataset(Dataset[tuple[Video, list[Caption]]]):
-    """Every captioned video with all its captions."""
+    """All videos that have captions, each with all of them."""
 
     def __init__(self, videos: VideoDataset, queries: QueryDataset) -> None:
         self.videos = videos
@@ -120,7 +120,7 @@ class TrainDataset(Dataset[tuple[Video, list[Caption]]]):
 
 
 def _pad(rows: list[Tensor], length: int, value: Any = 0) -> tuple[Tensor, Tensor]:
-    """Rows of several lengths as one tensor, and the mask of what is theirs."""
+    """Pad rows of several lengths to one tensor, and return it with its mask."""
     padded = rows[0].new_full((len(rows), length, *rows[0].shape[1:]), value)
     mask = torch.zeros(len(rows), length)
     for i, row in enumerate(rows):
@@ -130,13 +130,13 @@ def _pad(rows: list[Tensor], length: int, value: Any = 0) -> tuple[Tensor, Tenso
 
 
 def collate_videos(items: list[Video], max_frames: int) -> Videos:
-    """Videos padded to `max_frames` frames."""
+    """Join videos to a batch, with frames padded to `max_frames`."""
     rows, clips, frames = zip(*items, strict=True)
     return Videos(torch.tensor(rows), torch.stack(clips), *_pad(list(frames), max_frames))
 
 
 def collate_queries(items: list[Caption]) -> Queries:
-    """Captions padded to the longest."""
+    """Join captions to a batch, padded to the longest."""
     rows, words, positives = zip(*items, strict=True)
     padded, mask = _pad(list(words), max(map(len, words)))
     true, _ = _pad(list(positives), max(map(len, positives)), value=-1)
@@ -144,7 +144,7 @@ def collate_queries(items: list[Caption]) -> Queries:
 
 
 def collate_train(items: list[tuple[Video, list[Caption]]], max_frames: int) -> TrainBatch:
-    """Videos with all their captions."""
+    """Join videos and all their captions to a training batch."""
     captions, labels = [], []
     for label, (_, own) in enumerate(items):
         captions += own

@@ -1,4 +1,4 @@
-"""Evaluation of a whole gallery (docs/protocol.md): encode, score, sort, look."""
+"""Evaluate a whole gallery (docs/protocol.md): encode, score, sort, find the true videos."""
 
 from collections.abc import Iterable
 
@@ -15,10 +15,10 @@ BLOCK = 50  # queries scored at once
 def evaluate(
     network: Baseline, videos: Iterable[Videos], queries: Iterable[Queries]
 ) -> dict[str, float]:
-    """R@1, R@5, R@10, R@100 and SumR, in %.
+    """Return R@1, R@5, R@10, R@100 and SumR, in %.
 
     Args:
-        network: in evaluation mode.
+        network: the network in evaluation mode.
         videos: batches of the whole gallery.
         queries: batches of the queries.
 
@@ -32,7 +32,7 @@ def evaluate(
 def score(
     network: Baseline, videos: Iterable[Videos], queries: Iterable[Queries]
 ) -> tuple[Tensor, list[set[int]]]:
-    """Scores (Q, V) and, for each query, the columns of its true videos."""
+    """Return scores (Q, V) and, for each query, the columns of its true videos."""
     column: dict[int, int] = {}
     clips, frames = [], []
     for batch in videos:
@@ -42,9 +42,9 @@ def score(
         for row in batch.row.tolist():
             column[row] = len(column)
     embeddings, positives = [], []
-    for asked in queries:
-        embeddings.append(network.encode_queries(asked))
-        for rows in asked.positives.tolist():
+    for part in queries:
+        embeddings.append(network.encode_queries(part))
+        for rows in part.positives.tolist():
             positives.append({column[row] for row in rows if row >= 0})
     query, all_clips, all_frames = torch.cat(embeddings), torch.cat(clips), torch.cat(frames)
     blocks = []
@@ -54,10 +54,10 @@ def score(
 
 
 def ranks(scores: Tensor, positives: list[set[int]]) -> list[int]:
-    """Rank of each query's best true video, from 1.
+    """Return the rank of each query's best true video, from 1.
 
     Args:
-        scores: (Q, V) of every video of the gallery.
+        scores: score of each query and video, (Q, V).
         positives: columns of the true videos of each query, at least one.
 
     Returns:
@@ -69,23 +69,23 @@ def ranks(scores: Tensor, positives: list[set[int]]) -> list[int]:
     if scores.isnan().any():
         raise ValueError("a score is NaN")
     values, order = scores.sort(dim=1, descending=True)
-    found = []
+    best_ranks = []
     for row, (value, video) in enumerate(zip(values.tolist(), order.tolist(), strict=True)):
         place = 0
         while video[place] not in positives[row]:  # the best true video
             place += 1
         true_score, rank = value[place], 1 + place
-        for tied in range(place + 1, len(video)):  # false videos with its score go before it
+        for tied in range(place + 1, len(video)):  # false videos of the same score count too
             if value[tied] < true_score:
                 break
             rank += video[tied] not in positives[row]
-        found.append(rank)
-    return found
+        best_ranks.append(rank)
+    return best_ranks
 
 
-def recalls(found: list[int]) -> dict[str, float]:
-    """R@1, R@5, R@10, R@100 and their sum, in %, from ranks."""
+def recalls(best_ranks: list[int]) -> dict[str, float]:
+    """Return R@1, R@5, R@10, R@100 and their sum, in %, from ranks."""
     result = {}
     for k in (1, 5, 10, 100):
-        result[f"R@{k}"] = 100 * sum(rank <= k for rank in found) / len(found)
+        result[f"R@{k}"] = 100 * sum(rank <= k for rank in best_ranks) / len(best_ranks)
     return result | {"SumR": sum(result.values())}

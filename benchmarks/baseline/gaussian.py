@@ -58,10 +58,10 @@ class MultiHeadAttention(nn.Module):
         """Attend from `x` to `context`.
 
         Args:
-            x: (B, L, D), tokens that ask.
-            context: (B, K, D), tokens that are asked.
-            visible: (B, L, K) or (B, 1, K), 1 where a token sees a key and 0 where it does not.
-            window: (L, K), factor of the scaled scores, applied before the mask.
+            x: tokens that give the queries, (B, L, D).
+            context: tokens that give keys and values, (B, K, D).
+            visible: 1 where a token sees a key, and 0 elsewhere; (B, L, K) or (B, 1, K).
+            window: factors of the scaled scores, applied before the mask; (L, K).
 
         Returns:
             (B, L, D).
@@ -96,9 +96,9 @@ class AttentionBlock(nn.Module):
     """Attention, Dropout, add & LayerNorm; feed-forward, Dropout, add & LayerNorm.
 
     Args:
-        hidden_size: D.
-        num_heads: H.
-        dropout: probability.
+        hidden_size: size of a token, D.
+        num_heads: number of heads, H.
+        dropout: probability of dropout.
         ffn_ratio: 4 in an attention block, 1 in a cross-attention block.
     """
 
@@ -125,12 +125,12 @@ class AttentionBlock(nn.Module):
 
 
 def gaussian_window(length: int, width: float, num_registers: int) -> Tensor:
-    """Factors of the scaled scores; those from and to registers are 1.
+    """Return factors of the scaled scores; those from and to registers are 1.
 
     Args:
-        length: L.
-        width: of the branch.
-        num_registers: R.
+        length: number of tokens, L.
+        width: width of the branch.
+        num_registers: number of registers, R.
 
     Returns:
         (L + R, L + R) float32.
@@ -163,17 +163,17 @@ class AdaptiveAggregation(nn.Module):
         summary = stacked.mean(dim=(1, 2))[:, None]  # (B, 1, D)
         logits = []
         for branch in branches:
-            found = self.attention(summary, branch, mask[:, None, :])
-            logits.append(self.logits(self.dropout(F.relu(self.hidden(found))))[:, 0])  # (B, L)
+            attended = self.attention(summary, branch, mask[:, None, :])
+            logits.append(self.logits(self.dropout(F.relu(self.hidden(attended))))[:, 0])  # (B, L)
         weights = torch.softmax(torch.stack(logits, dim=1) / self.temperature, dim=1)  # (B, G, L)
         return (weights[..., None] * stacked).sum(dim=1)
 
 
 class GaussianEncoder(nn.Module):
-    """Attention blocks over [V ; r], one after the other, then aggregated.
+    """Attention blocks over [V ; r], one after the other, and their aggregation.
 
-    The first is plain, the others have a Gaussian window each. Every block is a whole one: the
-    registers ask as well, and their rows are cut off afterwards.
+    The first block is plain, each of the others has a Gaussian window. Every block also computes
+    the rows of the registers, which are cut off afterwards.
     """
 
     def __init__(self, length: int, config: DreamPRVRConfig) -> None:
@@ -191,7 +191,7 @@ class GaussianEncoder(nn.Module):
             self.register_buffer(f"window_{number}", window, persistent=False)
 
     def _visible(self, mask: Tensor) -> Tensor:
-        """(B, L) valid tokens -> (B, L + R, L + R): all see these, tokens see registers too."""
+        """Return (B, L + R, L + R): all see valid tokens, and tokens see registers too."""
         length, size = mask.shape[1], mask.shape[1] + self.num_registers
         visible = mask.new_zeros(len(mask), size, size)
         visible[:, :, :length] = mask[:, None, :]
@@ -202,9 +202,9 @@ class GaussianEncoder(nn.Module):
         """(B, L, D) -> (B, L, D).
 
         Args:
-            tokens: V, projected and positioned.
-            registers: r, (B, R, D); None in the register-free model.
-            mask: (B, L), 1 for a valid token.
+            tokens: V, projected and with positions, (B, L, D).
+            registers: r, (B, R, D); None in the model without registers.
+            mask: 1 for a valid token, (B, L).
         """
         x = tokens
         if registers is not None:

@@ -44,18 +44,16 @@ class Encoding(NamedTuple):
 
     clips: Tensor  # (B, M_c, D)
     frames: Tensor  # (B, M_f, D), padded rows are zero
-    registers: Registers | None  # None in the register-free model
+    registers: Registers | None  # None in the model without registers
 
 
 class Baseline(nn.Module):
-    """The network.
+    """The network. Load its weights: it does not initialise them as the published code does.
 
     Args:
-        video_dim: F, size of a video feature.
-        text_dim: E, size of a word feature.
+        video_dim: size of a video feature, F.
+        text_dim: size of a word feature, E.
         config: sizes; the choices must be those of the published code.
-
-    Its weights are to be loaded: it does not initialise them as the published code does.
 
     Raises:
         ValueError: the configuration asks for a variant of the paper.
@@ -70,7 +68,7 @@ class Baseline(nn.Module):
         size, dropout, input_dropout = config.hidden_size, config.dropout, config.input_dropout
         self.query_encoder = QueryEncoder(text_dim, config)
         self.clip_projection = InputProjection(video_dim, size, input_dropout)
-        # the published table has a row a frame, also for the clips
+        # the published table has a row for each frame, also for the clips
         clip_rows = max(config.num_clips, config.max_frames)
         self.clip_position = PositionEmbedding(clip_rows, size, dropout)
         self.frame_projection = InputProjection(video_dim, size, input_dropout)
@@ -80,11 +78,11 @@ class Baseline(nn.Module):
         self.frame_encoder = GaussianEncoder(config.max_frames, config)
 
     def encode_queries(self, queries: Queries) -> Tensor:
-        """One embedding a query, (Q, D)."""
+        """Return the embedding of each query, (Q, D)."""
         return self.query_encoder(queries.words, queries.word_mask)
 
     def encode_videos(self, videos: Videos) -> Encoding:
-        """Tokens and registers of B videos."""
+        """Return tokens and registers of B videos."""
         clips = self.clip_position(self.clip_projection(videos.clips))
         frames = self.frame_position(self.frame_projection(videos.frames))
         sample = None if self.register_sampler is None else self.register_sampler(clips)
@@ -94,12 +92,12 @@ class Baseline(nn.Module):
         return Encoding(clips, frames * videos.frame_mask[..., None], sample)
 
     def scores(self, query: Tensor, clips: Tensor, frames: Tensor) -> Tensor:
-        """s(q, v), (Q, B).
+        """Return the scores s(q, v), (Q, B).
 
         Args:
-            query: (Q, D), not normalised.
-            clips: (B, M_c, D), not normalised.
-            frames: (B, M_f, D), not normalised, padded rows zero.
+            query: embeddings, not normalised, (Q, D).
+            clips: tokens, not normalised, (B, M_c, D).
+            frames: tokens, not normalised, with zeros for padding, (B, M_f, D).
         """
         clip = best(F.normalize(query, dim=-1), F.normalize(clips, dim=-1))
         frame = best(F.normalize(query, dim=-1), F.normalize(frames, dim=-1))
@@ -107,5 +105,5 @@ class Baseline(nn.Module):
 
 
 def best(query: Tensor, tokens: Tensor) -> Tensor:
-    """Largest dot product of each query (Q, D) with a video's tokens (B, M, D); (Q, B)."""
+    """Return the largest dot product of queries (Q, D) and tokens (B, M, D), as (Q, B)."""
     return torch.einsum("qd,bmd->qbm", query, tokens).max(dim=-1).values

@@ -15,13 +15,13 @@ from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 def loss_terms(
     network: Baseline, batch: TrainBatch, config: ObjectiveConfig, hard_negatives: bool
 ) -> dict[str, Tensor]:
-    """Encode a batch; unweighted terms by name, and `total`, their weighted sum.
+    """Encode a batch and return the unweighted terms by name, and their weighted sum `total`.
 
     Args:
-        network: to train.
+        network: the network to train.
         batch: B videos with all their queries; every video has at least one.
         config: weights and constants.
-        hard_negatives: whether the triplets use hard negatives.
+        hard_negatives: use hard negatives in the triplets.
     """
     labels = batch.labels
     query = network.encode_queries(batch.queries)
@@ -29,8 +29,8 @@ def loss_terms(
     terms = {}
     if network.register_sampler is not None and videos.registers is not None:
         terms["kl"] = kl(videos.registers.mu, videos.registers.logvar)
-        again = network.encode_queries(batch.queries)  # dropout is drawn anew
-        text = mean_per_video(again, labels, len(videos.clips))
+        second = network.encode_queries(batch.queries)  # with another dropout
+        text = mean_per_video(second, labels, len(videos.clips))
         predicted = network.register_sampler.predict_noise(videos.registers, text)
         noise = videos.registers.initial.expand_as(predicted)
         terms["diffusion"] = ((predicted - noise) ** 2).mean()
@@ -48,12 +48,12 @@ def loss_terms(
 
 
 def mean_per_video(query: Tensor, labels: Tensor, num_videos: int) -> Tensor:
-    """Mean (B, D) of the embeddings (Q, D) of each video's queries."""
+    """Average the embeddings (Q, D) of each video's queries, (B, D)."""
     return torch.stack([query[labels == video].mean(dim=0) for video in range(num_videos)])
 
 
 def nce(scores: Tensor, labels: Tensor) -> Tensor:
-    """Contrastive loss of dot products (Q, B), queries against videos and the other way round."""
+    """Return the contrastive loss of dot products (Q, B), over videos and over queries."""
     query_term = F.cross_entropy(scores, labels)
     video_terms = []
     for video in range(scores.shape[1]):
@@ -66,7 +66,7 @@ def nce(scores: Tensor, labels: Tensor) -> Tensor:
 def triplet(
     scores: Tensor, labels: Tensor, config: ObjectiveConfig, hard_negatives: bool
 ) -> Tensor:
-    """Hinge losses of cosines (Q, B) with one negative a video and one a query."""
+    """Return the hinge loss of cosines (Q, B), with one negative for each video and query."""
     num_queries, num_videos = scores.shape
     if num_videos == 1:
         return 0 * scores.sum()
@@ -89,7 +89,7 @@ def triplet(
 
 
 def diversity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor:
-    """Pushes the queries (Q, D) of one video apart."""
+    """Return the loss that separates the queries (Q, D) of one video."""
     total = query.new_zeros(())
     for video in labels.unique().tolist():
         own = F.normalize(query[labels == video], dim=-1)
@@ -103,7 +103,7 @@ def diversity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor:
 
 
 def similarity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor:
-    """Supervised contrastive loss among the queries (Q, D); 0 if no video has two."""
+    """Return the supervised contrastive loss of the queries (Q, D); 0 if no video has two."""
     unit = F.normalize(query, dim=-1)
     logits = unit @ unit.T / config.similarity_temperature
     itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
@@ -123,7 +123,7 @@ def similarity(query: Tensor, labels: Tensor, config: ObjectiveConfig) -> Tensor
 
 
 def kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL of N(mu, exp(logvar)), (B, D) each, against N(0, I)."""
+    """Return the KL divergence of N(mu, exp(logvar)), (B, D) each, from N(0, I)."""
     return (0.5 * (mu**2 + logvar.exp() - 1 - logvar)).sum(dim=1).mean()
 
 
@@ -134,15 +134,15 @@ UNDECAYED_NORM = re.compile(r"(projection|position)\.norm\.weight$")
 class BaselineAdam(torch.optim.Optimizer):
     """Adam without bias correction, with decoupled decay, clipping and warm-up.
 
-    A step clips the gradients themselves, each tensor's to norm 1.
+    A step clips the gradient of each tensor to norm 1, in place.
 
     Args:
-        network: whose trainable parameters are updated.
+        network: network whose trainable parameters are updated.
         lr: largest learning rate.
-        total_steps: of the whole training.
-        warmup: share of the steps in which the rate rises from 0, above 0 and below 1; it falls
-            to 0 in the others.
-        weight_decay: of all but the biases and some LayerNorms.
+        total_steps: number of steps of the whole training.
+        warmup: share of the steps in which the rate rises from 0, above 0 and below 1; in the
+            other steps it falls to 0.
+        weight_decay: decay of all parameters but the biases and some LayerNorms.
     """
 
     def __init__(

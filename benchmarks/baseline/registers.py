@@ -199,7 +199,7 @@ class Registers(NamedTuple):
 
 
 def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tensor:
-    """R variants (B, R, D) of each row of `text` (B, D); `perturbation` is relative."""
+    """Return R variants (B, R, D) of each row of `text` (B, D); `perturbation` is relative."""
     rows = text[:, None, :].repeat(1, num_registers, 1)
     mean = rows.mean(dim=-1, keepdim=True)
     variance = rows.var(dim=-1, keepdim=True, unbiased=False)
@@ -211,7 +211,7 @@ def perturb_text(text: Tensor, num_registers: int, perturbation: float) -> Tenso
 
 
 class RegisterSampler(nn.Module):
-    """From projected and positioned clips to registers."""
+    """Registers of clips that are projected and have positions."""
 
     def __init__(self, config: DreamPRVRConfig) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class RegisterSampler(nn.Module):
         self.denoiser = Denoiser(config.diffusion_steps, size, config.denoiser_blocks)
 
     def forward(self, clips: Tensor) -> Registers:
-        """x (B, M_c, D) -> registers (B, R, D) and what led to them."""
+        """x (B, M_c, D) -> registers (B, R, D), with all intermediate results."""
         h = self.summary(clips, clips)
         condition = self.conditioning(self.query_tokens.repeat(len(clips), 1, 1), h)
         mu, logvar = self.variational(h)
@@ -238,7 +238,7 @@ class RegisterSampler(nn.Module):
         return Registers(x, initial, condition, mu, logvar)
 
     def predict_noise(self, sample: Registers, text: Tensor) -> Tensor:
-        """Predicted noise (T, B, R, D) of the targets; the true noise is `sample.initial`.
+        """Return the predicted noise (T, B, R, D); the true noise is `sample.initial`.
 
         Args:
             sample: of the same videos.
