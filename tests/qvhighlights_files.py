@@ -40,8 +40,8 @@ def write_features(folder: Path, rows: list[dict[str, Any]], seed: int = 0) -> N
         for name, dim in (("slowfast_features", SLOWFAST), ("clip_features", CLIP)):
             # SlowFast's file may have a row more
             shape = (count + (name == "slowfast_features"), dim)
-            rows_ = random.standard_normal(shape).astype(np.float32)
-            np.savez_compressed(folder / name / f"{line['vid']}.npz", features=rows_)
+            features = random.standard_normal(shape).astype(np.float32)
+            np.savez_compressed(folder / name / f"{line['vid']}.npz", features=features)
         words = random.standard_normal((random.integers(4, 12), CLIP)).astype(np.float16)
         path = folder / "clip_text_features" / f"qid{line['qid']}.npz"
         np.savez(path, last_hidden_state=words, pooler_output=words[-1])
