@@ -32,8 +32,8 @@ from dreamprvr.training.callbacks.finite import Finite
 from dreamprvr.training.callbacks.results import Results
 from dreamprvr.training.callbacks.resuming import Resuming
 
-LOG_EVERY = 10  # steps
-# callbacks of Lightning that cannot work here, and why; a subclass of the user's may
+LOG_EVERY = 10  # steps from one logged step to the next
+# callbacks of Lightning that cannot work here, with the reason; a user's subclass is allowed
 REFUSED: dict[type[Callback], str] = {
     BaseFinetuning: "it is a base class; name a subclass of it that says what is frozen",
     BackboneFinetuning: "it freezes a part named `backbone`, which no retrieval model has",
@@ -53,26 +53,27 @@ def all_callbacks(verb: str | None, trainer: Any, has_logger: bool) -> list[Call
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
-        trainer: settings of the trainer; `callbacks` holds the user's own, one or a list.
-        has_logger: whether the run makes a logger besides those of the settings.
+        trainer: settings of the trainer; `callbacks` holds the user's callback or a list of them.
+        has_logger: True if the run makes a logger besides those of the settings.
 
     Raises:
-        UserError: one of the user's own cannot work here.
+        UserError: one of the user's callbacks cannot work here.
     """
     configured = trainer.callbacks or []
     callbacks: list[Callback] = [*configured] if isinstance(configured, list) else [configured]
     for callback in callbacks:
         _fit_in(callback)
-    # the trainer takes no second progress bar
+    # the trainer accepts only one progress bar
     if trainer.enable_progress_bar is not False and not _any(callbacks, ProgressBar):
         callbacks += [progress_bar()]
     callbacks += [Results()]
     if verb != "fit":
-        # the two loaders of an evaluation have batch sizes of their own
+        # it cannot change the batch sizes of an evaluation, which has two loaders
         return [callback for callback in callbacks if not isinstance(callback, BatchSizeFinder)]
     callbacks += [Finite(), Resuming()]
     if trainer.enable_checkpointing is not False:
-        # the trainer names its first as the best; the last one holds the state of all others
+        # the trainer reports its first checkpoint as the best; the last one must save after all
+        # others
         best, last = RunCheckpoint("best", monitor="val/SumR"), LastCheckpoint()
         callbacks = [best, *callbacks, last]
     if (has_logger or trainer.logger) and not _any(callbacks, LearningRateMonitor):
@@ -85,11 +86,11 @@ def _any(callbacks: list[Callback], kind: type[Callback]) -> bool:
 
 
 def _fit_in(callback: Callback) -> None:
-    """Let a callback of the user's work beside those of every run, or refuse it."""
+    """Adapt a user's callback to those of every run, or refuse it."""
     if reason := REFUSED.get(type(callback)):
         raise UserError(f"trainer.callbacks: {type(callback).__name__} cannot be used: {reason}")
     if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
-        # at the end of an epoch that was cut short there may be nothing to look at
+        # at the end of an interrupted epoch the value may be missing
         callback._check_on_train_epoch_end = False
     if isinstance(callback, ModelCheckpoint):
         # the run's own best.ckpt and last.ckpt lie in the same folder
@@ -101,9 +102,9 @@ def _fit_in(callback: Callback) -> None:
 def check_monitors(
     callbacks: Iterable[Callback], model: RetrievalModel, data: PRVRDataModule
 ) -> None:
-    """Refuse callbacks that look at a value that no training logs, before the training starts.
+    """Refuse callbacks that monitor a value that no training logs, before the training starts.
 
-    Where the user has callbacks from elsewhere, nothing is refused, as they may log more.
+    If the user has callbacks from other packages, nothing is refused, because they may log more.
 
     Args:
         callbacks: all callbacks of the training.
@@ -111,7 +112,7 @@ def check_monitors(
         data: the data set. If its captions have several true videos, further measures are logged.
 
     Raises:
-        UserError: names the value and those that there are.
+        UserError: names the value and all logged values.
     """
     callbacks = list(callbacks)
     modules = [type(callback).__module__ for callback in callbacks]
@@ -122,7 +123,8 @@ def check_monitors(
     terms: list[str] = []
     for callback in callbacks:
         name = callback.monitor if isinstance(callback, EarlyStopping | ModelCheckpoint) else None
-        # a part of a split is logged by another name, and rates by that of the optimiser
+        # values of a part of a split have another name, and those of learning rates begin with
+        # "lr-"
         if name is None or name.replace("val_partial", "val") in known or name.startswith("lr-"):
             continue
         if isinstance(callback, EarlyStopping) and not callback.strict:

@@ -1,7 +1,8 @@
-"""The second half of `make demo`: what the newest synthetic run learned.
+"""Print the results of the newest synthetic run, as the second half of `make demo`.
 
-Prints its test results beside chance and mean pooling, and answers three captions of the test
-split with ranked videos and seconds. Also an example of using the framework from Python.
+A table compares its test results with chance and mean pooling. Then three captions of the test
+split are answered with ranked videos and seconds. This file is also an example of the framework in
+Python.
 """
 
 import argparse
@@ -24,7 +25,7 @@ SHOWN_VIDEOS = 3
 
 
 def newest_checkpoint(runs: Path) -> Path:
-    """The best checkpoint of the newest run in a folder of runs."""
+    """Return the best checkpoint of the newest run in a folder of runs."""
     checkpoints = sorted(
         runs.glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime
     )
@@ -34,7 +35,7 @@ def newest_checkpoint(runs: Path) -> Path:
 
 
 def main() -> None:
-    """Evaluate, compare, and answer."""
+    """Evaluate, compare and answer."""
     parser = argparse.ArgumentParser(prog="python -m dreamprvr.cli.demo", description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/synthetic"))
     parser.add_argument("--root", type=Path, default=Path("data"))
@@ -59,14 +60,14 @@ def main() -> None:
     print(results_table(evaluate_baselines(data) | {type(module.network).__name__: model}))
 
     module.top_k = SHOWN_VIDEOS
-    _, hits = trainer.predict(module, datamodule=data) or ([], [])  # of the gallery: nothing
+    _, hits = trainer.predict(module, datamodule=data) or ([], [])  # no answers for the gallery
     table = data.annotations("test")
     answers = records(hits[0], table, VideoTimes(table, data.video_features().path))
     show_answers(data, answers)
 
 
 def show_answers(data: Synthetic, answers: list[Record]) -> None:
-    """Print three captions of different videos, the videos found, and the truth."""
+    """Print three captions of different videos, the best videos, and the true moments."""
     queries = data.annotations("test").queries.set_index("query_id")
     for answer in answers[:: max(1, len(answers) // 3)][:3]:
         query = queries.loc[answer["query_id"]]

@@ -50,9 +50,9 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
 def main() -> None:
     """Run the command line.
 
-    The exit code is 2 after bad input, which is said in one line, 130 after Ctrl-C, and 128 plus
-    its number after another signal; a training that a signal ends saves first. If the program that
-    reads the output ends, as `head` does, the exit code is 141 and nothing is said.
+    The exit code is 2 after bad input, with one line that gives the reason, 130 after Ctrl-C, and
+    128 plus its number after another signal. A training saves before a signal ends it. If the
+    program that reads the output ends, as `head` does, the exit code is 141 without a message.
     """
     _quieten()
     _print_anything()
@@ -66,7 +66,7 @@ def main() -> None:
     finally:
         several = is_one_of_several()
         code = end_others(code)
-    if code and several:  # an orderly end may wait for what the other processes no longer do
+    if code and several:  # a normal end may wait for processes that have ended already
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _outcome() -> int:
-    """Run the command line and return its exit code; print what the user did wrong."""
+    """Run the command line and return its exit code; print a mistake of the user as one line."""
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -95,11 +95,11 @@ def _outcome() -> int:
         _drop_output()
         return CLOSED
     except Exception as error:
-        # libraries wrap what a class of ours raises while they make it
+        # libraries wrap an error that a class of ours raises while they construct it
         mistake = _mistake(error)
         if mistake is not None:
             return _say(f"error: {shorten(message_line(mistake), LONGEST)}", 2)
-        if code := failed_process(GRACE + 2):  # the others no longer answer this one
+        if code := failed_process(GRACE + 2):  # another process has failed before this one
             return code
         leave_to_first()
         raise
@@ -129,7 +129,7 @@ def _verb(arguments: list[str]) -> int:
 
 
 def _mistake(error: BaseException | None) -> str | None:
-    """Return a line about what the user can correct, or None if the error is a bug of ours."""
+    """Return a line on a mistake that the user can correct, or None for a bug of ours."""
     while error is not None:
         if isinstance(error, UserError):
             return str(error)
@@ -141,7 +141,7 @@ def _mistake(error: BaseException | None) -> str | None:
 
 
 def _quieten() -> None:
-    """Hide what Lightning says at every start and what no user can act on."""
+    """Hide the warnings that come at every start, and those that no user can act on."""
     # more loading workers: --data.num_workers sets them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 calls a function that torch 2.13 renamed
@@ -150,9 +150,9 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     # predict_step has no answer for a batch of the gallery
     warnings.filterwarnings("ignore", message="predict returned None.*")
-    # what is logged of an evaluation is of all ranks already
+    # logged values of an evaluation come from all processes already
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-    # a resumed run goes on in its folder, and wandb's files lie there too; nothing is lost
+    # a resumed run continues in its folder, which also holds wandb's files; nothing is lost
     warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
@@ -183,7 +183,7 @@ def _print_anything() -> None:
 
 
 def _reader_is_gone() -> bool:
-    """Return whether nobody reads the output any more, as behind `| head`."""
+    """Return whether the reader of the output has ended, as `head` does."""
     try:
         print(flush=True)
     except BrokenPipeError:
@@ -192,12 +192,12 @@ def _reader_is_gone() -> bool:
 
 
 def _drop_output() -> None:
-    """Send to nowhere what Python writes when it ends, which would fail once more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Discard the output that Python writes when it ends, which would fail again."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BrokenPipeError:
-            with suppress(OSError):  # a stream without a file of its own
-                os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+            with suppress(OSError):  # a stream without a file
+                os.dup2(null, stream.fileno())
+    os.close(null)

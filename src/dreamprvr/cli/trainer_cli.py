@@ -55,7 +55,7 @@ from dreamprvr.training.checkpoint import (
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.training_state import check_training_state
 
-# a config.yaml of Lightning's trainer has them, and they need what a run here does without
+# settings in every config.yaml of Lightning that cannot work here
 UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
 NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
@@ -67,7 +67,7 @@ count_batches_in_whole_numbers(Trainer)
 class NoSignals(_SignalConnector):
     """Leaves signals to `dreamprvr.core.stopping`.
 
-    Lightning's own handlers ask other processes while they may be anywhere, and end with code 0.
+    Lightning's own handlers wait for other processes, which may not answer, and end with code 0.
     """
 
     def register_signal_handlers(self) -> None:
@@ -193,7 +193,7 @@ class PRVRCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         texts = {"ckpt_path": "Checkpoint to use; fit goes on with its training."}
-        for action in parser._actions:  # Lightning's texts tell of registries of models
+        for action in parser._actions:  # Lightning's texts describe registries of models
             if action.dest in ("ckpt_path", "weights_only"):
                 action.help = texts.get(action.dest, SUPPRESS)
         if subcommand == "fit":
@@ -219,7 +219,7 @@ class PRVRCLI(LightningCLI):
         return parser
 
     def _parse_ckpt_path(self) -> None:
-        """Join the network's settings with the checkpoint's; refuse to go on without one.
+        """Join the network's settings with the checkpoint's; refuse a verb that needs one.
 
         The weights belong to the checkpoint's settings, so they win over files and defaults. An
         option of the command line wins over them, unless it changes the shape of a weight.
@@ -303,7 +303,7 @@ class PRVRCLI(LightningCLI):
         return {"class_path": path, "init_args": {"network": saved, "objective": objective}}
 
     def before_fit(self) -> None:
-        """Check the training that is resumed, or take other weights; then take the run's folder."""
+        """Check a training to resume, or load other weights; then open the run's folder."""
         options = self.config_init.fit
         try:
             self.model.make_optimizer(self.model.network.parameter_groups())

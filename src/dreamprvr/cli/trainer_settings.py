@@ -33,7 +33,7 @@ def count_batches_in_whole_numbers(trainer: type) -> None:
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse a seed that no generator takes; true and false ask for any, or for none."""
+    """Refuse a seed that no generator accepts; true is a random seed, and false is none."""
     if not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"seed_everything is {seed}; from 0 to {LARGEST_SEED:,}")
 
@@ -42,11 +42,11 @@ def check_trainer(trainer: Any, verb: str | None) -> None:
     """Refuse values of the trainer's settings.
 
     Args:
-        trainer: its settings.
-        verb: `fit`, `validate`, `test` or `predict`; None if only the configuration is wanted.
+        trainer: settings of the trainer.
+        verb: `fit`, `validate`, `test` or `predict`; None if only the configuration is read.
 
     Raises:
-        UserError: names the setting and what it may be.
+        UserError: names the setting and its allowed values.
     """
     for name, least in LEAST.items():
         value = trainer.get(name)
@@ -69,6 +69,6 @@ def check_trainer(trainer: Any, verb: str | None) -> None:
 
 
 def is_lightnings(error: BaseException) -> bool:
-    """Return whether Lightning itself raised an error, of a setting that it looks at late."""
+    """Return whether Lightning itself raised an error."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("lightning.")
