@@ -254,7 +254,7 @@ class PRVRDataModule(LightningDataModule):
         return table
 
     def labelled(self, split: str) -> Labelled | None:
-        """Return what the file of labels says of an evaluation split; None without a file."""
+        """Return the labels of an evaluation split; None without a file of labels."""
         self.annotations(split)
         return self._labelled.get(split)
 

@@ -264,7 +264,7 @@ def error_line(error: Exception) -> str:
 
 
 def _reason(store: FeatureStore, key: str, error: Exception) -> str:
-    """Say what is wrong with an entry, without the words that only tell where it is."""
+    """Return the mistake in an entry, without the words on its place."""
     try:
         name = store.find(key)
         if name is None:

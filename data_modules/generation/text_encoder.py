@@ -1,4 +1,4 @@
-"""Sentences to token features, by a model of `transformers` that lies on this machine."""
+"""Turn sentences into token features, with a local model of `transformers`."""
 
 import importlib
 from collections.abc import Sequence

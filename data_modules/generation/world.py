@@ -325,14 +325,14 @@ class Renderer:
         return rows.astype(np.float32)
 
     def _backdrop(self, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A unit direction that turns slowly while the video goes on."""
+        """Return a unit direction for each row, which turns slowly during the video."""
         start, end = rng.standard_normal((2, len(self.backdrops)))
         phase = times[:, None] / times[-1]
         mixture = np.cos(phase) * start + np.sin(phase) * end
         return unit(mixture) @ self.backdrops
 
     def _event(self, event: Event, phase: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Rows of one event; each part comes and goes, so that hardly a row shows them all."""
+        """Return the rows of one event; few rows show all of its parts."""
         rows = np.zeros((len(phase), self.size))
         for part in PARTS:
             turn = 2 * np.pi * (rng.uniform(0.5, 1.0) * phase + rng.random())

@@ -143,7 +143,7 @@ class Resident:
         return self._fields[name]
 
     def free(self) -> None:
-        """Free the device's memory; the next use copies anew."""
+        """Free the device's memory; the next use copies the rows again."""
         self._fields.clear()
 
 

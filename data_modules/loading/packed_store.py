@@ -192,7 +192,7 @@ def _state(path: Path) -> list[int]:
 
 
 class Unusable(Exception):
-    """A folder whose content must not be used; the message says why."""
+    """A folder whose content must not be used; the message gives the reason."""
 
 
 class PackedStore:

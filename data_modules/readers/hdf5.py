@@ -175,13 +175,13 @@ class Hdf5Features(FeatureStore):
             return attributes
 
     @contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """Turn an error of HDF5 into one line that says that `what` cannot be read."""
+    def _reading(self, part: str) -> Iterator[None]:
+        """Turn an error of HDF5 into one line that names the unreadable part."""
         try:
             yield
         except H5_ERRORS as error:
             raise UserError(
-                f"{self.path}: cannot read {what} ({reason_of(error)}): copy or download the file "
+                f"{self.path}: cannot read {part} ({reason_of(error)}): copy or download the file "
                 "again"
             ) from None
 

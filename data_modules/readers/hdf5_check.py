@@ -217,11 +217,11 @@ except ImportError:  # Windows
 
 
 class EndlessError(Exception):
-    """The file lists more objects than it has room for."""
+    """The file lists more objects than it can hold."""
 
 
 class Progress:
-    """Counter of objects that says now and then that the walk goes on.
+    """Counter of objects that reports the progress of the walk.
 
     Args:
         most: largest number of objects that the file can hold.
@@ -324,7 +324,7 @@ def walk_attributes(node: h5py.h5g.GroupID | h5py.h5d.DatasetID, progress: Progr
 
 
 def walk_dataset(dataset: h5py.h5d.DatasetID, progress: Progress) -> None:
-    """Look up all that a dataset says of its rows; read one row if that goes through filters."""
+    """Look up all properties of a dataset's rows; read one row if the rows have filters."""
     _ = dataset.shape, dataset.dtype, dataset.get_storage_size()
     settings = dataset.get_create_plist()
     if settings.get_external_count() or settings.get_layout() != h5py.h5d.CHUNKED:

@@ -30,7 +30,7 @@ from dreamprvr.core.text import (
 
 
 class _Caption(NamedTuple):
-    """A caption as it stands in a file.
+    """A caption in the form of a file.
 
     Attributes:
         where: place in the file, for messages.
@@ -181,7 +181,7 @@ def read_qvhighlights(path: str | Path, split: str) -> tuple[Annotations, list[s
 
 
 def read_json_lines(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
-    """Read a file of TVR or of QVHighlights, which the keys of its first line tell apart.
+    """Read a file of TVR or of QVHighlights, which differ in the keys of the first line.
 
     Args:
         path: the file.
@@ -291,7 +291,7 @@ def remarks(repairs: list[set[str]], unknown: int) -> list[str]:
 
 
 def read_duration(where: str, value: Any) -> float:
-    """Check a duration in seconds that a file gives; the UserError says where it stands."""
+    """Check a duration in seconds from a file; the UserError has its place."""
     seconds = number(value)
     if seconds is None or not 0 < seconds <= LONGEST:
         raise UserError(
@@ -302,7 +302,7 @@ def read_duration(where: str, value: Any) -> float:
 
 
 def read_moment(where: str, value: Any) -> tuple[float, float]:
-    """Check a moment that a file gives, as it stands there; the UserError says where."""
+    """Check a moment from a file, without changing it; the UserError has its place."""
     ends = [number(v) for v in value] if isinstance(value, list) and len(value) == 2 else []
     if not ends or ends[0] is None or ends[1] is None:
         raise UserError(f"{where}: moment {quote(value)} is not [start, end] in seconds")

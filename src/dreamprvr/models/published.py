@@ -69,7 +69,7 @@ class PublishedFormat:
     foreign: Mapping[str, type] = field(default_factory=lambda: {"Opts.": StandIn})
 
     def to_ours(self, published: str) -> str:
-        """Translate a parameter's name; a name that no pattern knows comes back unchanged."""
+        """Translate a parameter's name; a name without a pattern stays unchanged."""
         for pattern, ours in self.roots.items():
             name, count = re.subn(rf"^{pattern}", ours, published)
             if count:

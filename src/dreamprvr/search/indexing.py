@@ -404,7 +404,7 @@ class Writer:
             self.store.keep(payload for _, payload in self.engine.payloads())
 
     def _compact(self, report: UpdateReport) -> None:
-        """Compact the library; too little room is only a warning, since all videos are written."""
+        """Compact the library; a lack of space is a warning: all videos are written."""
         try:
             self.engine.compact()
         except DiskFull as error:

@@ -265,7 +265,7 @@ class Library:
             return writer.delete(ids)
 
     def compact(self) -> None:
-        """Free the room of deleted videos, and rebuild the engine's indexes for fast searches."""
+        """Free the space of deleted videos, and rebuild the engine's indexes for fast searches."""
         with self._writing() as writer:
             writer.engine.compact()
 

@@ -1,4 +1,4 @@
-"""The application: routes, static files, answers to errors, and a library that comes and goes."""
+"""The application: routes, static files, answers to errors, and a library that may be closed."""
 
 import asyncio
 import mimetypes

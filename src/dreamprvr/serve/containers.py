@@ -31,7 +31,7 @@ _EIGHT_BITS = {"yuv420p", "yuvj420p"}  # browsers show no other pixels of H.264
 
 
 class NotPlayable(UserError):
-    """A file that is no video, or has nothing to show at the place that was asked for."""
+    """A file that is no video, or has no pictures at the requested place."""
 
 
 @dataclass(frozen=True)

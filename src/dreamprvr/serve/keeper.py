@@ -59,7 +59,7 @@ class Keeper:
         self.try_open()
 
     def try_open(self) -> bool:
-        """Return whether the library is open, after trying to open it; `message` says why not."""
+        """Try to open the library; return whether it is open, else `message` has the reason."""
         if self._library is not None:
             return True
         if is_wanted(self.folder):
@@ -110,7 +110,7 @@ class Keeper:
             return None
 
     def search(self, query: SearchQuery) -> SearchResult:
-        """Answer a query, from memory if it was asked a moment ago.
+        """Answer a query, from memory if it is a recent one.
 
         Raises:
             HTTPException: 503, the library is closed.
@@ -164,7 +164,7 @@ class Keeper:
 
 
 def closed_for_now() -> HTTPException:
-    """Return the refusal while another process writes; `/api/library` tells how far it is."""
+    """Return the refusal while another process writes; `/api/library` has the progress."""
     return HTTPException(503, "the library is not open now; try again in a moment")
 
 

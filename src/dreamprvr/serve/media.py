@@ -1,4 +1,4 @@
-"""Stills, previews and clips of videos: made when they are asked for, and kept in the cache."""
+"""Stills, previews and clips of videos, which are made on request and kept in the cache."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -126,6 +126,6 @@ class Media:
         return self.preview_state(source, force)
 
     def _path(self, kind: str, ending: str, source: SourceFile, *details: object) -> Path:
-        """Return where the file of this kind made of this version of a video lies."""
+        """Return the path of the file of this kind for this version of a video."""
         parts = (kind, VERSION, source.path, source.size, source.mtime_ns, *details)
         return self.cache.path(parts, ending)

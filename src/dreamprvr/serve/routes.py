@@ -112,7 +112,7 @@ class Routes:
         return VideoWithPreview(**video_fields(video), preview=state)
 
     async def file(self, key: Key) -> FileResponse:
-        """The video file itself, whole or the range of bytes that is asked for."""
+        """Return the video file, whole or the requested range of bytes."""
         _, source = await self._source(key)
         # a library that somebody else made could name any file: only videos are handed out
         mime = (await self.stills.run(probe, source)).mime
@@ -179,7 +179,7 @@ class Routes:
 def _send(
     path: Path, mime: str, name: str | None = None, headers: dict[str, str] | None = None
 ) -> FileResponse:
-    """Return the response of a file, or of the range of it that is asked for.
+    """Return the response of a file, or of its requested range.
 
     Args:
         path: path of the file; no client has chosen it.

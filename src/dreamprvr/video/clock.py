@@ -50,7 +50,7 @@ class _Track:
 
 @dataclass
 class Clock:
-    """Moves the time stamps of packets so that time goes on where the clock of the file jumps.
+    """Moves the time stamps of packets so that time continues where the clock of the file jumps.
 
     A clock that runs backwards, or leaps far ahead, was set anew: recordings were joined, or the
     sender was restarted. Players then show the next picture right after the last one, and so does

@@ -44,7 +44,7 @@ Place = float | Keyframe | None
 
 
 def is_broadcast(container: InputContainer) -> bool:
-    """Check that the format of a file allows its clock to be set anew in the middle."""
+    """Check that the format of a file allows its clock to restart in the middle."""
     discontinuous = container.format.flags & cast(int, Flags.ts_discont.value)
     return bool(discontinuous) or container.format.name == "flv"
 

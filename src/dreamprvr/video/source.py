@@ -33,7 +33,7 @@ LONGEST_FRAME = 60.0  # seconds; a header that says a picture lasts longer is wr
 
 
 class VideoError(Exception):
-    """A video file that cannot be used; the text says why. Other files are not affected."""
+    """A video file that cannot be used; the text gives the reason."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dreamprvr.search.engine.points import FACETS, facet, values
 
 
 def parse_where(words: Iterable[str]) -> dict[str, list[str]]:
-    """Read words such as `tags=cooking`; a column that comes twice allows either value.
+    """Read words such as `tags=cooking`; a repeated column allows either value.
 
     Args:
         words: values of the option `--where`.

@@ -124,7 +124,7 @@ class Engine(Protocol):
         ...
 
     def compact(self) -> None:
-        """Rebuild the indexes for fast searches, and free the room of deleted videos."""
+        """Rebuild the indexes for fast searches, and free the disk space of deleted videos."""
         ...
 
     def close(self) -> None:
