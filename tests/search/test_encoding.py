@@ -23,9 +23,8 @@ from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotation
 from dreamprvr.core.batch import Queries
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.frame_scores import clips_of_frames
-from dreamprvr.evaluation.gallery import Gallery
+from dreamprvr.evaluation.gallery import Gallery, top_hits
 from dreamprvr.evaluation.moments import sections
-from dreamprvr.evaluation.prediction import top_hits
 from dreamprvr.extraction.encoder import QueryFeatures
 from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import VideoFeatures

@@ -11,9 +11,8 @@ from torch import Tensor
 from data_modules.base import PRVRDataModule
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.core.errors import UserError
-from dreamprvr.evaluation.gallery import Gallery, GalleryDtype
+from dreamprvr.evaluation.gallery import Gallery, GalleryDtype, QueryHits, top_hits
 from dreamprvr.evaluation.metrics import Coverage, RetrievalRecall
-from dreamprvr.evaluation.prediction import QueryHits, top_hits
 from dreamprvr.evaluation.record import Origin, origin, set_seed
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import gather_encoded, join_tensors

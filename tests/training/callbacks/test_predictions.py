@@ -20,7 +20,7 @@ from torch import Tensor
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
-from dreamprvr.evaluation.prediction import QueryHits
+from dreamprvr.evaluation.gallery import QueryHits
 from dreamprvr.models.encoded import join_tensors, map_tensors
 from dreamprvr.training.callbacks import predictions
 from dreamprvr.training.callbacks.predictions import PredictionWriter, VideoTimes, records

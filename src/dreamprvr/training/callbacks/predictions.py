@@ -23,8 +23,8 @@ from dreamprvr.core.distributed import (
 )
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path, plain_errors
+from dreamprvr.evaluation.gallery import QueryHits
 from dreamprvr.evaluation.moments import Timeline, best_moments
-from dreamprvr.evaluation.prediction import QueryHits
 from dreamprvr.extraction.feature_file import FeatureFile
 from dreamprvr.models.encoded import map_tensors
 from dreamprvr.models.losses.retrieval import TERM_NAMES
