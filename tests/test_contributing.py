@@ -129,7 +129,10 @@ def test_make_targets_exist():
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (PRVRDataModule, ["read_annotations", "repairs", "video_features", "text_features", "files"]),
+        (
+            PRVRDataModule,
+            ["read_annotations", "repairs", "video_features", "text_features", "files"],
+        ),
         (FeatureStore, ["keys", "has", "load"]),
     ],
 )

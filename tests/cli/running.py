@@ -220,3 +220,10 @@ def write_config(
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def settings(*words: str | Path) -> dict[str, Any]:
+    """The configuration that a command line of `fit` leads to."""
+    result = run("fit", *words, "--print_config")
+    assert result.code == 0, result
+    return yaml.safe_load(result.out)
