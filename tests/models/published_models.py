@@ -38,11 +38,13 @@ class GoldenTests:
         name: name of the folder of the golden vectors.
         model: class of the model.
         millions: published numbers of parameters by the sizes of video and word features.
+        training_dtype: number format of the four training steps. The golden run is in float32.
     """
 
     name: ClassVar[str]
     model: ClassVar[type[RetrievalModel]]
     millions: ClassVar[dict[tuple[int, int], float]]
+    training_dtype: ClassVar[torch.dtype] = torch.float32
 
     def test_published_parameter_counts(self) -> None:
         for sizes, millions in self.millions.items():
@@ -77,7 +79,7 @@ class GoldenTests:
     @needs_reference
     def test_golden_losses_gradients_and_weights_of_four_steps(self) -> None:
         """Losses are within 1e-5 relative, gradients within 2e-6, weights within 1e-5."""
-        facts, model = self.facts(), self.make().train()
+        facts, model = self.facts(), self.make().to(self.training_dtype).train()
         optimizer = BertAdam(model.parameter_groups(), lr=1.0, weight_decay=0.01)
         for step, rate in enumerate(facts["learning_rate_of_step"]):
             terms = model.losses(self.encode(model), epoch=1000)
@@ -157,8 +159,12 @@ class GoldenTests:
         return model.eval()
 
     def encode(self, model: RetrievalModel) -> EncodedBatch:
-        """Encode the golden batch."""
-        inputs = self.group("in")
+        """Encode the golden batch, in the number format of the model."""
+        dtype = next(model.parameters()).dtype
+        inputs = {
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in self.group("in").items()
+        }
         queries = model.encode_queries(inputs["text"], inputs["text_mask"])
         videos = model.encode_videos(inputs["clips"], inputs["frames"], inputs["frame_mask"])
         return EncodedBatch(queries, videos, inputs["labels"])

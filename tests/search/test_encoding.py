@@ -29,7 +29,7 @@ from dreamprvr.extraction.encoder import QueryFeatures
 from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.models.contract import RetrievalModel
-from dreamprvr.models.encoded import EncodedQueries, QueryRows
+from dreamprvr.models.encoded import EncodedQueries
 from dreamprvr.models.gmmformer_v2.network import GMMFormerV2
 from dreamprvr.models.registry import find_model
 from dreamprvr.search import encoding
@@ -45,16 +45,6 @@ from dreamprvr.training.published_checkpoint import import_checkpoint
 TEXT = "a red dog in the yard"
 
 
-class WordRows(GMMFormerV2):
-    """Asks with a row for each word, as RAL does."""
-
-    def encode_queries(self, words: Tensor, word_mask: Tensor) -> EncodedQueries:
-        found = super().encode_queries(words, word_mask)
-        turned = torch.stack([found.embedding.roll(i, 1) for i in range(words.shape[1])], dim=1)
-        rows = QueryRows(turned, word_mask / word_mask.sum(dim=1, keepdim=True))
-        return found._replace(rows=dict.fromkeys(self.scales, rows))
-
-
 def made(kind: str) -> RetrievalModel:
     """A small model: sections of 8 frames, 4 clips."""
     torch.manual_seed(0)
@@ -64,7 +54,7 @@ def made(kind: str) -> RetrievalModel:
     }  # fmt: skip
     if kind == "dreamprvr":
         return network(padded_frames="ignore")
-    model_class: type[Any] = WordRows if kind == "words" else find_model(kind)
+    model_class: type[Any] = find_model(kind)
     known = {field.name for field in fields(model_class.network_settings)}
     further = {"gaussian_widths": (1.0,), "padded_frames": "ignore"}
     sizes |= {name: value for name, value in further.items() if name in known}
@@ -103,7 +93,7 @@ def engine_score(model: SearchModel, part: np.ndarray) -> float:
     return sum(float((found.tokens[s] @ asked[s].T).max(axis=0).sum()) for s in asked)
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "words", *OTHER_MODELS])
+@pytest.mark.parametrize("kind", ["dreamprvr", *OTHER_MODELS])
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_a_short_video_has_the_score_of_the_model(kind: str, count: int) -> None:
     model = SearchModel(made(kind))
@@ -364,7 +354,7 @@ def sized_video(number: int, net: RetrievalModel) -> VideoFeatures:
     return replace(video(f"v{number:02d}", rows=count), rows=content)
 
 
-@pytest.mark.parametrize("kind", ["dreamprvr", "words", *OTHER_MODELS])
+@pytest.mark.parametrize("kind", ["dreamprvr", *OTHER_MODELS])
 def test_predict_and_search_give_the_same_seconds(tmp_path: Path, kind: str) -> None:
     """For the same model, videos and sentence; windows overlap, and the last one is cut."""
     net = made(kind)

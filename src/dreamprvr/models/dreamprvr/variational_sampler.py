@@ -46,8 +46,11 @@ class AdditivePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool the tokens; (B, L, D) -> (B, D)."""
-        weights = torch.softmax(self.w2(torch.tanh(self.w1(x))).squeeze(-1), dim=-1)
-        return torch.einsum("bl,bld->bd", weights, x)
+        return torch.einsum("bl,bld->bd", torch.softmax(self.logits(x), dim=-1), x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute what the softmax is taken of; (B, L, D) -> (B, L)."""
+        return self.w2(torch.tanh(self.w1(x))).squeeze(-1)
 
 
 class VariationalSampler(nn.Module):
