@@ -1,4 +1,4 @@
-"""Damage small feature files in every place, and check that reading them never goes wrong.
+"""Damage small feature files in every place, and check that each ends in data or in one line.
 
     python -m tests.fuzz_hdf5                 # one bit of each byte, cuts, runs of zeros: minutes
     python -m tests.fuzz_hdf5 --bits 8        # every bit

@@ -34,7 +34,7 @@ def blocks(language: str, heading: str = "Adding a data set") -> list[str]:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory):
-    """The classes and their tests, in a module named as the entry point says."""
+    """Write the classes and their tests to a module with the name in the entry point."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "lab_cooking.py").write_text("\n\n".join(blocks("python")), encoding="utf-8")
     lab = blocks("python", "Changing one part of DreamPRVR") + blocks("python", "Adding a model")

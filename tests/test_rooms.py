@@ -1,4 +1,4 @@
-"""The floors of the house: each room imports only rooms below it (docs/architecture.md)."""
+"""Each package imports only packages below it (docs/architecture.md)."""
 
 import ast
 from pathlib import Path

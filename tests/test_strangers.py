@@ -245,7 +245,7 @@ def simulated(folder: Path) -> None:
 
 
 def train(folder: Path) -> None:
-    """Write to a run's folder as a training does that goes on."""
+    """Write to a run's folder as a resumed training does."""
     root = folder / "runs"
     last = root / "version_0" / "checkpoints" / "last.ckpt"
     if not (root / "version_0").is_symlink():
@@ -260,7 +260,7 @@ def train(folder: Path) -> None:
 
 
 def go_on_elsewhere(folder: Path) -> None:
-    """A training that goes on from a checkpoint which lies beside the folder of checkpoints."""
+    """Resume a training from a checkpoint beside the folder of checkpoints."""
     run = RunFolder(folder / "runs", str(folder / "runs" / "version_0" / "mine" / "last.ckpt"))
     run.open()
     AtomicCheckpointIO().save_checkpoint({"a": 1}, run.path / "checkpoints" / "last.ckpt")

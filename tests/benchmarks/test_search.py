@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the benchmark on small videos and hands its JSON back."""
+    """Return a function that runs the benchmark on small videos and reads its JSON."""
 
     def small(count: int) -> Videos:
         return Videos(count, concepts=8, events=4)

@@ -62,7 +62,7 @@ def _server(environment: tuple[tuple[str, str], ...]) -> "subprocess.Popen[str]"
 
 
 def serve() -> None:
-    """Run the commands that are asked for, one after the other."""
+    """Run the requested commands, one after the other."""
     import cli.running  # noqa: F401 - the data set and the callbacks of the tests
 
     import dreamprvr.cli.trainer_cli  # noqa: F401 - what takes seconds to import

@@ -52,7 +52,7 @@ class Interrupt(Callback):
 
 
 class SendSignal(Callback):
-    """Sends this process a signal when a moment comes.
+    """Sends this process a signal at a moment of the training.
 
     Args:
         number: number of the signal.
@@ -75,12 +75,12 @@ class SendSignal(Callback):
 
 
 def note_time() -> None:
-    """Write down when a process failed or was told to stop."""
+    """Write down the time at which a process failed or got a signal."""
     Path("failed-at.txt").write_text(str(time.time()))
 
 
 class Fail(SendSignal):
-    """Raises when a moment comes.
+    """Raises an error at a moment of the training.
 
     Args:
         kind: `user` for a mistake of the user's, `disk` for a full disk, else a bug.

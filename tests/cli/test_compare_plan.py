@@ -76,7 +76,7 @@ def test_a_models_file_changes_no_budget(here: Path) -> None:
 
 
 def test_a_file_adds_to_the_model_before_it() -> None:
-    """The option --model would take away what the file says; and the data set is known."""
+    """The option --model would remove settings of the file, and the data set is known."""
     plan = planned("ms_sl+models/ms_sl.yaml", *SMALL, config="synthetic.yaml")
     (ours,) = plan.configurations.values()
     assert ours["model"]["init_args"]["objective"]["hard_negatives_from"] == 10  # of Synthetic

@@ -61,7 +61,7 @@ def test_published_values(name: str) -> None:
 
 
 def test_qvhighlights_has_the_settings_of_activitynet() -> None:
-    """None are published for it; docs/data.md, section 4, says so."""
+    """Nothing is published for it (docs/data.md, section 4)."""
     ours, theirs = parsed("qvhighlights.yaml"), parsed("activitynet.yaml")
     data, other = ours.pop("data"), theirs.pop("data")
     assert ours == theirs

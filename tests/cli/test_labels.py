@@ -155,7 +155,7 @@ def test_a_part_is_marked(trained: Path, true: dict[str, list[str]]) -> None:
 
 @pytest.mark.slow
 def test_packed_features_give_the_same(trained: Path, true: dict[str, list[str]]) -> None:
-    """The packed captions are those without labels: nothing is packed anew."""
+    """The packed captions are those without labels: nothing is packed again."""
     shared = ("test", *CONFIG, "--ckpt_path", best(trained), "--data.packed", "float32")
     assert run(*shared).code == 0
     packed = sorted(path.name for path in Path("data/tiny/packed").iterdir())

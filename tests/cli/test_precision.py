@@ -29,7 +29,7 @@ def test_bfloat16(tmp_path: Path) -> None:
 
 
 def test_float16_on_a_cpu_is_bfloat16(tmp_path: Path) -> None:
-    """PyTorch's CPU autocast once had no float16: Lightning says so and takes bfloat16."""
+    """PyTorch's CPU autocast once had no float16: Lightning prints this and uses bfloat16."""
     with pytest.warns(UserWarning, match=r"Using `precision='bf16-mixed'` instead"):
         folder = trained_in(tmp_path, "16-mixed")
     other = trained_in(tmp_path, "bf16-mixed")

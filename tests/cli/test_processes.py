@@ -1,4 +1,4 @@
-"""Several processes compute what one computes, and all end when one fails or is told to stop."""
+"""Several processes compute what one computes, and all end when one fails or gets a signal."""
 
 import json
 import os
@@ -165,7 +165,7 @@ def ended(result: Result, code: int, line: str, seconds: float) -> None:
 
 
 def since_failure() -> float:
-    """Seconds since a process of the run failed or was told to stop."""
+    """Return the seconds since a process of the run failed or got a signal."""
     return time.time() - float(Path("failed-at.txt").read_text())
 
 

@@ -153,7 +153,7 @@ def test_each_earlier_configuration_is_kept(tmp_path: Path) -> None:
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, code: int, wrong: Callable[[str], bool]) -> None:
-    """Opening for writing, linking and making folders fails where `wrong` says so of a path."""
+    """Let writing, linking and making folders fail for the paths that `wrong` accepts."""
 
     def check(path: Any) -> None:
         if isinstance(path, str | bytes | os.PathLike) and wrong(os.fsdecode(path)):

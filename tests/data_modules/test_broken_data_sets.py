@@ -1,4 +1,4 @@
-"""The contract of data_modules/testing.py fails for data sets that break it, and says how."""
+"""The contract of data_modules/testing.py fails for data sets that break it, with the reason."""
 
 from collections.abc import Callable
 from pathlib import Path

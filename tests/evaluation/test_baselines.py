@@ -196,7 +196,7 @@ def test_the_baselines_equal_a_direct_computation(
 
 
 def test_long_videos_are_pooled_to_frames(tmp_path: Path) -> None:
-    """As the network sees them: the maximum goes over means of rows, not over the rows."""
+    """As in the network, the maximum is over means of rows and not over the rows."""
     data = made(Joint, tmp_path, val=40, max_rows=300)
     videos, _ = data.stores()
     assert sum(videos.rows(name) > 128 for name in data.annotations("test").videos["video_id"]) > 15

@@ -116,7 +116,7 @@ def evaluate(
 
 
 def write_splits(data: Path, path: Path) -> None:
-    """A metadata file (CSV) that says which split a film is of."""
+    """Write a metadata file (CSV) with the split of each film."""
     videos = read_tables(data / COLLECTION / "TextData", COLLECTION).videos
     with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)

@@ -1,4 +1,4 @@
-"""A process that indexes video by video and says what is acknowledged; tests kill it.
+"""A process that indexes video by video and prints acknowledged videos; tests kill it.
 
 python -m search.crashing LIBRARY FEATURES
 """

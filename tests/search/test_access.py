@@ -146,7 +146,7 @@ def test_a_writer_with_an_unreadable_note_is_another_process(
 
 
 def test_of_two_writers_one_writes_and_the_other_is_refused(tmp_path: Path) -> None:
-    """Both are readers when they set out; the one that is told then lets go, and is waited for."""
+    """Both begin as readers; the refused one closes the library, and the other waits for this."""
     library(tmp_path, video("a")).close()
     path = features(tmp_path / "more.hdf5", [video("a"), video("b")])
     with (

@@ -180,7 +180,7 @@ def test_a_new_id_of_a_known_path(tmp_path: Path) -> None:
 
 
 def test_other_rows_at_a_known_path(tmp_path: Path) -> None:
-    """A film that was cut anew and whose id changed as well."""
+    """A film that was edited and whose id changed as well."""
     with library(tmp_path, video("a"), video("b"), metadata=CSV) as made:
         cut = called("c", video("a", seed=1), "/films/a.mp4")
         report = made.update(features(tmp_path / "new.hdf5", [cut, video("b")]), prune=True)

@@ -36,7 +36,7 @@ def start(folder: Path, *paths: Path) -> subprocess.Popen[str]:
 
 
 def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> set[str]:
-    """Kill it a moment after it said so many lines; what it acknowledged by then."""
+    """Kill the process after a number of lines, and return the videos that it acknowledged."""
     with process:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(lines)]

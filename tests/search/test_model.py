@@ -149,7 +149,7 @@ def test_settings_are_compared_by_fingerprint_not_by_name(tmp_path: Path) -> Non
 
 
 def test_an_encoder_whose_folder_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its features, extracted again, tell the library where it is now."""
+    """The library learns the new place of an encoder from features that it has extracted again."""
 
     def load(name: str, device: str) -> WordEncoder:
         loaded.append(name)

@@ -167,7 +167,7 @@ def engine(tmp_path: Path) -> EdgeEngine:
 def test_videos_are_looked_up_in_order_and_a_few_at_a_time(
     engine: EdgeEngine, tmp_path: Path, own: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two videos are what may be asked of the engine at once."""
+    """At most two videos are requested from the engine at once."""
     monkeypatch.setattr(rows_module, "FETCHED", 2 * 10 * DIM)
     monkeypatch.setattr("dreamprvr.search.rows.LONG", 0)
     model, fetched = FRAMES, []

@@ -69,7 +69,7 @@ def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def watched_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
-    """The page before a search; what goes wrong in it, or leaves this machine, fails the test."""
+    """The page before a search; an error in it, or a request to another host, fails the test."""
     page = browser.new_page()
     problems: list[str] = []
     foreign: list[str] = []

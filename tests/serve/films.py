@@ -1,4 +1,4 @@
-"""Writes small videos whose pictures tell the second."""
+"""Write small videos whose pictures show the second."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -66,7 +66,7 @@ def colour_index(pixel: Any) -> int:
 
 
 def turned(path: Path, target: Path) -> Path:
-    """Write a copy of an mp4 whose header says that players turn it by 90 degrees clockwise."""
+    """Write a copy of an mp4 whose header turns it by 90 degrees clockwise."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes of other fields
     matrix = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)

@@ -1,4 +1,4 @@
-"""The page when the library changes, the server goes away, a file cannot be played or saved."""
+"""The page when the library changes, the server ends, or a file cannot be played or saved."""
 
 import json
 import os
@@ -357,7 +357,7 @@ def test_while_it_is_indexed(
 def test_while_it_is_indexed_again(
     blank_page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Results stay, a line says why searching waits, and a search waits for its answer."""
+    """Results stay, a line gives the reason for waiting, and a search gets its answer later."""
     monkeypatch.setattr(app_module, "_RETRY", 0.05)
     with Server(create_app(keeper_of(library, tmp_path), tmp_path / "cache")) as server:
         blank_page.goto(f"{server.address}/?q=red")

@@ -74,7 +74,7 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
 def test_parts_compiled_for_an_accelerator_have_whole_graphs(
     hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on the CPU; other code draws masks and attends there. `meta` stands for its device."""
+    """The device `meta` replaces the accelerator, whose masks and attention have other code."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
     chances = {"dropout": 0.1, "input_dropout": 0.1, "text_perturbation": 0.1, **SMALL}
     model = make(**chances).to("meta")

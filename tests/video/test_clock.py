@@ -1,4 +1,4 @@
-"""Clocks that jump: the time goes on from the last picture, and every second is there."""
+"""If a clock jumps, the time continues after the last picture, and no second is missing."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_several_joins_also_within_a_window(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reordered", [0, 2])
 @pytest.mark.parametrize("jump", [30.0, 5000.0])
 def test_a_jump_between_keyframes(tmp_path: Path, jump: float, reordered: int) -> None:
-    """As where a sender sets its clock while it goes on encoding."""
+    """A sender sets its clock during encoding."""
     settings = {"keyframes": 500, "reordered": reordered}
     source = write_movie(tmp_path / "a.ts", constant(8, 25), **settings)  # type: ignore[arg-type]
 
@@ -122,7 +122,7 @@ def test_pictures_are_never_reordered_by_mistake(tmp_path: Path) -> None:
 
 
 def test_a_pause_in_a_file_with_an_index_is_real(tmp_path: Path) -> None:
-    """Hours later there are pictures again, and a line says that there are none between."""
+    """The next pictures are hours later, and a line reports the pause."""
     times = constant(2, 25) + constant(2, 25, 7200)
     reader = VideoReader(write_movie(tmp_path / "a.mkv", times, keyframes=25))
     shown = list(reader)

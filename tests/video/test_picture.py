@@ -125,7 +125,7 @@ def test_hdr_is_mapped_to_srgb(tmp_path: Path, colour: tuple[int, ...], transfer
 
 
 def test_a_wide_gamut_without_hdr(tmp_path: Path) -> None:
-    """Red of BT.2020 lies outside sRGB; greys stay what they are."""
+    """Red of BT.2020 lies outside sRGB; greys do not change."""
     tags = {"colorspace": BT2020, "color_primaries": BT2020, "color_trc": BT709}
     for colour, wanted in (((90, 90, 90), (90, 90, 90)), ((200, 100, 100), (238, 73, 96))):
         path = painted(tmp_path / "a.mkv", plain(colour), matrix=BT2020, **tags)

@@ -182,7 +182,7 @@ def test_large_pictures_are_shrunk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_seconds_without_pictures_are_counted(tmp_path: Path) -> None:
-    """Packets that give no picture are lost; the header is not asked."""
+    """Packets without a picture are lost; the number in the header is not used."""
     times = constant(20, 25)
     path = write_movie(tmp_path / "a.mkv", times, keyframes=25)
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""`data simulate` after Ctrl-C: the next run goes on, to the same result."""
+"""`data simulate` continues after Ctrl-C, with the same result."""
 
 import math
 from collections.abc import Sequence

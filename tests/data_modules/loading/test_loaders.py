@@ -80,7 +80,7 @@ def test_packed_features_are_gathered_by_a_thread_or_by_the_caller(tmp_path: Pat
 
 
 class Numbers(Dataset[list[int]]):
-    """Batches of their own rows; notes which thread asked for them."""
+    """Batches that hold their own rows; the data set notes the thread that requests them."""
 
     def __init__(self, count: int, broken: int | None = None) -> None:
         self.count = count
@@ -217,7 +217,7 @@ def test_the_seed_of_the_checkpoint_counts() -> None:
 
 
 def test_the_epoch_may_be_set_after_the_pass_has_begun() -> None:
-    """As Lightning does: it makes an iterator before it tells the epoch."""
+    """Lightning makes an iterator before it sets the epoch."""
     early = resumable(ResumableLoader)
     passing = iter(early)
     early.sampler.set_epoch(4)  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from dreamprvr.core.errors import UserError
 
 @pytest.fixture
 def walks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that the other process is asked about."""
+    """Return the files that the other process has to check."""
     asked: list[Path] = []
     walk = Walker.walk
 

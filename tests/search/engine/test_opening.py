@@ -21,7 +21,7 @@ URL = "http://search.example.org:6333"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Qdrant's own engine in memory stands in for every server; URLs that were asked for."""
+    """Replace every server by Qdrant's engine in memory, and return the requested URLs."""
     client, urls = QdrantClient(":memory:"), []
     monkeypatch.setattr(client, "close", lambda: None)
 

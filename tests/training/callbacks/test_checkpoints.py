@@ -163,7 +163,7 @@ def test_lightning_takes_it_as_a_plugin(tmp_path: Path) -> None:
 def test_a_training_that_fills_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """It ends in one line, after its first epoch, and goes on from there."""
+    """It ends in one line after its first epoch, and can be resumed there."""
     write, first = Path.write_bytes, {"best.ckpt", "last.ckpt"}
 
     def full(path: Path, data: Any) -> int:
