@@ -28,7 +28,7 @@ class Entrant(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a comparison trains.
+    """The trainings of a comparison.
 
     Attributes:
         folder: path of its folder.
