@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -214,6 +215,43 @@ def test_models_with_other_data_are_remarked(monkeypatch: pytest.MonkeyPatch) ->
     compared(monkeypatch, Calls(), seeds=1, second=other)
     text = (FOLDER / "comparison.md").read_text()
     assert "second was trained with data.size 9, not 3 as for first." in text
+
+
+def test_results_by_other_labels_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They lie in the same record where a run of the comparison was tested once more."""
+    calls = Calls()
+    compared(monkeypatch, calls, seeds=1)
+    run = FOLDER / "first_seed4" / "version_0"
+    record = json.loads((run / "metrics.json").read_text())
+    dense = {**record["results"][-1], "SumR": 7.0, "labels_file": str(Path("d.jsonl").absolute())}
+    record["results"].append(dense)
+    (run / "metrics.json").write_text(json.dumps(record))
+    job = Job("first", 4, FOLDER / "first_seed4")
+    official, labelled = job.result(), job._replace(labels=dense["labels_file"]).result()
+    assert official is not None
+    assert labelled is not None
+    assert (official.metrics["SumR"], labelled.metrics["SumR"]) == (54.0, 7.0)
+    assert job._replace(labels="/other.jsonl").result() is None
+
+
+def test_the_labels_of_a_comparison_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"class_path": "a.Lab", "init_args": {"labels": "d.jsonl"}}
+    models = {name: {**model, "data": data} for name, model in MODELS.items()}
+    result = write_result
+
+    def labelled(version: Path, *options: Any) -> None:
+        result(version, *options)
+        record = json.loads((version / "metrics.json").read_text())
+        record["results"][-1]["labels_file"] = str(Path("d.jsonl").absolute())
+        (version / "metrics.json").write_text(json.dumps(record))
+
+    monkeypatch.setitem(globals(), "write_result", labelled)
+    assert not compared(monkeypatch, Calls(), seeds=1, **models).failed
+    assert (
+        "Data: Lab; labels: d.jsonl; epochs at most: 5." in (FOLDER / "comparison.md").read_text()
+    )
 
 
 def test_a_folder_that_is_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

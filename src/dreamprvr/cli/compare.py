@@ -29,7 +29,7 @@ from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.files import plain_errors, write_text
 from dreamprvr.core.locks import open_lock, take
 from dreamprvr.core.stopping import Stopped, listening
-from dreamprvr.core.text import load_json, shorten
+from dreamprvr.core.text import load_json, one_line, shorten
 
 if TYPE_CHECKING:
     from dreamprvr.evaluation.comparison import Cost, Run
@@ -78,11 +78,13 @@ class Job(NamedTuple):
         label: label of the model.
         seed: seed of the training.
         folder: path of its folder.
+        labels: whole path of the file of labels that it is tested by; None for the annotations.
     """
 
     label: str
     seed: int
     folder: Path
+    labels: str | None = None
 
     def __str__(self) -> str:
         return f"{self.label}, seed {self.seed}"
@@ -115,7 +117,7 @@ class Job(NamedTuple):
         return next((path for path in paths if path.is_file()), None)
 
     def result(self) -> "Run | None":
-        """Read the result of the test; None if there is none."""
+        """Read the result of the test by its labels; None if there is none."""
         from dreamprvr.evaluation.comparison import Run, read_ranks
         from dreamprvr.evaluation.record import NAME
 
@@ -125,11 +127,8 @@ class Job(NamedTuple):
         name = checkpoint.relative_to(run).as_posix()
         with suppress(UserError, KeyError, TypeError):  # missing, or damaged: it is tested again
             for entry in reversed(load_json(run / NAME)["results"]):
-                if (entry["split"], entry["checkpoint"], entry["seed"]) == (
-                    "test",
-                    name,
-                    self.seed,
-                ):
+                found = entry["split"], entry["checkpoint"], entry["seed"], entry.get("labels_file")
+                if found == ("test", name, self.seed, self.labels):
                     metrics = {k: v for k, v in entry.items() if isinstance(v, float)}
                     return Run(self.seed, metrics, read_ranks(run / RANKS))
         return None
@@ -180,7 +179,7 @@ class Comparison:
     def run(self) -> None:
         """Train and test what is not finished; write and print the table after each run."""
         jobs = [
-            Job(label, seed, self.folder / f"{label}_seed{seed}")
+            Job(label, seed, self.folder / f"{label}_seed{seed}", self._labels(label))
             for seed in self.seeds
             for label in self.configurations
         ]
@@ -200,6 +199,13 @@ class Comparison:
             else:
                 self._seconds.setdefault(job.label, []).append(time.monotonic() - start)
             self._report(len(waiting) - place - 1)
+
+    def _labels(self, label: str) -> str | None:
+        """Return the whole path of the file of labels of a model's data, as results record it."""
+        from dreamprvr.evaluation.record import recorded_path
+
+        data = self.configurations[label]["data"]
+        return recorded_path(data.get("init_args", {}).get("labels"))
 
     def _take(self, job: Job) -> bool:
         """Add the result of a run; return False if it is not finished."""
@@ -313,12 +319,14 @@ class Comparison:
         reference, *others = self.configurations
         first = self.configurations[reference]
         data, epochs = first["data"], first["trainer"]["max_epochs"]
+        labels = self._labels(reference)
+        by = f"; labels: {one_line(Path(labels).name)}" if labels else ""
         several = f"Means ± sample deviations over the seeds {', '.join(map(str, self.seeds))}. "
         remarks = [
             f"{several if len(self.seeds) > 1 else f'Seed {self.seeds[0]}. '}Differences are "
             f"paired by query; * marks a {LEVEL} % interval without 0 (docs/protocol.md, Comparing "
             "models).",
-            f"Data: {data['class_path'].rpartition('.')[2]}; epochs at most: {epochs}.",
+            f"Data: {data['class_path'].rpartition('.')[2]}{by}; epochs at most: {epochs}.",
         ]
         for label in others:
             if changed := difference(self.configurations[label]["data"], data, "data"):

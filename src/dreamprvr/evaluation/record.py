@@ -116,21 +116,31 @@ def evaluation_entry(
     """
     table = data.annotations(split).evaluated()
     entry: Entry = {
-        "data": data.collection, "root": os.path.abspath(data.root), "features": data.features,
+        "data": data.collection, "root": recorded_path(data.root), "features": data.features,
         "split": split, "labels": table.labels(), "checkpoint": checkpoint,
         "settings": settings, "seed": of.seed, "epoch": of.epoch, "step": of.step, **measures,
         "videos": len(table.videos), "captions": len(table.queries),
         "true_videos": int(table.queries["video_ids"].map(len).sum()),
-        "labels_file": os.path.abspath(data.labels) if data.labels else None,
+        "labels_file": recorded_path(data.labels),
         "evaluation_seed": set_seed(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": version("dreamprvr"),
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }  # fmt: skip
-    for name in ("root", "checkpoint", "labels_file", "command"):  # paths need not be UTF-8
+    for name in ("checkpoint", "command"):
         if entry[name]:
-            entry[name] = entry[name].encode("utf-8", "backslashreplace").decode()
+            entry[name] = _as_utf8(entry[name])
     return entry
+
+
+def recorded_path(path: str | os.PathLike[str] | None) -> str | None:
+    """Return the whole path of a file as an entry holds it; None for none."""
+    return None if path is None else _as_utf8(os.path.abspath(path))
+
+
+def _as_utf8(text: str) -> str:
+    """Write what is no UTF-8 as escapes: paths may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def add_entry(folder: Path, entry: Entry) -> Path:
