@@ -52,7 +52,9 @@ class Calls:
             if "cost" in self.failing:
                 return self.failing["cost"][1]
             content = {name: COST._asdict() for name in words[1:]}
-            text = json.dumps({"models": content, "machine": {"gpu": None, "threads": 2}})
+            text = json.dumps(
+                {"models": content, "machine": {"threads": 2, "gpu": None, "load": 8}}
+            )
             (Path(words[0]) / "cost.json").write_text(text)
             return ""
         verb, options = words[0], dict(zip(words[1::2], words[2::2], strict=True))
@@ -128,7 +130,7 @@ def test_each_model_is_trained_and_tested_with_each_seed(
     assert table.loc["second", "step"] == 0.5
     assert "Means ± sample deviations over the seeds 4, 5. " in text
     assert "Data: Lab; epochs at most: 5." in text
-    assert "Costs: medians, measured in turn on a processor, 2 threads." in text
+    assert "turn on 2 threads of a processor, beside other work (load 8.0)." in text
     content = json.loads((FOLDER / "comparison.json").read_text())
     assert [(one["model"], one["seed"]) for one in content["runs"]] == [
         ("first", 4), ("first", 5), ("second", 4), ("second", 5),

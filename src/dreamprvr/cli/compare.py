@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MOST_SEEDS = 1000
 RANKS = "test_ranks.csv"  # in the folder of a run
 COST = "cost.json"
+BUSY = 1.5  # load of the machine above which the table tells of it
 
 
 def compare_models(
@@ -332,8 +333,10 @@ class Comparison:
             if changed := difference(self.configurations[label]["data"], data, "data"):
                 remarks.append(f"{label} was trained with {changed} as for {reference}.")
         if self.machine:
-            device = self.machine["gpu"] or f"a processor, {self.machine['threads']} threads"
-            remarks.append(f"Costs: medians, measured in turn on {device}.")
+            device = self.machine["gpu"] or f"{self.machine['threads']} threads of a processor"
+            load = self.machine.get("load") or 0
+            busy = f", beside other work (load {load:.1f})" if load > BUSY else ""
+            remarks.append(f"Costs: medians, measured in turn on {device}{busy}.")
         remarks += [f"Failed: {job}: {reason}." for job, reason in self.failed.items()]
         return remarks + ([f"Runs to come: {left}."] if left else [])
 

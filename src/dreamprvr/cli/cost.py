@@ -50,6 +50,7 @@ class Subject:
         cli = configured(["--config", str(configuration)])
         self.data, module, trainer = cli.datamodule, cli.model, cli.config.trainer
         self.data.packed = None  # what is measured does not read features
+        self.data.prepare_data()
         wants_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
         self.device = torch.device("cuda" if wants_gpu and torch.cuda.is_available() else "cpu")
         self.half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
@@ -172,10 +173,11 @@ def measure(configurations: Mapping[str, Path], rounds: int) -> dict[str, Cost]:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the device that was measured."""
+    """Describe the device to measure on, and how busy it is: call this before."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"gpu": gpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-            "torch": torch.__version__}  # fmt: skip
+            "load": load, "torch": torch.__version__}  # fmt: skip
 
 
 def main() -> None:
@@ -184,12 +186,13 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
     folder, names = Path(sys.argv[1]), sys.argv[2:]
+    described = machine()
     try:
         costs = measure({name: folder / f"{name}.yaml" for name in names}, ROUNDS)
     except UserError as error:
         sys.exit(f"error: {error}")
     content = {
-        "machine": machine(),
+        "machine": described,
         "models": {name: cost._asdict() for name, cost in costs.items()},
     }
     write_text(folder / NAME, json.dumps(content, indent=2) + "\n")
