@@ -82,6 +82,16 @@ def test_a_file_adds_to_the_model_before_it() -> None:
     assert ours["model"]["init_args"]["objective"]["hard_negatives_from"] == 10  # of Synthetic
 
 
+def test_an_add_on_is_added_to_its_model_alone(here: Path) -> None:
+    models = ("dreamprvr", "gmmformer_v2")
+    words = ",".join(f"{model}+addons/word_queries.yaml" for model in models)
+    plan = planned(f"{','.join(models)},{words}")
+    networks = [one["model"]["init_args"]["network"] for one in plan.configurations.values()]
+    added = "dreamprvr.models.layers.query.WordQueries"
+    assert [one["frame_query_encoder"] == added for one in networks] == [False, False, True, True]
+    assert list(plan.configurations)[2:] == [f"{model}+word_queries" for model in models]
+
+
 def test_the_data_set_may_be_an_option() -> None:
     plan = make_plan(read_models("ms_sl"), "mine", ["--data", "synthetic"])
     assert plan.configurations["ms_sl"]["model"]["init_args"]["network"]["max_frames"] == 64

@@ -52,9 +52,9 @@ def compare_models(
 
     Args:
         models: models between commas; the others are compared with the first one. Each is the name
-            or class path of a model, or a configuration file such as models/dreamprvr_plus.yaml, or
-            several of these joined by +, so dreamprvr+words.yaml is DreamPRVR with the settings of
-            words.yaml. LABEL= before it gives another name in the table.
+            or class path of a model, or a configuration file, or several of these joined by +, so
+            dreamprvr+addons/word_queries.yaml is DreamPRVR with an add-on. LABEL= before it gives
+            another name in the table.
         seeds: number of seeds to train each model with, from seed_everything on.
         name: name of the comparison; by default that of the data set.
         fit_options: options of `fit` for all models: data set, epochs, and all others.
