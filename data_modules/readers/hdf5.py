@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import h5py
 import numpy as np
@@ -111,6 +111,12 @@ class Hdf5Features(FeatureStore):
         if self._handle is None or self._handle[0] != os.getpid():
             self._handle = (os.getpid(), open_hdf5(self.path))
         return self._handle[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""

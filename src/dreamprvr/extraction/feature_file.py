@@ -131,12 +131,6 @@ class FeatureFile(Hdf5Features):
         if self.dim != self.settings.video_dim:
             raise UserError(f"{self.path}: rows of {self.dim} numbers; {NO_FEATURE_FILE}")
 
-    def __enter__(self) -> "FeatureFile":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def video_ids(self) -> list[str]:
         """List the ids of all videos, sorted."""
         return sorted(self.keys())

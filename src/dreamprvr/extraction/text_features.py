@@ -78,12 +78,6 @@ class TextFile(Hdf5Features):
                 int(attributes["text_dim"]),
             )  # fmt: skip
 
-    def __enter__(self) -> "TextFile":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def text(self, caption_id: str) -> str:
         """Return the text of a caption as it was encoded."""
         attributes = self._attributes(caption_id)

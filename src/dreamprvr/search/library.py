@@ -31,6 +31,7 @@ from dreamprvr.search.engine.points import values
 from dreamprvr.search.indexing import Report, UpdateReport, Writer
 from dreamprvr.search.manifest import (
     EDGE,
+    MODEL,
     NAME,
     OURS,
     Manifest,
@@ -128,7 +129,7 @@ class Library:
                 something else.
         """
         weights = None if checkpoint is None else Path(checkpoint)
-        create_library(Path(path), Path(features), weights, engine, device, trust_features)
+        _create(Path(path), Path(features), weights, engine, device, trust_features)
         return cls(path, device)
 
     def __enter__(self) -> "Library":
@@ -289,30 +290,13 @@ class Library:
             self._payloads = None
 
 
-def create_library(
-    folder: Path,
-    features: Path,
-    checkpoint: Path | None,
-    engine: str,
-    device: str,
-    trust_features: bool,
+def _create(
+    folder: Path, features: Path, checkpoint: Path | None, engine: str, device: str, trust: bool
 ) -> None:
-    """Make an empty library.
+    """Make an empty library with the arguments of `Library.create`.
 
     The manifest is written last, and a folder without it is no library. So an interrupted call
     leaves no half-made library.
-
-    Args:
-        folder: path of a new folder.
-        features: path of a feature file; the library takes its encoder and seconds per row.
-        checkpoint: path of a training's checkpoint; None searches untrained.
-        engine: "edge", or the URL of a Qdrant server.
-        device: name of the device on which the encoder runs.
-        trust_features: whether to accept a checkpoint that does not say what it was trained on.
-
-    Raises:
-        UserError: the checkpoint or the encoder does not fit the features, or the folder holds
-            other files.
     """
     from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
 
@@ -321,7 +305,7 @@ def create_library(
         settings = file.settings
     model = None if checkpoint is None else read_model(checkpoint)
     if model is not None and checkpoint is not None:
-        check_model(model, checkpoint, settings, trust_features)
+        check_model(model, checkpoint, settings, trust)
     check_encoder(find_encoder(settings, device), settings, model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -349,13 +333,13 @@ def _fill(
     checkpoint: Path | None,
     model: "ModelFile | None",
 ) -> None:
-    from dreamprvr.search.model import forget, keep_model, search_model
+    from dreamprvr.search.model import forget, search_model, write_model
 
     if (folder / NAME).exists():
         raise UserError(f"{folder} is a library already; open it, or name another folder")
     forget(folder)
     if checkpoint is not None:
-        keep_model(checkpoint, folder)
+        write_model(checkpoint, folder / MODEL)
     digest = "" if model is None else model.digest
     layout = search_model(model, settings, "cpu").layout
     manifest = Manifest(settings, layout.dim, engine, new_collection(engine), digest)

@@ -250,19 +250,8 @@ class LibraryModel:
         return self._encoder
 
 
-def keep_model(checkpoint: Path, folder: Path) -> None:
-    """Write a checkpoint's model into a library's folder.
-
-    Args:
-        checkpoint: path of the checkpoint.
-        folder: folder of the library.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_model(checkpoint, folder / MODEL)
-
-
 def forget(folder: Path) -> None:
-    """Remove the files that an interrupted `create_library` left in a folder."""
+    """Remove the files that an interrupted `Library.create` left in a folder."""
     (folder / MODEL).unlink(missing_ok=True)
     for name in (ENGINE, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)

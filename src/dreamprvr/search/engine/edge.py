@@ -35,12 +35,13 @@ from dreamprvr.search.engine.points import (
     FACETS,
     SCANNED,
     VIDEO_ID,
-    own_payload,
+    named_payload,
     point_id,
     point_payload,
     point_vectors,
     query_rows,
-    record_of,
+    ranked_hits,
+    records_of,
     vector_layouts,
 )
 
@@ -105,9 +106,10 @@ class EdgeEngine:
         return Journal(folder).is_open()
 
     def repair(self) -> None:
-        """Repair half written videos and the index of facets after a writer was killed."""
-        if not self._journal.is_open():
-            return
+        """Repair half written videos and the index of facets after a writer was killed.
+
+        The journal must be open, as `is_interrupted` says.
+        """
         videos, records = self._journal.read(self.find_layout())
         check_free_disk(self.folder, written_bytes(records), "completing an interrupted write")
         with self._plain_errors():
@@ -181,21 +183,13 @@ class EdgeEngine:
             with_payload=[VIDEO_ID],
         )  # fmt: skip
         with reading(self.folder):
-            points = self._shard.query(request)
-            hits = [
-                EngineHit(payload_of(point)[VIDEO_ID], point.score - constant) for point in points
-            ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+            return ranked_hits(self._shard.query(request), constant)
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
         """Return videos with their vectors."""
         with reading(self.folder):
             points = self._shard.retrieve(point_ids(video_ids), with_payload=True, with_vector=True)
-            points_by_id: dict[str, Any] = {payload_of(point)[VIDEO_ID]: point for point in points}
-            kept = [points_by_id[name] for name in video_ids if name in points_by_id]
-            return [
-                record_of(point.vector, payload_of(point), self.find_layout()) for point in kept
-            ]
+            return records_of(points, video_ids, self.find_layout())
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
@@ -285,17 +279,6 @@ def upsert_points(records: Sequence[Record], layout: Layout) -> edge.UpdateOpera
 def point_ids(video_ids: Sequence[str]) -> list[Any]:
     """Return the engine's ids of videos."""
     return [point_id(video_id) for video_id in video_ids]
-
-
-def payload_of(point: Any) -> dict[str, Any]:
-    """Return the payload of a point, or {} if it has none."""
-    return point.payload or {}
-
-
-def named_payload(point: Any) -> tuple[str, dict[str, Any]]:
-    """Return the id of a point's video, and the video's own payload."""
-    payload = payload_of(point)
-    return payload[VIDEO_ID], own_payload(payload)
 
 
 def index_facets(shard: edge.EdgeShard) -> None:

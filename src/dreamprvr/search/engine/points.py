@@ -17,7 +17,7 @@ of the metadata in one string, so that one keyword index serves all columns.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from dreamprvr.search.engine.interface import (
     SEGMENTS,
     TOKENS,
+    EngineHit,
     EngineQuery,
     Layout,
     Record,
@@ -92,6 +93,25 @@ def point_payload(video_id: str, payload: Mapping[str, Any]) -> dict[str, Any]:
 def own_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the video's own part of a point's payload."""
     return {key: value for key, value in payload.items() if key not in (VIDEO_ID, FACETS)}
+
+
+def named_payload(point: Any) -> tuple[str, dict[str, Any]]:
+    """Return the id of a point's video, and the video's own payload."""
+    payload = point.payload or {}
+    return payload[VIDEO_ID], own_payload(payload)
+
+
+def ranked_hits(points: Iterable[Any], constant: float) -> list[EngineHit]:
+    """Return the hits of points, best first; `query_rows` gives the number to subtract."""
+    hits = [EngineHit(point.payload[VIDEO_ID], point.score - constant) for point in points]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+
+
+def records_of(points: Iterable[Any], video_ids: Sequence[str], layout: Layout) -> list[Record]:
+    """Return the videos of points in the order of `video_ids`; ids without a point are skipped."""
+    by_id = {named_payload(point)[0]: point for point in points}
+    kept = [by_id[name] for name in video_ids if name in by_id]
+    return [record_of(point.vector, point.payload, layout) for point in kept]
 
 
 def record_of(vectors: Mapping[str, Any], payload: Mapping[str, Any], layout: Layout) -> Record:

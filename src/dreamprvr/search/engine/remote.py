@@ -20,12 +20,13 @@ from dreamprvr.search.engine.points import (
     EFFORT,
     FACETS,
     VIDEO_ID,
-    own_payload,
+    named_payload,
     point_id,
     point_payload,
     point_vectors,
     query_rows,
-    record_of,
+    ranked_hits,
+    records_of,
     vector_layouts,
 )
 
@@ -137,8 +138,7 @@ class RemoteEngine:
                 query_filter=allowed, limit=query.limit, with_payload=[VIDEO_ID],
                 search_params=models.SearchParams(exact=True),
             ).points  # fmt: skip
-        hits = [EngineHit(_payload(point)[VIDEO_ID], point.score - constant) for point in points]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.video_id))
+            return ranked_hits(points, constant)
 
     def fetch(self, video_ids: Sequence[str]) -> list[Record]:
         """Return videos with their vectors."""
@@ -147,9 +147,7 @@ class RemoteEngine:
                 self.collection, [point_id(video_id) for video_id in video_ids],
                 with_payload=True, with_vectors=True,
             )  # fmt: skip
-        points_by_id: dict[str, Any] = {_payload(point)[VIDEO_ID]: point for point in points}
-        kept = [points_by_id[video_id] for video_id in video_ids if video_id in points_by_id]
-        return [record_of(point.vector, _payload(point), self.find_layout()) for point in kept]
+        return records_of(points, video_ids, self.find_layout())
 
     def payloads(
         self, video_ids: Sequence[str] | None = None
@@ -159,8 +157,7 @@ class RemoteEngine:
             ids = [point_id(video_id) for video_id in video_ids]
             with _plain_errors():
                 points = self.client.retrieve(self.collection, ids, with_payload=True)
-            for point in points:
-                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            yield from map(named_payload, points)
             return
         offset = None
         while True:
@@ -168,8 +165,7 @@ class RemoteEngine:
                 points, offset = self.client.scroll(
                     self.collection, limit=PAGE, offset=offset, with_payload=True
                 )
-            for point in points:
-                yield _payload(point)[VIDEO_ID], own_payload(_payload(point))
+            yield from map(named_payload, points)
             if offset is None:
                 return
 
@@ -225,10 +221,6 @@ def _refuse_too_long(record: Record, layout: Layout) -> None:
             f"at most {(LARGEST - 1) // tokens.shape[1]:,} of this size: extract with a longer "
             "--stride, cut the video, or use the embedded engine, which has no such limit"
         )
-
-
-def _payload(point: Any) -> dict[str, Any]:
-    return point.payload or {}
 
 
 @contextmanager
