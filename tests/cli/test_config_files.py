@@ -328,8 +328,17 @@ def test_the_settings_of_an_addon_are_changed_by_ones_own_and_by_options(tmp_pat
     given = found["model"]["init_args"]["objective"]["extra"]["inter"]["init_args"]
     assert (given["beta"], given["weight"], given["from_epoch"]) == (0.4, 0.06, 10)
     term = "dreamprvr.models.losses.evidence.IntraVideoEvidence"
-    found = settings(*addon, "--model.objective.extra.intra", term)
-    assert found["model"]["init_args"]["objective"]["extra"].keys() == {"inter", "intra"}
+    extra = "--model.objective.extra"
+    words = (f"{extra}.inter.init_args.beta", "0.5", f"{extra}.inter.weight=1e-3")
+    found = settings(*words, *addon, f"{extra}.intra", term)
+    terms = found["model"]["init_args"]["objective"]["extra"]
+    assert terms.keys() == {"inter", "intra"}
+    given = terms["inter"]["init_args"]
+    assert (given["beta"], given["weight"], given["from_epoch"]) == (0.5, 0.001, 10)
+    line = refused("fit", *addon, f"{extra}.inter.init_args.colour", "3")
+    assert "InterVideoEvidence cannot be made" in line
+    assert "colour" in line
+    assert "needs a class_path" in refused("fit", "-c", "synthetic.yaml", f"{extra}.x.beta", "3")
 
 
 def test_a_file_of_the_user_comes_before_a_shipped_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -78,3 +79,25 @@ def test_a_model_is_tuned_further(model: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run("fit", *CONFIG, *words, "--trainer.default_root_dir", "more")
     assert result.code == 0, result
     assert "network.dropout is 0.0, as you say" in result.out
+
+
+# Add-ons: each trains DreamPRVR past the epochs in which it changes, and its checkpoint is tested
+ADDONS = {
+    "evidence_inter": ("inter_combined", "--model.objective.extra.inter.init_args.from_epoch"),
+    "evidence_intra": ("intra", "--model.objective.extra.intra.init_args.from_epoch"),
+    "distillation": ("relations_angle", None),
+}
+
+
+@pytest.mark.parametrize("name", ADDONS)
+def test_a_model_trains_with_an_addon_and_is_tested_without_it(tmp_path: Path, name: str) -> None:
+    write_config(tmp_path, epochs=2)
+    term, start = ADDONS[name]
+    words = ("--config", f"addons/{name}.yaml", *((start, "1") if start else ()))
+    result = run("fit", *CONFIG, *words)
+    assert result.code == 0, result
+    metrics = pd.read_csv("runs/version_0/metrics.csv")[f"train/{term}"].dropna()
+    assert metrics.max() > 0  # a video alone has no loss
+    if name == "evidence_intra":
+        assert metrics.iloc[0] == 0
+    assert run("test", *CONFIG, "--ckpt_path", best(Path("runs/version_0"))).code == 0

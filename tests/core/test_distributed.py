@@ -24,7 +24,6 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.gallery import Gallery
 from dreamprvr.evaluation.metrics import RetrievalRecall
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
-from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.encoded import EncodedBatch, gather_encoded
 from dreamprvr.training.module import PRVRModule
 
@@ -64,11 +63,17 @@ WHOLE = batch(captions=(3, 1, 1, 4), frames=(8, 2, 5, 1))
 PARTS = list(halves(WHOLE, 2))
 
 
+EXTRA: dict[str, Any] = {
+    "inter": "dreamprvr.models.losses.evidence.InterVideoEvidence",
+    "intra": "dreamprvr.models.losses.evidence.IntraVideoEvidence",
+    "relations": "dreamprvr.models.losses.distillation.RelationalDistillation",
+}
+
+
 def train(data: TrainBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Loss terms and gradients."""
-    model = network()
-    objective = Objective(ObjectiveConfig(hard_pool=1), "zero")
-    terms = objective(gather_encoded(model.encode_batch(data)), hard_negatives=True)
+    """Loss terms, those of all add-ons included, and gradients."""
+    model = network(ObjectiveConfig(hard_pool=1, extra=EXTRA))
+    terms = model.losses(gather_encoded(model.encode_batch(data)), epoch=1000)
     terms["total"].backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {name: term.detach() for name, term in terms.items()}, gradients
@@ -80,6 +85,7 @@ def test_loss_and_averaged_gradients_equal_one_process(tmp_path: Path) -> None:
     (first, first_gradients), (second, second_gradients) = on_two(
         lambda rank: train(PARTS[rank]), tmp_path
     )
+    assert {"inter_combined", "intra", "relations_distance", "relations_angle"} <= terms.keys()
     for name, term in terms.items():
         torch.testing.assert_close(first[name], term, rtol=0, atol=1e-10)
         torch.testing.assert_close(second[name], term, rtol=0, atol=1e-10)

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import json
+import re
 from argparse import ArgumentError
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -24,6 +25,9 @@ from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_mo
 
 CALLBACKS = "trainer.callbacks"
 EXTRA = "model.init_args.objective.extra"
+TERM_ARGUMENT = re.compile(  # an option for an argument of a further loss term
+    r"--model\.objective\.extra\.(\w+)\.(?:init_args\.)?(?!class_path$|init_args$)(\w+)"
+)
 SECTIONS = ("data", "model", "training", "trainer")
 ADDONS = "addons"  # folder of files that change some settings of whichever model there is
 LONGEST = 600  # largest number of characters of a message
@@ -287,13 +291,14 @@ def configs_first(arguments: list[str]) -> list[str]:
     An option for a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) becomes one more
     file, after the others. Files of a folder `addons` come after these, because another model takes
     none of the settings of an earlier one. A callback as an option is added to those of the files.
+    An argument of a loss term as an option becomes the last file, which jsonargparse cannot do.
     The default model comes first: jsonargparse would mix defaults of the parser with other models.
 
     Args:
         arguments: words of the command line, with or without a verb at the start.
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
-    sections, addons, others = list[str](), list[str](), list[str]()
+    sections, addons, terms, others = list[str](), list[str](), list[str](), list[str]()
     for word in (words := iter(todays_options(arguments))):
         name, has_value, value = word.partition("=")
         if word in ("-c", "--config") and (path := next(words, None)) is not None:
@@ -312,14 +317,27 @@ def configs_first(arguments: list[str]) -> list[str]:
                 sections += ["--config", section]
         elif word in ("--data.help", "--model.help"):
             others += [word, *_help_path(word, next(words, ""))]
+        elif TERM_ARGUMENT.fullmatch(name):
+            terms += ["--config", _term_section(name, value if has_value else next(words, ""))]
         elif name in (f"--{CALLBACKS}", f"--{CALLBACKS}.class_path"):
-            value = value if has_value else next(words, "")
-            plus = "" if value.strip() in ("", "null", "[]") else "+"
-            others += [f"--{CALLBACKS}{plus}", value]
+            others += _callback(value if has_value else next(words, ""))
         else:
             others.append(word)
     verb = [others.pop(0)] if others and not others[0].startswith("-") else []
-    return [*verb, *configs, *sections, *addons, *others]
+    return [*verb, *configs, *sections, *addons, *terms, *others]
+
+
+def _term_section(option: str, value: str) -> str:
+    """Write an option for an argument of a loss term as a configuration."""
+    term, argument = re.fullmatch(TERM_ARGUMENT, option).groups()  # type: ignore[union-attr]
+    given = {"init_args": {argument: load_yaml(value, option)}}
+    return json.dumps({"model": {"init_args": {"objective": {"extra": {term: given}}}}})
+
+
+def _callback(value: str) -> list[str]:
+    """Write an option for a callback, which is added to the others, or clears them all."""
+    plus = "" if value.strip() in ("", "null", "[]") else "+"
+    return [f"--{CALLBACKS}{plus}", value]
 
 
 def _help_path(option: str, name: str) -> list[str]:
