@@ -92,6 +92,7 @@ class GoldenTests:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
+            model.constrain()
         state, start, golden = model.state_dict(), self.group("state"), self.group("after")
         assert state.keys() == golden.keys()
         for name, value in golden.items():
@@ -147,7 +148,7 @@ class GoldenTests:
         if prefix not in ("state", "grad", "after"):
             return tensors
         assert self.model.published is not None
-        return {self.model.published.to_ours(key): value for key, value in tensors.items()}
+        return self.model.published.translate(tensors)
 
     def make(self, **network: Any) -> Any:
         """Make the tiny model with the weights that it has before training."""

@@ -7,8 +7,11 @@ here.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dreamprvr.core.torch_file import StandIn
+
+T = TypeVar("T")
 
 # A parameter's name is translated in two steps: the first pattern of `roots` that matches its
 # beginning is replaced, then every pattern of `parts`, in order, wherever it matches.
@@ -55,6 +58,7 @@ class PublishedFormat:
             before the number of a part.
         absent: for each of our settings that is 0 where certain parameters are missing, the
             published prefixes of these parameters.
+        ignored: names of published parameters that are no weights, as regular expressions.
         foreign: beginnings of the names of classes in the file, and what stands in for the classes.
     """
 
@@ -66,6 +70,7 @@ class PublishedFormat:
     settings: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     foreign: Mapping[str, type] = field(default_factory=lambda: {"Opts.": StandIn})
 
     def to_ours(self, published: str) -> str:
@@ -77,6 +82,14 @@ class PublishedFormat:
                     name = re.sub(part, replacement, name)
                 return name
         return published
+
+    def translate(self, published: Mapping[str, T]) -> dict[str, T]:
+        """Give our names to values by published name, and leave out those that are ignored."""
+        return {
+            self.to_ours(name): value
+            for name, value in published.items()
+            if not any(re.fullmatch(pattern, name) for pattern in self.ignored)
+        }
 
 
 SHARED_SIZES = {

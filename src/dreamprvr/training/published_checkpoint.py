@@ -76,7 +76,7 @@ def read_published(
         _size(published, "clip_input_proj.net.1.weight", 1, "video"),
         _size(published, "query_input_proj.net.1.weight", 1, "text"),
     )
-    weights = {form.to_ours(name): value for name, value in published.items()}
+    weights = form.translate(published)
     objective = kind.objective_settings() if objective is None else objective
     trained = Trained(kind, *sizes, network, objective, weights)
     if wrong := disagreements(trained):

@@ -1,6 +1,7 @@
 """Attention with mask and window, and attention blocks (docs/model.md, section 2)."""
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -157,13 +158,19 @@ class AttentionBlock(nn.Module):
         num_heads: number of heads.
         dropout: dropout probability.
         ffn_ratio: width of the feed-forward layer, divided by D.
+        attention: module with the `forward` of `MultiHeadAttention`, which is the default.
     """
 
     def __init__(
-        self, hidden_size: int, num_heads: int, dropout: float, ffn_ratio: int = 4
+        self,
+        hidden_size: int,
+        num_heads: int,
+        dropout: float,
+        ffn_ratio: int = 4,
+        attention: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(hidden_size, num_heads)
+        self.attention: Any = attention or MultiHeadAttention(hidden_size, num_heads)
         self.attention_norm = LayerNorm(hidden_size)
         self.ffn = FeedForward(hidden_size, ffn_ratio, dropout)
         self.ffn_norm = LayerNorm(hidden_size)
@@ -184,7 +191,7 @@ class AttentionBlock(nn.Module):
             mask: as in `MultiHeadAttention`, (B, K).
             window: as in `MultiHeadAttention`, (L, K).
         """
-        attended = self.attention(x, x if context is None else context, mask, window)
+        attended: Tensor = self.attention(x, x if context is None else context, mask, window)
         return self.finish(x, attended)
 
     def pool(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:

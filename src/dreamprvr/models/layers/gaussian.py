@@ -165,5 +165,18 @@ class GaussianEncoder(nn.Module):
             context = torch.cat([tokens, registers], dim=1)  # (B, L + R, D)
             if mask is not None:
                 context_mask = F.pad(mask, (0, registers.shape[1]), value=1.0)
-        branches = self.branches(tokens, context, context_mask, self.windows)
-        return self.aggregation(branches, mask, token)
+        return self.aggregation(self.branch_outputs(tokens, context, context_mask), mask, token)
+
+    def branch_outputs(self, tokens: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """Compute all branches; a subclass may have further ones.
+
+        Args:
+            tokens: tokens that give the queries, (B, L, D).
+            context: the tokens and the registers, (B, L + R, D); `tokens` if there are none.
+            mask: (B, L + R), 1 for a valid key and 0 for padding; None if all are valid.
+
+        Returns:
+            (branches, B, L, D).
+        """
+        outputs: Tensor = self.branches(tokens, context, mask, self.windows)
+        return outputs
