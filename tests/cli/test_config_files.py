@@ -128,6 +128,33 @@ OTHERS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any], float]] = {
         },
         3e-4,
     ),
+    ("hlformer", "activitynet"): (
+        {
+            "dropout": 0.31, "clip_weight": 0.7, "frame_weight": 0.3, "softmax_temperature": 0.6,
+            "gaussian_widths": [2.0, 4.0, 8.0], "lorentz_size": 127,
+        },
+        {
+            "margin": 0.2, "clip_nce_weight": 0.02, "diversity_weight": 0.003,
+            "order_weight": 0.001, "diversity_delta": 0.2,
+        },
+        2.5e-4,
+    ),
+    ("hlformer", "charades"): (
+        {"dropout": 0.25, "clip_weight": 0.7, "frame_weight": 0.3, "softmax_temperature": 0.6},
+        {
+            "margin": 0.2, "clip_nce_weight": 0.02, "diversity_weight": 0.003,
+            "order_weight": 0.001, "diversity_delta": 0.2,
+        },
+        2e-4,
+    ),
+    ("hlformer", "tvr"): (
+        {"dropout": 0.2, "clip_weight": 0.7, "frame_weight": 0.3, "softmax_temperature": 0.09},
+        {
+            "margin": 0.1, "clip_nce_weight": 0.05, "diversity_weight": 8e-5,
+            "order_weight": 0.001, "diversity_delta": 0.15,
+        },
+        3e-4,
+    ),
     ("holmes", "activitynet"): (
         {"dropout": 0.31, "clip_weight": 0.6, "frame_weight": 0.4, "softmax_temperature": 0.6},
         {

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.tiny import CONFIG, batch, network, single
+from models.published_models import OTHER_MODELS
+from models.tiny import CONFIG, batch, network, single, stir
 from shared import DATA, needs_data
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
 from dreamprvr.models.dreamprvr.network import DreamPRVR
 from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.encoded import PADDED, EncodedBatch
+from dreamprvr.models.registry import find_model
 from dreamprvr.training.compilation import (
     bucket,
     bucketed_objective,
@@ -47,7 +50,7 @@ def make(**changes: Any) -> DreamPRVR:
     return single(network(ObjectiveConfig(hard_pool=1, hard_negatives_from=1), **changes))
 
 
-def step(model: DreamPRVR, captions: tuple[int, ...]) -> list[Tensor]:
+def step(model: RetrievalModel, captions: tuple[int, ...]) -> list[Tensor]:
     total = model.losses(model.encode_batch(single(batch(captions))), epoch=1)["total"]
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [total.detach(), *torch.autograd.grad(total, parameters)]
@@ -66,6 +69,30 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert graphs[0] == graphs[1] < graphs[2]  # captions of one bucket share graphs
     assert compiled.state_dict().keys() == plain.state_dict().keys()
+
+
+def other(name: str) -> RetrievalModel:
+    """A small model of another kind."""
+    torch.manual_seed(0)
+    kind = find_model(name)
+    network = kind.network_settings(
+        hidden_size=16, num_heads=2, num_clips=4, max_frames=8, max_words=5,
+        dropout=0.0, input_dropout=0.0,
+    )  # fmt: skip
+    made = kind(6, 5, network, kind.objective_settings(hard_pool=1, hard_negatives_from=1))
+    stir(made)
+    return made
+
+
+@pytest.mark.slow
+@tracer_warns
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_a_compiled_step_of_another_model_equals_the_plain_one(name: str) -> None:
+    compiled = other(name)
+    compile_step(compiled, backend="aot_eager")
+    expected = step(other(name), CAPTIONS[0])
+    for ours, theirs in zip(step(compiled, CAPTIONS[0]), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
