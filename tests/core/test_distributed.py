@@ -70,9 +70,9 @@ EXTRA: dict[str, Any] = {
 }
 
 
-def train(data: TrainBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Loss terms, those of all add-ons included, and gradients."""
-    model = network(ObjectiveConfig(hard_pool=1, extra=EXTRA))
+def train(data: TrainBatch, **changes: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Loss terms, those of all add-ons included, and gradients; `changes` are settings."""
+    model = network(ObjectiveConfig(hard_pool=1, extra=EXTRA), **changes)
     terms = model.losses(gather_encoded(model.encode_batch(data)), epoch=1000)
     terms["total"].backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -92,6 +92,30 @@ def test_loss_and_averaged_gradients_equal_one_process(tmp_path: Path) -> None:
     assert gradients.keys() == first_gradients.keys() == second_gradients.keys()
     for name, gradient in gradients.items():
         mean = (first_gradients[name] + second_gradients[name]) / 2  # as DDP does
+        torch.testing.assert_close(mean, gradient, rtol=0, atol=1e-10)
+
+
+def test_captions_of_different_lengths_equal_one_process(tmp_path: Path) -> None:
+    """A row for each word: the processes have different numbers of rows for a caption."""
+    whole = batch(captions=(3, 1, 1, 4), words=(2, 1, 2, 2, 5, 4, 1, 3, 2))
+    parts = []
+    for part in halves(whole, 2):
+        longest = int(part.queries.word_mask.sum(dim=1).max())
+        _, words, mask, videos = part.queries
+        queries = Queries(part.queries.row, words[:, :longest], mask[:, :longest], videos)
+        parts.append(part._replace(queries=queries))
+    assert [part.queries.words.shape[1] for part in parts] == [2, 5]
+    changes = {"frame_query_encoder": "dreamprvr.models.layers.query.WordQueries"}
+    terms, gradients = train(whole, **changes)
+    (first, first_gradients), (second, second_gradients) = on_two(
+        lambda rank: train(parts[rank], **changes), tmp_path
+    )
+    assert gradients["frame_query_encoder.weight.0.weight"].abs().sum() > 0
+    for name, term in terms.items():
+        torch.testing.assert_close(first[name], term, rtol=0, atol=1e-10)
+        torch.testing.assert_close(second[name], term, rtol=0, atol=1e-10)
+    for name, gradient in gradients.items():
+        mean = (first_gradients[name] + second_gradients[name]) / 2
         torch.testing.assert_close(mean, gradient, rtol=0, atol=1e-10)
 
 

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -118,6 +119,83 @@ def test_weights_of_several_rows_are_not_rounded_to_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = best_sum(rows, Scale(CLIPS), "zero")
     assert torch.equal(found, best_sum(rows, Scale(CLIPS), "zero"))
+
+
+# Rows for each word, some of them padding
+
+COUNTS = (5, 2, 1)  # words of each query
+WORD_MASK = torch.arange(5) < torch.tensor(COUNTS)[:, None]
+PADDED_WEIGHTS = WEIGHTS * WORD_MASK
+
+
+def gradients_of_best_sum(
+    compute: Callable[[QueryRows, Scale], Tensor], tokens: Tensor
+) -> list[Tensor]:
+    """Scores, and the gradients of a sum of them, by rows, weights and tokens."""
+    torch.manual_seed(1)
+    leaves = [WORDS.clone(), PADDED_WEIGHTS.clone(), tokens.clone()]
+    vectors, weights, kept = (leaf.double().requires_grad_() for leaf in leaves)
+    # as a softmax gives it: no gradient goes to the weight of padding
+    rows = QueryRows(vectors, weights * WORD_MASK)
+    scores = compute(rows, Scale(kept, MASK))
+    (torch.rand_like(scores) * scores).sum().backward()
+    gradients = [leaf.grad for leaf in (vectors, weights, kept)]
+    assert all(gradient is not None for gradient in gradients)
+    return [scores.detach(), *(gradient for gradient in gradients if gradient is not None)]
+
+
+@pytest.mark.parametrize("memory", [1, 1e9])  # tiles of one video, and of both
+@pytest.mark.parametrize("padding", ["zero", "ignore"])
+@pytest.mark.parametrize("ties", [False, True])
+def test_tiles_without_padded_rows_have_the_gradients_of_the_plain_form(
+    memory: float, padding: Padding, ties: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(rows: QueryRows, scale: Scale) -> Tensor:
+        mask = scale.mask if padding == "ignore" else None
+        products = token_products(rows.vectors.flatten(0, 1), scale.tokens, mask)
+        best = products.max(dim=-1).values.view(*rows.weights.shape, -1)
+        return (rows.weights[..., None] * best).sum(dim=1)
+
+    # of two equal tokens, the first gets the whole gradient
+    tokens = FRAMES[:, [0, 0, 1]] if ties else FRAMES
+    monkeypatch.setattr(scoring, "GRADIENT_TILE", memory)
+    found = gradients_of_best_sum(lambda rows, scale: best_sum(rows, scale, padding), tokens)
+    expected = gradients_of_best_sum(plain, tokens)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_padded_rows_are_never_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    products = scoring.token_products
+
+    def watch(query: Tensor, *others: Tensor) -> Tensor:
+        shapes.append(query.shape[0])
+        return products(query, *others)
+
+    monkeypatch.setattr(scoring, "token_products", watch)
+    best_sum(QueryRows(WORDS, PADDED_WEIGHTS), Scale(CLIPS), "zero")
+    assert shapes == [sum(COUNTS)]
+
+
+@pytest.mark.parametrize("memory", [1, 200, 1e9])  # blocks of one row, of eight, and of all
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_best_token_is_that_of_the_heaviest_word(memory: float, sign: int) -> None:
+    asked = QueryRows(WORDS, sign * PADDED_WEIGHTS)
+    score, token = best_tokens(asked, Scale(FRAMES, MASK), "zero", True, memory)
+    torch.testing.assert_close(score, best_sum(asked, Scale(FRAMES, MASK), "zero"))
+    for q, count in enumerate(COUNTS):
+        heaviest = max(range(count), key=lambda word: float(sign * WEIGHTS[q, word]))
+        for v in range(2):
+            products = [float(WORDS[q, heaviest] @ frame) for frame in FRAMES[v]]
+            assert products[int(token[q, v])] == max(products)
+
+
+def test_a_query_without_words_scores_zero() -> None:
+    """A compiled query encoder may be given padded queries."""
+    weights = torch.cat([PADDED_WEIGHTS[:2], torch.zeros(1, 5)])
+    score = best_tokens(QueryRows(WORDS, weights), Scale(CLIPS), "zero", True, 1e9).score
+    assert score[2].tolist() == [0, 0]
 
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -4,7 +4,8 @@
 
 Rows and tokens have unit length, so that their products are cosines. The loss also takes the inner
 sums of one scale for rows and tokens that keep their own lengths. `best_sum` computes the inner sum
-with gradients, and `best_tokens` without gradients in bounded memory.
+with gradients, and `best_tokens` without gradients and with the tokens that won. Both make the
+products in tiles of bounded memory.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from torch import Tensor
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, Padding, QueryRows, Scale
 from dreamprvr.models.layers.basic import at_least_float32, unit
 
+GRADIENT_TILE = 128e6  # bytes of the products that the loss makes at once
 CPU_TILE = 12e6  # bytes; the maximum over tokens then reads from the processor's cache
 
 
@@ -85,10 +87,45 @@ def best_sum(rows: QueryRows, scale: Scale, padding: Padding) -> Tensor:
     Returns:
         (Q, B).
     """
-    vectors = rearrange(rows.vectors, "q w d -> (q w) d")
-    # max, not amax: its gradient goes to one token also where several tie
-    best = token_products(vectors, scale.tokens, _mask(scale, padding)).max(dim=-1).values
-    return _weighted_sum(rows, best)
+    used, mask = used_rows(rows), _mask(scale, padding)
+    bytes_per_video = 4 * max(1, len(used.vectors)) * scale.tokens.shape[1]
+    size = max(1, int(GRADIENT_TILE / bytes_per_video))
+    tiles = scale.tokens.split(size)
+    masks = [None] * len(tiles) if mask is None else mask.split(size)
+    # the gradient needs the places of the maxima and not the products, which are freed tile by
+    # tile; max, not amax: its gradient goes to one token also where several tie
+    best = [
+        token_products(used.vectors, tokens, kept).max(dim=-1).values
+        for tokens, kept in zip(tiles, masks, strict=True)
+    ]
+    return _weighted_sum(used, torch.cat(best, dim=1))
+
+
+class UsedRows(NamedTuple):
+    """The N rows of Q queries that have a weight, one after the other."""
+
+    vectors: Tensor  # (N, D)
+    weights: Tensor  # (N,)
+    place: Tensor  # (N,), place of each row among the Q W rows, in ascending order
+    shape: torch.Size  # Q and W
+
+
+def used_rows(rows: QueryRows) -> UsedRows:
+    """List the rows of all queries without those of weight 0, as padded words have.
+
+    Captions are of very different lengths, so that half of all rows may be padding. A compiled
+    graph needs fixed shapes; it keeps all rows.
+
+    Args:
+        rows: rows of Q queries.
+    """
+    vectors, weights = rearrange(rows.vectors, "q w d -> (q w) d"), rows.weights.flatten()
+    if rows.weights.shape[1] == 1 or torch.compiler.is_compiling():
+        place = torch.arange(len(weights), device=weights.device)
+    else:
+        place = weights.detach().nonzero().squeeze(1)
+        vectors, weights = vectors[place], weights[place]
+    return UsedRows(vectors, at_least_float32(weights), place, rows.weights.shape)
 
 
 def token_products(query: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -114,14 +151,12 @@ def _mask(scale: Scale, padding: Padding) -> Tensor | None:
     return scale.mask if padding == "ignore" else None
 
 
-def _weighted_sum(rows: QueryRows, best: Tensor) -> Tensor:
-    """Add up the best products of each query's rows by weight; (Q W, B) -> (Q, B)."""
-    weights, count = at_least_float32(rows.weights), rows.weights.shape[1]
-    if count == 1:
-        return best * weights
-    by_query = rearrange(best, "(q w) b -> q w b", w=count)
-    with torch.autocast(best.device.type, enabled=False):
-        return torch.einsum("qw,qwb->qb", weights, by_query)
+def _weighted_sum(used: UsedRows, best: Tensor) -> Tensor:
+    """Add up the best products of each query's rows by weight; (N, B) -> (Q, B)."""
+    weighted, (queries, width) = best * used.weights[:, None], used.shape
+    if width == 1:
+        return weighted
+    return weighted.new_zeros(queries, best.shape[1]).index_add(0, used.place // width, weighted)
 
 
 class BestTokens(NamedTuple):
@@ -143,13 +178,30 @@ def best_tokens(
         with_token: also give the best token of each video for the heaviest row of each query.
         memory: number of bytes that a tile of products may take.
     """
-    vectors = at_least_float32(rearrange(rows.vectors, "q w d -> (q w) d"))
-    score, token = score_block(vectors, scale.tokens, _mask(scale, padding), with_token, memory)
+    used, mask = used_rows(rows), _mask(scale, padding)
+    vectors = at_least_float32(used.vectors)
+    # a tile is at least one video, so that few enough rows make its products fit
+    block = max(1, int(_tile_bytes(memory, vectors.device) / (8 * scale.tokens.shape[1])))
+    parts = [
+        score_block(block_rows, scale.tokens, mask, with_token, memory)
+        for block_rows in vectors.split(block)
+    ]
+    token = torch.cat([part.token for part in parts])
     if with_token and rows.weights.shape[1] > 1:
-        heaviest = rows.weights.argmax(dim=1)
-        by_row = rearrange(token, "(q w) b -> q w b", w=rows.weights.shape[1])
-        token = by_row[torch.arange(len(heaviest), device=token.device), heaviest]
-    return BestTokens(_weighted_sum(rows, score), token)
+        token = token[_heaviest(rows.weights, used)]
+    return BestTokens(_weighted_sum(used, torch.cat([part.score for part in parts])), token)
+
+
+def _heaviest(weights: Tensor, used: UsedRows) -> Tensor:
+    """Find the row of the largest weight of each query; (Q,), an index into the used rows."""
+    queries, width = used.shape
+    word = weights.where(weights != 0, -torch.inf).argmax(dim=1)
+    place = torch.arange(queries, device=weights.device) * width + word
+    return torch.searchsorted(used.place, place).clamp(max=len(used.place) - 1)
+
+
+def _tile_bytes(memory: float, device: torch.device) -> float:
+    return min(memory, CPU_TILE) if device.type == "cpu" else memory
 
 
 def score_block(
@@ -169,7 +221,7 @@ def score_block(
     best_score = query.new_empty(videos, len(query))
     shape = best_score.shape if with_token else (0,)
     token = torch.empty(shape, dtype=torch.int16, device=query.device)
-    memory = min(memory, CPU_TILE) if query.device.type == "cpu" else memory
+    memory = _tile_bytes(memory, query.device)
     # the products of a tile, their maximum and its indices, and the tokens themselves in float32
     bytes_per_video = 4 * (2 * len(query) * tokens.shape[1] + per_video)
     size = max(1, int(memory / bytes_per_video))
