@@ -3,6 +3,8 @@
     python -m benchmarks.search [--videos 5000] [--queries N] [--rounds N] [--threads N]
     python -m benchmarks.search --videos 50000 --dtype float16
     python -m benchmarks.search --videos 500 --engine memory     (or the address of a Qdrant server)
+    python -m benchmarks.search --model ral      a row for each word, by engine and candidates
+    python -m benchmarks.search --model ms_sl    a model that scores the first candidates again
 
 Videos have 32 clip and 128 frame tokens of size 384, the largest numbers there are
 (`search_videos.py`). In each round every way answers the same query in turn and returns the 100
@@ -33,9 +35,10 @@ from benchmarks.measuring import (
     seconds,
     table,
 )
-from benchmarks.search_videos import SHELVES, Queries, Videos, shelf
+from benchmarks.search_videos import SHELVES, Queries, Videos, Words, shelf, words
 from benchmarks.search_ways import (
     EDGE,
+    SHOWN,
     Scan,
     ScanDtype,
     create,
@@ -44,11 +47,14 @@ from benchmarks.search_ways import (
     fill,
     library_search,
     open_and_search,
+    rescored_scores,
     text_side,
+    words_query,
 )
 from dreamprvr.search.engine.interface import Engine
 
 LIMIT = 100
+RESCORED = (25, 50, 100)  # numbers of candidates that a model scores again
 CLIENTS = 2  # queries at the same time, where queries a second are counted
 Answer = Callable[[int], Sequence[int]]
 CUTS = (1, 5, 10, 100)  # of SumR
@@ -220,6 +226,60 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure_words(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure a model with a row for each word; the engine's files lie in `folder`."""
+    videos = Videos(args.videos)
+    scan = Scan(videos, args.dtype)
+    engine = create(args.engine, folder, videos.dim)
+    fill(engine, videos, scan)
+    queries = videos.queries(args.queries)
+    asked = words(queries)
+    exact = exact_lists(scan.by_words(queries.vectors, asked), LIMIT)
+
+    def scanned(number: int) -> list[int]:
+        some = Words(*(part[number : number + 1] for part in asked))
+        scores = scan.by_words(queries.vectors[number : number + 1], some)
+        found: list[int] = exact_lists(scores, LIMIT)[0].tolist()
+        return found
+
+    def by_engine(count: int | None, number: int) -> list[int]:
+        vectors, weights = asked.vectors[number], asked.weights[number]
+        query = words_query(queries.vectors[number], vectors, weights, LIMIT, count)
+        return [int(hit.video_id[1:]) for hit in engine.search(query)]
+
+    by_name = {
+        "torch": Way(scanned),
+        "engine, exact": Way(partial(by_engine, None)),
+        **{f"engine, {n} candidates": Way(partial(by_engine, n), exact=False)
+           for n in args.candidates},
+    }  # fmt: skip
+    rows, taken = compare(by_name, queries, {False: exact}, args.rounds)
+    engine.close()
+    return {"rows": rows, "seconds": taken}
+
+
+def measure_rescored(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure how many candidates MS-SL has to score again; no engine is asked."""
+    videos = Videos(args.videos)
+    queries = videos.queries(args.queries)
+    sums, scores = rescored_scores(videos, queries)
+    exact = exact_lists(scores, SHOWN)
+    rows = []
+    for count in [SHOWN, *RESCORED, *args.candidates]:
+        first = exact_lists(sums, count)
+        again = exact_lists(np.take_along_axis(scores, first, axis=1), SHOWN)
+        lists = np.take_along_axis(first, again, axis=1)
+        recall, total, kept = quality(lists.tolist(), exact, queries.true)
+        rows.append({
+            "scored again": count, f"recall@{SHOWN} %": recall, "SumR": total, "SumR kept %": kept,
+        })  # fmt: skip
+    return {"rows": rows}
+
+
+ONE_ROW = "one_row"
+MODELS = {ONE_ROW: measure, "ral": measure_words, "ms_sl": measure_rescored}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     options = parser(__doc__, "search", rounds=30, videos=5000, queries=400)
@@ -228,13 +288,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
                          help="type of the tokens that torch and numpy scan")  # fmt: skip
     options.add_argument("--engine", default=EDGE, help="edge, memory, or a server's address")
     options.add_argument("--folder", type=Path, help="for the engine's files; a temporary one")
+    options.add_argument("--model", choices=sorted(MODELS), default=ONE_ROW,
+                         help="one row for each scale (the default), ral or ms_sl")  # fmt: skip
     args = begin(options, arguments)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        figures = measure(args, Path(folder) / "engine")
-    if args.output == options.get_default("output") and args.videos != 5000:
-        args.output = args.output.with_name(f"search_{args.videos}_{args.engine}.json")
-    print(f"\n{table([figures['costs']])}")
-    print(f"\na sentence through CLIP's text side: {1000 * figures['text_seconds']:.1f} ms")
+        figures = MODELS[args.model](args, Path(folder) / "engine")
+    if args.output == options.get_default("output"):
+        size = "" if args.videos == 5000 else f"_{args.videos}_{args.engine}"
+        model = "" if args.model == ONE_ROW else f"_{args.model}"
+        args.output = args.output.with_stem(f"search{size}{model}")
+    if args.model == ONE_ROW:
+        print(f"\n{table([figures['costs']])}")
+        print(f"\na sentence through CLIP's text side: {1000 * figures['text_seconds']:.1f} ms")
     publish(args, figures.pop("rows"), **figures)
 
 

@@ -41,6 +41,33 @@ class Queries(NamedTuple):
     true: np.ndarray  # (Q,), positions of videos
 
 
+class Words(NamedTuple):
+    """A row for each word of some queries."""
+
+    vectors: np.ndarray  # (Q, W, D) of unit length, float32
+    weights: np.ndarray  # (Q, W), which add up to 1 for each query, float32
+
+
+def words(queries: Queries, count: int = 12, noise: float = 1.0) -> Words:
+    """Make up the words of queries, as a model with a row for each word would encode them.
+
+    Every second word is the vector of the query with noise of its own; the others have nothing to
+    do with any event, and weigh less.
+
+    Args:
+        queries: the queries.
+        count: W, number of words of a query.
+        noise: length of the noise of a word, where the query has length 1.
+    """
+    random = np.random.default_rng((3, 0))
+    shape = (*queries.vectors.shape[:1], count, queries.vectors.shape[1])
+    content = (np.arange(count) % 2 == 0).astype(np.float32)
+    own = noise * random.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[2]))
+    vectors = unit(content[:, None] * queries.vectors[:, None] + own)
+    weights = np.exp(random.standard_normal(shape[:2], np.float32) + content)
+    return Words(vectors, weights / weights.sum(axis=1, keepdims=True))
+
+
 @dataclass(frozen=True)
 class Videos:
     """A collection of videos; the same arguments give the same videos.

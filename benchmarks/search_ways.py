@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import STATUS, seconds
-from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries, Videos, records
+from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries, Videos, Words, records
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale
-from dreamprvr.models.scoring import score_block
+from dreamprvr.models.layers.basic import unit
+from dreamprvr.models.ms_sl import MSSL, MSSLConfig
+from dreamprvr.models.ms_sl.network import window_means
+from dreamprvr.models.scoring import best_tokens, score_block
 from dreamprvr.search.encoding import RowSettings, SearchModel, Untrained
 from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import Engine, EngineQuery, Layout
@@ -26,6 +29,7 @@ from dreamprvr.search.searching import Candidates, Searcher
 
 ScanDtype = Literal["float32", "float16"]
 TILE = 64  # videos whose float16 tokens are made float32 at once: 16 MB
+SHARPNESS = 10.0  # factor of the logits that MS-SL's made-up keys give
 PRODUCTS = 1e8  # bytes of products when many queries are scored at once
 
 
@@ -92,6 +96,19 @@ class Scan:
         )
         return (CLIP_WEIGHT * clip + FRAME_WEIGHT * frame).numpy()
 
+    def by_words(self, queries: np.ndarray, words: Words) -> np.ndarray:
+        """Return scores (Q, V) of queries with a row for each word, as in the evaluation.
+
+        Args:
+            queries: vectors (Q, D) that are compared with the clips.
+            words: rows that are compared with the frames.
+        """
+        clips, frames = self.tokens[:, : self._clips], self.tokens[:, self._clips :]
+        clip = score_block(torch.from_numpy(queries), clips, None, False, PRODUCTS).score
+        rows = QueryRows(torch.from_numpy(words.vectors), torch.from_numpy(words.weights))
+        frame = best_tokens(rows, Scale(frames), "zero", False, PRODUCTS).score
+        return (CLIP_WEIGHT * clip + FRAME_WEIGHT * frame).numpy()
+
     def _weigh(self, products: Tensor) -> Tensor:
         clip, frame = products[:, : self._clips].amax(1), products[:, self._clips :].amax(1)
         return CLIP_WEIGHT * clip + FRAME_WEIGHT * frame
@@ -146,6 +163,23 @@ def engine_query(
     """Make the engine's query of a vector (D,), with the weights of the configurations."""
     rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * query[None]}
     return EngineQuery(rows, query[None], limit, where or {}, candidates, False)
+
+
+def words_query(
+    query: np.ndarray, vectors: np.ndarray, weights: np.ndarray, limit: int, candidates: int | None
+) -> EngineQuery:
+    """Make the engine's query of a model with a row for each word, as RAL has.
+
+    Args:
+        query: vector (D,) that is compared with the clips.
+        vectors: rows (W, D) of the words, which are compared with the frames.
+        weights: weights (W,) of the words.
+        limit: largest number of videos.
+        candidates: number of videos to score exactly; None for all.
+    """
+    weighted = weights[:, None] * vectors
+    rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * weighted}
+    return EngineQuery(rows, weighted, limit, {}, candidates, False)
 
 
 def disk_bytes(folder: Path) -> int:
@@ -246,6 +280,38 @@ def text_side(tokens: int = 12) -> Callable[[int], object]:
             return model(input_ids=ids)
 
     return encode
+
+
+def rescored_scores(videos: Videos, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+    """Score queries by MS-SL: the sums of maxima that an engine has, and the model's own score.
+
+    The means of consecutive clips are the proposals. The keys and values of the frames are made
+    from the frames themselves, so that a key clip attends to frames like it.
+
+    Args:
+        videos: the collection.
+        queries: Q queries.
+
+    Returns:
+        Both scores of each query and video, (Q, V) each.
+    """
+    model = MSSL(videos.dim, videos.dim, MSSLConfig(hidden_size=videos.dim, num_heads=2))
+    query = torch.from_numpy(queries.vectors)
+    rows = QueryRows(query[:, None], torch.ones(len(query), 1))
+    encoded = EncodedQueries(query, {"clips": rows}, {})
+    sums, exact = [], []
+    for part in videos.parts():
+        proposals = window_means(torch.from_numpy(part.clips))
+        frames = torch.from_numpy(part.frames)
+        extras = {
+            "lengths": proposals.norm(dim=-1), "keys": SHARPNESS * frames, "values": frames,
+            "frame_mask": torch.ones(frames.shape[:2]),
+        }  # fmt: skip
+        scale = Scale(unit(proposals))
+        best = best_tokens(rows, scale, "zero", False, PRODUCTS).score
+        sums.append(CLIP_WEIGHT * best)
+        exact.append(model.rescore(encoded, EncodedVideos({"clips": scale}, extras), sums[-1]))
+    return torch.cat(sums, dim=1).numpy(), torch.cat(exact, dim=1).numpy()
 
 
 def library_search(

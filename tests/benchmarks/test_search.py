@@ -99,6 +99,40 @@ def test_wrong_answers_lower_the_figures(run: Run, monkeypatch: pytest.MonkeyPat
     assert rows["torch"]["recall %"] == pytest.approx(100)
 
 
+def test_a_row_for_each_word(run: Run) -> None:
+    """The exact ways agree with loops over words and frames; candidates lose some videos."""
+    found = run("--model", "ral")["results"]
+    rows = {row["search"]: row for row in found}
+    names = ["torch", "engine, exact", "engine, 20 candidates", "engine, 60 candidates"]
+    assert list(rows) == names
+    for name in names[:2]:
+        assert rows[name]["recall %"] == pytest.approx(100)
+    assert rows["engine, 60 candidates"]["recall %"] == pytest.approx(100)
+    assert 50 < rows["engine, 20 candidates"]["recall %"] < 100
+
+    videos = Videos(60, concepts=8, events=4)
+    (part,) = videos.parts()
+    queries = videos.queries(30)
+    asked = search.words(queries)
+    total = 0.0
+    for q in range(3):
+        scores = []
+        for clips, frames in zip(part.clips, part.frames, strict=True):
+            best = [w * (frames @ v).max() for v, w in zip(asked[0][q], asked[1][q], strict=True)]
+            scores.append(0.6 * (clips @ queries.vectors[q]).max() + 0.4 * sum(best))
+        rank = sum(score > scores[queries.true[q]] for score in scores)
+        total += sum(rank < min(cut, 10) for cut in (1, 5, 10, 100))
+    assert rows["engine, exact"]["SumR"] == pytest.approx(100 * total / 3)
+
+
+def test_more_candidates_scored_again_lose_fewer_videos(run: Run) -> None:
+    found = run("--model", "ms_sl", "--candidates", "60")["results"]
+    assert [row["scored again"] for row in found] == [10, 25, 50, 100, 60]
+    recalls = [row["recall@10 %"] for row in found]
+    assert recalls[0] < recalls[1] <= recalls[2]
+    assert recalls[3:] == [100, 100]  # there are 60 videos
+
+
 def test_queries_take_turns() -> None:
     seen: list[int] = []
 
