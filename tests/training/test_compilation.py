@@ -152,6 +152,32 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
 
 
 @tracer_warns
+def test_objectives_of_word_rows_meet_buckets_only() -> None:
+    """9 and 10 rows of a query are padded to 10, and no term changes."""
+    model = network(
+        ObjectiveConfig(hard_pool=1), max_words=10,
+        frame_query_encoder="dreamprvr.models.layers.query.WordQueries",
+    )  # fmt: skip
+    widths = set()
+
+    def compute(data: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
+        rows = data.queries.rows["frames"]
+        assert rows.product_weights is not None
+        assert rows.vectors.shape[:2] == rows.weights.shape == rows.product_weights.shape
+        widths.add(rows.vectors.shape[1])
+        terms: dict[str, Tensor] = model.objective(data, hard_negatives)
+        return terms
+
+    for words in ((9, 2, 3, 4, 1, 9), (10, 2, 3, 4, 1, 9)):
+        with torch.no_grad():
+            encoded = model.encode_batch(batch(words=words))
+            found = bucketed_objective(compute)(encoded, hard_negatives=True)
+            expected = model.objective(encoded, True)
+        for name, term in expected.items():
+            torch.testing.assert_close(found[name], term, rtol=1e-12, atol=1e-12)
+    assert widths == {10}
+
+
 def test_a_second_fit_compiles_what_the_first_did() -> None:
     model = make(**SMALL)
     for _ in range(2):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.contract import RetrievalModel
-from dreamprvr.models.encoded import PADDED, EncodedBatch, map_tensors
+from dreamprvr.models.encoded import PADDED, EncodedBatch, QueryRows, map_tensors
 from dreamprvr.models.layers.attention import SMALLEST_HEAD
 from dreamprvr.models.layers.parallel import ParallelBlocks
 
@@ -143,11 +143,23 @@ def bucketed_queries(encode: EncodeQueries, max_words: int) -> EncodeQueries:
     return padded
 
 
+def _padded_rows(rows: QueryRows) -> QueryRows:
+    """Pad the rows of each query with rows of weight 0, up to the next bucket."""
+    added = bucket(rows.weights.shape[1]) - rows.weights.shape[1]
+    weights = [
+        None if each is None else F.pad(each, (0, added))
+        for each in (rows.weights, rows.product_weights)
+    ]
+    return QueryRows(F.pad(rows.vectors, (0, 0, 0, added)), *weights)  # type: ignore[arg-type]
+
+
 def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
-    """Return an objective that pads its queries to few numbers; no loss term sees the padding.
+    """Return an objective that pads queries and their rows to few numbers.
+
+    No loss term sees the padding: padded queries have the label `PADDED`, and padded rows weight 0.
 
     Args:
-        compute: objective that is compiled for each number of queries.
+        compute: objective that is compiled for each number of queries and of rows.
     """
 
     def padded(batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
@@ -156,7 +168,8 @@ def bucketed_objective(compute: ComputeLoss) -> ComputeLoss:
         def pad(rows: Tensor) -> Tensor:
             return F.pad(rows, (*(0, 0) * (rows.dim() - 1), 0, added))
 
-        queries = map_tensors(pad, batch.queries)
+        rows = {scale: _padded_rows(rows) for scale, rows in batch.queries.rows.items()}
+        queries = map_tensors(pad, batch.queries._replace(rows=rows))
         labels = F.pad(batch.labels, (0, added), value=PADDED)
         return compute(batch._replace(queries=queries, labels=labels), hard_negatives)
 
