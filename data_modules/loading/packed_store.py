@@ -138,7 +138,7 @@ def packed_settings(data: Items, precision: Precision, ignore: Path) -> dict[str
         "precision": precision,
         "ids": hashlib.blake2b("\0".join(data.ids).encode("utf-8", "surrogatepass")).hexdigest(),
         "source": {
-            "path": data.store.path.name,
+            "path": "/".join(data.store.path.parts[-2:]),  # of sets with equal names of files
             "dataset": str(getattr(data.store, "name", "")),  # which of the arrays in it
             "dim": int(data.store.dim),
         },

@@ -89,12 +89,14 @@ def settings(data: Any, precision: Any = "float32", ignore: Path = Path("nowhere
 
 
 def test_all_that_the_content_depends_on_makes_another_folder(tmp_path: Path):
+    (tmp_path / "other").mkdir()
     videos, captions = items(tmp_path)
     other = [
         VideoDataset(tables(), videos.store, SIZES._replace(num_clips=3)),
         VideoDataset(tables(), videos.store, SIZES._replace(max_frames=3)),
         VideoDataset(tables(videos=3, captions=1), videos.store, SIZES),
         VideoDataset(tables(), captions.store, SIZES),
+        items(tmp_path / "other")[0],  # a set of features with equal names of files
         captions,
     ]
     names = [folder_name(settings(data)) for data in (videos, *other)]
