@@ -36,7 +36,6 @@ class ObjectiveConfig(GaussianLossConfig):
             term inside videos.
         beta: bound of the thresholds that tell the kinds of queries.
         smoothing: share of the scores in the label of an ambiguous query.
-        dustbin_share: share of a video's similarities that are at most the dustbin's.
         padded_queries: with `zero`, the similarities of a video depend on the largest number of
             queries of a video in the batch, as published; with `ignore`, they do not.
     """
@@ -48,7 +47,6 @@ class ObjectiveConfig(GaussianLossConfig):
     evidence_from: int = 20
     beta: float = 0.3
     smoothing: float = 0.2
-    dustbin_share: float = 0.3
     padded_queries: Padding = "zero"
 
     def __post_init__(self) -> None:
@@ -69,8 +67,7 @@ class ObjectiveConfig(GaussianLossConfig):
                 self.smoothing,
             ),
             "intra": IntraVideoEvidence(
-                self.intra_weight, self.intra_temperature, self.evidence_from, self.dustbin_share,
-                self.padded_queries,
+                self.intra_weight, self.intra_temperature, self.evidence_from, self.padded_queries
             ),
         }  # fmt: skip
 

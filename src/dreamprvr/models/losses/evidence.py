@@ -248,53 +248,31 @@ def normalised_similarity(
     return (cosines - low) / (high - low + 1e-8)
 
 
-def dustbin_value(similarity: Tensor, by: Owners, share: float) -> Tensor:
-    """Find the similarity that a clip without a query has, for each video.
-
-    Args:
-        similarity: r, (Q, n).
-        by: the queries of each video.
-        share: share of a video's similarities that are at most this value.
-
-    Returns:
-        d, (B,): the k-th smallest similarity of each video, k = int(share n m), at least 1.
-    """
-    num_clips = similarity.shape[1]
-    padding = ~by.own.any(dim=0)
-    ordered, order = similarity.flatten().sort()
-    # after a stable sort by video, those of a video follow each other in ascending order
-    video = by.video.masked_fill(padding, len(by.queries)).repeat_interleave(num_clips)
-    ordered = ordered[video[order].sort(stable=True).indices]
-    rank = (share * num_clips * by.queries.double()).long().clamp(min=1)
-    before = num_clips * (by.queries.cumsum(0) - by.queries)
-    return ordered[(before + rank - 1).clamp(max=len(ordered) - 1)]
-
-
-def transport_plan(similarity: Tensor, dustbin: Tensor, by: Owners) -> Tensor:
+def transport_plan(similarity: Tensor, by: Owners) -> Tensor:
     """Assign the clips of each video softly to its queries, or to a dustbin.
 
     Sinkhorn's algorithm balances, for each video, the rows of its queries and of the dustbin with
-    the columns of its clips. The range of the similarities is 1, so that their exponentials and all
-    factors stay within float32, without logarithms.
+    the columns of its clips. The similarity of the dustbin is the same for all clips, so the factor
+    of its row takes it out again: no value is needed. The range of the similarities is 1, so that
+    their exponentials and all factors stay within float32, without logarithms.
 
     Args:
         similarity: r, (Q, n).
-        dustbin: d, (B,).
         by: the queries of each video.
 
     Returns:
         Y, (Q, n): the share of each clip in each query; every row sums to 1.
     """
     num_clips = similarity.shape[1]
-    kernel = torch.exp((similarity - 1) / PLAN_TEMPERATURE)  # (Q, n)
-    rest = torch.exp((dustbin - 1) / PLAN_TEMPERATURE)[:, None]  # (B, 1), the same for every clip
+    # padded queries may lie outside the range
+    kernel = torch.exp((similarity.clamp(0, 1) - 1) / PLAN_TEMPERATURE)  # (Q, n)
     own = by.own.to(kernel.dtype)
     row_mass = 1 / (num_clips + by.queries.to(kernel.dtype))[:, None]  # (B, 1)
-    columns = kernel.new_ones(len(dustbin), num_clips)  # factor of each column
+    columns = kernel.new_ones(len(by.queries), num_clips)  # factor of each column
     for _ in range(PLAN_ITERATIONS):
         rows = row_mass[by.video] / (kernel * columns[by.video]).sum(dim=1, keepdim=True)  # (Q, 1)
-        of_rest = num_clips * row_mass / (rest * columns).sum(dim=1, keepdim=True)  # (B, 1)
-        columns = 1 / num_clips / (own @ (kernel * rows) + rest * of_rest)  # (B, n)
+        dustbin = num_clips * row_mass / columns.sum(dim=1, keepdim=True)  # (B, 1)
+        columns = 1 / num_clips / (own @ (kernel * rows) + dustbin)  # (B, n)
     plan = num_clips * rows * kernel * columns[by.video]
     return plan / (plan.sum(dim=1, keepdim=True) + 1e-8)
 
@@ -309,7 +287,6 @@ class IntraVideoEvidence(LossTerm):
         weight: weight of the term.
         temperature: tau of the evidence, at least 0.02.
         from_epoch: first epoch, counted from 0, that has the term; it is 0 before.
-        dustbin_share: share of a video's similarities that are at most the dustbin's.
         padded_queries: with `zero`, the similarities of a video depend on the largest number of
             queries of a video in the batch, as in the published code; with `ignore`, they do not.
     """
@@ -321,16 +298,14 @@ class IntraVideoEvidence(LossTerm):
         weight: float = 1e-4,
         temperature: float = 0.08,
         from_epoch: int = 20,
-        dustbin_share: float = 0.3,
         padded_queries: Literal["zero", "ignore"] = "zero",
     ) -> None:
         super().__init__()
         _refuse_outside(temperature=(temperature, LEAST_TEMPERATURE, 1e6))
-        _refuse_outside(dustbin_share=(dustbin_share, 0, 1))
         if padded_queries not in ("zero", "ignore"):
             raise UserError(f"padded_queries is {padded_queries!r:.100}; one of zero, ignore")
         self.weight, self.temperature, self.from_epoch = weight, temperature, from_epoch
-        self.dustbin_share, self.padded_queries = dustbin_share, padded_queries
+        self.padded_queries = padded_queries
 
     def forward(self, batch: EncodedBatch, epoch: int) -> Tensor:
         """Compute the term."""
@@ -339,11 +314,10 @@ class IntraVideoEvidence(LossTerm):
             return query.new_zeros(())
         by = owners(batch.labels, len(clips))
         similarity = normalised_similarity(query, clips, by, self.padded_queries)
-        fixed = similarity.detach()
-        plan = transport_plan(fixed, dustbin_value(fixed, by, self.dustbin_share), by)
+        plan = transport_plan(similarity.detach(), by)
         values = evidential_loss(evidence(similarity, self.temperature), plan)
         share = (by.own / by.queries.clamp(min=1)[:, None]).sum(dim=0)  # (Q,), 0 for padding
-        return values.where(share > 0, 0).mul(share).sum() / (by.queries > 0).sum()
+        return (values * share).sum() / (by.queries > 0).sum()
 
 
 def _refuse_outside(**ranges: tuple[float, float, float]) -> None:
