@@ -34,9 +34,11 @@ from dreamprvr.models.gmmformer_v2.network import GMMFormerV2
 from dreamprvr.models.registry import find_model
 from dreamprvr.search import encoding
 from dreamprvr.search.encoding import SearchModel, Untrained
-from dreamprvr.search.engine.interface import Record
+from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.interface import EngineHit, EngineQuery, Record
 from dreamprvr.search.library import Library
 from dreamprvr.search.model import read_model
+from dreamprvr.search.searching import Candidates
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.training.callbacks.predictions import VideoTimes, records
@@ -344,6 +346,34 @@ def test_a_published_model_is_imported_indexed_searched_and_served(
     for hit, ours in zip(hits, result.hits, strict=False):
         assert (hit["video"]["id"], hit["score"]) == (ours.video.video_id, ours.score)
         assert hit["moments"][0]["start"] == ours.moments[0].start
+
+
+@pytest.mark.parametrize("candidates", ["all", 3])
+def test_all_words_of_a_sentence_are_one_query_of_the_engine(
+    tmp_path: Path, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RAL asks with a row for the clips and five for the frames, and segments with these five."""
+    asked: list[EngineQuery] = []
+    search = EdgeEngine.search
+
+    def watch(engine: EdgeEngine, query: EngineQuery) -> list[EngineHit]:
+        asked.append(query)
+        return search(engine, query)
+
+    monkeypatch.setattr(EdgeEngine, "search", watch)
+    net = made("ral")
+    path = features(tmp_path / "features.hdf5", [video(f"v{n}", n, rows=1 + n) for n in range(6)])
+    weights = checkpoint(tmp_path / "best.ckpt", made=net)
+    with Library.create(tmp_path / "library", path, weights) as opened:
+        opened.update(path)
+        opened.search(TEXT, k=2, candidates=candidates)
+    (query,) = asked
+    assert {scale: rows.shape for scale, rows in query.rows.items()} == {
+        "clips": (1, 16), "frames": (5, 16),
+    }  # fmt: skip
+    lengths = {scale: np.linalg.norm(rows, axis=1).sum() for scale, rows in query.rows.items()}
+    assert lengths == pytest.approx({"clips": 0.6, "frames": 0.4})
+    np.testing.assert_allclose(0.4 * query.segments, query.rows["frames"], rtol=1e-6)
 
 
 def sized_video(number: int, net: RetrievalModel) -> VideoFeatures:
