@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.published_models import OTHER_MODELS
 from models.tiny import CONFIG, batch, network, single, stir
 from shared import DATA, needs_data
 from torch import Tensor
@@ -72,12 +71,12 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
 
 
 def other(name: str) -> RetrievalModel:
-    """A small model of another kind."""
+    """A small model of another kind, with one window."""
     torch.manual_seed(0)
     kind = find_model(name)
     network = kind.network_settings(
         hidden_size=16, num_heads=2, num_clips=4, max_frames=8, max_words=5,
-        dropout=0.0, input_dropout=0.0,
+        dropout=0.0, input_dropout=0.0, gaussian_widths=(0.5,),
     )  # fmt: skip
     made = kind(6, 5, network, kind.objective_settings(hard_pool=1, hard_negatives_from=1))
     stir(made)
@@ -86,10 +85,10 @@ def other(name: str) -> RetrievalModel:
 
 @pytest.mark.slow
 @tracer_warns
-@pytest.mark.parametrize("name", OTHER_MODELS)
+@pytest.mark.parametrize("name", ["gmmformer", "hlformer"])  # the others share these layers
 def test_a_compiled_step_of_another_model_equals_the_plain_one(name: str) -> None:
     compiled = other(name)
-    compile_step(compiled, backend="aot_eager")
+    compile_step(compiled, backend="eager")
     expected = step(other(name), CAPTIONS[0])
     for ours, theirs in zip(step(compiled, CAPTIONS[0]), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
