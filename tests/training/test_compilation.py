@@ -150,7 +150,6 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
     assert len(graphs) == len({bucket(count) for count in counts}) <= 9
 
 
-@tracer_warns
 def test_objectives_of_word_rows_meet_buckets_only() -> None:
     """9 and 10 rows of a query are padded to 10, and no term changes."""
     model = network(
@@ -177,6 +176,7 @@ def test_objectives_of_word_rows_meet_buckets_only() -> None:
     assert widths == {10}
 
 
+@tracer_warns
 def test_a_second_fit_compiles_what_the_first_did() -> None:
     model = make(**SMALL)
     for _ in range(2):
