@@ -26,10 +26,11 @@ CONTRACT = [name for name in vars(DataModuleContract) if name.startswith("test_"
 
 
 def blocks(language: str, heading: str = "Adding a data set") -> list[str]:
-    """The blocks of code of a language below a heading."""
+    """The blocks of code of a language below a heading, without imports of their own modules."""
     section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(block) for block in found]
+    own = re.compile(r"^from (?:my_lab|lab_cooking) import \w+\n", re.MULTILINE)
+    return [own.sub("", textwrap.dedent(block)) for block in found]
 
 
 @pytest.fixture(scope="module")
