@@ -1,5 +1,6 @@
 """The parts of the Gaussian models' base: a second query encoder, and further loss terms."""
 
+import math
 from typing import Any
 
 import pytest
@@ -84,3 +85,35 @@ def test_a_loss_term_may_give_several_terms_and_take_sentences_and_the_epoch() -
     torch.testing.assert_close(terms["own_size"], expected.square().sum())
     assert terms["own_epoch"] == 7
     torch.testing.assert_close(terms["total"], others["total"] + 2 * terms["own_size"] + 0.5 * 7)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (-1.0, "objective.extra.own: weight is -1.0; it must be a number from 0"),
+        (math.nan, "objective.extra.own: weight is nan"),
+        (math.inf, "objective.extra.own: weight is inf"),
+        ({"size": 1.0, "epoch": -0.5}, "objective.extra.own: weight epoch is -0.5"),
+        ("2", "objective.extra.own: weight is '2'"),
+    ],
+)
+def test_a_loss_term_of_a_bad_weight_is_refused(
+    monkeypatch: pytest.MonkeyPatch, weight: Any, message: str
+) -> None:
+    monkeypatch.setattr(Sentences, "weight", weight)
+    with pytest.raises(UserError, match=message):
+        network(ObjectiveConfig(extra={"own": f"{__name__}.Sentences"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"registers": f"{__name__}.Sentences"}, "Sentences is no RegisterSampler"),
+        ({"rescorer": f"{__name__}.Sentences"}, "Sentences is no Rescorer"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        network(**settings)
+    with pytest.raises(UserError, match="EvenWords is no LossTerm"):
+        network(ObjectiveConfig(extra={"own": f"{__name__}.EvenWords"}))

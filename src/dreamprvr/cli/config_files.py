@@ -29,7 +29,7 @@ TERM_ARGUMENT = re.compile(  # an option for an argument of a further loss term
     r"--model\.objective\.extra\.(\w+)\.(?:init_args\.)?(?!class_path$|init_args$)(\w+)"
 )
 SECTIONS = ("data", "model", "training", "trainer")
-ADDONS = "addons"  # folder of files that change some settings of whichever model there is
+ADDONS = "addons"  # folder of files that change some settings of the model that others name
 LONGEST = 600  # largest number of characters of a message
 OF_TRAINING = (  # settings that earlier releases kept under `model`
     "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
@@ -111,6 +111,7 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
     for key in _keys(parser, content):
         refuse_unknown(parser, key, f"{name}: ")
     earlier = as_list(cfg.get(CALLBACKS))
+    in_addons = Path(name.removeprefix("--config ")).parent.name == ADDONS
     data = content.get("data", {})
     if isinstance(data, dict) and "class_path" in data:
         data["class_path"] = data_path(str(data["class_path"]))
@@ -119,6 +120,11 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
     if kind is not None:
         _refuse_untyped(kind)
         model["class_path"] = class_path(kind)
+        if in_addons and model["class_path"] != cfg.get("model.class_path"):
+            raise UserError(
+                f"{name} changes {kind.__name__} alone: add --model {model_name(kind)}, or leave "
+                "the file out"
+            )
         if model["class_path"] != cfg.get("model.class_path"):
             cfg.pop("model", None)
             model["init_args"] = _with_defaults(kind, model.get("init_args") or {})
@@ -200,6 +206,11 @@ def model_class(name: str) -> type | None:
     except ImportError:
         return None
     return kind if isinstance(kind, type) else None
+
+
+def model_name(kind: type) -> str:
+    """Return the shortest name of a model that --model takes."""
+    return next((n for n, model in import_models().items() if model is kind), class_path(kind))
 
 
 def _refuse_untyped(kind: type) -> None:

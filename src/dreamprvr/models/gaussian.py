@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamprvr.core.batch import TrainBatch
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
 from dreamprvr.models.contract import CompiledParts
 from dreamprvr.models.encoded import (
@@ -27,6 +27,7 @@ from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.queries import diversity
 from dreamprvr.models.losses.retrieval import ADDED, retrieval_terms, weighted_total
 from dreamprvr.models.parts import LossTerm, PartSetting, Rescorer, build_part
+from dreamprvr.models.settings import LARGEST
 
 QUERY_ENCODER = "dreamprvr.models.layers.query.QueryEncoder"
 GAUSSIAN_ENCODER = "dreamprvr.models.layers.gaussian.GaussianEncoder"
@@ -141,6 +142,14 @@ class Objective(nn.Module):
         return {}
 
 
+def _check_weights(name: str, weight: object) -> None:
+    """Refuse a further loss term with a weight that is negative or not finite."""
+    weights = weight if isinstance(weight, Mapping) else {"": weight}
+    for key, value in weights.items():
+        place = f"objective.extra.{name}: weight" + (f" {key}" if key else "")
+        check_range(place, value, 0, LARGEST)
+
+
 class GaussianModel(OneVectorModel):
     """Base of the models with one Gaussian encoder for the clips and one for the frames."""
 
@@ -158,14 +167,15 @@ class GaussianModel(OneVectorModel):
             build_part(frame_query, text_dim, network) if frame_query else None
         )
         self.rescorer: Rescorer | None = (
-            build_part(network.rescorer, network) if network.rescorer else None
+            build_part(network.rescorer, network, base=Rescorer) if network.rescorer else None
         )
         if frame_query and not hasattr(query_encoder, "position"):
             raise UserError("network.frame_query_encoder needs the `position` of the query encoder")
         extra: dict[str, LossTerm] = {
-            name: build_part(part) for name, part in objective.extra.items()
+            name: build_part(part, base=LossTerm) for name, part in objective.extra.items()
         }
-        for term in extra.values():
+        for name, term in extra.items():
+            _check_weights(name, term.weight)
             term.padding = self.padding
         self.extra_terms = nn.ModuleDict(extra)
 

@@ -61,12 +61,13 @@ def part_path(setting: Any) -> str:
     return _split(setting)[0]
 
 
-def build_part(setting: PartSetting, *arguments: Any) -> Any:
+def build_part(setting: PartSetting, *arguments: Any, base: type[nn.Module] = nn.Module) -> Any:
     """Make a part of a model.
 
     Args:
         setting: the class, and further arguments by name.
         arguments: the positional arguments of the part's interface.
+        base: class that the part must be a subclass of.
 
     Raises:
         UserError: there is no such class, it is no part, or it does not take the arguments.
@@ -79,8 +80,9 @@ def build_part(setting: PartSetting, *arguments: Any) -> Any:
         raise UserError(
             f"there is no class {path}: install the package that holds it, or correct its path"
         ) from None
-    if not (isinstance(part, type) and issubclass(part, nn.Module)):
-        raise UserError(f"{path} is no torch.nn.Module, so no part of a model")
+    if not (isinstance(part, type) and issubclass(part, base)):
+        kind = "torch.nn.Module, so no part of a model" if base is nn.Module else base.__name__
+        raise UserError(f"{path} is no {kind}")
     try:
         return part(*arguments, **further)
     except TypeError as error:

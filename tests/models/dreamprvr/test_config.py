@@ -15,6 +15,10 @@ from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
         ({"hidden_size": 0}, "hidden_size is 0; at least 2"),
         ({"num_heads": 0}, "num_heads is 0; at least 1"),
         ({"num_registers": -1}, "num_registers is -1; at least 0"),
+        (
+            {"num_registers": 0, "registers": "my_lab.LastClips"},
+            "network.registers my_lab.LastClips would never be used, since .*num_registers is 0",
+        ),
         ({"diffusion_steps": 0}, "diffusion_steps is 0; at least 1"),
         ({"num_clips": 0}, "num_clips is 0; at least 1"),
         ({"max_frames": 0}, "max_frames is 0; at least 1"),

@@ -5,7 +5,7 @@ from typing import Literal
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.gaussian import GaussianConfig, GaussianLossConfig
-from dreamprvr.models.parts import PartSetting
+from dreamprvr.models.parts import PartSetting, part_path
 from dreamprvr.models.settings import check_settings
 
 DIFFUSION = "dreamprvr.models.dreamprvr.registers.DiffusionRegisters"
@@ -74,3 +74,8 @@ class DreamPRVRConfig(GaussianConfig):
             self, "network",
             num_registers=0, diffusion_steps=1, denoiser_blocks=1, text_perturbation=0,
         )  # fmt: skip
+        if self.num_registers == 0 and part_path(self.registers) != DIFFUSION:
+            raise UserError(
+                f"network.registers {part_path(self.registers)} would never be used, since "
+                "network.num_registers is 0: give a number from 1, or leave the class out"
+            )

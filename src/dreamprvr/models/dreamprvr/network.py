@@ -42,9 +42,9 @@ class DreamPRVR(GaussianModel):
     ) -> None:
         super().__init__(video_dim, text_dim, network, objective)
         config = self.config
-        self.register_sampler: RegisterSampler | None = (
-            build_part(config.registers, config) if config.num_registers else None
-        )
+        self.register_sampler: RegisterSampler | None = None
+        if config.num_registers:
+            self.register_sampler = build_part(config.registers, config, base=RegisterSampler)
         self.add_encoders(config.num_registers)
         self.objective = Objective(objective, config.padded_frames)
         initialize(self)
