@@ -5,6 +5,7 @@ A benchmark is a subclass of `PRVRDataModule` (CONTRIBUTING.md, "Adding a data s
 
 import os
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -111,6 +112,8 @@ class PRVRDataModule(LightningDataModule):
         if num_workers is None:
             num_workers = min(8, (os.cpu_count() or 1) - 1) if packed is None else 1
         self.num_workers = num_workers
+        if labels == "":
+            raise UserError("data.labels is empty: give the path of a file")
         self._check_settings()
         self._tables: dict[str, Annotations] = {}
         self._labelled: dict[str, Labelled] = {}
@@ -276,9 +279,18 @@ class PRVRDataModule(LightningDataModule):
         Raises:
             UserError: something is missing, or cannot be packed.
         """
-        needed = {
-            path: name for split in self._splits() for name, path in self.files(split).items()
-        }
+        self.refuse_missing_files(self._splits())
+        for data in [self._datasets(split) for split in self._splits()]:
+            if self.packed is not None:
+                self._packed.stores(data, self.trainer)
+
+    def refuse_missing_files(self, splits: Sequence[Split]) -> None:
+        """Refuse, in one message, if a file that one of the splits needs is missing.
+
+        Raises:
+            UserError: the message names all missing files.
+        """
+        needed = {path: name for split in splits for name, path in self.files(split).items()}
         missing = [f"{name}: {path}" for path, name in needed.items() if not path.exists()]
         if missing:
             raise UserError(
@@ -287,9 +299,6 @@ class PRVRDataModule(LightningDataModule):
                 "converted by `lightning data convert`. Without the features: `lightning data "
                 "simulate` makes a stand-in from the annotations. `lightning data check` lists all."
             )
-        for data in [self._datasets(split) for split in self._splits()]:
-            if self.packed is not None:
-                self._packed.stores(data, self.trainer)
 
     def _splits(self) -> tuple[Split, ...]:
         """Return the splits that the trainer's stage needs."""

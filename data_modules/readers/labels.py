@@ -58,6 +58,8 @@ def read_labels(path: str | Path) -> dict[str, Label]:
         query, videos = row.get("query_id"), row.get("gt_video_ids")
         if not isinstance(query, str) or not query:
             raise UserError(f"{where}: query_id is {quote(query)}, not the id of a caption")
+        if "gt_video_ids" not in row:
+            raise UserError(f"{where}: gt_video_ids is missing: give the list of the true videos")
         if not isinstance(videos, list) or not videos:
             raise UserError(
                 f"{where}: gt_video_ids is {quote(videos)}, not a list of at least one video id"

@@ -386,3 +386,14 @@ def test_a_comparison_goes_on_after_interruption_and_death(tmp_path: Path) -> No
         assert run("fit", *whole, "--trainer.default_root_dir", f"whole/{job.name}").code == 0
         paths = [at / "version_0/checkpoints/last.ckpt" for at in (job, Path("whole") / job.name)]
         assert differences(*paths) == []
+
+
+def test_missing_data_ends_it_before_anything_else(tmp_path: Path) -> None:
+    words = ("--config", write_config(tmp_path), "--data.root", "nowhere")
+    line = refused("compare", "--models", "dreamprvr", "--seeds", "1", *words)
+    assert line.startswith("tiny: missing captions: nowhere/tiny/TextData/tinytrain.caption.txt")
+    assert not Path("runs").exists()
+    (tmp_path / "data/tiny/TextData/tinytest.caption.txt").unlink()
+    line = refused("compare", "--models", "dreamprvr", "--config", tmp_path / "tiny.yaml")
+    assert "tinytest.caption.txt" in line
+    assert not Path("runs").exists()

@@ -196,12 +196,29 @@ def test_a_verb_gets_the_words_after_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
-    [(["data"], "data"), (["data", "--config"], "data"), (["data", "chek", "x"], "data chek"),
-     (["check"], "check"), (["datasets "], "datasets "), (["--version"], "--version")],
+    ("words", "name", "near"),
+    [
+        (["data", "chek", "x"], "data chek", "data check"), (["--version"], "--version", None),
+        (["datasets "], "datasets ", "datasets"),
+        (["model"], "model", "models"), (["modles"], "modles", "models"), (["fitt"], "fitt", "fit"),
+    ],
 )  # fmt: skip
-def test_an_unknown_verb(words: list[str], name: str) -> None:
-    assert refused(*words) == f"no verb {name!r}; `lightning --help` lists them"
+def test_an_unknown_verb(words: list[str], name: str, near: str | None) -> None:
+    meant = f" (did you mean {near}?)" if near else ""
+    assert refused(*words) == f"no verb {name!r}{meant}; `lightning --help` lists them"
+    line = "data alone is no verb: give one of data check, data convert, data simulate, data base"
+    assert refused("data", "--config").startswith(line)
+
+
+@pytest.mark.parametrize("words", [["data"], ["data", "--help"]])
+def test_the_verbs_of_a_group_are_listed(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [" ".join(line.split()[1:3]) for line in lines] == [
+        verb for verb in VERBS if verb.startswith("data ")
+    ]
 
 
 def test_help_and_the_list_of_data_sets_import_nothing_large() -> None:

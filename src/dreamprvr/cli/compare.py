@@ -62,7 +62,10 @@ def compare_models(
     check_range("--seeds", seeds, 1, MOST_SEEDS, whole=True)
     entrants = read_models(models)
     with listening():
-        comparison = Comparison(make_plan(entrants, name, fit_options), seeds)
+        plan = make_plan(entrants, name, fit_options)
+        comparison = Comparison(plan, seeds)
+        if not all(job.result() for job in comparison.jobs()):
+            plan.refuse_missing_data()
         try:
             with comparison.locked():
                 comparison.run()
@@ -179,11 +182,7 @@ class Comparison:
 
     def run(self) -> None:
         """Train and test what is not finished; write and print the table after each run."""
-        jobs = [
-            Job(label, seed, self.folder / f"{label}_seed{seed}", self._labels(label))
-            for seed in self.seeds
-            for label in self.configurations
-        ]
+        jobs = self.jobs()
         waiting = [job for job in jobs if not self._take(job)]
         done = len(jobs) - len(waiting)
         print(f"{self.folder}: {len(jobs)} runs, {done} of them finished", flush=True)
@@ -200,6 +199,14 @@ class Comparison:
             else:
                 self._seconds.setdefault(job.label, []).append(time.monotonic() - start)
             self._report(len(waiting) - place - 1)
+
+    def jobs(self) -> list[Job]:
+        """List all trainings, the first seed of every model first."""
+        return [
+            Job(label, seed, self.folder / f"{label}_seed{seed}", self._labels(label))
+            for seed in self.seeds
+            for label in self.configurations
+        ]
 
     def _labels(self, label: str) -> str | None:
         """Return the whole path of the file of labels of a model's data, as results record it."""
@@ -333,7 +340,9 @@ class Comparison:
             if changed := difference(self.configurations[label]["data"], data, "data"):
                 remarks.append(f"{label} was trained with {changed} as for {reference}.")
         if self.machine:
-            device = self.machine["gpu"] or f"{self.machine['threads']} threads of a processor"
+            threads = self.machine["threads"]
+            several = "threads" if threads > 1 else "thread"
+            device = self.machine["gpu"] or f"{threads} {several} of a processor"
             load = self.machine.get("load") or 0
             busy = f", beside other work (load {load:.1f})" if load > BUSY else ""
             remarks.append(f"Costs: medians, measured in turn on {device}{busy}.")

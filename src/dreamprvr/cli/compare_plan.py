@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import inside, write_text
 from dreamprvr.core.text import quote, read_text
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
+
+if TYPE_CHECKING:
+    from data_modules.base import PRVRDataModule
 
 RESERVED = ("comparison", "cost")  # names of files in its folder
 _LABEL = re.compile(r"\w[\w.+-]*")
@@ -35,11 +38,20 @@ class Plan(NamedTuple):
         configurations: whole configuration of each model by its label, without a seed; the first
             model is the reference.
         first_seed: first of the seeds.
+        data: data sets of the models; those of several models that read the same files stand once.
     """
 
     folder: Path
     configurations: dict[str, dict[str, Any]]
     first_seed: int
+    data: Sequence["PRVRDataModule"] = ()
+
+    def refuse_missing_data(self) -> None:
+        """Refuse a comparison whose files are missing or incomplete; generate those that can be."""
+        for data in self.data:
+            data.packed = None  # the first training packs them
+            data.prepare_data()
+            data.refuse_missing_files(("train", "val", "test"))
 
 
 def read_models(text: str) -> list[Entrant]:
@@ -56,15 +68,25 @@ def read_models(text: str) -> list[Entrant]:
         before, equals, after = word.strip().partition("=")
         parts = tuple((after if equals else before).split("+"))
         label = before if equals else "+".join(map(_short, parts))
-        if "" in parts or not _LABEL.fullmatch(label) or label in RESERVED:
+        if equals and "" not in (before, *parts) and not _is_label(label):
+            raise UserError(
+                f"--models: {quote(label)} is no label: it begins with a letter or digit, may hold "
+                f"also . + - and _, and is not {' or '.join(RESERVED)}"
+            )
+        if "" in parts or not _is_label(label):
             raise UserError(
                 f"--models: {quote(word)} is no model: give names or files between commas, with + "
                 "between files that belong together, and LABEL= before one to name it"
             )
         if label in {entrant.label for entrant in entrants}:
-            raise UserError(f"--models names {label} twice: write LABEL={word.strip()} for one")
+            advice = "give each a label of its own" if equals else f"write LABEL={parts[0]} for one"
+            raise UserError(f"--models names {label} twice: {advice}")
         entrants.append(Entrant(label, parts))
     return entrants
+
+
+def _is_label(label: str) -> bool:
+    return _LABEL.fullmatch(label) is not None and label not in RESERVED
 
 
 def _short(part: str) -> str:
@@ -89,7 +111,9 @@ def make_plan(entrants: Sequence[Entrant], name: str | None, fit_options: list[s
     Raises:
         UserError: an option or a model is unknown or wrong, or an option is not for a comparison.
     """
-    base, collection = _resolved(fit_options)
+    if name is not None and (name in ("", ".", "..") or "/" in name):
+        raise UserError(f"--name {quote(name)}: give a name without / and ..")
+    base, base_data = _resolved(fit_options)
     first = base["seed_everything"]
     if isinstance(first, bool) or not isinstance(first, int):
         raise UserError(f"seed_everything is {first}; compare needs the number of a first seed")
@@ -98,24 +122,27 @@ def make_plan(entrants: Sequence[Entrant], name: str | None, fit_options: list[s
     # the file of a model may hold something for this data set, which may be an option
     data = ["--config", json.dumps({"data": base["data"]})]
     configurations = {}
+    read = {}
     for entrant in entrants:
         files = [word for part in entrant.parts for word in ("--config", _as_config(part))]
-        whole, _ = _resolved([*data, *fit_options, *files])
+        whole, its_data = _resolved([*data, *fit_options, *files])
+        read[type(its_data), its_data.root, str(its_data.feature_set), its_data.labels] = its_data
         del whole["seed_everything"]
         configurations[entrant.label] = {**whole, "trainer": trainer}
-    folder = inside(root, "compare", collection if name is None else name, kind="folder")
-    return Plan(folder, configurations, first)
+    folder_name = base_data.collection if name is None else name
+    folder = inside(root, "compare", folder_name, kind="folder")
+    return Plan(folder, configurations, first, [*read.values()])
 
 
-def _resolved(options: list[str]) -> tuple[dict[str, Any], str]:
-    """Resolve options of `fit` to a whole configuration, and name the data set's collection."""
+def _resolved(options: list[str]) -> tuple[dict[str, Any], "PRVRDataModule"]:
+    """Resolve options of `fit` to a whole configuration, and make its data set."""
     from dreamprvr.cli.trainer_cli import configured
 
     cli = configured(options)
     for key in ("ckpt_path", "init_from"):
         if cli.config.get(key):
             raise UserError(f"--{key} is of one model; compare trains every model from the start")
-    return load_yaml(cli.parser.dump(cli.config, skip_unset=False)), cli.datamodule.collection
+    return load_yaml(cli.parser.dump(cli.config, skip_unset=False)), cli.datamodule
 
 
 def _as_config(part: str) -> str:

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from data_modules.base import PRVRDataModule, import_plugins
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import quote, read_text
+from dreamprvr.core.text import meant, quote, read_text
 from dreamprvr.core.yaml_text import YAML_BYTES, load_yaml
 from dreamprvr.models.registry import DEFAULT, class_path, find_model, import_models
 
@@ -71,8 +71,8 @@ def find_config(name: str) -> str:
     if name in shipped_configs():
         return str(files("dreamprvr.configs").joinpath(name))
     raise UserError(
-        f"--config {name}: no such file here, and none is shipped by that name; "
-        f"shipped are {', '.join(shipped_configs())}"
+        f"--config {name}: no such file here, and none is shipped by that name"
+        f"{meant(name, shipped_configs())}; shipped are {', '.join(shipped_configs())}"
     )
 
 
@@ -179,7 +179,7 @@ def data_path(name: str) -> str:
     if "." in name or name in {kind.__name__ for kind in kinds}:
         return name
     raise UserError(
-        f"there is no data set {quote(name)}; `lightning datasets` lists those that are installed"
+        f"there is no data set {quote(name)}{meant(name, installed)}; `lightning datasets` lists those that are installed"
     )
 
 

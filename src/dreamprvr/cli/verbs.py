@@ -11,8 +11,9 @@ from typing import Any, NoReturn, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 from dreamprvr.cli import compare, data_verbs, feature_verbs, import_verb, library_verbs
+from dreamprvr.cli.main import TRAINER_VERBS
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import message_line, quote, shorten
+from dreamprvr.core.text import meant, message_line, quote, shorten
 
 FIT_OPTIONS = "fit_options"
 """Parameter that takes the options of `fit`, in the functions of verbs that allow them."""
@@ -51,8 +52,16 @@ def run_verb(words: list[str]) -> int:
     name, rest = words[0], words[1:]
     if name == "data" and rest and not rest[0].startswith("-"):
         name, rest = f"data {rest[0]}", rest[1:]
+    group = {verb: run for verb, run in VERBS.items() if verb.startswith(f"{name} ")}
+    if group and rest in ([], ["-h"], ["--help"]):
+        for verb, run in group.items():
+            print(f"lightning {verb:<16}{(inspect.getdoc(run) or '').partition(chr(10))[0]}")
+        return 0
+    if group:
+        raise UserError(f"{name} alone is no verb: give one of {', '.join(group)}")
     if name not in VERBS:
-        raise UserError(f"no verb {quote(name)}; `lightning --help` lists them")
+        near = meant(name, [*VERBS, *sorted(TRAINER_VERBS)])
+        raise UserError(f"no verb {quote(name)}{near}; `lightning --help` lists them")
     function = VERBS[name]
     return function(**VerbParser(name, function).values(rest))
 

@@ -10,6 +10,7 @@ characters and upper or lower case are kept as they are.
 """
 
 import csv
+import difflib
 import io
 import json
 import math
@@ -18,7 +19,7 @@ import re
 import reprlib
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -268,6 +269,20 @@ def quote(value: object) -> str:
         return "a number of thousands of digits"
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """Write " (did you mean NAME?)" with the known name that is most similar to a given one.
+
+    Args:
+        name: name that was given and is not known.
+        known: names to choose from.
+
+    Returns:
+        Nothing if no known name is similar.
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def _too_large(shown: str, limit: int) -> str:
     return f"{shown} is too large: of such a file at most {limit:,} bytes are read"
 
@@ -295,7 +310,7 @@ def _parse(where: str, text: str, lines: bool) -> Any:
             _refuse_escapes(content)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}" if lines else f"column {error.colno}"
-        raise UserError(f"{where}: not JSON ({error.msg} at {place})") from None
+        raise UserError(f"{where}: not JSON ({error.msg.removesuffix(' at')} at {place})") from None
     except RecursionError:
         raise UserError(f"{where}: nested too deeply") from None
     except ValueError as error:

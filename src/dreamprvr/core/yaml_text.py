@@ -39,7 +39,14 @@ def load_yaml(text: str, name: str = "") -> Any:
         check_yaml(text, name)
         return _parse(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name} is not YAML: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Say why a text is not YAML, and in which place."""
+    place = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{problem}, line {place.line + 1}, column {place.column + 1}" if place else problem
 
 
 def check_yaml(text: str, name: str = "") -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import quote
+from dreamprvr.core.text import meant, quote
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.parts import PartSetting, part_path
 from dreamprvr.models.settings import read_settings
@@ -68,7 +68,7 @@ def find_model(name: str) -> type[RetrievalModel]:
         if name in (class_path(model), model.__name__) or exported is model:
             return model
     raise UserError(
-        f"there is no model {name!r:.100}; installed are {', '.join(known)}. Install the package "
+        f"there is no model {name!r:.100}{meant(name, known)}; installed are {', '.join(known)}. Install the package "
         "that holds it"
     )
 
