@@ -44,7 +44,9 @@ class FeatureSet:
         for kind in ("video", "text"):
             names = self._names(kind)
             if not names or not all(names):
-                raise UserError(f"data.features.{kind} is empty: give the path of the features")
+                raise UserError(
+                    f"data.features.{kind} is empty: give a path for each of video and text"
+                )
             size = getattr(self, f"{kind}_dim")
             if size is not None:
                 check_range(f"data.features.{kind}_dim", size, 1, LARGEST_SIZE, whole=True)

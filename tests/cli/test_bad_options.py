@@ -107,21 +107,24 @@ def test_an_unknown_key_of_a_file_names_the_nearest(
         ("model: {network: {hiden_size: 3}}", ("DreamPRVR", "hiden_size")),
         (
             "model: {network: {hidden_size: 8}, objektive: {margin: 0.1}}",
-            ("DreamPRVR", "'objektive.margin' is not accepted"),
+            ("--config more.yaml: DreamPRVR has no setting objektive",),
         ),
-        ("model: {init_args: {}, margin: 0.1}", ("DreamPRVR", "'margin' is not accepted")),
-        ("data: {init_args: {batch_sise: 3}}", ("cli.running.Tiny", "batch_sise")),
-        ("data: {class_pth: x}", ("cli.running.Tiny", "class_pth")),
+        ("model: {init_args: {}, margin: 0.1}", ("DreamPRVR has no setting margin",)),
+        (
+            "data: {init_args: {batch_sise: 3}}",
+            ("Tiny has no setting batch_sise (did you mean batch_size?)",),
+        ),
+        ("data: {class_pth: x}", ("Tiny has no setting class_pth",)),
         (
             "training: {optimizer: {init_args: {weigth_decay: 3}}}",
-            ("training.optimizer", "weigth_decay"),
+            ("BertAdam has no setting weigth_decay (did you mean weight_decay?)",),
         ),
         (
             "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.EarlyStopping, "
             "init_args: {monitr: val/SumR}}]}",
             ("EarlyStopping", "monitr"),
         ),
-        ("model: {class_path: lab.Net}", ("model", "lab.Net", "No module named 'lab'")),
+        ("model: {class_path: lab.Net}", ("lab.Net: there is no module lab: install",)),
         ("model: {class_path: torch.nn.Linear}", ("Linear", "subclass of RetrievalModel")),
         ("model: {network: 3}", ("model.init_args.network is 3, not settings by name",)),
     ],
@@ -165,7 +168,10 @@ def test_whole_options_and_short_ones_work(tmp_path: Path) -> None:
     [
         ("--data.batch_size x", ("data", "batch_size", "Got value: x")),
         ("--model.network.hidden_size x", ("model", "network.hidden_size", "Got value: x")),
-        ("--model.network.hidden 3", ("model", "unrecognized arguments: --network.hidden=3")),
+        (
+            "--model.network.hidden 3",
+            ("no setting network.hidden (did you mean network.hidden_size?)",),
+        ),
         ("--training.optimizer.lr x", ("training.optimizer", "lr", "Got value: x")),
         ("--training.optimizer x", ("training.optimizer", "import path string: x")),
         ("--wandb x", ("wandb", "Got value: x")),
@@ -173,7 +179,24 @@ def test_whole_options_and_short_ones_work(tmp_path: Path) -> None:
         ("--trainer.callbacks EarlyStopping", ("EarlyStopping", "required: monitor")),
         ("--model", ("argument --model: expected one argument",)),
         ("--model sauna", ("there is no model 'sauna'; installed are dreamprvr, gmmformer,",)),
-        ("--model ms_sl --model.network.num_registers 3", ("MSSL", "--network.num_registers=3")),
+        ("--model ms_sl --model.network.num_registers 3", ("MSSL has no setting network.num_r",)),
+        ("--data.label x", ("Tiny has no setting label (did you mean labels?)",)),
+        ("--data.labels=", ("data.labels is empty: give the path of a file",)),
+        ("--data.features.text_grup x", ("FeatureSet has no setting text_grup (did you mean tex",)),
+        ("--data.features.video x", ("data.features.text is empty: give a path for each",)),
+        ("--data no_lab.Own", ("no_lab.Own: there is no module no_lab: install the package that",)),
+        (
+            "--model ms_sl --config addons/trace.yaml",
+            ("trace.yaml: MSSL has no setting network.re",),
+        ),
+        (
+            "--config addons/evidence_inter.yaml --model.objective.extra.inter.weigth 1",
+            ("InterVideoEvidence has no setting weigth (did you mean weight?)",),
+        ),
+        (
+            "--config addons/holmes_multi.yaml",
+            ("--config addons/holmes_multi.yaml changes Holmes alone: add --model holmes, or lea",),
+        ),
         ("--data Sauna", ("there is no data set 'Sauna'; `lightning datasets` lists",)),
         ("--data torch.nn.Linear", ("data", "torch.nn.Linear", "subclass of PRVRDataModule")),
         ("--data.max_frames 3", ("data.max_frames follows the model: give --model.network.max",)),
@@ -189,8 +212,8 @@ def test_a_bad_option_is_refused_in_one_line(
 
 
 def test_no_data_set() -> None:
-    assert refused("fit").startswith("no data set: give --config FILE")
-    assert "required: fit.data" in refused("fit", "--trainer.max_epochs", "3")
+    for words in ((), ("--trainer.max_epochs", "3"), ("--config", "addons/trace.yaml")):
+        assert refused("fit", *words).startswith("no data set is named: add --config FILE")
 
 
 def test_each_missing_file_is_named() -> None:

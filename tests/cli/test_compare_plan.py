@@ -128,7 +128,7 @@ def test_mistakes_are_found_before_anything_is_trained(
 
 @pytest.mark.parametrize("name", ["..", "a/b", ""])
 def test_a_name_that_leads_elsewhere_is_refused(here: Path, name: str) -> None:
-    with pytest.raises(UserError, match="--name .*: give a name without / and"):
+    with pytest.raises(UserError, match=r"--name .*: give a name without / and"):
         make_plan(read_models("ms_sl"), name, ["--config", "tiny.yaml"])
 
 

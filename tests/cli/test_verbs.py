@@ -117,10 +117,10 @@ def test_misspelt_and_abbreviated_options_name_the_nearest(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seed", "x"], r"\"seed\": Expected a <class 'int'>. Got value: x; see lightning data"),
-        (["--seed", "9" * 5000], '"seed": Exceeds the limit .* for integer string conversion'),
-        (["--seed", "1.5"], r"\"seed\": Expected a <class 'int'>"),
-        (["--share", "null"], r"\"share\": Expected a <class 'float'>"),
+        (["--seed", "x"], "lightning data example: --seed x: give a whole number"),
+        (["--seed", "9" * 5000], r"--seed 9+\.\.\.9+: give a whole number"),
+        (["--seed=1.5"], r"--seed 1\.5: give a whole number"),
+        (["--share", "null"], "--share null: give a number"),
         (["--seed"], "argument --seed: expected one argument"),
         (["a", "--config", "c", "b"], "nrecognized arguments: b"),
         (["--fast=yes"], "argument --fast: ignored explicit argument 'yes'"),
@@ -219,6 +219,17 @@ def test_the_verbs_of_a_group_are_listed(
     assert [" ".join(line.split()[1:3]) for line in lines] == [
         verb for verb in VERBS if verb.startswith("data ")
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["compare"], "lightning compare: --models is missing; see lightning compare --help"),
+        (["compare", "--models", "a", "--seeds", "two"], "--seeds two: give a whole number"),
+    ],
+)
+def test_missing_options_and_bad_numbers_are_refused(words: list[str], said: str) -> None:
+    assert said in refused(*words)
 
 
 def test_help_and_the_list_of_data_sets_import_nothing_large() -> None:

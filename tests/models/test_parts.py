@@ -97,7 +97,15 @@ def test_a_loss_term_is_added_by_its_weight_and_others_are_left_out_by_theirs() 
         ("torch.nn.Nothing", r"there is no class torch\.nn\.Nothing"),
         ("Part", "there is no class Part"),
         ("torch.Tensor", r"torch\.Tensor is no torch\.nn\.Module"),
-        ({"class_path": "torch.nn.Linear", "init_args": {"width": 3}}, "cannot be made.*width"),
+        (
+            {"class_path": "torch.nn.Linear", "init_args": {"width": 3}},
+            "Linear has no setting width$",
+        ),
+        ({"class_path": "torch.nn.Linear", "init_args": {"bias": 1}}, "cannot be made.*missing 2"),
+        (
+            {"class_path": "torch.nn.Linear", "init_args": {"bais": True}},
+            r"bais \(did you mean bias",
+        ),
     ],
 )
 def test_a_class_that_makes_no_part_is_refused(setting: Any, message: str) -> None:

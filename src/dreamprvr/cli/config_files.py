@@ -10,6 +10,7 @@ from dataclasses import asdict
 from enum import Enum
 from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,18 +94,39 @@ class FindConfigFile(ActionConfigFile):
             dest: name of this option.
             value: path or name of a file, or YAML text that begins with a brace.
         """
-        if value.lstrip().startswith("{"):  # a section that was given as an option
-            content = load_yaml(value, "--config")
-            name = f"--{next(iter(content), 'config')}"
-        else:
-            name = f"--config {value}"
-            content = load_yaml(read_text(find_config(value), YAML_BYTES), name)
-        content = _in_todays_places(content, name)
+        name, content = _read_config(value)
         benchmarks = content.pop("benchmarks", {})
         _merge(parser, cfg, dest, content, name)
         data = str(cfg.get("data.class_path")).rpartition(".")[2]
         if data in benchmarks:
             _merge(parser, cfg, dest, _in_todays_places(benchmarks[data], name), name)
+
+
+def _read_config(value: str) -> tuple[str, dict[str, Any]]:
+    """Read a value of --config: its name for messages, and its settings in their present places."""
+    if value.lstrip().startswith("{"):  # a section that was given as an option
+        content = load_yaml(value, "--config")
+        name = f"--{next(iter(content), 'config')}"
+    else:
+        name = f"--config {value}"
+        content = load_yaml(read_text(find_config(value), YAML_BYTES), name)
+    return name, _in_todays_places(content, name)
+
+
+def name_data(words: list[str]) -> bool:
+    """Return whether one of the configuration files names a data set.
+
+    Args:
+        words: words of the command line, as `configs_first` returns them.
+    """
+    for option, value in zip(words, [*words[1:], ""], strict=True):
+        name, has_value, rest = option.partition("=")
+        if name in ("-c", "--config") or option[:2] == "-c":
+            text = rest if has_value else value if name in ("-c", "--config") else option[2:]
+            data = _read_config(text)[1].get("data")
+            if isinstance(data, str) or (isinstance(data, dict) and "class_path" in data):
+                return True
+    return False
 
 
 def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str) -> None:
@@ -129,7 +151,10 @@ def _merge(parser: Any, cfg: Any, dest: str, content: dict[str, Any], name: str)
             cfg.pop("model", None)
             model["init_args"] = _with_defaults(kind, model.get("init_args") or {})
     _add_loss_terms(cfg.get(EXTRA), content)
-    ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(content))
+    try:
+        ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(content))
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     if added := as_list(cfg.get(CALLBACKS)):
         adds = "callbacks" in content.get("trainer", {})
         cfg[CALLBACKS] = merged_callbacks([*earlier, *added]) if adds else earlier
@@ -161,6 +186,13 @@ def _add_loss_terms(earlier: Any, content: dict[str, Any]) -> None:
     section["extra"] = joined
 
 
+def _refuse_missing_package(name: str) -> None:
+    """Refuse the path of a class whose package is not there."""
+    package, dot, _ = name.partition(".")
+    if dot and package.isidentifier() and find_spec(package) is None:
+        raise UserError(f"{name}: there is no module {package}: install the package that holds it")
+
+
 def data_path(name: str) -> str:
     """Return the path of a data set's class.
 
@@ -173,13 +205,15 @@ def data_path(name: str) -> str:
     installed = import_plugins()
     if name in installed:
         return class_path(installed[name])
+    _refuse_missing_package(name)
     kinds: list[type] = [PRVRDataModule]
     for kind in kinds:  # the list grows in the loop
         kinds += kind.__subclasses__()
     if "." in name or name in {kind.__name__ for kind in kinds}:
         return name
     raise UserError(
-        f"there is no data set {quote(name)}{meant(name, installed)}; `lightning datasets` lists those that are installed"
+        f"there is no data set {quote(name)}{meant(name, installed)}; `lightning datasets` lists "
+        "those that are installed"
     )
 
 
@@ -201,6 +235,7 @@ def model_class(name: str) -> type | None:
     except UserError:
         if not dot:
             raise
+    _refuse_missing_package(name)
     try:
         kind = getattr(import_module(module), attribute, None)
     except ImportError:
@@ -423,11 +458,42 @@ def _names(name: str, value: Any) -> set[str]:
 
 
 class OneLineParser(LightningArgumentParser):
-    """A parser that raises `UserError` and does not print the usage."""
+    """A parser that raises `UserError` and does not print the usage.
+
+    jsonargparse makes one more parser of this kind for the settings of each class, which neither
+    prints nor ends the program, and whose keys stand below that of the class.
+
+    Attributes:
+        of_class: name of the class whose settings alone are read; empty for a whole command line.
+    """
+
+    of_class = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # an abbreviation may become ambiguous with a new option
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add the settings of a class, and note its name if there are no others."""
+        if not self.exit_on_error and not self.of_class:
+            self.of_class = getattr(theclass, "__name__", str(theclass))
+        return super().add_class_arguments(theclass, *args, **kwargs)
+
+    def parse_args(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        """Parse options; for a class, its settings, of which an unknown one is refused plainly."""
+        if self.of_class:
+            for word in args:
+                refuse_unknown(self, word[2:].partition("=")[0].rstrip("+"))
+            # jsonargparse has read null, and writes it as Python does
+            args = [f"{word[:-4]}null" if word.endswith("=None") else word for word in args]
+        return super().parse_args(args, *rest, **options)
+
+    def parse_object(self, cfg_obj: Any, *rest: Any, **options: Any) -> Any:
+        """Parse settings by name; for a class, an unknown one is refused plainly."""
+        if self.of_class:
+            for key in _keys(self, namespace_items(cfg_obj)):
+                refuse_unknown(self, key)
+        return super().parse_object(cfg_obj, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an error of the parser as one line."""
@@ -447,10 +513,10 @@ class OneLineParser(LightningArgumentParser):
 def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
     """Refuse a setting that does not exist, and name the most similar one.
 
-    Settings of classes are left to jsonargparse, because they depend on the class.
+    Settings of classes are left to the parser of the class.
 
     Args:
-        parser: parser of the verb.
+        parser: parser of the verb, or of a class.
         key: name of the setting.
         where: name of the file or option with a colon, for the message.
 
@@ -460,16 +526,20 @@ def refuse_unknown(parser: Any, key: str, where: str = "") -> None:
     known = _known_keys(parser)
     groups = {name.rpartition(".")[0] for name in known}
     parents = {name for name in known - groups if key.startswith(f"{name}.")}
-    if key in known or parents:
+    if key in known or parents or key == "dict_kwargs":
         return
     of_data = [f"data.{name}" for name in inspect.signature(PRVRDataModule).parameters]
+    if parser.of_class:
+        of_data, where = [], f"{parser.of_class} has no setting "
+    else:
+        where += "unknown key "
     names = sorted(known - groups) + of_data
     near = (
         sorted((name for name in names if name.startswith(key)), key=len)
         or [name for name in names if name.rpartition(".")[2] == key]
-        or difflib.get_close_matches(key, names, n=1)
+        or difflib.get_close_matches(key, names, n=1, cutoff=0.8 if parser.of_class else 0.6)
     )
-    raise UserError(f"{where}unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+    raise UserError(f"{where}{key}" + (f" (did you mean {near[0]}?)" if near else ""))
 
 
 def _known_keys(parser: Any) -> set[str]:

@@ -25,6 +25,7 @@ from dreamprvr.cli.config_files import (
     configs_first,
     given_keys,
     merged_callbacks,
+    name_data,
     namespace_items,
     refuse_unknown,
 )
@@ -58,7 +59,8 @@ from dreamprvr.training.training_state import check_training_state
 # settings in every config.yaml of Lightning that cannot work here
 UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
-NO_DATA = "no data set: give --config FILE (say --config tvr.yaml) or --data CLASS"
+NO_DATA = "no data set is named: add --config FILE (say --config tvr.yaml) or --data NAME"
+ABOUT = ("-h", "--help", "--data.help", "--model.help")  # options that need no data set
 DEFAULT_ROOT = Path("runs")
 
 count_batches_in_whole_numbers(Trainer)
@@ -139,6 +141,8 @@ class PRVRCLI(LightningCLI):
         for word in words:
             if word.startswith("--") and len(word) > 2:
                 refuse_unknown(verb, word[2:].partition("=")[0].rstrip("+"))
+        if not set(ABOUT) & set(words) and not name_data(words):
+            raise UserError(NO_DATA)
         self.config = parser.parse_args(words)
         trainer = (
             self.config[self.config.get("subcommand")].trainer
@@ -244,6 +248,8 @@ class PRVRCLI(LightningCLI):
             return
         if name == "predict":  # before a large file is read
             PredictionWriter(Path(options.output)).check_place()
+        elif options.get("ranks"):
+            RankWriter(Path(options.ranks)).check_place()
         try:
             checkpoint = read_checkpoint(path)
         except UserError as error:

@@ -5,6 +5,7 @@ import inspect
 import re
 from argparse import Action
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
@@ -99,9 +100,7 @@ class VerbParser(ArgumentParser):
         parameter = self._parameters.get(name)
         if parameter is None:
             return super().add_argument(*names, **settings)
-        hint = parameter.annotation
-        if type(None) in get_args(hint):  # None is a default, and no word means it
-            hint = get_args(hint)[0]
+        hint = _type_of(parameter)
         several = get_origin(hint) is list
         item = get_args(hint)[0] if several else hint
         required = parameter.default is parameter.empty
@@ -134,10 +133,36 @@ class VerbParser(ArgumentParser):
             UserError: an option is unknown or missing, or has a bad value.
         """
         own, rest = self._split(words)
+        self._check_own(own)
         if self._takes_fit_options:
             return {**self.parse_args(own).as_dict(), FIT_OPTIONS: rest}
         self._refuse(rest)
         return self.parse_args(own).as_dict()
+
+    def _check_own(self, own: list[str]) -> None:
+        """Refuse a missing option and what is no number, in plainer words than jsonargparse's."""
+        if {"-h", "--help"} & set(own):
+            return
+        given = {word.partition("=")[0] for word in own}
+        for action in self._actions:
+            names = action.option_strings
+            if action.required and names and given.isdisjoint(names):
+                raise UserError(f"{self.prog}: {names[-1]} is missing; see {self.prog} --help")
+        for word, following in pairwise([*own, ""]):
+            name, has_value, value = word.partition("=")
+            option = self._option_string_actions.get(name)
+            parameter = self._parameters.get(option.dest) if option else None
+            if parameter and (text := value if has_value else following):
+                self._check_number(name, text, _type_of(parameter))
+
+    def _check_number(self, name: str, text: str, kind: Any) -> None:
+        """Refuse a text that is no number where an option takes one."""
+        if kind in (int, float):
+            try:
+                kind(text)
+            except ValueError:
+                wanted = "a whole number" if kind is int else "a number"
+                raise UserError(f"{self.prog}: {name} {shorten(text)}: give {wanted}") from None
 
     def _split(self, words: list[str]) -> tuple[list[str], list[str]]:
         """Split a verb's own words from those that are left for the parser of `fit`.
@@ -191,3 +216,9 @@ class VerbParser(ArgumentParser):
                 f"{self.prog}: unknown option {shorten(rest[0])} (put -- before names that begin "
                 "with a dash)"
             )
+
+
+def _type_of(parameter: inspect.Parameter) -> Any:
+    """Return the type of a parameter; None is a default at most, and no word means it."""
+    hint = parameter.annotation
+    return get_args(hint)[0] if type(None) in get_args(hint) else hint

@@ -40,12 +40,13 @@ in the query branch.
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import quote
+from dreamprvr.core.text import meant, quote
 from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, EncodedVideos, Padding
 
 PartSetting = str | dict[str, Any]
@@ -83,6 +84,11 @@ def build_part(setting: PartSetting, *arguments: Any, base: type[nn.Module] = nn
     if not (isinstance(part, type) and issubclass(part, base)):
         kind = "torch.nn.Module, so no part of a model" if base is nn.Module else base.__name__
         raise UserError(f"{path} is no {kind}")
+    known = signature(part).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    for key in further:
+        if key not in known and not takes_any:
+            raise UserError(f"{path} has no setting {key}{meant(str(key), known)}")
     try:
         return part(*arguments, **further)
     except TypeError as error:

@@ -68,8 +68,8 @@ def find_model(name: str) -> type[RetrievalModel]:
         if name in (class_path(model), model.__name__) or exported is model:
             return model
     raise UserError(
-        f"there is no model {name!r:.100}{meant(name, known)}; installed are {', '.join(known)}. Install the package "
-        "that holds it"
+        f"there is no model {name!r:.100}{meant(name, known)}; installed are {', '.join(known)}. "
+        "Install the package that holds it"
     )
 
 

@@ -124,10 +124,27 @@ def _check_optimizer(checkpoint: Mapping[str, Any], module: PRVRModule) -> None:
     optimizer = module.make_optimizer(module.network.parameter_groups())
     fresh = {"state": {}, "param_groups": optimizer.state_dict()["param_groups"]}
     saved: Any = checkpoint.get("optimizer_states")
+    _refuse_another(saved, type(optimizer).__name__)
     _check_form([fresh], saved, "optimizer_states", same_length=True)
     _check_moments(saved[0]["state"], optimizer, bool(checkpoint["global_step"]))
     schedule = warmup_schedule(optimizer, 1, module.warmup).state_dict()
     _check_form([schedule], checkpoint.get("lr_schedulers"), "lr_schedulers", same_length=True)
+
+
+def _refuse_another(saved: Any, kind: str) -> None:
+    """Refuse the states of another optimiser, which its tensors of the first parameter tell.
+
+    Args:
+        saved: `optimizer_states` of the checkpoint, of any form.
+        kind: name of the class of the configured optimiser.
+    """
+    try:
+        kept = set(next(iter(saved[0]["state"].values())))
+    except (TypeError, KeyError, IndexError, AttributeError, StopIteration):
+        return  # `_check_form` says what is wrong
+    wrote = [name for name, moments in MOMENTS.items() if moments <= kept]
+    if wrote and kind in MOMENTS and kind not in wrote:
+        raise UserError(f"{' or '.join(wrote)} has trained it, but {kind} is configured")
 
 
 def _check_moments(saved: Mapping[Any, Any], optimizer: Optimizer, has_stepped: bool) -> None:

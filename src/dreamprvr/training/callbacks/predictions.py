@@ -91,11 +91,7 @@ class PredictionWriter(Callback):
 
     def check_place(self) -> None:
         """Raise a UserError unless the file can be written; its folder is made."""
-        if self.output.is_dir():
-            raise UserError(f"--output {self.output} is a folder: name a file in it")
-        with suppress(_Abandoned), atomic_path(self.output) as partial:
-            partial.touch()
-            raise _Abandoned
+        _check_place(self.output, "--output")
 
     def _begin(self) -> None:
         self.check_place()
@@ -173,6 +169,18 @@ class _Abandoned(Exception):
     """The file is not to be kept."""
 
 
+def _check_place(path: Path, option: str) -> None:
+    """Make the folder of a file that an option names, and refuse a place that cannot be written."""
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder: name a file in it")
+    with suppress(_Abandoned), atomic_path(path) as partial:
+        try:
+            partial.touch()
+        except FileNotFoundError:  # in /proc, say
+            raise UserError(f"{option} {path}: its folder takes no new files") from None
+        raise _Abandoned
+
+
 class RankWriter(Callback):
     """Writes the rank of each query of an evaluation to a CSV file.
 
@@ -186,6 +194,10 @@ class RankWriter(Callback):
 
     def __init__(self, output: Path) -> None:
         self.output = output
+
+    def check_place(self) -> None:
+        """Raise a UserError unless the file can be written; its folder is made."""
+        _check_place(self.output, "--ranks")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the ranks of the test split."""
