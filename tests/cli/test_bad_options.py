@@ -226,7 +226,21 @@ def test_each_missing_file_is_named() -> None:
 
 def test_bad_yaml() -> None:
     Path("bad.yaml").write_text("model: {network: [\n")
-    assert "bad.yaml" in refused("fit", "--config", "bad.yaml")
+    line = refused("fit", "--config", "bad.yaml")
+    assert line.startswith("--config bad.yaml is not YAML: ")
+    assert line.endswith(", line 2, column 1")
+
+
+@pytest.mark.parametrize(
+    ("verb", "option"), [("test", "--ranks"), ("validate", "--ranks"), ("predict", "--output")]
+)
+def test_a_place_to_write_is_checked_before_the_checkpoint_is_read(
+    tmp_path: Path, verb: str, option: str
+) -> None:
+    Path("folder.jsonl").mkdir()
+    words = ("--config", write_config(tmp_path), "--ckpt_path", "nowhere.ckpt")
+    line = refused(verb, *words, option, "folder.jsonl")
+    assert line == f"{option} folder.jsonl is a folder: name a file in it"
 
 
 def test_a_bad_value_of_ours(tmp_path: Path) -> None:

@@ -259,8 +259,7 @@ def test_qvhighlights_with_several_moments_of_a_query() -> None:
          " each"),
         (["one.csv"], "one.csv: the name must end in .json, .txt or .jsonl"),
         (["all.json"] * 3, "--annotations takes one or two files, not 3"),
-        (["all.json", "--seed", "x"], "lightning data simulate: Parser key \"seed\": Expected a"
-         " <class 'int'>. Got value: x; see lightning data simulate --help"),
+        (["all.json", "--seed", "x"], "lightning data simulate: --seed x: give a whole number"),
         (["all.json", "--hold_out", "0"], "a hold-out of 0.0 puts 0 of 5 videos in val"),
     ],
 )  # fmt: skip
@@ -277,8 +276,7 @@ def test_the_default_density_is_that_of_the_library() -> None:
 @pytest.mark.usefixtures("_files")
 def test_annotations_are_required() -> None:
     line = refused(*SIMULATE[:-1])
-    assert "annotations" in line
-    assert "required" in line
+    assert "--annotations is missing" in line
 
 
 @pytest.mark.usefixtures("_files")

@@ -17,16 +17,14 @@ IMPORT = ("import-checkpoint", "theirs.ckpt", "-o", "ours.ckpt")
 @pytest.mark.parametrize(
     ("words", "missing"),
     [
-        (("theirs.ckpt",), "output"),
-        (("-o", "ours.ckpt"), "checkpoint"),
+        (("theirs.ckpt",), "--output is missing"),
+        (("-o", "ours.ckpt"), "required: checkpoint"),
         # what follows an option of `fit` is its value
-        (("--config", "tvr.yaml", "-o", "ours.ckpt"), "checkpoint"),
+        (("--config", "tvr.yaml", "-o", "ours.ckpt"), "required: checkpoint"),
     ],
 )
 def test_both_files_must_be_named(words: tuple[str, ...], missing: str) -> None:
-    line = refused("import-checkpoint", *words)
-    assert missing in line.removeprefix("lightning import-checkpoint").partition(";")[0]
-    assert "required" in line
+    assert missing in refused("import-checkpoint", *words)
 
 
 def test_two_checkpoints_at_once() -> None:

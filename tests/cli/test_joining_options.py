@@ -32,9 +32,9 @@ def test_options_win_in_any_order(tmp_path: Path) -> None:
 
 
 def test_files_come_first_in_their_order() -> None:
-    words = ["fit", "--a", "1", "-c", "x", "--model=m.M", "--b=2", "--config=y", "--config", "z"]
+    words = ["fit", "--a", "1", "-c", "x", "--model=json.M", "--b=2", "--config=y", "--config", "z"]
     default, first = configs_first(["fit"])[1:], ["-c", "x", "--config=y", "--config", "z"]
-    model = ["--config", '{"model": {"class_path": "m.M"}}']
+    model = ["--config", '{"model": {"class_path": "json.M"}}']
     rest = [*default, *first, *model, "--a", "1", "--b=2"]
     assert configs_first(words) == ["fit", *rest]
     assert configs_first(words[1:]) == rest

@@ -173,6 +173,6 @@ def test_what_is_missing_is_named(config: Path) -> None:
     line = refused("fit", "--config", config, *OVERLAY)
     assert "tiny: missing video features: " in line
     line = refused("data", "check", "--data", DATA, "--data.features.video", "x")
-    assert line.endswith("data.features.text is empty: give the path of the features")
+    assert line.endswith("data.features.text is empty: give a path for each of video and text")
     line = refused("fit", "--config", config, *OVERLAY, "--data.features.txt", "x")
-    assert "'txt' is not accepted" in line
+    assert "FeatureSet has no setting txt (did you mean text?)" in line
