@@ -1,5 +1,4 @@
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -62,13 +61,15 @@ def test_table_and_json(tmp_path: Path) -> None:
         "--configs", "synthetic", "--videos", "2", "--captions", "2", "--rounds", "1",
         "--threads", "1", "--output", str(path),
     ])  # fmt: skip
-    found = json.loads(path.read_text())
-    (row,) = found["results"]
-    assert row["sizes of"] == "synthetic"
-    assert math.isfinite(row["x baseline"])
-    assert row["smallest"] <= row["x baseline"] <= row["largest"]
-    for name in ("baseline", "product"):
-        assert 0 < row[f"products, {name} %"] < 100
-        assert len(found["details"]["synthetic"]["seconds"][name]) == 1
-    assert found["machine"]["threads"] == 1
-    assert found["sizes"] == {"videos": 2, "captions": 2, "rounds": 1}
+    result = json.loads(path.read_text())
+    baseline, product = result["results"]
+    assert (baseline["step"], product["step"]) == ("baseline", "product")
+    assert baseline["x baseline"] == "1.00 (1.00 to 1.00)"
+    for row in (baseline, product):
+        assert row["sizes of"] == "synthetic"
+        assert row["seconds"] > 0
+        assert 0 < row["matrix products %"] < 100
+        assert len(result["details"]["synthetic"]["seconds"][row["step"]]) == 1
+    assert result["machine"]["threads"] == 1
+    sizes = {"videos": 2, "captions": 2, "rounds": 1}
+    assert {name: result["options"][name] for name in sizes} == sizes

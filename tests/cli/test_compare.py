@@ -322,7 +322,7 @@ def test_mistakes_of_the_command_line() -> None:
     assert "models" in refused("compare", "--config", "tvr.yaml")
 
 
-TWO = ("--models", "dreamprvr,ms_sl", "--seeds", "2", "--config", "tiny.yaml")
+TWO = ("--models", "dreamprvr,ms_sl", "--seeds", "1", "--config", "tiny.yaml")
 SMALL = ("--model.network.hidden_size", "8", "--model.network.num_heads", "2")
 SHORT = ("--model.network.max_frames", "8", "--model.network.num_clips", "4")
 
@@ -346,7 +346,7 @@ def start_until(trains: Path) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 def test_a_comparison_goes_on_after_interruption_and_death(tmp_path: Path) -> None:
-    """Two models with two seeds; Ctrl-C in the first run, `kill -9` in the second."""
+    """Two models; Ctrl-C in the first run, `kill -9` in the second."""
     write_config(tmp_path, epochs=40)
     folder = Path("runs/compare/tiny")
     first, second = folder / "dreamprvr_seed0", folder / "ms_sl_seed0"
@@ -374,10 +374,10 @@ def test_a_comparison_goes_on_after_interruption_and_death(tmp_path: Path) -> No
 
     result = launch("compare", *TWO, *SMALL, *SHORT, anew=True)
     assert result.code == 0, result
-    assert "4 runs, 1 of them finished" in result.out
+    assert "2 runs, 1 of them finished" in result.out
     assert (first / "version_0" / "metrics.json").stat().st_mtime_ns == kept
     table = pd.read_csv(folder / "comparison.csv").set_index("model")
-    assert table["runs"].to_dict() == {"dreamprvr": 2, "ms_sl": 2}
+    assert table["runs"].to_dict() == {"dreamprvr": 1, "ms_sl": 1}
     assert (table[["parameters", "step", "encode", "stored", "query"]] > 0).all(axis=None)
     assert table["SumR low"]["ms_sl"] <= table["SumR high"]["ms_sl"]
     for job in (first, second):

@@ -23,8 +23,10 @@ class Small(PRVRDataModule):
 
 
 class NoLengths(Small):
-    def __init__(self, root: Path, features: str = "standard", **options: Any) -> None:
-        super().__init__(root, features, batch_size=2, num_workers=0)
+    def __init__(
+        self, root: Path, features: str, batch_size: int, eval_batch_size: int, num_workers: int
+    ) -> None:
+        super().__init__(root, features, batch_size=batch_size, num_workers=num_workers)
 
 
 class LateSizes(Small):
