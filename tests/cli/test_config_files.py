@@ -5,6 +5,7 @@ import pytest
 from cli.running import refused, settings, write_config
 
 from dreamprvr.cli.config_files import (
+    data_path,
     find_config,
     given_keys,
     shipped_configs,
@@ -386,3 +387,7 @@ def test_null_as_an_option_switches_a_part_off() -> None:
     words = ("--data", "synthetic", "--config", "addons/word_queries.yaml")
     found = settings(*words, "--model.network.frame_query_encoder", "null")
     assert found["model"]["init_args"]["network"]["frame_query_encoder"] is None
+
+
+def test_a_class_of_the_program_itself_is_no_missing_package() -> None:
+    assert data_path("__main__.Own") == "__main__.Own"

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import json
 import re
+import sys
 from argparse import ArgumentError
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -189,7 +190,9 @@ def _add_loss_terms(earlier: Any, content: dict[str, Any]) -> None:
 def _refuse_missing_package(name: str) -> None:
     """Refuse the path of a class whose package is not there."""
     package, dot, _ = name.partition(".")
-    if dot and package.isidentifier() and find_spec(package) is None:
+    if not dot or not package.isidentifier() or package in sys.modules:
+        return  # as __main__, which has no specification
+    if find_spec(package) is None:
         raise UserError(f"{name}: there is no module {package}: install the package that holds it")
 
 
