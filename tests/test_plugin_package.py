@@ -108,7 +108,7 @@ def test_parts_of_its_own_train_and_are_tested(
 
 def test_a_part_that_is_none_is_refused(site: Path, root: Path):
     for part, reason in (
-        ("prvr_kitchen.Kitchen", "no part of a model"),
+        ("prvr_kitchen.Kitchen", "prvr_kitchen.Kitchen is no RegisterSampler"),
         ("nowhere.X", "there is no class nowhere.X"),
     ):
         done = dreamprvr(

@@ -1,8 +1,10 @@
 """The choice of the stream of a file that is its film."""
 
+import gc
+import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -119,3 +121,36 @@ def test_files_from_outside(name: str) -> None:
     rows, reader = rows_of(DATA / "hard_inputs" / name)
     assert rows == right_rows(8)
     assert reader.warnings == []
+
+
+class Converter:
+    """An object in a cycle, as PyAV's converters of pictures are, that says who freed it."""
+
+    freed_by: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.freed_by.append(os.getpid())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_frees_no_object_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for threads that it does not have."""
+    monkeypatch.setattr(Converter, "freed_by", [])
+    gc.disable()
+    try:
+        Converter()
+        kept = [Converter()]
+        child = os.fork()
+        if child == 0:
+            kept.clear()
+            gc.collect()
+            os._exit(len(Converter.freed_by) - 1)  # of the list that the parent had
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        gc.enable()
+    assert Converter.freed_by == [os.getpid()]
+    assert gc.get_freeze_count() == 0
+    kept.clear()

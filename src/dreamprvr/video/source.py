@@ -1,5 +1,6 @@
 """Open video files of unknown origin, choose the stream of pictures, and read the header."""
 
+import gc
 import os
 import stat
 from collections.abc import Iterator
@@ -30,6 +31,20 @@ TRIED_BYTES = 16 * 2**20  # bytes of streams that are decoded to choose among th
 # Exceptions for a broken file; PyAV raises IndexError at the end of some streams.
 BROKEN = (av.FFmpegError, ValueError, IndexError)
 LONGEST_FRAME = 60.0  # seconds; a header that says a picture lasts longer is wrong
+
+
+def _before_fork() -> None:
+    """Free garbage, and keep a forked process from freeing what is left.
+
+    PyAV's converters of pictures have threads. A forked process has none of them, and would wait
+    for them for ever when its garbage collection frees a converter of the parent.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=gc.unfreeze)
 
 
 class VideoError(Exception):
