@@ -20,15 +20,13 @@ from data_modules.base import PRVRDataModule, import_plugins
 from dreamprvr.cli.callbacks import LOG_EVERY, all_callbacks, check_monitors
 from dreamprvr.cli.config_files import (
     FindConfigFile,
-    OneLineParser,
     as_list,
     configs_first,
     given_keys,
     merged_callbacks,
     name_data,
-    namespace_items,
-    refuse_unknown,
 )
+from dreamprvr.cli.parser import OneLineParser, namespace_items, refuse_unknown
 from dreamprvr.cli.processes import watch
 from dreamprvr.cli.runs import RunFolder
 from dreamprvr.cli.trainer_settings import (

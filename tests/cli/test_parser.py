@@ -11,7 +11,7 @@ from cli.running import DATA as TINY
 from cli.running import refused, settings, write_config
 from shared import DATA, needs_data
 
-from dreamprvr.cli.config_files import OneLineParser
+from dreamprvr.cli.parser import OneLineParser
 from dreamprvr.core.errors import UserError
 
 # Files
