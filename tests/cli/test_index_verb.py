@@ -8,6 +8,7 @@ from search.libraries import features, video
 
 from dreamprvr.search import indexing
 from dreamprvr.search.encoding import SearchModel
+from dreamprvr.search.manifest import read_manifest
 
 INDEX = ("index", "features.hdf5", "-o", "library")
 
@@ -49,6 +50,18 @@ def test_videos_that_the_file_lacks_are_counted(tmp_path: Path) -> None:
     assert last.startswith("1 added, 0 changed, 0 described, 1 unchanged, 0 removed")
     _, pruned = run(*INDEX, "--prune").out.splitlines()
     assert pruned.startswith("0 added, 0 changed, 0 described, 2 unchanged, 1 removed")
+
+
+def test_moment_tokens_of_an_untrained_library(tmp_path: Path) -> None:
+    run(*INDEX, "--moment_tokens")
+    run(*INDEX)  # it keeps them
+    assert read_manifest(tmp_path / "library").moment_tokens
+    assert "kitchen" in run("search", "library", "pan", "-k", "1").out
+    run("index", "features.hdf5", "-o", "rows")
+    message = refused("index", "features.hdf5", "-o", "rows", "--moment_tokens")
+    assert "was made without moment tokens" in message
+    trained = refused(*INDEX[:3], "new", "--ckpt_path", "x.ckpt", "--moment_tokens")
+    assert "leave out --moment_tokens" in trained
 
 
 def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data_modules.base import FeatureSet, PRVRDataModule
+from data_modules.loading.pooling import frames
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.baselines import (
@@ -15,6 +16,7 @@ from dreamprvr.evaluation.baselines import (
     max_over_time,
     mean_pooling,
 )
+from dreamprvr.evaluation.moment_tokens import moment_tokens
 
 RNG = np.random.default_rng(0)
 TEXTS = RNG.standard_normal((5, 6))
@@ -187,12 +189,27 @@ def test_the_baselines_equal_a_direct_computation(
     methods = {"mean pooling": True, "max over time": False}
     found = evaluate_baselines(data)
     names = {f"{method}, {kind}" for method in methods for kind in kinds}
-    assert set(found) == names | {"chance"}
+    moments = {"moment tokens, untrained"} if dataset is Joint else set()
+    assert set(found) == names | moments | {"chance"}
     for method, pooled in methods.items():
         for kind, aligned in kinds.items():
             expected = directly(data, pooled, aligned)
             assert found[f"{method}, {kind}"] == pytest.approx(expected), (method, kind)
     assert len({tuple(row.values()) for row in found.values()}) > len(kinds)  # they do differ
+
+
+def test_moment_tokens_are_pooled_after_they_are_made(tmp_path: Path) -> None:
+    data = made(Joint, tmp_path, val=40, max_rows=300)
+    videos, texts = data.stores()
+    table = data.annotations("test").evaluated()
+    queries = np.stack([texts[query].mean(axis=0) for query in table.queries["query_id"]])
+    tokens = [frames(moment_tokens(videos[name])) for name in table.videos["video_id"]]
+    scores = max_over_time(queries, tokens)
+    rows = {name: row for row, name in enumerate(table.videos["video_id"])}
+    true = [scores[q, rows[ids[0]]] for q, ids in enumerate(table.queries["video_ids"])]
+    ranks = (scores >= np.array(true)[:, None]).sum(axis=1)
+    found = evaluate_baselines(data)["moment tokens, untrained"]
+    assert found["R@5"] == pytest.approx(100 * np.mean(ranks <= 5))
 
 
 def test_long_videos_are_pooled_to_frames(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from dreamprvr.core.batch import Queries
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.frame_scores import clips_of_frames
 from dreamprvr.evaluation.gallery import Gallery, top_hits
+from dreamprvr.evaluation.moment_tokens import moment_tokens
 from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoder import QueryFeatures
 from dreamprvr.extraction.encoders import register
@@ -256,6 +257,15 @@ def test_untrained_with_an_encoder_of_two_spaces() -> None:
     )
     with pytest.raises(UserError, match=r"encoder two does not put .* --ckpt_path"):
         SearchModel(Untrained(6)).encode_query(encoder, "red cat")
+
+
+def test_untrained_moment_tokens_are_made_of_the_whole_video() -> None:
+    part = rows(300)  # three sections
+    plain, moments = (SearchModel(Untrained(6, moments)) for moments in (False, True))
+    (found,) = moments.encode_videos([part])
+    (expected,) = plain.encode_videos([moment_tokens(part)])
+    np.testing.assert_allclose(found.tokens["frames"], expected.tokens["frames"], atol=1e-6)
+    np.testing.assert_allclose(found.segments, expected.segments, atol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "segments"), [(3, 3), (20, 16), (256, 32), (300, 48)])

@@ -13,7 +13,7 @@ MANIFEST = Manifest(SETTINGS, 6, "edge", "", "")
 
 @pytest.mark.parametrize("engine", ["edge", "http://localhost:6333", "https://vectors.example"])
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path, engine: str):
-    manifest = replace(MANIFEST, engine=engine, collection="videos")
+    manifest = replace(MANIFEST, engine=engine, collection="videos", moment_tokens=True)
     manifest.write(tmp_path)
     assert read_manifest(tmp_path) == manifest
 
@@ -31,6 +31,7 @@ def test_no_library(tmp_path: Path):
         ({"dim": "6"}, "is damaged"),
         ({"dim": True}, "is damaged"),
         ({"dim": 0}, "is damaged"),
+        ({"moment_tokens": 1}, "is damaged"),
         ({"engine": "file:///etc"}, "'file:///etc' is neither edge nor the address"),
         ({"engine": "http://x", "collection": ""}, "is damaged"),
         ({"settings": None}, "is damaged"),

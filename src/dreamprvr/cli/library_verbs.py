@@ -26,6 +26,7 @@ def index_features(
     engine: str = "edge",
     device: str = "auto",
     trust_features: bool = False,
+    moment_tokens: bool = False,
     prune: bool = False,
 ) -> int:
     """Turn features into a library. Run again, it touches only what changed.
@@ -39,13 +40,17 @@ def index_features(
         engine: edge (in this process), or the URL of a Qdrant server.
         device: cpu, cuda, cuda:1, mps, or auto.
         trust_features: accept a checkpoint that does not say which features it was trained on.
+        moment_tokens: without a checkpoint, compare sentences with the moments that the features
+            show (TF-PRVR), and not with each row for itself. A library keeps what it was made with.
         prune: remove videos that the feature file lacks.
     """
     from tqdm import tqdm
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        library = _open_or_create(output, features, ckpt_path, engine, device, trust_features)
+        library = _open_or_create(
+            output, features, ckpt_path, engine, device, trust_features, moment_tokens
+        )
     for warning in caught:
         print(f"warning: {warning.message}")
     with library, tqdm(desc="videos", unit="video", disable=None) as bar:
@@ -75,20 +80,26 @@ def index_features(
 
 
 def _open_or_create(
-    folder: Path, features: Path, ckpt_path: Path | None, engine: str, device: str, trust: bool
-) -> "Library":
+    folder: Path, features: Path, ckpt_path: Path | None, engine: str, device: str, trust: bool,
+    moment_tokens: bool,
+) -> "Library":  # fmt: skip
     from dreamprvr.search.library import Library
     from dreamprvr.search.manifest import NAME
     from dreamprvr.search.model import read_model
 
     if not (folder / NAME).is_file():
-        return Library.create(folder, features, ckpt_path, engine, device, trust)
+        return Library.create(folder, features, ckpt_path, engine, device, trust, moment_tokens)
     library = Library.open(folder, device)
     try:
         if ckpt_path and read_model(ckpt_path).digest != library.manifest.checkpoint:
             raise UserError(
                 f"library {folder} was indexed with another model than {ckpt_path}: index into a "
                 "new folder"
+            )
+        if moment_tokens and not library.manifest.moment_tokens:
+            raise UserError(
+                f"library {folder} was made without moment tokens: leave out --moment_tokens, or "
+                "index into a new folder"
             )
         if engine not in ("edge", library.manifest.engine):
             raise UserError(

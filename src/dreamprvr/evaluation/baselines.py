@@ -16,6 +16,7 @@ from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.vectors import unit
 from dreamprvr.evaluation.metrics import CUTOFFS, evaluation, true_ranks
+from dreamprvr.evaluation.moment_tokens import moment_tokens
 
 
 def chance(num_videos: int, positives: Sequence[int] | int = 1) -> dict[str, float]:
@@ -143,9 +144,10 @@ METHODS = {"mean pooling": mean_pooling, "max over time": max_over_time}
 
 
 def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
-    """Evaluate chance, mean pooling and max over time on the test split.
+    """Evaluate chance, mean pooling, max over time and moment tokens on the test split.
 
     `untrained` compares the features as they are, if text and video features have the same size.
+    Moment tokens (docs/models/tf_prvr.md) are compared in the same way, and not aligned.
     `aligned` first maps captions to the video space by a ridge regression on the training split.
 
     Args:
@@ -169,6 +171,9 @@ def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
         for kind, alignment in alignments.items():
             scores = method(texts, _videos(table, video_store), alignment)
             results[f"{name}, {kind}"] = _evaluate(scores, positives)
+    if "untrained" in alignments:
+        tokens = (frames(moment_tokens(video_store[v])) for v in table.videos["video_id"])
+        results["moment tokens, untrained"] = _evaluate(max_over_time(texts, tokens), positives)
     return results
 
 

@@ -20,6 +20,7 @@ from data_modules.loading.pooling import clips, frames, normalise, pool
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.evaluation.frame_scores import FrameScores
+from dreamprvr.evaluation.moment_tokens import moment_tokens
 from dreamprvr.evaluation.moments import sections
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.models.contract import RetrievalModel, TokenSpans
@@ -54,14 +55,16 @@ class Untrained(RetrievalModel):
 
     Args:
         video_dim: F, size of a row of the feature file.
+        moments: replace the rows by moment tokens (docs/models/tf_prvr.md).
     """
 
     Network = Objective = RowSettings
     scales: ClassVar[tuple[str, ...]] = ("frames",)
     padding = "ignore"
 
-    def __init__(self, video_dim: int) -> None:
+    def __init__(self, video_dim: int, moments: bool = False) -> None:
         super().__init__(video_dim, video_dim, RowSettings(), RowSettings())
+        self.moments = moments
 
     @property
     def scale_weights(self) -> dict[str, float]:
@@ -136,6 +139,8 @@ class SearchModel:
         Returns:
             The vectors of each video, in the same order.
         """
+        if isinstance(self.network, Untrained) and self.network.moments:
+            videos = [moment_tokens(rows) for rows in videos]
         sections_of_videos = [
             [rows[part] for part in sections(len(rows), self.section)] for rows in videos
         ]

@@ -113,6 +113,7 @@ class Library:
         engine: str = "edge",
         device: str = "auto",
         trust_features: bool = False,
+        moment_tokens: bool = False,
     ) -> "Library":
         """Make an empty library for videos like those of a feature file; `update` fills it.
 
@@ -123,13 +124,20 @@ class Library:
             engine: "edge", or the URL of a Qdrant server.
             device: name of the device on which the model and the encoder run.
             trust_features: accept a checkpoint that does not say what it was trained on.
+            moment_tokens: without a checkpoint, index moment tokens (docs/models/tf_prvr.md) in
+                place of the rows themselves.
 
         Raises:
             UserError: the checkpoint or the encoder does not fit the features, or the folder holds
                 something else.
         """
         weights = None if checkpoint is None else Path(checkpoint)
-        _create(Path(path), Path(features), weights, engine, device, trust_features)
+        if weights is not None and moment_tokens:
+            raise UserError(
+                "moment tokens are for search without training: leave out --moment_tokens, or "
+                "--ckpt_path"
+            )
+        _create(Path(path), Path(features), weights, engine, device, trust_features, moment_tokens)
         return cls(path, device)
 
     def __enter__(self) -> "Library":
@@ -291,8 +299,9 @@ class Library:
 
 
 def _create(
-    folder: Path, features: Path, checkpoint: Path | None, engine: str, device: str, trust: bool
-) -> None:
+    folder: Path, features: Path, checkpoint: Path | None, engine: str, device: str, trust: bool,
+    moment_tokens: bool,
+) -> None:  # fmt: skip
     """Make an empty library with the arguments of `Library.create`.
 
     The manifest is written last, and a folder without it is no library. So an interrupted call
@@ -319,7 +328,7 @@ def _create(
     try:
         lock = FolderLock(folder, write=True)
         try:
-            _fill(folder, settings, engine, checkpoint, model)
+            _fill(folder, settings, engine, checkpoint, model, moment_tokens)
         finally:
             lock.release()
     finally:
@@ -332,6 +341,7 @@ def _fill(
     engine: str,
     checkpoint: Path | None,
     model: "ModelFile | None",
+    moment_tokens: bool,
 ) -> None:
     from dreamprvr.search.model import forget, search_model, write_model
 
@@ -342,6 +352,7 @@ def _fill(
         write_model(checkpoint, folder / MODEL)
     digest = "" if model is None else model.digest
     layout = search_model(model, settings, "cpu").layout
-    manifest = Manifest(settings, layout.dim, engine, new_collection(engine), digest)
+    collection = new_collection(engine)
+    manifest = Manifest(settings, layout.dim, engine, collection, digest, moment_tokens)
     create_engine(folder, manifest, layout).close()
     manifest.write(folder)

@@ -35,6 +35,7 @@ class Manifest:
         engine: "edge", or the URL of a Qdrant server.
         collection: name of the collection on the server; "" for the embedded engine.
         checkpoint: digest of the model; "" for search without training.
+        moment_tokens: True if untrained search has moment tokens in place of the rows.
     """
 
     settings: ExtractionSettings
@@ -42,6 +43,7 @@ class Manifest:
     engine: str
     collection: str
     checkpoint: str
+    moment_tokens: bool = False
 
     def write(self, folder: Path) -> None:
         """Write `library.json`.
@@ -99,7 +101,12 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         settings = _checked(content["settings"], ExtractionSettings.__annotations__)
         plain_values = _checked(content, {name: Manifest.__annotations__[name] for name in _PLAIN})
-        manifest = Manifest(settings=ExtractionSettings(**settings), **plain_values)
+        moment_tokens = content.get("moment_tokens", False)
+        if not isinstance(moment_tokens, bool):
+            raise TypeError(f"moment_tokens is {quote(moment_tokens)}")
+        manifest = Manifest(
+            settings=ExtractionSettings(**settings), **plain_values, moment_tokens=moment_tokens
+        )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
     check_engine(manifest.engine, str(path))

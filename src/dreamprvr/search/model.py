@@ -199,16 +199,19 @@ def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
     return load_encoder(settings.encoder, device)
 
 
-def search_model(file: ModelFile | None, settings: ExtractionSettings, device: str) -> SearchModel:
+def search_model(
+    file: ModelFile | None, settings: ExtractionSettings, device: str, moment_tokens: bool = False
+) -> SearchModel:
     """Make the encoder of a library's videos and queries.
 
     Args:
         file: the trained model; None searches untrained.
         settings: settings of the features.
         device: name of the device, as for `load_encoder`.
+        moment_tokens: whether untrained search has moment tokens in place of the rows.
     """
     if file is None:
-        return SearchModel(Untrained(settings.video_dim))
+        return SearchModel(Untrained(settings.video_dim, moment_tokens))
     return SearchModel(file.network, pick_device(device))
 
 
@@ -234,7 +237,7 @@ class LibraryModel:
                     f"{folder / MODEL} is not the model that the library was indexed with: put "
                     "that one back, or index into a new folder"
                 )
-        self.model = search_model(self.file, manifest.settings, device)
+        self.model = search_model(self.file, manifest.settings, device, manifest.moment_tokens)
         self._encoder: Encoder | None = None
 
     def encoder(self) -> Encoder:
