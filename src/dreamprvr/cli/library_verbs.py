@@ -12,7 +12,7 @@ from dreamprvr.core.text import normal_id, one_line, shorten
 
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
-    from dreamprvr.search.searching import Candidates
+    from dreamprvr.search.queries import Candidates
 
 SHOWN = 3  # files that are gone and are named
 
