@@ -176,9 +176,10 @@ def as_text(result: SearchResult) -> str:
         )
     if result.strength is not None and result.confidence is not None:
         matches = "match" if len(result.hits) == 1 else "matches"
+        share = int(100 * result.confidence)
         lines.append(
-            f"{result.strength} {matches}: {int(100 * result.confidence)}% of random sentences score "
-            "lower than the best video"
+            f"{result.strength} {matches}: {share}% of random sentences score lower than the best "
+            "video"
         )
     near = "" if result.scored == result.searched else f" ({result.scored:,} candidates)"
     lines.append(f"{result.searched:,} videos{near} in {1000 * result.seconds:.0f} ms")
