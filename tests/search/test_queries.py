@@ -1,6 +1,7 @@
 """Queries and the checks of their parts."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dreamprvr.search.queries import (
     CANDIDATES,
     EXACT,
     MOST,
+    Query,
     candidate_count,
     check_ids,
     check_numbers,
@@ -96,3 +98,30 @@ def test_arguments_of_other_numeric_types_are_taken(made: Library) -> None:
     check_where(None)
     check_where({})
     assert check_ids(name for name in "ab") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (Query(), "the query is None; it must be a sentence"),
+        (Query("dog", like=("a", 1.0)), "a search is for a sentence, a moment or a picture"),
+        (Query("dog", then="a", without="b"), "give either `without` or `then`, not both"),
+        (Query("dog", then=" "), "then is empty: leave it out, or give words"),
+        (Query("dog", name=""), "name is empty"),
+        (Query("dog", skip=-1), "skip is -1; it must be at least 0"),
+        (Query("dog", moments="some"), "moments is 'some'; it must be a whole number"),  # type: ignore[arg-type]
+        (Query(like="a@1"), "like is 'a@1'; it must be a video and a second"),  # type: ignore[arg-type]
+        (Query(like=("a", -1.0)), "like has the second -1.0; it must be a number from 0 on"),
+        (Query(like=("a", float("nan"))), "like has the second nan"),
+        (Query(like=("\ud800", 1.0)), "like is not Unicode text"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(query: Query, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        query.check()
+
+
+def test_a_query_in_words() -> None:
+    assert Query("a dog", without="a cat").shown == "a dog, without a cat"
+    assert Query(like=("film", 75.0), then="a cat").shown == "like film at 01:15, then a cat"
+    assert Query(image=Path("/a/b.png")).shown == "like b.png"

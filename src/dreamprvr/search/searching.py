@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from dreamprvr.search.background import Background, Level, sentences
 from dreamprvr.search.catalogue import library_video, row_count, timeline_of
 from dreamprvr.search.combining import best_pair, without
 from dreamprvr.search.conditions import EVERY, Allowed
-from dreamprvr.search.engine.interface import Engine, EngineQuery, Record
+from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Record
 from dreamprvr.search.engine.points import SCANNED
 from dreamprvr.search.queries import Query, candidate_count
 from dreamprvr.search.results import Best, Hit, SearchResult, judged
@@ -211,7 +212,7 @@ class Searcher:
             for scale in parts[0]
         }
         segments = np.concatenate([self.model.segment_rows(part) for part in asked.parts])
-        hits = self.engine.search(
+        hits = self._hits(
             EngineQuery(
                 rows, segments, limit, allowed.where, chosen, searched > SCANNED, allowed.only,
                 allowed.besides,
@@ -226,6 +227,19 @@ class Searcher:
             known = [(name, score) for name, score in scores if score is not None]
             ranked += sorted(known, key=lambda item: (-item[1], item[0]))
         return ranked, limit
+
+    def _hits(self, query: EngineQuery) -> list[EngineHit]:
+        """Ask the engine, and among equal scores at the end prefer the first ids.
+
+        The engine takes any of them, and not always the same ones, so that a video could be on two
+        pages of an answer or on none.
+        """
+        more = query.limit + 1
+        while True:
+            hits = self.engine.search(replace(query, limit=more))
+            if len(hits) < more or hits[-1].score < hits[query.limit - 1].score:
+                return hits[: query.limit]
+            more *= 2
 
     def _scorer(self, asked: Asked) -> Callable[[Record], float | None] | None:
         """Return what scores the engine's videos again; None if the engine's score is final."""
