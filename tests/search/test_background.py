@@ -36,7 +36,7 @@ def test_shares_and_bounds_as_a_loop_counts_them() -> None:
     assert level.middle == np.median(scores)
     assert level.share_below(level.bound + 1e-9) >= 0.99
     assert level.share_below(level.bound - 1e-9) < 0.99
-    assert [strength_of(share) for share in (1, 0.99, 0.98, 0.9, 0.89, 0)] == [
+    assert [strength_of(share) for share in (1, 0.99, 0.98, 0.95, 0.94, 0)] == [
         "strong", "strong", "fair", "fair", "weak", "weak",
     ]  # fmt: skip
 

@@ -21,7 +21,7 @@ from dreamprvr.search.manifest import BACKGROUND
 
 Strength = Literal["strong", "fair", "weak"]
 SENTENCES = 99  # so that a random sentence is better than all of them in one case of a hundred
-STRONG, FAIR = 0.99, 0.9  # least shares of the background that a best score must exceed
+STRONG, FAIR = 0.99, 0.95  # least shares of the background that a best score must exceed
 FORMAT = 1  # to be raised when the sentences change
 LIMIT = 1_000_000  # bytes of the file
 _FACTS = ("format", "kind", "videos")
