@@ -138,6 +138,7 @@ def search_library(
     threshold: float | None = None,
     candidates: str | None = None,
     rescored: int = 100,
+    no_subtitles: bool = False,
     json: bool = False,
     device: str = "auto",
 ) -> int:
@@ -162,6 +163,7 @@ def search_library(
             asks no index; by default all, or 800 of more than 2000.
         rescored: number of the best videos that are scored again, for --without and --then, or by
             a model whose score is more than the sum of maxima (MS-SL).
+        no_subtitles: do not search the words of subtitles.
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
@@ -175,6 +177,7 @@ def search_library(
         result = opened.search(
             query, k, parse_where(where or []), shown, threshold, scored, rescored,
             without=without, then=then, like=example, image=image, name=name, skip=skip,
+            subtitles=not no_subtitles,
         )  # fmt: skip
     print(as_json(result) if json else as_text(result))
     return 0

@@ -1,11 +1,15 @@
-"""Scores over time of two sentences in one: A without B, and A and later B.
+"""Two in one: A without B, A and later B, and the rankings by pictures and by spoken words.
 
-Both are defined on the scores at each second, so that a person can read the answer in the curves.
+The first two are defined on the scores at each second, so that a person can read the answer in the
+curves.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+SOFTNESS = 60  # of the fusion of two rankings, the usual number
 
 
 class Pair(NamedTuple):
@@ -52,3 +56,26 @@ def best_pair(first: np.ndarray, second: np.ndarray) -> Pair | None:
     later = int(sums.argmax()) + 1
     earlier = int(first[:later].argmax())
     return Pair(earlier, later, float(first[earlier] + second[later]) / 2)
+
+
+def fused(pictures: Sequence[str], spoken: Sequence[str], counted: int) -> list[str]:
+    """Join two rankings by reciprocal rank fusion.
+
+    A video scores 1 / (60 + its rank) for each ranking that has it, and equal sums begin with the
+    video that ranks higher by its words.
+
+    Args:
+        pictures: ids of videos, best first, by what is seen.
+        spoken: ids of videos, best first, by what is said.
+        counted: ranks of `pictures` that count for videos of `spoken`, so that the order does not
+            depend on how many more are given.
+
+    Returns:
+        All ids, best first.
+    """
+    said = {name: rank for rank, name in enumerate(spoken, 1)}
+    sums = {name: 1 / (SOFTNESS + rank) for name, rank in said.items()}
+    for rank, name in enumerate(pictures, 1):
+        if rank <= counted or name not in said:
+            sums[name] = sums.get(name, 0) + 1 / (SOFTNESS + rank)
+    return sorted(sums, key=lambda name: (-sums[name], said.get(name, len(said) + 1)))

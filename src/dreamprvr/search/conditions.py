@@ -6,20 +6,26 @@ is no metadata, such as the length of a video, become the list of ids of the vid
 Both are applied by the engine before it ranks.
 """
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, number, quote
-from dreamprvr.search.catalogue import Payload, library_video
-from dreamprvr.search.engine.filters import check_columns
+from dreamprvr.search.catalogue import Payload, library_video, metadata_of
+from dreamprvr.search.engine.filters import check_columns, matches
 from dreamprvr.search.engine.points import values
 
 LENGTH = "length"  # the column of a video's seconds, unless the metadata has one of this name
 _BOUND = re.compile(r"(>=|<=|>|<)\s*(.+)", re.DOTALL)
 _RANGE = re.compile(r"(.+?)\.\.(.+)", re.DOTALL)
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?", re.ASCII)
+
+
+Test = Callable[[str], bool]
+"""Tells whether a value of a column meets a condition."""
 
 
 class Allowed(NamedTuple):
@@ -34,6 +40,17 @@ class Allowed(NamedTuple):
     where: Mapping[str, Sequence[str]] = {}
     only: frozenset[str] | None = None
     besides: frozenset[str] = frozenset()
+
+    def has(self, video_id: str, payload: Payload) -> bool:
+        """Return whether a video may be found, by the rules of the engine.
+
+        Args:
+            video_id: id of the video.
+            payload: payload of the video.
+        """
+        if video_id in self.besides or (self.only is not None and video_id not in self.only):
+            return False
+        return matches(metadata_of(payload), self.where)
 
 
 EVERY = Allowed()
@@ -90,32 +107,35 @@ def _meeting(column: str, words: Sequence[str], held: Iterable[str]) -> list[str
         The values that meet all bounds and, if there are others, one of the other conditions.
     """
     there = sorted(held)
-    known = set(there)
-    bounds: list[Callable[[str], bool]] = []
-    others: list[Callable[[str], bool]] = []
+    bounds: list[Test] = []
+    others: list[Test] = []
     for word in words:
         bound, span = _BOUND.fullmatch(word), _RANGE.fullmatch(word)
-        if word in known:
-            others.append(lambda value, word=word: value == word)
+        if word in there:
+            others.append(partial(operator.eq, word))
         elif bound is not None:
             bounds.append(_compared(column, bound[1], bound[2].strip(), there))
         elif span is not None and all(_is_comparable(end.strip()) for end in span.groups()):
             low = _compared(column, ">=", span[1].strip(), there)
             high = _compared(column, "<=", span[2].strip(), there)
-            others.append(lambda value, low=low, high=high: low(value) and high(value))
-        else:  # no value of a video, but the same number may be: 60 is 60.0
-            amount = number(word) if column == LENGTH else None
-            others.append(lambda value, amount=amount: amount is not None
-                          and number(value) == amount)  # fmt: skip
+            others.append(partial(_all, (low, high)))
+        elif column == LENGTH and number(word) is not None:  # 60 is 60.0
+            low, high = (_compared(column, sign, word, there) for sign in (">=", "<="))
+            others.append(partial(_all, (low, high)))
+        else:
+            others.append(partial(operator.eq, word))
     return [
         value
         for value in there
-        if all(test(value) for test in bounds)
-        and (not others or any(test(value) for test in others))
+        if _all(bounds, value) and (not others or any(test(value) for test in others))
     ]
 
 
-def _compared(column: str, sign: str, bound: str, held: Sequence[str]) -> Callable[[str], bool]:
+def _all(tests: Sequence[Test], value: str) -> bool:
+    return all(test(value) for test in tests)
+
+
+def _compared(column: str, sign: str, bound: str, held: Sequence[str]) -> Test:
     """Make the test whether a value lies on the right side of a bound.
 
     Numbers are compared as numbers. Dates are compared to as many places as the bound has, so

@@ -25,9 +25,8 @@ from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.access import FolderLock, Session, WriterTurn, is_wanted
 from dreamprvr.search.background import Background, BackgroundFile
-from dreamprvr.search.catalogue import Payload, library_video, metadata_of
+from dreamprvr.search.catalogue import Payload, library_video
 from dreamprvr.search.conditions import EVERY, find_allowed
-from dreamprvr.search.engine.filters import matches
 from dreamprvr.search.engine.opening import create_engine, new_collection
 from dreamprvr.search.engine.points import values
 from dreamprvr.search.indexing import Report, UpdateReport, Writer
@@ -45,6 +44,7 @@ from dreamprvr.search.queries import RESCORED, Candidates, Query, check_ids, che
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import Searcher
+from dreamprvr.search.spoken import Spoken, SpokenWords, has_index
 
 if TYPE_CHECKING:
     from dreamprvr.search.model import LibraryModel, ModelFile
@@ -181,6 +181,7 @@ class Library:
         image: StrPath | None = None,
         name: str | None = None,
         skip: int = 0,
+        subtitles: bool = True,
     ) -> SearchResult:
         """Find the best videos for a sentence, a moment or a picture, and the moments in them.
 
@@ -204,6 +205,8 @@ class Library:
             image: path of a picture: finds moments like it.
             name: words that the video's title, id or path must contain, in any case and order.
             skip: number of the best videos to leave out, for the next page of an answer.
+            subtitles: whether the words of subtitles are searched too, for a `text` without
+                `without` and `then`.
 
         Raises:
             UserError: the query is empty or not text, a number is out of its range, there is no
@@ -213,14 +216,22 @@ class Library:
         picture = None if image is None else Path(image)
         query = Query(
             text, k, where, moments, threshold, candidates, rescored, without, then, like, picture,
-            name, skip,
+            name, skip, subtitles,
         )  # fmt: skip
         query.check()
         allowed = EVERY
         if where or name is not None:
             allowed = find_allowed(where, name, self.columns(), self._known())
         searcher = self._searcher()
-        return searcher.search(query, allowed, self._background(searcher))
+
+        def find_spoken(words: str) -> list[list[Spoken]]:
+            spoken = SpokenWords(self.path)
+            if allowed is EVERY:
+                return spoken.find(words, lambda video_id: True)
+            known = self._known()
+            return spoken.find(words, lambda name: name in known and allowed.has(name, known[name]))
+
+        return searcher.search(query, allowed, self._background(searcher), find_spoken)
 
     def _searcher(self) -> Searcher:
         return Searcher(self._session.engine, self._model, self._rule, self._store)
@@ -262,8 +273,7 @@ class Library:
         return [
             library_video(video_id, payload)
             for video_id, payload in sorted(known.items())
-            if (allowed.only is None or video_id in allowed.only)
-            and matches(metadata_of(payload), allowed.where)
+            if allowed.has(video_id, payload)
         ]
 
     def video(self, video_id: str) -> LibraryVideo | None:
@@ -309,7 +319,22 @@ class Library:
             report = writer.update(file, metadata, progress, prune)
             if not (report.added or report.changed or report.removed or report.renamed):
                 background.restore(before)
+            report.warnings += self._read_subtitles(file, writer)
             return report
+
+    def _read_subtitles(self, features: FeatureFile, writer: Writer) -> list[str]:
+        """Read the subtitles beside the videos of a feature file, and return warnings.
+
+        Args:
+            features: the feature file, open.
+            writer: writer of the library, after it has written the videos.
+        """
+        if not has_index():
+            return ["the SQLite of this Python has no full-text index: subtitles are left out"]
+        records = {name: features.record(name) for name in features.video_ids()}
+        videos = {name: (record.path, record.duration) for name, record in records.items()}
+        known = {video_id for video_id, _ in writer.engine.payloads()}
+        return SpokenWords(self.path).update(videos, known)
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
         """Replace the metadata of the videos that a CSV names.
@@ -332,7 +357,9 @@ class Library:
         ids = check_ids(video_ids)
         with self._writing() as writer:
             self._background_file().forget()
-            return writer.delete(ids)
+            deleted = writer.delete(ids)
+            SpokenWords(self.path).delete(deleted)
+            return deleted
 
     def compact(self) -> None:
         """Free the space of deleted videos, and rebuild the engine's indexes for fast searches."""

@@ -38,6 +38,7 @@ class Query:
         image: path of a picture, whose like are searched; or None.
         name: words that the video's title, id or path must contain; None allows all.
         skip: number of the best videos to leave out, for the next page of an answer.
+        subtitles: whether the words of subtitles are searched too.
     """
 
     text: str | None = None
@@ -53,6 +54,7 @@ class Query:
     image: Path | None = None
     name: str | None = None
     skip: int = 0
+    subtitles: bool = True
 
     def check(self) -> None:
         """Raise a UserError unless every part is valid, and the parts fit together."""
@@ -73,6 +75,11 @@ class Query:
         check_numbers(self.threshold, self.candidates, **counts)
         check_count("skip", self.skip, least=0)
         check_where(self.where)
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the query is one sentence and nothing else."""
+        return self.text is not None and self.without is None and self.then is None
 
     @property
     def shown(self) -> str:
@@ -123,7 +130,8 @@ def check_like(like: object) -> None:
     if not isinstance(like, (tuple, list)) or len(like) != 2 or not isinstance(like[0], str):
         raise UserError(f"like is {quote(like)}; it must be a video and a second, say ('a', 12.5)")
     second = like[1]
-    if not isinstance(second, Real) or isinstance(second, bool) or not 0 <= second < math.inf:
+    is_number = isinstance(second, Real) and not isinstance(second, bool)
+    if not is_number or not 0 <= float(second) < math.inf:
         raise UserError(f"like has the second {quote(second)}; it must be a number from 0 on")
     _check_unicode(like[0], "like")
 

@@ -4,7 +4,7 @@ The JSON of a search is one object: `query`, `seconds`, `searched` and `scored` 
 `strength`, `confidence`, `low` and `high` (see `SearchResult`), and `hits`, best first. A hit has
 `rank`, `video_id`, `title`, `path` (null if unknown), `duration`, `score`, `relevance`, `metadata`,
 `registers` (a list of cosines, empty if the model has none) and `moments`, best first, each with
-`start`, `end`, `peak` and `score`. All times are seconds.
+`start`, `end`, `peak` and `score`, and for spoken words `words` and `share`. All times are seconds.
 """
 
 import json
@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import one_line, shorten
 from dreamprvr.evaluation.moments import Curve, Moment
 from dreamprvr.search.background import Background, Strength, strength_of
 
-__all__ = ["Curve", "Hit", "LibraryVideo", "Moment", "SearchResult", "clock"]
+SURE = 0.9  # share of a sentence that makes spoken words a strong match
+__all__ = ["Curve", "Hit", "LibraryVideo", "Moment", "SearchResult", "SpokenMoment", "clock"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ class LibraryVideo:
 
 
 @dataclass(frozen=True)
+class SpokenMoment(Moment):
+    """A moment that was found by its words in the video's subtitles.
+
+    Args:
+        words: what is said.
+        share: share of the sentence that is said, weighted by how rare its words are, 0 to 1.
+    """
+
+    words: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Hit:
     """A video that was found.
 
@@ -50,12 +64,13 @@ class Hit:
         rank: 1 for the best.
         video: the video.
         score: the score s(q, v) of docs/model.md, section 6; without training, the best cosine.
-        moments: the moments, best first; at least one. For two sentences one after the other, the
-            moment of each, in their order.
+        moments: the moments, best first; at least one. Those of spoken words are `SpokenMoment`s.
+            For two sentences one after the other, the moment of each, in their order.
         curve: the score over time.
         registers: cosine of the query with each register of the video; empty if there are none.
         relevance: the score on a scale from 0, what a sentence scores that no video shows, to 100,
-            the best score of the answer, or the least score of a strong match if that is higher.
+            the best score of the answer, or the least score of a strong match if that is higher;
+            of spoken words at least their share of the sentence, in percent.
     """
 
     rank: int
@@ -102,11 +117,13 @@ class Best(NamedTuple):
         score: its score; None if nothing was found.
         sure: score that says how sure the match is.
         over_time: whether both are scores over time, and not of videos.
+        said: share of the sentence that is said in the first video; 0 if it was not found by this.
     """
 
     score: float | None = None
     sure: float = 0.0
     over_time: bool = False
+    said: float = 0.0
 
 
 def judged(result: SearchResult, best: Best, background: Background | None) -> SearchResult:
@@ -128,9 +145,19 @@ def judged(result: SearchResult, best: Best, background: Background | None) -> S
         low, high = background.moments.middle, max(high, background.moments.bound)
         least, top = level.middle, max(top, level.bound)
         share = level.share_below(best.sure)
-    hits = tuple(replace(hit, relevance=_percent(hit.score, least, top)) for hit in result.hits)
+    hits = tuple(
+        replace(hit, relevance=max(_percent(hit.score, least, top), _percent(_said(hit), 0, 1)))
+        for hit in result.hits
+    )
     strength = None if share is None else strength_of(share)
+    if best.said:
+        strength = "strong" if strength == "strong" or best.said >= SURE else "fair"
     return replace(result, hits=hits, strength=strength, confidence=share, low=low, high=high)
+
+
+def _said(hit: Hit) -> float:
+    """Return the largest share of the sentence that a moment's words hold."""
+    return max((m.share for m in hit.moments if isinstance(m, SpokenMoment)), default=0.0)
 
 
 def _percent(score: float, low: float, high: float) -> int:
@@ -171,19 +198,26 @@ def as_text(result: SearchResult) -> str:
     for hit in result.hits:
         best, *others = hit.moments
         also = f"  (also {', '.join(map(_span, others))})" if others else ""
-        lines.append(
-            f"{hit.rank:3}  {hit.relevance:3}  {_span(best)}  {one_line(hit.video.title)}{also}"
-        )
-    if result.strength is not None and result.confidence is not None:
-        matches = "match" if len(result.hits) == 1 else "matches"
-        share = int(100 * result.confidence)
-        lines.append(
-            f"{result.strength} {matches}: {share}% of random sentences score lower than the best "
-            "video"
-        )
+        said = f'  "{one_line(shorten(best.words, 80))}"' if isinstance(best, SpokenMoment) else ""
+        title = one_line(hit.video.title)
+        lines.append(f"{hit.rank:3}  {hit.relevance:3}  {_span(best)}  {title}{said}{also}")
+    if result.strength is not None:
+        lines.append(_sure(result))
     near = "" if result.scored == result.searched else f" ({result.scored:,} candidates)"
     lines.append(f"{result.searched:,} videos{near} in {1000 * result.seconds:.0f} ms")
     return "\n".join(lines)
+
+
+def _sure(result: SearchResult) -> str:
+    """Say in a line how sure an answer is, and why."""
+    matches = "match" if len(result.hits) == 1 else "matches"
+    reasons = []
+    if isinstance(result.hits[0].moments[0], SpokenMoment):
+        reasons.append(f"subtitles say {int(100 * _said(result.hits[0]))}% of the sentence")
+    if result.confidence is not None:
+        share = int(100 * result.confidence)
+        reasons.append(f"{share}% of random sentences score lower than the best pictures")
+    return f"{result.strength} {matches}: {'; '.join(reasons)}"
 
 
 def video_line(video: LibraryVideo) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,16 +11,19 @@ import numpy as np
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.evaluation.moments import Curve, Moment, MomentRule, find_moments
+from dreamprvr.evaluation.moments import Curve, Moment, MomentRule, find_moments, milliseconds
 from dreamprvr.search.background import Background, Level, sentences
 from dreamprvr.search.catalogue import library_video, row_count, timeline_of
-from dreamprvr.search.combining import best_pair, without
+from dreamprvr.search.combining import best_pair, fused, without
 from dreamprvr.search.conditions import EVERY, Allowed
 from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Record
 from dreamprvr.search.engine.points import SCANNED
 from dreamprvr.search.queries import Query, candidate_count
-from dreamprvr.search.results import Best, Hit, SearchResult, judged
+from dreamprvr.search.results import Best, Hit, SearchResult, SpokenMoment, judged
 from dreamprvr.search.rows import RowStore, look_up
+from dreamprvr.search.spoken import Spoken
+
+COUNTED = 100  # ranks by what is seen that count for a video whose words are found
 
 if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
     from dreamprvr.models.encoded import EncodedQueries
@@ -45,6 +49,22 @@ class Asked(NamedTuple):
     def parts(self) -> list["EncodedQueries"]:
         """Return the parts that the engine searches for."""
         return [self.first] if self.then is None else [self.first, self.then]
+
+
+class Ranking(NamedTuple):
+    """Videos in the order of an answer.
+
+    Args:
+        order: ids, best first.
+        seen: ids, best first, by what is seen.
+        scores: score of what is seen, by id.
+        said: passages that hold the sentence, by id, the best video first.
+    """
+
+    order: list[str]
+    seen: list[str]
+    scores: Mapping[str, float]
+    said: Mapping[str, list[Spoken]]
 
 
 class OverTime(NamedTuple):
@@ -85,7 +105,11 @@ class Searcher:
         self.rule = rule or MomentRule()
 
     def search(
-        self, query: Query, allowed: Allowed = EVERY, background: Background | None = None
+        self,
+        query: Query,
+        allowed: Allowed = EVERY,
+        background: Background | None = None,
+        find_spoken: Callable[[str], list[list[Spoken]]] | None = None,
     ) -> SearchResult:
         """Answer one query.
 
@@ -94,6 +118,8 @@ class Searcher:
             allowed: videos that may be found.
             background: scores of sentences that have nothing to do with the library; None if they
                 are not known.
+            find_spoken: finds the passages of videos in which a sentence is spoken; None finds
+                none.
         """
         self.library_model.encoder()  # its loading is no part of the time that is reported
         begin = time.perf_counter()
@@ -102,31 +128,71 @@ class Searcher:
             allowed = allowed._replace(besides=allowed.besides | {query.like[0]})
         searched = self.engine.count(*allowed)
         chosen = candidate_count(query.candidates, searched)
-        ranked, limit = self._ranked(asked, query, allowed, searched, chosen)
-        least = -math.inf if query.threshold is None else query.threshold
-        kept = {name: score for name, score in ranked if score >= least}
-        page = list(kept)[query.skip : query.skip + query.k]
-        hits = [
-            self._hit(rank, record, kept[record.video_id], asked, query)
+        said: dict[str, list[Spoken]] = {}
+        if find_spoken is not None and query.subtitles and query.text and query.is_plain:
+            said = {passages[0].video_id: passages for passages in find_spoken(query.text)}
+        found, limit = self._ranking(asked, query, allowed, searched, chosen, said)
+        page = found.order[query.skip : query.skip + query.k]
+        hits = tuple(
+            self._hit(rank, record, found, asked, query)
             for rank, record in enumerate(self._look_up(page), query.skip + 1)
-        ]
+        )
         scored = searched if chosen is None else min(searched, max(chosen, limit))
         seconds = time.perf_counter() - begin
-        result = SearchResult(query.shown, tuple(hits), seconds, searched, scored)
-        return judged(result, self._best(asked, kept), background if asked.is_text else None)
+        result = SearchResult(query.shown, hits, seconds, searched, scored)
+        return judged(result, self._best(asked, found), background if asked.is_text else None)
 
-    def _best(self, asked: Asked, kept: Mapping[str, float]) -> Best:
-        """Find what says how sure an answer is: the score of the best video of all pages.
+    def _ranking(
+        self,
+        asked: Asked,
+        query: Query,
+        allowed: Allowed,
+        searched: int,
+        chosen: int | None,
+        said: Mapping[str, list[Spoken]],
+    ) -> tuple[Ranking, int]:
+        """Rank videos by what is seen and, if there are such, by what is said.
 
         Args:
             asked: the encoded query.
-            kept: scores by id, best first.
+            query: the query.
+            allowed: videos that may be found.
+            searched: number of these videos.
+            chosen: number of candidates; None for all videos.
+            said: passages by id, the best video first.
+
+        Returns:
+            The ranking, and the number of videos that the engine was asked for.
         """
-        if not kept:
+        last = query.skip + query.k
+        needed = max(last, COUNTED) if said else last
+        ranked, limit = self._ranked(asked, query, allowed, searched, chosen, needed)
+        least = -math.inf if query.threshold is None else query.threshold
+        seen = {name: score for name, score in ranked if score >= least}
+        if not said:
+            return Ranking(list(seen), list(seen), seen, {}), limit
+        others = allowed._replace(only=frozenset(said.keys() - seen.keys()))
+        count = len(others.only or ())
+        more = self._ranked(asked, query, others, count, None, count)[0] if count else []
+        scores = {**dict(more), **seen}
+        known = {name: passages for name, passages in said.items() if name in scores}
+        return Ranking(fused(list(seen), list(known), COUNTED), list(seen), scores, known), limit
+
+    def _best(self, asked: Asked, found: Ranking) -> Best:
+        """Find what says how sure an answer is: the scores of the best video of all pages.
+
+        Args:
+            asked: the encoded query.
+            found: the ranking.
+        """
+        if not found.order:
             return Best()
-        name, score = next(iter(kept.items()))
+        passages = found.said.get(found.order[0], [])
+        said = max((spoken.share for spoken in passages), default=0.0)
+        name = (found.seen or found.order)[0]
+        score = found.scores[name]
         if asked.then is None:
-            return Best(score, score, asked.without is not None)
+            return Best(score, score, asked.without is not None, said)
         (record,) = self._look_up([name])
         return Best(score, self._over_time(asked, record, 1).sure, True)
 
@@ -145,7 +211,7 @@ class Searcher:
             query = Query(text, k=1)
             searched = self.engine.count()
             chosen = candidate_count(None, searched)
-            ranked, _ = self._ranked(asked, query, EVERY, searched, chosen)
+            ranked, _ = self._ranked(asked, query, EVERY, searched, chosen, 1)
             for record in self._look_up([name for name, _ in ranked[:1]]):
                 videos.append(ranked[0][1])
                 moments.append(self._over_time(asked, record, 1).sure)
@@ -185,9 +251,15 @@ class Searcher:
     # Ranking
 
     def _ranked(
-        self, asked: Asked, query: Query, allowed: Allowed, searched: int, chosen: int | None
+        self,
+        asked: Asked,
+        query: Query,
+        allowed: Allowed,
+        searched: int,
+        chosen: int | None,
+        needed: int,
     ) -> tuple[list[tuple[str, float]], int]:
-        """Rank videos.
+        """Rank videos by what is seen.
 
         Args:
             asked: the encoded query.
@@ -195,17 +267,17 @@ class Searcher:
             allowed: videos that may be found.
             searched: number of these videos.
             chosen: number of candidates; None for all videos.
+            needed: number of videos to rank.
 
         Returns:
-            Ids and scores, best first, of at least `skip` + k videos if there are so many; and the
+            Ids and scores, best first, of at least `needed` videos if there are so many; and the
             number of videos that the engine was asked for.
         """
         again = self._scorer(asked)
-        last = query.skip + query.k
         # A block of videos is scored again as a whole, so that the pages of an answer, which have
         # the same k, never share a video.
         block = max(query.k, query.rescored)
-        limit = last if again is None else block * -(-last // block)
+        limit = needed if again is None else block * -(-needed // block)
         parts = [self.model.engine_rows(part) for part in asked.parts]
         rows = {
             scale: np.concatenate([part[scale] for part in parts]) / len(parts)
@@ -291,11 +363,30 @@ class Searcher:
         score = None if asked.without is None else best
         return OverTime(shown, score, find_moments(shown, moments, self.rule), best)
 
-    def _hit(self, rank: int, record: Record, score: float, asked: Asked, query: Query) -> Hit:
+    def _hit(self, rank: int, record: Record, found: Ranking, asked: Asked, query: Query) -> Hit:
         count = row_count(record.payload) if query.moments == "all" else int(query.moments)
         over_time = self._over_time(asked, record, count)
+        moments = over_time.moments
+        name = record.video_id
+        if name in found.said:
+            spoken = tuple(
+                _spoken_moment(each, over_time.curve) for each in found.said[name][:count]
+            )
+            # those of the ranking that has the video higher come first
+            is_seen = name in found.seen[: list(found.said).index(name)]
+            moments = (*moments, *spoken) if is_seen else (*spoken, *moments)
         return Hit(
-            rank, library_video(record.video_id, record.payload), score, over_time.moments,
+            rank, library_video(name, record.payload), found.scores[name], moments,
             over_time.curve,
             self.model.register_cosines(asked.first, record) if asked.is_text else (),
         )  # fmt: skip
+
+
+def _spoken_moment(spoken: Spoken, curve: Curve) -> SpokenMoment:
+    """Make the moment of a passage; its score is that of what is seen in its middle."""
+    start, end = spoken.passage.start, spoken.passage.end
+    middle = (start + end) / 2
+    piece = min(bisect_right(curve.starts, middle), len(curve.scores)) - 1
+    start, end, middle = milliseconds(np.array([start, end, middle])).tolist()
+    score = curve.scores[max(piece, 0)]
+    return SpokenMoment(start, end, middle, score, spoken.passage.words, spoken.share)

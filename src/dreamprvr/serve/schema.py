@@ -4,6 +4,7 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from dreamprvr.search.engine.filters import parse_where
-from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, SearchResult
 
 MAX_QUERY = 1500  # characters; each takes up to 9 bytes of an address, which may have 16,384
 MAX_CLIP = 600.0  # seconds
@@ -55,6 +56,7 @@ class SearchQuery(BaseModel):
     moments: Annotated[int, Field(ge=1, le=1000)] | Literal["all"] = Field(
         default=3, description="largest number of moments of a video, or all"
     )
+    subtitles: bool = Field(default=True, description="whether words of subtitles are searched")
     threshold: float | None = Field(
         default=None, allow_inf_nan=False, description="least score of a video in the answer"
     )
@@ -86,7 +88,7 @@ class SearchQuery(BaseModel):
         if self.like is not None:
             key, _, second = self.like.partition("@")
             arguments["like"] = video_id_of(key), float(second)
-        names = ("without", "then", "name", "skip", "moments")
+        names = ("without", "then", "name", "skip", "moments", "subtitles")
         further = {name: getattr(self, name) for name in names if name in self.model_fields_set}
         return {"text": self.q, **arguments, **further}
 
@@ -162,6 +164,21 @@ class VideoWithPreview(VideoAnswer):
     preview: PreviewState
 
 
+class MomentAnswer(BaseModel):
+    """A moment of a video; times in seconds."""
+
+    start: float
+    end: float
+    peak: float
+    score: float
+    words: str | None = Field(
+        default=None, description="what is said there, if the moment was found by subtitles"
+    )
+    share: float | None = Field(
+        default=None, description="share of the sentence that is said there, 0 to 1"
+    )
+
+
 class HitAnswer(BaseModel):
     """A video that a search has found."""
 
@@ -169,7 +186,7 @@ class HitAnswer(BaseModel):
     score: float
     relevance: int = Field(description="the score from 0 to 100, for people")
     video: VideoAnswer
-    moments: list[Moment] = Field(description="best first")
+    moments: list[MomentAnswer] = Field(description="best first")
     curve: Curve = Field(description="score along the video; times in seconds")
     registers: list[float] = Field(
         description="cosine of the sentence with each register; empty if the model has none"
@@ -232,10 +249,11 @@ def search_answer(result: SearchResult) -> SearchAnswer:
 def _hit_answer(hit: Hit) -> HitAnswer:
     curve = thinned(hit.curve)
     short = Curve(_rounded(curve.starts), _rounded(curve.ends), _rounded(curve.scores, 5))
+    moments = [MomentAnswer(**asdict(moment)) for moment in hit.moments]
     return HitAnswer(
         rank=hit.rank, score=hit.score, relevance=hit.relevance,
-        video=VideoAnswer(**video_fields(hit.video)),
-        moments=list(hit.moments), curve=short, registers=list(_rounded(hit.registers, 5)),
+        video=VideoAnswer(**video_fields(hit.video)), moments=moments, curve=short,
+        registers=list(_rounded(hit.registers, 5)),
     )  # fmt: skip
 
 
