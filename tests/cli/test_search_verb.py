@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli.running import refused, run
 from PIL import Image
-from search.libraries import library, video
+from search.libraries import features, library, video
 
 HUGE = "99999999999999999999"
 
@@ -56,6 +57,17 @@ def test_other_queries_than_one_sentence() -> None:
     few = json.loads(run("search", "library", "dog", "--moments", "1", "--json").out)
     assert [len(hit["moments"]) for hit in few["hits"]] == [1, 1, 1]
     assert sum(len(hit["moments"]) for hit in many["hits"]) > 3
+
+
+def test_subtitles_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").touch()
+    (tmp_path / "talk.srt").write_text("00:00:01,000 --> 00:00:03,000\nold lighthouse\n")
+    shown = replace(video("talk"), path=tmp_path / "talk.mp4")
+    features(tmp_path / "talk.hdf5", [shown])
+    assert run("index", "talk.hdf5", "-o", "talk").out.endswith("the library is in talk\n")
+    assert '"old lighthouse"' in run("search", "talk", "the lighthouse").out
+    words = ("search", "talk", "the lighthouse", "--no_subtitles")
+    assert "lighthouse" not in run(*words).out
 
 
 def test_the_largest_numbers() -> None:

@@ -1,6 +1,7 @@
 """Results as text and as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dreamprvr.search.results import (
     LibraryVideo,
     Moment,
     SearchResult,
+    SpokenMoment,
     as_json,
     as_text,
     clock,
@@ -45,7 +47,7 @@ RESULT = SearchResult("a pan", (HIT,), 0.0123, 1200, 1200, "strong", 0.995, 0.2,
 def test_a_search_as_text():
     line, sure, foot = as_text(RESULT).splitlines()
     assert line.split() == ["1", "87", "01:01-01:05", "Pan", "(also", "00:03-00:05)"]
-    assert sure == "strong match: 99% of random sentences score lower than the best video"
+    assert sure == "strong match: 99% of random sentences score lower than the best pictures"
     assert foot == "1,200 videos in 12 ms"
     near = SearchResult("a pan", (HIT,), 0.0123, 12_000, 1600)
     assert as_text(near).splitlines()[1] == "12,000 videos (1,600 candidates) in 12 ms"
@@ -92,6 +94,20 @@ def test_control_characters_of_metadata_are_printed_as_escapes():
         "a\\x1b[2J  00:05  title=two\\nlines\\x1b]0;x\\x07 é  no\\rte=\\u2028"
     )
     assert json.loads(as_json(result))["hits"][0]["title"] == odd.title
+
+
+def test_spoken_words_say_how_sure_they_are():
+    said = SpokenMoment(5.0, 9.0, 7.0, 0.1, "two\nwords", 0.6)
+    spoken = replace(answer(0.3, 0.2), hits=(replace(HIT, score=0.1, moments=(said, *MOMENTS)),))
+    found = judged(spoken, Best(0.3, 0.3, said=0.6), BACKGROUND)
+    assert (found.strength, found.hits[0].relevance) == ("fair", 60)
+    assert judged(spoken, Best(0.3, 0.3, said=0.95), BACKGROUND).strength == "strong"
+    assert judged(spoken, Best(0.9, 0.9, said=0.6), BACKGROUND).strength == "strong"
+    line, sure, _ = as_text(found).splitlines()
+    assert '00:05-00:09  Pan  "two\\nwords"  (also 01:01' in line
+    assert sure.startswith("fair match: subtitles say 60% of the sentence; 60% of random")
+    moment = json.loads(as_json(found))["hits"][0]["moments"][0]
+    assert (moment["words"], moment["share"]) == ("two\nwords", 0.6)
 
 
 SCORES = tuple(i / 100 for i in range(50))  # the median is 0.25

@@ -41,7 +41,7 @@ def film(folder: Path, name: str, *lines: str, **events: int) -> VideoFeatures:
 def plain_search(texts: dict[str, list[str]], query: str) -> dict[str, float]:
     """The share of the sentence in the best passage of each video, by loops."""
     passages = [(name, set(words_of(line))) for name, lines in texts.items() for line in lines]
-    counts = {w: sum(w in said for _, said in passages) for w in words_of(query)}
+    counts = {w: max(1, sum(w in said for _, said in passages)) for w in words_of(query)}
     weights = {
         w: math.log(1 + (len(passages) + 1) / (n + 0.5))
         for w, n in counts.items()

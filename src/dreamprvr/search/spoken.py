@@ -205,13 +205,18 @@ def has_index() -> bool:
 
 
 def _weights(database: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
-    """Weigh words by how rare they are; those that say nothing are left out."""
+    """Weigh words by how rare they are; those that say nothing are left out.
+
+    Args:
+        database: the index, open.
+        words: the words, all different.
+    """
     (passages,) = database.execute("SELECT count(*) FROM passages").fetchone()
     database.execute("CREATE VIRTUAL TABLE temp.held USING fts5vocab (main, words, row)")
     weights = {}
     for word in words:
         row = database.execute("SELECT doc FROM temp.held WHERE term = ?", (word,)).fetchone()
-        count = 0 if row is None else int(row[0])
+        count = 1 if row is None else int(row[0])  # an unknown word weighs no more than a rare one
         if count <= max(FEW, COMMON * passages):
             weights[word] = math.log(1 + (passages + 1) / (count + 0.5))
     return weights
