@@ -246,7 +246,7 @@ class Library:
         if self._kept_background is None or self._kept_background[0] != videos:
             file = self._background_file()
             background = file.read(videos)
-            if background is None:
+            if background is None and videos:
                 background = searcher.background()
                 if background is not None:
                     file.write(background, videos)
