@@ -23,6 +23,7 @@ from dreamprvr.search.results import Best, Hit, SearchResult, SpokenMoment, judg
 from dreamprvr.search.rows import RowStore, look_up
 from dreamprvr.search.spoken import Spoken
 
+TIES = 200  # videos of equal score that are looked through
 COUNTED = 100  # ranks by what is seen that count for a video whose words are found
 
 if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
@@ -284,12 +285,11 @@ class Searcher:
             for scale in parts[0]
         }
         segments = np.concatenate([self.model.segment_rows(part) for part in asked.parts])
-        hits = self._hits(
-            EngineQuery(
-                rows, segments, limit, allowed.where, chosen, searched > SCANNED, allowed.only,
-                allowed.besides,
-            )
+        engine_query = EngineQuery(
+            rows, segments, limit, allowed.where, chosen, searched > SCANNED, allowed.only,
+            allowed.besides,
         )  # fmt: skip
+        hits = self._hits(engine_query)
         if again is None:
             return [(hit.video_id, hit.score) for hit in hits], limit
         ranked = []
@@ -304,12 +304,13 @@ class Searcher:
         """Ask the engine, and among equal scores at the end prefer the first ids.
 
         The engine takes any of them, and not always the same ones, so that a video could be on two
-        pages of an answer or on none.
+        pages of an answer or on none. That can still happen if more than `TIES` videos are equal.
         """
         more = query.limit + 1
         while True:
             hits = self.engine.search(replace(query, limit=more))
-            if len(hits) < more or hits[-1].score < hits[query.limit - 1].score:
+            is_clear = len(hits) < more or hits[-1].score < hits[query.limit - 1].score
+            if is_clear or more > query.limit + TIES:
                 return hits[: query.limit]
             more *= 2
 
