@@ -26,6 +26,7 @@ from benchmarks.search_ways import NumberedQueries, searcher
 from dreamprvr.search.encoding import SearchModel, Untrained
 from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import Record
+from dreamprvr.search.queries import Query
 from dreamprvr.search.rows import RowStore
 from dreamprvr.search.searching import Searcher
 
@@ -67,7 +68,7 @@ def searches(shaped: Shape, dim: int, folder: Path) -> dict[str, Callable[[int],
     engine.compact()
 
     def search(library: Searcher, number: int) -> object:
-        return library.search(str(number), shaped.k, {}, 3, None, "all")
+        return library.search(Query(str(number), shaped.k, candidates="all"))
 
     return {
         "lists": partial(search, searcher(engine, model)),

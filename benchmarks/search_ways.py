@@ -24,8 +24,9 @@ from dreamprvr.search.encoding import RowSettings, SearchModel, Untrained
 from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import Engine, EngineQuery, Layout
 from dreamprvr.search.model import LibraryModel
+from dreamprvr.search.queries import Candidates, Query
 from dreamprvr.search.rows import RowStore
-from dreamprvr.search.searching import Candidates, Searcher
+from dreamprvr.search.searching import Searcher
 
 ScanDtype = Literal["float32", "float16"]
 TILE = 64  # videos whose float16 tokens are made float32 at once: 16 MB
@@ -323,7 +324,7 @@ def library_search(
     )
 
     def search(number: int) -> list[int]:
-        result = library.search(str(number), SHOWN, {}, 3, None, candidates)
+        result = library.search(Query(str(number), SHOWN, candidates=candidates))
         return [int(hit.video.video_id[1:]) for hit in result.hits]
 
     return search

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli.running import refused, run
-from search.libraries import library, video
+from PIL import Image
+from search.libraries import features, library, video
 
 HUGE = "99999999999999999999"
 
@@ -29,6 +31,43 @@ def test_json_k_and_filter() -> None:
     found = json.loads(run("search", "library", "dog", "--where", "tags=food", "--json").out)
     assert [hit["video_id"] for hit in found["hits"]] == ["kitchen"]
     assert found["searched"] == 1
+
+
+def test_a_line_says_how_sure_the_answer_is() -> None:
+    first, *_, sure, _ = run("search", "library", "dog").out.splitlines()
+    assert first.split()[1] == "100"  # on a scale that people can read
+    assert sure.startswith("strong matches: 100% of random sentences score lower")
+    assert "weak matches: 0% of random" in run("search", "library", "flibber").out
+
+
+def test_other_queries_than_one_sentence() -> None:
+    def ids(*words: str) -> list[str]:
+        found = json.loads(run("search", "library", *words, "--json").out)
+        return [hit["video_id"] for hit in found["hits"]]
+
+    assert ids("--like", "yard@8", "-k", "1") != ["yard"]
+    assert len(ids("dog", "--then", "cat")) == len(ids("dog", "--without", "cat")) == 3
+    assert ids("dog", "--skip", "1") == ids("dog")[1:]
+    assert ids("dog", "--name", "KITCH") == ["kitchen"]
+    assert ids("dog", "--where", "length<1") == []
+    assert ids("dog", "--where", "tags=food", "--where", "length>=5") == ["kitchen"]
+    Image.new("RGB", (9, 9), (200, 0, 0)).save("red.png")
+    assert len(ids("--image", "red.png")) == 3
+    many = json.loads(run("search", "library", "dog", "--moments", "all", "--json").out)
+    few = json.loads(run("search", "library", "dog", "--moments", "1", "--json").out)
+    assert [len(hit["moments"]) for hit in few["hits"]] == [1, 1, 1]
+    assert sum(len(hit["moments"]) for hit in many["hits"]) > 3
+
+
+def test_subtitles_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").touch()
+    (tmp_path / "talk.srt").write_text("00:00:01,000 --> 00:00:03,000\nold lighthouse\n")
+    shown = replace(video("talk"), path=tmp_path / "talk.mp4")
+    features(tmp_path / "talk.hdf5", [shown])
+    assert run("index", "talk.hdf5", "-o", "talk").out.endswith("the library is in talk\n")
+    assert '"old lighthouse"' in run("search", "talk", "the lighthouse").out
+    words = ("search", "talk", "the lighthouse", "--no_subtitles")
+    assert "lighthouse" not in run(*words).out
 
 
 def test_the_largest_numbers() -> None:
@@ -57,6 +96,17 @@ def test_a_query_is_text_and_no_number_or_list(query: str) -> None:
         (("library", "dog", "-k", "0"), "k is 0; it must be at least 1"),
         (("library", "dog", "-k", HUGE), "k is above 1,000,000, the largest allowed number"),
         (("library", "dog", "-k", "9" * 5000), "9: give a whole number"),
+        (("library", "dog", "--moments", "some"), "--moments some: give a number, or all"),
+        (("library",), "the query is None; it must be a sentence"),
+        (("library", "dog", "--like", "yard@8"), "a search is for a sentence, a moment or a pict"),
+        (("library", "--like", "yard"), "--like yard: write VIDEO@SECOND, say --like film@12.5"),
+        (("library", "--like", "yard@-1"), "--like yard@-1: write VIDEO@SECOND"),
+        (("library", "--like", "garden@1"), "no video of the library: 'garden'"),
+        (("library", "--like", "yard@999"), "video yard ends at second"),
+        (("library", "--image", "none.png"), "none.png is missing"),
+        (("library", "dog", "--then", "a", "--without", "b"), "give either `without` or `then`"),
+        (("library", "dog", "--skip", "-1"), "skip is -1; it must be at least 0"),
+        (("library", "dog", "--where", "tags>=2"), "tags>=2 has no meaning: no value of the col"),
         (("library", "dog", "--moments", HUGE), "moments is above 1,000,000"),
         (("library", "dog", "--candidates", HUGE), "candidates is above 1,000,000"),
         (("library", "dog", "--candidates", "9" * 5000), f"--candidates {'9' * 30}"),

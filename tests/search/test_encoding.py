@@ -39,7 +39,7 @@ from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import EngineHit, EngineQuery, Record
 from dreamprvr.search.library import Library
 from dreamprvr.search.model import read_model
-from dreamprvr.search.searching import Candidates
+from dreamprvr.search.queries import Candidates
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.training.callbacks.predictions import VideoTimes, records

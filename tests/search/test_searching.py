@@ -1,27 +1,18 @@
 """One query, checked and answered."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from search.libraries import library, video
+from search.libraries import axis, library, video
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import EngineHit, EngineQuery
 from dreamprvr.search.library import Library
-from dreamprvr.search.searching import (
-    CANDIDATES,
-    EXACT,
-    MOST,
-    candidate_count,
-    check_ids,
-    check_numbers,
-    check_text,
-    check_where,
-)
 
 
 def test_scores_and_curves_are_cosines(tmp_path: Path) -> None:
@@ -69,18 +60,11 @@ def test_mistakes_in_a_query_are_refused(
         ask(made)
 
 
-def test_large_libraries_are_searched_by_candidates() -> None:
-    assert candidate_count(None, EXACT) is None
-    assert candidate_count(None, EXACT + 1) == CANDIDATES
-    assert candidate_count("all", 10**9) is None
-    assert candidate_count(7, 3) == 7
-
-
 def test_a_library_that_counts_as_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with library(tmp_path, *(video(f"v{i}", dog=i) for i in range(8))) as made:
         assert made.search("dog").scored == 8
-        monkeypatch.setattr("dreamprvr.search.searching.EXACT", 7)
-        monkeypatch.setattr("dreamprvr.search.searching.CANDIDATES", 3)
+        monkeypatch.setattr("dreamprvr.search.queries.EXACT", 7)
+        monkeypatch.setattr("dreamprvr.search.queries.CANDIDATES", 3)
         assert made.search("dog", k=2).scored == 3
         assert made.search("dog", k=2, candidates="all").scored == 8
 
@@ -95,79 +79,89 @@ def test_a_graph_serves_where_scanning_is_slow(
         asked.append(query.graph)
         return search(engine, query)
 
-    monkeypatch.setattr(EdgeEngine, "search", watched)
     with library(tmp_path, *(video(f"v{i}", dog=i) for i in range(8))) as made:
+        made.prepare()  # searches for the sentences of the background
+        monkeypatch.setattr(EdgeEngine, "search", watched)
         made.search("dog", candidates=4)
         monkeypatch.setattr("dreamprvr.search.searching.SCANNED", 7)
         made.search("dog", candidates=4)
     assert asked == [False, True]
 
 
-CSV = "video_id,tags\na,x\n"
+def test_a_sentence_without_another(tmp_path: Path) -> None:
+    both, alone = video("both", dog=7, cat=7, rows=30), video("alone", dog=9, red=9, rows=30)
+    for shown in (both, alone):
+        shown.rows[:] += axis("blue")
+    with library(tmp_path, both, alone) as made:
+        best = made.search("dog", k=1, without="cat").hits[0]
+        assert best.video.video_id == "alone"
+        for hit in made.search("dog", without="cat").hits:
+            name = hit.video.video_id
+            dog, cat = (
+                next(h for h in made.search(word).hits if h.video.video_id == name).curve.scores
+                for word in ("dog", "cat")
+            )
+            expected = [d - max(0, c) for d, c in zip(dog, cat, strict=True)]
+            assert hit.curve.scores == pytest.approx(expected)
+            assert hit.score == pytest.approx(max(expected))
+        assert made.search("dog", without="cat").query == "dog, without cat"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    folder = tmp_path_factory.mktemp("library")
-    with library(folder, video("a", dog=7), video("b"), metadata=CSV) as opened:
-        yield opened
+def test_a_sentence_and_then_another(tmp_path: Path) -> None:
+    right = video("right", dog=5, cat=20, rows=30)
+    wrong = video("wrong", dog=20, cat=5, rows=30)
+    with library(tmp_path, right, wrong, video("single", rows=1)) as made:
+        found = made.search("dog", then="cat")
+        assert [hit.video.video_id for hit in found.hits] == ["right", "wrong"]
+        assert found.strength == "strong"
+        dog, cat = found.hits[0].moments
+        assert dog.start <= 5 < dog.end <= 20 < cat.end
+        curves = [made.search(word, k=1).hits[0].curve.scores for word in ("dog", "cat")]
+        pairs = [(a, b) for b in range(30) for a in range(b)]
+        expected = max((curves[0][a] + curves[1][b]) / 2 for a, b in pairs)
+        assert found.hits[0].score == pytest.approx(expected)
+        weak = made.search("dog", then="flibber")  # as sure as its weaker half
+        assert (weak.strength, weak.query) == ("weak", "dog, then flibber")
 
 
-@pytest.mark.parametrize(
-    ("ask", "message"),
-    [
-        (lambda made: made.search("dog", k=2.5), r"k is 2\.5; it must be a whole number"),
-        (lambda made: made.search("dog", k="3"), "k is '3'; it must be a whole number"),
-        (lambda made: made.search("dog", k=True), "k is True; it must be a whole number"),
-        (
-            lambda made: made.search("dog", k=MOST + 1),
-            "k is above 1,000,000, the largest allowed number",
-        ),
-        (lambda made: made.search("dog", moments=10**5000), "moments is above 1,000,000"),
-        (lambda made: made.search("dog", candidates=2**64), "candidates is above 1,000,000"),
-        (lambda made: made.search("dog", moments=None), "moments is None; it must be a"),
-        (
-            lambda made: made.search("dog", candidates="some"),
-            "candidates is 'some'; it must be a number, or",
-        ),
-        (
-            lambda made: made.search("dog", candidates=1.5),
-            r"candidates is 1\.5; it must be a whole",
-        ),
-        (lambda made: made.search("dog", threshold="a"), "threshold is 'a'; it must be a number"),
-        (lambda made: made.search("dog", threshold=float("nan")), "threshold is nan; it must be"),
-        (
-            lambda made: made.search("dog", where="tags=x"),
-            "where is 'tags=x'; it must hold columns",
-        ),
-        (lambda made: made.search("dog", where={1: "x"}), "where is {1: 'x'}; it must hold"),
-        (
-            lambda made: made.search("dog", where={"tags": "\ud800"}),
-            r"where is not Unicode text: '",
-        ),
-        (lambda made: made.videos("tags=x"), "where is 'tags=x'; it must hold"),
-        (lambda made: made.search("a \ud800 dog"), "the query is not Unicode text: 'a "),
-        (lambda made: made.search(None), "the query is None; it must be a sentence"),
-        (lambda made: made.delete("one"), r"video ids are 'one'; they must be a list"),
-        (lambda made: made.delete([1]), r"video ids are \[1\]; they must be a list"),
-        (lambda made: made.delete(None), "video ids are None; they must be a list"),
-    ],
-)
-def test_arguments_of_other_kinds_are_refused(
-    made: Library, ask: Callable[[Library], Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=f"^{message}") as error:
-        ask(made)
-    assert "\n" not in str(error.value)
-    str(error.value).encode()  # it can be printed
+def test_all_moments_of_a_video(tmp_path: Path) -> None:
+    shown = video("a", rows=100)
+    for second in range(5, 100, 10):
+        shown.rows[second] += 2 * axis("dog")
+    with library(tmp_path, shown) as made:
+        assert len(made.search("dog").hits[0].moments) == 3
+        every = made.search("dog", moments="all").hits[0].moments
+        assert len(every) > 10
+        assert sorted(round(m.peak - 0.5) for m in every[:10]) == list(range(5, 100, 10))
+        assert made.search("dog", moments=100).hits[0].moments == every
 
 
-def test_arguments_of_other_numeric_types_are_taken(made: Library) -> None:
-    assert len(made.search("dog", k=np.int64(1), threshold=np.float32(0.1)).hits) == 1
-    assert len(made.search("dog", k=MOST, moments=MOST, threshold=0, candidates=MOST).hits) == 2
-    assert made.search("dog", where={"tags": ["x", 3]}).searched == 1
-    check_text("Ein Hund läuft 🐕")
-    check_numbers(-0.5, "all", k=1, moments=1)
-    check_where(None)
-    check_where({})
-    assert check_ids(name for name in "ab") == ["a", "b"]
+@pytest.mark.parametrize("asked", [{}, {"then": "cat"}, {"without": "red"}])
+def test_pages_are_the_whole_answer_in_pieces(tmp_path: Path, asked: dict[str, str]) -> None:
+    """Also where videos have equal scores, and where they are scored again in blocks."""
+    videos = [video(f"v{i}", dog=i % 5 + 2, rows=12) for i in range(25)]
+    twins = [replace(videos[3], video_id=f"twin {i}") for i in range(8)]
+    with library(tmp_path, *videos, *twins) as made:
+        whole = made.search("dog", k=40, rescored=40, **asked)
+        pages = [made.search("dog", k=4, skip=i, rescored=40, **asked) for i in range(0, 40, 4)]
+        joined = [hit for page in pages for hit in page.hits]
+        assert [hit.rank for hit in joined] == list(range(1, 34))
+        names = [hit.video.video_id for hit in joined]
+        assert names == [hit.video.video_id for hit in whole.hits]
+        assert {page.confidence for page in pages} == {whole.confidence}
+        blocks = [made.search("dog", k=4, skip=i, rescored=5, **asked) for i in range(0, 40, 4)]
+        assert sorted(h.video.video_id for page in blocks for h in page.hits) == sorted(names)
+        assert made.search("dog", skip=33).hits == ()
+
+
+def test_ranges_narrow_before_the_ranking(tmp_path: Path) -> None:
+    videos = [video(f"v{i}", dog=3, rows=20 + i) for i in range(12)]
+    table = "video_id,year\n" + "".join(f"v{i},{2010 + i}\n" for i in range(12))
+    with library(tmp_path, *videos, metadata=table) as made:
+        found = made.search("dog", k=2, where={"year": [">=2019", "<2021"]})
+        assert found.searched == 2
+        assert {hit.video.video_id for hit in found.hits} == {"v9", "v10"}
+        assert made.search("dog", where={"length": "31..40"}).searched == 1
+        assert made.search("dog", name="V1").searched == 3  # 1, 10 and 11
+        assert made.search("dog", where={"year": "2000..2001"}).hits == ()
+        assert [v.video_id for v in made.videos({"length": "<=21", "year": ">2010"})] == ["v1"]

@@ -1,11 +1,12 @@
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult, SpokenMoment
 from dreamprvr.serve.exports import (
     clip_name,
     harmless,
@@ -20,7 +21,13 @@ MOMENTS = (Moment(75.0, 80.25, 77.0, 0.5), Moment(3.0, 8.0, 5.0, -0.25))
 
 def hit(rank: int, **metadata: Any) -> Hit:
     return Hit(
-        rank, LibraryVideo(f"v{rank}", None, 90.0, metadata), 0.7, MOMENTS, Curve((), (), ()), ()
+        rank,
+        LibraryVideo(f"v{rank}", None, 90.0, metadata),
+        0.7,
+        MOMENTS,
+        Curve((), (), ()),
+        (),
+        70,
     )
 
 
@@ -81,10 +88,19 @@ def test_cues() -> None:
         "WEBVTT", "",
         "NOTE t → u", "",
         "moment 2", "00:00:03.000 --> 00:00:08.000",
-        "a &lt;b&gt;man&lt;/b&gt; &amp; --&gt; x runs (-0.250)", "",
+        "a &lt;b&gt;man&lt;/b&gt; &amp; --&gt; x runs (70 of 100)", "",
         "moment 1", "00:01:15.000 --> 00:01:20.250",
-        "a &lt;b&gt;man&lt;/b&gt; &amp; --&gt; x runs (0.500)",
+        "a &lt;b&gt;man&lt;/b&gt; &amp; --&gt; x runs (70 of 100)",
     ]  # fmt: skip
+
+
+def test_spoken_words_stand_in_tables_and_cues() -> None:
+    said = SpokenMoment(1.0, 2.0, 1.5, 0.1, "=a <dog> barks", 0.8)
+    found = replace(hit(1), moments=(said, *MOMENTS))
+    assert "a &lt;dog&gt; barks" in moments_vtt("q", found).decode()
+    table = rows(SearchResult("q", (found,), 0.1, 1, 1))
+    assert [row["words"] for row in table] == ["'=a <dog> barks", "", ""]
+    assert table[0]["relevance"] == "70"
 
 
 def test_an_archive_has_one_file_for_each_video() -> None:

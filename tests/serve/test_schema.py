@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult, SpokenMoment
 from dreamprvr.serve.schema import (
     MAX_QUERY,
     SearchQuery,
@@ -25,6 +25,22 @@ def test_a_query_with_filters() -> None:
     assert (query.q, query.k, query.threshold) == ("a man runs", 20, -0.5)
     assert query.filters() == {"tag": ["cooking", "travel"], "year": ["2021"]}
     assert SearchQuery(q="x").filters() == {}
+
+
+def test_arguments_are_those_of_the_library() -> None:
+    plain = SearchQuery(q="x")
+    assert plain.arguments() == {"text": "x", "k": 10, "where": {}, "threshold": None}
+    key = video_key("größe/a")
+    rich = SearchQuery.model_validate({
+        "like": f"{key}@12.5", "then": "a  cat", "name": "b", "skip": "20", "moments": "all",
+        "subtitles": "false", "where": ("year>=2020", "year<2022", "length=60..300"),
+    })  # fmt: skip
+    assert rich.arguments() == {
+        "text": None, "k": 10, "threshold": None, "like": ("größe/a", 12.5), "then": "a cat",
+        "name": "b", "skip": 20, "moments": "all", "subtitles": False,
+        "where": {"year": ["<2022", ">=2020"], "length": ["60..300"]},
+    }  # fmt: skip
+    assert SearchQuery.model_validate({"q": "x", "moments": "7"}).arguments()["moments"] == 7
 
 
 def test_equal_searches_are_equal_queries() -> None:
@@ -47,6 +63,18 @@ def test_equal_searches_are_equal_queries() -> None:
         ({"threshold": "inf"}, "finite number"),
         ({"threshold": "high"}, "valid number"),
         ({"where": ("tag",)}, "match pattern"),
+        ({"where": (">=3",)}, "match pattern"),
+        ({"q": None}, "give either q or like"),
+        ({"like": "YQ@1"}, "give either q or like"),
+        ({"q": None, "like": "YQ"}, "match pattern"),
+        ({"q": None, "like": "YQ@-1"}, "match pattern"),
+        ({"q": None, "like": "????@1"}, "match pattern"),
+        ({"q": None, "like": "Y@1"}, "like names no video"),
+        ({"then": "a", "without": "b"}, "give either without or then"),
+        ({"then": " "}, "at least 1 character"),
+        ({"skip": "-1"}, "greater than or equal to 0"),
+        ({"moments": "0"}, "greater than or equal to 1"),
+        ({"moments": "some"}, "valid integer"),
         ({"where": ("=cooking",)}, "match pattern"),
         ({"where": ("tag=a",) * 65}, "at most 64 items"),
     ],
@@ -97,16 +125,27 @@ def test_the_path_of_a_video_is_not_sent(tmp_path: Path) -> None:
 
 def test_a_result() -> None:
     moment = Moment(61.5, 75.0, 70.0, 0.5)
+    spoken = SpokenMoment(61.5, 75.0, 70.0, 0.5, "hello", 0.9)
     hit = Hit(
-        1, LibraryVideo("v", None, math.nan, {}), 0.7, (moment,), Curve((0.0,), (9.0,), (0.5,)), ()
+        1,
+        LibraryVideo("v", None, math.nan, {}),
+        0.7,
+        (moment, spoken),
+        Curve((0.0,), (9.0,), (0.5,)),
+        (),
     )
-    data = search_answer(SearchResult("words", (hit,), 0.01, 40, 40)).model_dump(mode="json")
+    result = SearchResult("words", (hit,), 0.01, 40, 40, "fair", 0.95, 0.2, 0.8)
+    data = search_answer(result).model_dump(mode="json")
     json.dumps(data, allow_nan=False)
     found = data["hits"][0]
-    assert found["moments"] == [{"start": 61.5, "end": 75.0, "peak": 70.0, "score": 0.5}]
+    plain = {"start": 61.5, "end": 75.0, "peak": 70.0, "score": 0.5, "words": None, "share": None}
+    assert found["moments"] == [plain, {**plain, "words": "hello", "share": 0.9}]
     assert found["curve"] == {"starts": [0.0], "ends": [9.0], "scores": [0.5]}
     assert found["video"]["duration"] is None
-    assert (data["searched"], found["registers"]) == (40, [])
+    assert (data["searched"], found["registers"], found["relevance"]) == (40, [], 0)
+    assert (data["strength"], data["confidence"], data["low"], data["high"]) == (
+        "fair", 0.95, 0.2, 0.8,
+    )  # fmt: skip
 
 
 def test_long_curves_keep_their_peaks() -> None:

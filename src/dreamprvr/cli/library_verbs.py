@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from dreamprvr.cli.feature_verbs import STOPPED
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import normal_id, one_line, shorten
+from dreamprvr.core.text import normal_id, number, one_line, shorten
 
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
-    from dreamprvr.search.searching import Candidates
 
 SHOWN = 3  # files that are gone and are named
 
@@ -136,44 +135,72 @@ def _line_of_gone_files(library: "Library") -> str:
 
 def search_library(
     library: Path,
-    query: str,
+    query: str | None = None,
     *,
     k: int = 10,
+    skip: int = 0,
     where: list[str] | None = None,
-    moments: int = 3,
+    name: str | None = None,
+    without: str | None = None,
+    then: str | None = None,
+    like: str | None = None,
+    image: Path | None = None,
+    moments: str = "3",
     threshold: float | None = None,
     candidates: str | None = None,
     rescored: int = 100,
+    no_subtitles: bool = False,
     json: bool = False,
     device: str = "auto",
 ) -> int:
-    """Find the videos and moments of a sentence.
+    """Find the videos and moments of a sentence, or those like a moment or a picture.
 
     Args:
         library: folder that `lightning index` wrote.
         query: sentence that says what happens.
         k: largest number of videos.
-        where: COLUMN=VALUE: only videos with this metadata. Another column must hold too, the same
-            column again allows another value.
-        moments: largest number of moments of a video.
-        threshold: smallest score of a video.
+        skip: number of the best videos to leave out, for the next page: -k 10 --skip 10.
+        where: only videos with this metadata: COLUMN=VALUE, a range COLUMN=2020..2022, or a bound
+            'COLUMN>=2020' (numbers, dates; `length` is in seconds). Another column must hold too,
+            the same column again allows another value, and all bounds must hold.
+        name: words in the video's title, id or path.
+        without: sentence of what the moment must not show.
+        then: sentence of what must follow later in the same video.
+        like: VIDEO@SECOND, in place of the sentence: moments like this one of the library.
+        image: picture, in place of the sentence: moments like it.
+        moments: largest number of moments of a video, or `all`.
+        threshold: smallest score of a video, as `--json` gives it.
         candidates: number of videos that are scored exactly, found by an index, or `all`, which
             asks no index; by default all, or 800 of more than 2000.
-        rescored: number of the best videos that a model whose score is more than the sum of maxima
-            (MS-SL) scores again. Other models ignore it.
+        rescored: number of the best videos that are scored again, for --without and --then, or by
+            a model whose score is more than the sum of maxima (MS-SL).
+        no_subtitles: do not search the words of subtitles.
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    scored = None if candidates is None else _count_or_all(candidates)
+    scored = None if candidates is None else _count_or_all("--candidates", candidates)
+    shown = _count_or_all("--moments", moments)
+    example = None if like is None else _video_and_second(like)
     with _open(library, device) as opened:
         from dreamprvr.search.engine.filters import parse_where
         from dreamprvr.search.results import as_json, as_text
 
         result = opened.search(
-            query, k, parse_where(where or []), moments, threshold, scored, rescored
-        )
+            query, k, parse_where(where or []), shown, threshold, scored, rescored,
+            without=without, then=then, like=example, image=image, name=name, skip=skip,
+            subtitles=not no_subtitles,
+        )  # fmt: skip
     print(as_json(result) if json else as_text(result))
     return 0
+
+
+def _video_and_second(word: str) -> tuple[str, float]:
+    """Read a moment such as `film@12.5`; an id may hold an @ itself."""
+    video_id, _, second = word.rpartition("@")
+    value = number(second)
+    if not video_id or value is None or value < 0:
+        raise UserError(f"--like {shorten(word)}: write VIDEO@SECOND, say --like film@12.5")
+    return video_id, value
 
 
 def _open(folder: Path, device: str) -> "Library":
@@ -186,13 +213,13 @@ def _open(folder: Path, device: str) -> "Library":
     return Library.open(folder, device)
 
 
-def _count_or_all(word: str) -> "Candidates":
+def _count_or_all(option: str, word: str) -> int | Literal["all"]:
     if word == "all":
         return "all"
     try:
         return int(word)
     except ValueError:
-        raise UserError(f"--candidates {shorten(word)}: give a number, or all") from None
+        raise UserError(f"{option} {shorten(word)}: give a number, or all") from None
 
 
 def manage_library(
@@ -210,7 +237,7 @@ def manage_library(
         action: list the videos, delete some, compact the files, or read metadata.
         library: folder that `lightning index` wrote.
         what: ids of videos to delete, or the CSV file of metadata.
-        where: COLUMN=VALUE: list only videos with this metadata.
+        where: list only videos with this metadata, as for `search`.
     """
     words = what or []
     needs = {"delete": "the ids of videos", "metadata": "a CSV"}
@@ -236,12 +263,10 @@ def manage_library(
 
 
 def _list(library: "Library", where: list[str]) -> None:
-    from dreamprvr.search.engine.filters import check_columns, parse_where
+    from dreamprvr.search.engine.filters import parse_where
     from dreamprvr.search.results import video_line
 
-    conditions = parse_where(where)
-    check_columns(conditions, library.columns())
-    videos = library.videos(conditions)
+    videos = library.videos(parse_where(where))
     print(*map(video_line, videos), f"{len(videos):,} videos", sep="\n")
 
 

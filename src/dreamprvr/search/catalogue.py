@@ -22,6 +22,7 @@ Payload = Mapping[str, Any]
 KEYS = ("video_id", "path")
 LISTS = ("tags",)  # columns of several values
 SEPARATOR = ";"
+SIGNS = "=<>"  # of conditions, which therefore stand in no column's name
 SHOWN = 3
 _CONTENT = ("digest", "rows", "size", "mtime_ns")
 
@@ -135,8 +136,8 @@ def read_metadata(path: Path, videos: Mapping[str, Path]) -> MetadataTable:
         videos: path of each video, by id.
 
     Raises:
-        UserError: the file cannot be read, has no column `video_id` or `path` or one with "=" in
-            its name, or names a video twice.
+        UserError: the file cannot be read, has no column `video_id` or `path` or one with a sign of
+            conditions in its name, or names a video twice.
     """
     by_path = {normal_id(str(path_cell)): video_id for video_id, path_cell in videos.items()}
     by_id = {normal_id(video_id): video_id for video_id in videos}
@@ -194,10 +195,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     if not set(KEYS) & set(header):
         names = one_line(shorten(", ".join(header)))
         raise UserError(f"{path} needs a column video_id or path; it has {names}")
-    if wrong := [name for name in header if "=" in name]:
+    if wrong := [name for name in header if any(sign in name for sign in SIGNS)]:
         raise UserError(
-            f"{path}: --where COLUMN=VALUE cannot name column {quote(wrong[0])}: take the = out of "
-            "its name"
+            f"{path}: --where COLUMN=VALUE cannot name column {quote(wrong[0])}: take =, < and > "
+            "out of its name"
         )
     return rows
 

@@ -17,15 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
 from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.access import FolderLock, Session, WriterTurn, is_wanted
+from dreamprvr.search.background import Background, BackgroundFile
 from dreamprvr.search.catalogue import Payload, library_video
-from dreamprvr.search.engine.filters import check_columns, matches
+from dreamprvr.search.conditions import EVERY, find_allowed
 from dreamprvr.search.engine.opening import create_engine, new_collection
 from dreamprvr.search.engine.points import values
 from dreamprvr.search.indexing import Report, UpdateReport, Writer
@@ -39,9 +40,11 @@ from dreamprvr.search.manifest import (
     read_manifest,
     refuse_links_in,
 )
+from dreamprvr.search.queries import RESCORED, Candidates, Query, check_ids, check_where
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.search.rows import RowStore
-from dreamprvr.search.searching import RESCORED, Candidates, Searcher, check_ids, check_where
+from dreamprvr.search.searching import Searcher
+from dreamprvr.search.spoken import Spoken, SpokenWords, has_index
 
 if TYPE_CHECKING:
     from dreamprvr.search.model import LibraryModel, ModelFile
@@ -77,6 +80,7 @@ class Library:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
+        self._kept_background: tuple[int, Background | None] | None = None  # with its videos
         self._device, self._rule = device, rule
         self._session = Session(
             self.path, self.manifest, lambda: self._model.model.layout, gives_way
@@ -151,13 +155,14 @@ class Library:
         self._session.close()
 
     def prepare(self) -> None:
-        """Load the model and the encoder now and not with the first search.
+        """Load the model and the encoder, and make the background, now and not with a search.
 
         Raises:
             UserError: the model is missing or damaged, or the encoder is missing or not the one
                 that made the features.
         """
         self._model.encoder()
+        self._background(self._searcher())
 
     def is_wanted(self) -> bool:
         """Return whether another process waits to write this library.
@@ -170,46 +175,114 @@ class Library:
 
     def search(
         self,
-        text: str,
+        text: str | None = None,
         k: int = 10,
         where: Mapping[str, Any] | None = None,
-        moments: int = 3,
+        moments: int | Literal["all"] = 3,
         threshold: float | None = None,
         candidates: Candidates = None,
         rescored: int = RESCORED,
+        *,
+        without: str | None = None,
+        then: str | None = None,
+        like: tuple[str, float] | None = None,
+        image: StrPath | None = None,
+        name: str | None = None,
+        skip: int = 0,
+        subtitles: bool = True,
     ) -> SearchResult:
-        """Find the best videos for a sentence, and the moments in them.
+        """Find the best videos for a sentence, a moment or a picture, and the moments in them.
 
         Args:
-            text: the sentence.
-            k: largest number of videos to return; up to `searching.MOST`.
-            where: allowed value, or list of allowed values, by metadata column.
-            moments: largest number of moments of each video.
+            text: the sentence; None for a search by `like` or `image`.
+            k: largest number of videos to return; up to `queries.MOST`.
+            where: condition, or list of conditions, by metadata column: an allowed value, a range
+                such as "2020..2022", or a bound such as ">=2020". One of the values and ranges
+                must be met, and all bounds. The column "length" holds the seconds of a video,
+                unless the metadata has such a column.
+            moments: largest number of moments of each video, or "all".
             threshold: videos of a lower score are left out; None leaves out none.
             candidates: number of videos that are scored exactly, found by their segments; "all"
-                scores every video, and None does so unless there are more than `searching.EXACT`.
-            rescored: number of the best videos that are scored again by a model whose score is
-                more than the sum of maxima, such as MS-SL; at least k are. Other models ignore it.
+                scores every video, and None does so unless there are more than `queries.EXACT`.
+            rescored: number of the best videos that are scored again, at least k: by a model whose
+                score is more than the sum of maxima, such as MS-SL, or for `without` and `then`.
+            without: sentence of what the moment must not show.
+            then: sentence of what must follow later in the same video.
+            like: id of a video of the library, and a second in it: finds moments like this one in
+                the other videos.
+            image: path of a picture: finds moments like it.
+            name: words that the video's title, id or path must contain, in any case and order.
+            skip: number of the best videos to leave out, for the next page of an answer.
+            subtitles: whether the words of subtitles are searched too, for a `text` without
+                `without` and `then`.
 
         Raises:
             UserError: the query is empty or not text, a number is out of its range, there is no
-                column of that name, or the model or the encoder cannot be loaded.
+                column or video of that name, the picture cannot be read, or the model or the
+                encoder cannot be loaded.
         """
-        check_where(where)
-        if where:
-            check_columns(where, self.columns())
-        searcher = Searcher(self._session.engine, self._model, self._rule, self._store)
-        return searcher.search(text, k, where or {}, moments, threshold, candidates, rescored)
+        picture = None if image is None else Path(image)
+        query = Query(
+            text, k, where, moments, threshold, candidates, rescored, without, then, like, picture,
+            name, skip, subtitles,
+        )  # fmt: skip
+        query.check()
+        allowed = EVERY
+        if where or name is not None:
+            allowed = find_allowed(where, name, self.columns(), self._known())
+        searcher = self._searcher()
+
+        def find_spoken(words: str) -> list[list[Spoken]]:
+            spoken = SpokenWords(self.path)
+            if allowed is EVERY:
+                return spoken.find(words, lambda video_id: True)
+            known = self._known()
+            return spoken.find(words, lambda name: name in known and allowed.has(name, known[name]))
+
+        return searcher.search(query, allowed, self._background(searcher), find_spoken)
+
+    def _searcher(self) -> Searcher:
+        return Searcher(self._session.engine, self._model, self._rule, self._store)
+
+    def _background(self, searcher: Searcher) -> Background | None:
+        """Return the scores of the background's sentences; the first search of a library makes it.
+
+        Args:
+            searcher: searcher of the library.
+        """
+        videos = searcher.engine.count()
+        if self._kept_background is None or self._kept_background[0] != videos:
+            file = self._background_file()
+            background = file.read(videos)
+            if background is None and videos:
+                background = searcher.background()
+                if background is not None:
+                    file.write(background, videos)
+            self._kept_background = videos, background
+        return self._kept_background[1]
+
+    def _background_file(self) -> BackgroundFile:
+        fingerprint = self.manifest.settings.fingerprint
+        kind = f"{self.manifest.checkpoint} {fingerprint} {self.manifest.collection}"
+        return BackgroundFile(self.path, kind)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         """List the videos that match a filter, in the order of their ids.
 
         Args:
-            where: allowed value, or list of allowed values, by metadata column; None lists all.
+            where: conditions by metadata column, as for `search`; None lists all.
+
+        Raises:
+            UserError: there is no column of that name.
         """
         check_where(where)
-        videos = (library_video(*item) for item in sorted(self._known().items()))
-        return [video for video in videos if matches(video.metadata, where)]
+        known = self._known()
+        allowed = find_allowed(where, None, self.columns(), known) if where else EVERY
+        return [
+            library_video(video_id, payload)
+            for video_id, payload in sorted(known.items())
+            if allowed.has(video_id, payload)
+        ]
 
     def video(self, video_id: str) -> LibraryVideo | None:
         """Return the video of an id, or None if there is none."""
@@ -248,8 +321,28 @@ class Library:
             UserError: the features are of another kind, the CSV is bad, or another process has the
                 library open.
         """
+        background = self._background_file()
         with FeatureFile(Path(features)) as file, self._writing() as writer:
-            return writer.update(file, metadata, progress, prune)
+            before = background.forget()
+            report = writer.update(file, metadata, progress, prune)
+            if not (report.added or report.changed or report.removed or report.renamed):
+                background.restore(before)
+            report.warnings += self._read_subtitles(file, writer)
+            return report
+
+    def _read_subtitles(self, features: FeatureFile, writer: Writer) -> list[str]:
+        """Read the subtitles beside the videos of a feature file, and return warnings.
+
+        Args:
+            features: the feature file, open.
+            writer: writer of the library, after it has written the videos.
+        """
+        if not has_index():
+            return ["the SQLite of this Python has no full-text index: subtitles are left out"]
+        records = {name: features.record(name) for name in features.video_ids()}
+        videos = {name: (record.path, record.duration) for name, record in records.items()}
+        known = {video_id for video_id, _ in writer.engine.payloads()}
+        return SpokenWords(self.path).update(videos, known)
 
     def set_metadata(self, path: StrPath) -> UpdateReport:
         """Replace the metadata of the videos that a CSV names.
@@ -271,7 +364,10 @@ class Library:
         """
         ids = check_ids(video_ids)
         with self._writing() as writer:
-            return writer.delete(ids)
+            self._background_file().forget()
+            deleted = writer.delete(ids)
+            SpokenWords(self.path).delete(deleted)
+            return deleted
 
     def compact(self) -> None:
         """Free the space of deleted videos, and rebuild the engine's indexes for fast searches."""
@@ -295,7 +391,7 @@ class Library:
                 self._model.settings = writer.manifest.settings
                 self.manifest = writer.manifest
         finally:
-            self._payloads = None
+            self._payloads = self._kept_background = None
 
 
 def _create(

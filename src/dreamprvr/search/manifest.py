@@ -16,8 +16,9 @@ NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"
 # names of the other files and folders in the folder of a library
 MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
+BACKGROUND, SPOKEN = "background.json", "spoken.sqlite"
 LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
-OURS = (MODEL, ENGINE, ROWS, PROGRESS, LOCK, HOLDERS, WANTED, WRITER)
+OURS = (MODEL, ENGINE, ROWS, PROGRESS, BACKGROUND, SPOKEN, LOCK, HOLDERS, WANTED, WRITER)
 _ADDRESS = re.compile(
     r"https?://(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?"
     r"(?:/[\w.~/-]*)?",

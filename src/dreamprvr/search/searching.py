@@ -1,29 +1,87 @@
-"""Search for one query: checks, ranking by the engine, and moments of the videos found."""
+"""Search for one query: ranking by the engine, and moments of the videos found."""
 
 import math
 import time
-from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.evaluation.moments import Curve, MomentRule, find_moments
+from dreamprvr.evaluation.moments import Curve, Moment, MomentRule, find_moments, milliseconds
+from dreamprvr.search.background import Background, Level, sentences
 from dreamprvr.search.catalogue import library_video, row_count, timeline_of
-from dreamprvr.search.engine.interface import Engine, EngineQuery, Record
-from dreamprvr.search.engine.points import SCANNED, values
-from dreamprvr.search.results import Hit, SearchResult
+from dreamprvr.search.combining import best_pair, fused, without
+from dreamprvr.search.conditions import EVERY, Allowed
+from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Record
+from dreamprvr.search.engine.points import SCANNED
+from dreamprvr.search.queries import Query, candidate_count
+from dreamprvr.search.results import Best, Hit, SearchResult, SpokenMoment, judged
 from dreamprvr.search.rows import RowStore, look_up
+from dreamprvr.search.spoken import Spoken
+
+TIES = 200  # videos of equal score that are looked through
+COUNTED = 100  # ranks by what is seen that count for a video whose words are found
 
 if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
     from dreamprvr.models.encoded import EncodedQueries
     from dreamprvr.search.model import LibraryModel
 
-EXACT = 2000  # videos up to which all are scored exactly; docs/search.md has the times
-CANDIDATES = 800  # candidates in a library of more videos
-RESCORED = 100  # videos that are scored again by a model with a score of its own
-MOST = 1_000_000  # most videos or moments of one answer, as on the command line
-Candidates = int | Literal["all"] | None
+
+class Asked(NamedTuple):
+    """A query after encoding; each part is a batch of one.
+
+    Args:
+        first: the sentence, the moment or the picture.
+        then: what must follow; None for nothing.
+        without: what must not be seen; None for nothing.
+        is_text: whether `first` is a sentence.
+    """
+
+    first: "EncodedQueries"
+    then: "EncodedQueries | None" = None
+    without: "EncodedQueries | None" = None
+    is_text: bool = True
+
+    @property
+    def parts(self) -> list["EncodedQueries"]:
+        """Return the parts that the engine searches for."""
+        return [self.first] if self.then is None else [self.first, self.then]
+
+
+class Ranking(NamedTuple):
+    """Videos in the order of an answer.
+
+    Args:
+        order: ids, best first.
+        seen: ids, best first, by what is seen.
+        scores: score of what is seen, by id.
+        said: passages that hold the sentence, by id, the best video first.
+    """
+
+    order: list[str]
+    seen: list[str]
+    scores: Mapping[str, float]
+    said: Mapping[str, list[Spoken]]
+
+
+class OverTime(NamedTuple):
+    """The scores of a query along a video.
+
+    Args:
+        curve: the score of each piece, of what is shown.
+        score: the score of a query of two parts; None for one part, whose score the engine gives.
+        moments: the moments, best first; for two sentences one after the other, in their order.
+        sure: the score that says how sure the match is: of two sentences, that of the weaker one.
+    """
+
+    curve: Curve
+    score: float | None
+    moments: tuple[Moment, ...]
+    sure: float
 
 
 class Searcher:
@@ -49,147 +107,287 @@ class Searcher:
 
     def search(
         self,
-        text: str,
-        k: int,
-        where: Mapping[str, Any],
-        moments: int,
-        threshold: float | None,
-        candidates: Candidates,
-        rescored: int = RESCORED,
+        query: Query,
+        allowed: Allowed = EVERY,
+        background: Background | None = None,
+        find_spoken: Callable[[str], list[list[Spoken]]] | None = None,
     ) -> SearchResult:
-        """Answer one query; the arguments are described at `Library.search`."""
-        check_text(text)
-        check_numbers(threshold, candidates, k=k, moments=moments, rescored=rescored)
-        encoder = self.library_model.encoder()
-        begin = time.perf_counter()
-        query = self.model.encode_query(encoder, text)
-        searched = self.engine.count(where)
-        candidate_videos = candidate_count(candidates, searched)
-        limit = max(k, rescored) if self.model.network.rescores else k
-        engine_query = EngineQuery(
-            self.model.engine_rows(query), self.model.segment_rows(query), limit, where,
-            candidate_videos, searched > SCANNED,
-        )  # fmt: skip
-        scores = {hit.video_id: hit.score for hit in self.engine.search(engine_query)}
-        if self.model.network.rescores:
-            scores = self._rescored(query, list(scores), k)
-        above_threshold = [
-            name for name, s in scores.items() if threshold is None or s >= threshold
-        ]
-        hits = tuple(
-            self._hit(rank, record, scores[record.video_id], query, moments)
-            for rank, record in enumerate(self._look_up(above_threshold), 1)
-        )
-        scored = (
-            searched if candidate_videos is None else min(searched, max(candidate_videos, limit))
-        )
-        return SearchResult(text, hits, time.perf_counter() - begin, searched, scored)
-
-    def _look_up(self, video_ids: list[str]) -> Iterable[Record]:
-        return look_up(self.engine, self.model, self.store, video_ids)
-
-    def _rescored(self, query: "EncodedQueries", video_ids: list[str], k: int) -> dict[str, float]:
-        """Score videos by the model's own score, and return the k best, best first.
+        """Answer one query.
 
         Args:
-            query: batch of one query.
-            video_ids: ids of the videos to score.
-            k: number of videos to keep.
+            query: the query, checked.
+            allowed: videos that may be found.
+            background: scores of sentences that have nothing to do with the library; None if they
+                are not known.
+            find_spoken: finds the passages of videos in which a sentence is spoken; None finds
+                none.
         """
-        scores = {
-            record.video_id: self.model.rescore(query, record, row_count(record.payload))
-            for record in self._look_up(video_ids)
-        }
-        return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k])
+        self.library_model.encoder()  # its loading is no part of the time that is reported
+        begin = time.perf_counter()
+        asked = self._encoded(query)
+        if query.like is not None:
+            allowed = allowed._replace(besides=allowed.besides | {query.like[0]})
+        searched = self.engine.count(*allowed)
+        chosen = candidate_count(query.candidates, searched)
+        said: dict[str, list[Spoken]] = {}
+        if find_spoken is not None and query.subtitles and query.text and query.is_plain:
+            said = {passages[0].video_id: passages for passages in find_spoken(query.text)}
+        found, limit = self._ranking(asked, query, allowed, searched, chosen, said)
+        page = found.order[query.skip : query.skip + query.k]
+        hits = tuple(
+            self._hit(rank, record, found, asked, query)
+            for rank, record in enumerate(self._look_up(page), query.skip + 1)
+        )
+        scored = searched if chosen is None else min(searched, max(chosen, limit))
+        seconds = time.perf_counter() - begin
+        result = SearchResult(query.shown, hits, seconds, searched, scored)
+        return judged(result, self._best(asked, found), background if asked.is_text else None)
 
-    def _hit(
-        self, rank: int, record: Record, score: float, query: "EncodedQueries", moments: int
-    ) -> Hit:
+    def _ranking(
+        self,
+        asked: Asked,
+        query: Query,
+        allowed: Allowed,
+        searched: int,
+        chosen: int | None,
+        said: Mapping[str, list[Spoken]],
+    ) -> tuple[Ranking, int]:
+        """Rank videos by what is seen and, if there are such, by what is said.
+
+        Args:
+            asked: the encoded query.
+            query: the query.
+            allowed: videos that may be found.
+            searched: number of these videos.
+            chosen: number of candidates; None for all videos.
+            said: passages by id, the best video first.
+
+        Returns:
+            The ranking, and the number of videos that the engine was asked for.
+        """
+        last = query.skip + query.k
+        needed = max(last, COUNTED) if said else last
+        ranked, limit = self._ranked(asked, query, allowed, searched, chosen, needed)
+        least = -math.inf if query.threshold is None else query.threshold
+        seen = {name: score for name, score in ranked if score >= least}
+        if not said:
+            return Ranking(list(seen), list(seen), seen, {}), limit
+        others = allowed._replace(only=frozenset(said.keys() - seen.keys()))
+        count = len(others.only or ())
+        more = self._ranked(asked, query, others, count, None, count)[0] if count else []
+        scores = {**dict(more), **seen}
+        known = {name: passages for name, passages in said.items() if name in scores}
+        return Ranking(fused(list(seen), list(known), COUNTED), list(seen), scores, known), limit
+
+    def _best(self, asked: Asked, found: Ranking) -> Best:
+        """Find what says how sure an answer is: the scores of the best video of all pages.
+
+        Args:
+            asked: the encoded query.
+            found: the ranking.
+        """
+        if not found.order:
+            return Best()
+        passages = found.said.get(found.order[0], [])
+        said = max((spoken.share for spoken in passages), default=0.0)
+        name = (found.seen or found.order)[0]
+        score = found.scores[name]
+        if asked.then is None:
+            return Best(score, score, asked.without is not None, said)
+        (record,) = self._look_up([name])
+        return Best(score, self._over_time(asked, record, 1).sure, True)
+
+    def background(self) -> Background | None:
+        """Search for the sentences of the background, and keep the best score of each.
+
+        Returns:
+            The scores; None if there are no videos, or the encoder knows no word of any sentence.
+        """
+        videos, moments = [], []
+        for text in sentences():
+            try:
+                asked = Asked(self.model.encode_query(self.library_model.encoder(), text))
+            except UserError:  # the encoder knows none of its words
+                continue
+            query = Query(text, k=1)
+            searched = self.engine.count()
+            chosen = candidate_count(None, searched)
+            ranked, _ = self._ranked(asked, query, EVERY, searched, chosen, 1)
+            for record in self._look_up([name for name, _ in ranked[:1]]):
+                videos.append(ranked[0][1])
+                moments.append(self._over_time(asked, record, 1).sure)
+        if not videos:
+            return None
+        return Background(Level(tuple(sorted(videos))), Level(tuple(sorted(moments))))
+
+    # Encoding
+
+    def _encoded(self, query: Query) -> Asked:
+        encoder = self.library_model.encoder()
+
+        def encoded(text: str | None) -> "EncodedQueries | None":
+            return None if text is None else self.model.encode_query(encoder, text)
+
+        first = encoded(query.text)
+        is_text = first is not None
+        if first is None:
+            first = self._example(query)
+        return Asked(first, encoded(query.then), encoded(query.without), is_text)
+
+    def _example(self, query: Query) -> "EncodedQueries":
+        """Make a query of the moment or the picture that a user gives."""
+        from dreamprvr.search.examples import moment_query, picture_query, read_picture
+
+        if query.image is not None:
+            picture = read_picture(query.image)
+            return picture_query(self.model, self.library_model.encoder(), picture)
+        assert query.like is not None
+        video_id, second = query.like
+        record = next(iter(self._look_up([video_id])), None)
+        if record is None:
+            raise UserError(f"no video of the library: {quote(video_id)}")
         timeline = timeline_of(record.payload, self.library_model.settings)
-        starts, ends = timeline.pieces()
-        over_time = self.model.over_time(query, record, timeline.rows)
-        curve = Curve(*(tuple(part.tolist()) for part in (starts, ends, over_time)))
+        return moment_query(self.model, record, timeline, float(second))
+
+    # Ranking
+
+    def _ranked(
+        self,
+        asked: Asked,
+        query: Query,
+        allowed: Allowed,
+        searched: int,
+        chosen: int | None,
+        needed: int,
+    ) -> tuple[list[tuple[str, float]], int]:
+        """Rank videos by what is seen.
+
+        Args:
+            asked: the encoded query.
+            query: the query.
+            allowed: videos that may be found.
+            searched: number of these videos.
+            chosen: number of candidates; None for all videos.
+            needed: number of videos to rank.
+
+        Returns:
+            Ids and scores, best first, of at least `needed` videos if there are so many; and the
+            number of videos that the engine was asked for.
+        """
+        again = self._scorer(asked)
+        # A block of videos is scored again as a whole, so that the pages of an answer, which have
+        # the same k, never share a video.
+        block = max(query.k, query.rescored)
+        limit = needed if again is None else block * -(-needed // block)
+        parts = [self.model.engine_rows(part) for part in asked.parts]
+        rows = {
+            scale: np.concatenate([part[scale] for part in parts]) / len(parts)
+            for scale in parts[0]
+        }
+        segments = np.concatenate([self.model.segment_rows(part) for part in asked.parts])
+        engine_query = EngineQuery(
+            rows, segments, limit, allowed.where, chosen, searched > SCANNED, allowed.only,
+            allowed.besides,
+        )  # fmt: skip
+        hits = self._hits(engine_query)
+        if again is None:
+            return [(hit.video_id, hit.score) for hit in hits], limit
+        ranked = []
+        for start in range(0, len(hits), block):
+            names = [hit.video_id for hit in hits[start : start + block]]
+            scores = [(record.video_id, again(record)) for record in self._look_up(names)]
+            known = [(name, score) for name, score in scores if score is not None]
+            ranked += sorted(known, key=lambda item: (-item[1], item[0]))
+        return ranked, limit
+
+    def _hits(self, query: EngineQuery) -> list[EngineHit]:
+        """Ask the engine, and among equal scores at the end prefer the first ids.
+
+        The engine takes any of them, and not always the same ones, so that a video could be on two
+        pages of an answer or on none. That can still happen if more than `TIES` videos are equal.
+        """
+        more = query.limit + 1
+        while True:
+            hits = self.engine.search(replace(query, limit=more))
+            is_clear = len(hits) < more or hits[-1].score < hits[query.limit - 1].score
+            if is_clear or more > query.limit + TIES:
+                return hits[: query.limit]
+            more *= 2
+
+    def _scorer(self, asked: Asked) -> Callable[[Record], float | None] | None:
+        """Return what scores the engine's videos again; None if the engine's score is final."""
+        if asked.then is not None or asked.without is not None:
+            return lambda record: self._over_time(asked, record, 1).score
+        if not (self.model.network.rescores and asked.is_text):
+            return None
+        return lambda record: self.model.rescore(asked.first, record, row_count(record.payload))
+
+    def _look_up(self, video_ids: Sequence[str]) -> Iterable[Record]:
+        return look_up(self.engine, self.model, self.store, video_ids)
+
+    # Moments
+
+    def _over_time(self, asked: Asked, record: Record, moments: int) -> OverTime:
+        """Score a video along its time.
+
+        Args:
+            asked: the encoded query.
+            record: the video with its vectors.
+            moments: largest number of moments.
+        """
+        timeline = timeline_of(record.payload, self.library_model.settings)
+        starts, ends = (tuple(part.tolist()) for part in timeline.pieces())
+
+        def scores(part: "EncodedQueries") -> np.ndarray:
+            return self.model.over_time(part, record, timeline.rows)
+
+        def curve(values: np.ndarray, first: int = 0, stop: int | None = None) -> Curve:
+            part = slice(first, stop)
+            return Curve(starts[part], ends[part], tuple(values[part].tolist()))
+
+        wanted = scores(asked.first)
+        if asked.then is not None:
+            later = scores(asked.then)
+            both = curve(np.maximum(wanted, later))
+            pair = best_pair(wanted, later)
+            if pair is None:
+                return OverTime(both, None, find_moments(both, 1, self.rule), -math.inf)
+            cut = (pair.first + pair.second + 1) // 2
+            spans = curve(wanted, 0, cut), curve(later, cut)
+            found = tuple(find_moments(span, 1, self.rule)[0] for span in spans)
+            sure = min(float(wanted[pair.first]), float(later[pair.second]))
+            return OverTime(both, pair.score, found, sure)
+        if asked.without is not None:
+            wanted = without(wanted, scores(asked.without))
+        shown = curve(wanted)
+        best = float(wanted.max())
+        score = None if asked.without is None else best
+        return OverTime(shown, score, find_moments(shown, moments, self.rule), best)
+
+    def _hit(self, rank: int, record: Record, found: Ranking, asked: Asked, query: Query) -> Hit:
+        count = row_count(record.payload) if query.moments == "all" else int(query.moments)
+        over_time = self._over_time(asked, record, count)
+        moments = over_time.moments
+        name = record.video_id
+        if name in found.said:
+            spoken = tuple(
+                _spoken_moment(each, over_time.curve) for each in found.said[name][:count]
+            )
+            # those of the ranking that has the video higher come first
+            is_seen = name in found.seen[: list(found.said).index(name)]
+            moments = (*moments, *spoken) if is_seen else (*spoken, *moments)
         return Hit(
-            rank, library_video(record.video_id, record.payload), score,
-            find_moments(curve, moments, self.rule), curve,
-            self.model.register_cosines(query, record),
+            rank, library_video(name, record.payload), found.scores[name], moments,
+            over_time.curve,
+            self.model.register_cosines(asked.first, record) if asked.is_text else (),
         )  # fmt: skip
 
 
-def candidate_count(candidates: Candidates, videos: int) -> int | None:
-    """Return the number of videos to score exactly; None for all of them.
-
-    Args:
-        candidates: number that the user wants, "all", or None for the default.
-        videos: number of videos that match the filter.
-    """
-    if candidates is None:
-        return None if videos <= EXACT else CANDIDATES
-    return None if candidates == "all" else candidates
-
-
-# Checks of the user's arguments, before anything is loaded or searched
-
-
-def check_text(text: object) -> None:
-    """Raise unless a query is a text that is not empty."""
-    if not isinstance(text, str):
-        raise UserError(f"the query is {quote(text)}; it must be a sentence")
-    if not text.strip():
-        raise UserError("the query is empty: describe what happens in the video")
-    _check_unicode(text, "the query")
-
-
-def check_numbers(threshold: object, candidates: object, **counts: object) -> None:
-    """Raise unless the numbers of `Library.search` are valid.
-
-    Args:
-        threshold: a number, or None.
-        candidates: a whole number of at least 1, "all", or None.
-        counts: whole numbers of at least 1, by name of the argument.
-    """
-    if isinstance(candidates, str) and candidates != "all":
-        raise UserError(f"candidates is {quote(candidates)}; it must be a number, or 'all'")
-    if candidates is not None and candidates != "all":
-        counts["candidates"] = candidates
-    for name, value in counts.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise UserError(f"{name} is {quote(value)}; it must be a whole number")
-        if int(value) < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
-        if int(value) > MOST:
-            raise UserError(f"{name} is above {MOST:,}, the largest allowed number")
-    if threshold is not None and (
-        not isinstance(threshold, Real) or isinstance(threshold, bool) or math.isnan(threshold)
-    ):
-        raise UserError(f"threshold is {quote(threshold)}; it must be a number")
-
-
-def check_where(where: object) -> None:
-    """Raise unless conditions are columns with values, such as {"tags": "cooking"}, or None."""
-    if where is None:
-        return
-    if not isinstance(where, Mapping) or not all(isinstance(column, str) for column in where):
-        raise UserError(
-            f"where is {quote(where)}; it must hold columns and values, say {{'tags': 'cooking'}}"
-        )
-    for column, allowed in where.items():
-        for word in (column, *map(str, values(allowed))):
-            _check_unicode(word, "where")
-
-
-def check_ids(video_ids: object) -> list[str]:
-    """Return ids of videos as a list; raise if they are something else, such as a single id."""
-    ids = None
-    if isinstance(video_ids, Iterable) and not isinstance(video_ids, (str, bytes)):
-        ids = list(video_ids)
-    if ids is None or not all(isinstance(name, str) for name in ids):
-        raise UserError(f"video ids are {quote(video_ids)}; they must be a list, say ['a', 'b']")
-    return ids
-
-
-def _check_unicode(text: str, name: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{name} is not Unicode text: {quote(text)}") from None
+def _spoken_moment(spoken: Spoken, curve: Curve) -> SpokenMoment:
+    """Make the moment of a passage; its score is that of what is seen in its middle."""
+    start, end = spoken.passage.start, spoken.passage.end
+    middle = (start + end) / 2
+    piece = min(bisect_right(curve.starts, middle), len(curve.scores)) - 1
+    start, end, middle = milliseconds(np.array([start, end, middle])).tolist()
+    score = curve.scores[max(piece, 0)]
+    return SpokenMoment(start, end, middle, score, spoken.passage.words, spoken.share)

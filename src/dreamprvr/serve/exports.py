@@ -6,11 +6,11 @@ import re
 import zipfile
 from typing import Any
 
-from dreamprvr.search.results import Hit, LibraryVideo, SearchResult, clock
+from dreamprvr.search.results import Hit, LibraryVideo, Moment, SearchResult, SpokenMoment, clock
 
 _COLUMNS = (
-    "rank", "video", "title", "score", "moment", "from", "to", "start_seconds", "end_seconds",
-    "peak_seconds", "moment_score",
+    "rank", "video", "title", "relevance", "score", "moment", "from", "to", "start_seconds",
+    "end_seconds", "peak_seconds", "moment_score", "words",
 )  # fmt: skip
 # spreadsheets take this for the beginning of a formula, also after blanks
 _FORMULA = re.compile(r"\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n]")
@@ -32,9 +32,9 @@ def results_csv(result: SearchResult) -> bytes:
         for number, moment in enumerate(hit.moments, start=1):
             writer.writerow([
                 hit.rank, harmless(hit.video.video_id), harmless(hit.video.title),
-                f"{hit.score:.6f}", number, clock(moment.start), clock(moment.end),
+                hit.relevance, f"{hit.score:.6f}", number, clock(moment.start), clock(moment.end),
                 f"{moment.start:.3f}", f"{moment.end:.3f}", f"{moment.peak:.3f}",
-                f"{moment.score:.6f}", *metadata,
+                f"{moment.score:.6f}", harmless(_words(moment)), *metadata,
             ])  # fmt: skip
     return text.getvalue().encode("utf-8-sig")
 
@@ -51,7 +51,7 @@ def moments_vtt(query: str, hit: Hit) -> bytes:
     for number, moment in ranked:
         lines += [
             f"moment {number}", f"{_stamp(moment.start)} --> {_stamp(moment.end)}",
-            _cue_text(f"{query} ({moment.score:.3f})"), "",
+            _cue_text(_words(moment) or f"{query} ({hit.relevance} of 100)"), "",
         ]  # fmt: skip
     return "\n".join(lines).encode()
 
@@ -80,6 +80,11 @@ def _cue_text(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("-->", "→")
+
+
+def _words(moment: Moment) -> str:
+    """Return what is said in a moment that was found by subtitles; "" for others."""
+    return moment.words if isinstance(moment, SpokenMoment) else ""
 
 
 def _text(value: Any) -> str:

@@ -118,9 +118,7 @@ class Keeper:
         """
         held = self._answers.get(query)
         if held is None or time.monotonic() - held[0] > _FRESH:
-            result = self._opened().search(
-                query.q, k=query.k, where=query.filters(), threshold=query.threshold
-            )
+            result = self._opened().search(**query.arguments())
             held = (time.monotonic(), result)
         _remember(self._answers, query, held, _ANSWERS)
         with self._lock:

@@ -4,13 +4,15 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
+from dreamprvr.search.engine.filters import parse_where
+from dreamprvr.search.results import Curve, Hit, LibraryVideo, SearchResult
 
 MAX_QUERY = 1500  # characters; each takes up to 9 bytes of an address, which may have 16,384
 MAX_CLIP = 600.0  # seconds
@@ -21,36 +23,78 @@ LAST_SECOND = 1e7
 Second = Annotated[float, Field(ge=0, lt=LAST_SECOND, description="second of the video")]
 
 
+def _plain_words(text: Any) -> Any:
+    """Join the white space of a text; leave what is none."""
+    return " ".join(text.split()) if isinstance(text, str) else text
+
+
+Words = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), BeforeValidator(_plain_words)]
+
+
 class SearchQuery(BaseModel):
-    """A search; equal ones have equal hashes."""
+    """A search; equal ones have equal hashes. Either `q` or `like` is needed."""
 
     model_config = ConfigDict(frozen=True)
 
-    q: Annotated[
-        str,
-        Field(min_length=1, max_length=MAX_QUERY, description="sentence that describes a moment"),
-        BeforeValidator(lambda text: " ".join(text.split())),
-    ]
+    q: Words | None = Field(default=None, description="sentence that describes a moment")
+    like: Annotated[str, Field(pattern=r"^[\w-]+@\d{1,7}(\.\d{1,3})?$")] | None = Field(
+        default=None, description="KEY@SECOND: moments like this one of a video, in other videos"
+    )
+    without: Words | None = Field(
+        default=None, description="sentence of what the moment must not show"
+    )
+    then: Words | None = Field(
+        default=None, description="sentence of what must follow later in the same video"
+    )
+    name: Words | None = Field(
+        default=None, description="words in the title, the id or the path of a video"
+    )
     k: int = Field(default=10, ge=1, le=100, description="number of videos in the answer")
+    skip: int = Field(
+        default=0, ge=0, le=100_000, description="number of the best videos to leave out"
+    )
+    moments: Annotated[int, Field(ge=1, le=1000)] | Literal["all"] = Field(
+        default=3, description="largest number of moments of a video, or all"
+    )
+    subtitles: bool = Field(default=True, description="whether words of subtitles are searched")
     threshold: float | None = Field(
         default=None, allow_inf_nan=False, description="least score of a video in the answer"
     )
     where: Annotated[
-        tuple[Annotated[str, Field(pattern="^[^=]+=")], ...],
+        tuple[Annotated[str, Field(pattern="^[^=<>]+[=<>]")], ...],
         Field(
             max_length=64,
-            description="filters, each written column=value; values of one column are alternatives",
+            description="filters: column=value, a range column=1..9 or a bound column>=1; values "
+            "of one column are alternatives, and all bounds must hold",
         ),
         AfterValidator(lambda words: tuple(sorted(set(words)))),
     ] = ()
 
+    @model_validator(mode="after")
+    def _check(self) -> "SearchQuery":
+        if (self.q is None) == (self.like is None):
+            raise PydanticCustomError("query", "give either q or like")
+        if self.like is not None and video_id_of(self.like.partition("@")[0]) is None:
+            raise PydanticCustomError("query", "like names no video: write KEY@SECOND")
+        if self.without is not None and self.then is not None:
+            raise PydanticCustomError("query", "give either without or then, not both")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `Library.search`; those left at their defaults are left out."""
+        arguments: dict[str, Any] = {
+            "k": self.k, "where": self.filters(), "threshold": self.threshold,
+        }  # fmt: skip
+        if self.like is not None:
+            key, _, second = self.like.partition("@")
+            arguments["like"] = video_id_of(key), float(second)
+        names = ("without", "then", "name", "skip", "moments", "subtitles")
+        further = {name: getattr(self, name) for name in names if name in self.model_fields_set}
+        return {"text": self.q, **arguments, **further}
+
     def filters(self) -> dict[str, list[str]]:
-        """Return the allowed values of each column, as the library takes them."""
-        filters: dict[str, list[str]] = {}
-        for word in self.where:
-            column, _, value = word.partition("=")
-            filters.setdefault(column, []).append(value)
-        return filters
+        """Return the conditions of each column, as the library takes them."""
+        return parse_where(self.where)
 
 
 class Span(BaseModel):
@@ -120,13 +164,29 @@ class VideoWithPreview(VideoAnswer):
     preview: PreviewState
 
 
+class MomentAnswer(BaseModel):
+    """A moment of a video; times in seconds."""
+
+    start: float
+    end: float
+    peak: float
+    score: float
+    words: str | None = Field(
+        default=None, description="what is said there, if the moment was found by subtitles"
+    )
+    share: float | None = Field(
+        default=None, description="share of the sentence that is said there, 0 to 1"
+    )
+
+
 class HitAnswer(BaseModel):
     """A video that a search has found."""
 
     rank: int = Field(description="1 for the best")
     score: float
+    relevance: int = Field(description="the score from 0 to 100, for people")
     video: VideoAnswer
-    moments: list[Moment] = Field(description="best first")
+    moments: list[MomentAnswer] = Field(description="best first")
     curve: Curve = Field(description="score along the video; times in seconds")
     registers: list[float] = Field(
         description="cosine of the sentence with each register; empty if the model has none"
@@ -139,6 +199,14 @@ class SearchAnswer(BaseModel):
     query: str
     seconds: float = Field(description="time that the search took")
     searched: int = Field(description="videos of the library that pass the filters")
+    strength: Literal["strong", "fair", "weak"] | None = Field(
+        description="how sure the best video of all pages is; null if that is not known"
+    )
+    confidence: float | None = Field(
+        description="share of random sentences whose best video scores lower, 0 to 1; null likewise"
+    )
+    low: float = Field(description="score at the foot of the scale of all curves")
+    high: float = Field(description="score at the top of the scale of all curves")
     hits: list[HitAnswer] = Field(description="best first")
 
 
@@ -173,6 +241,7 @@ def search_answer(result: SearchResult) -> SearchAnswer:
     """Turn a result of the library into the server's answer."""
     return SearchAnswer(
         query=result.query, seconds=result.seconds, searched=result.searched,
+        strength=result.strength, confidence=result.confidence, low=result.low, high=result.high,
         hits=[_hit_answer(hit) for hit in result.hits],
     )  # fmt: skip
 
@@ -180,9 +249,11 @@ def search_answer(result: SearchResult) -> SearchAnswer:
 def _hit_answer(hit: Hit) -> HitAnswer:
     curve = thinned(hit.curve)
     short = Curve(_rounded(curve.starts), _rounded(curve.ends), _rounded(curve.scores, 5))
+    moments = [MomentAnswer(**asdict(moment)) for moment in hit.moments]
     return HitAnswer(
-        rank=hit.rank, score=hit.score, video=VideoAnswer(**video_fields(hit.video)),
-        moments=list(hit.moments), curve=short, registers=list(_rounded(hit.registers, 5)),
+        rank=hit.rank, score=hit.score, relevance=hit.relevance,
+        video=VideoAnswer(**video_fields(hit.video)), moments=moments, curve=short,
+        registers=list(_rounded(hit.registers, 5)),
     )  # fmt: skip
 
 

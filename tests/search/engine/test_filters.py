@@ -14,7 +14,15 @@ def test_the_same_column_again_allows_another_value():
     assert parse_where(["a=b=c"]) == {"a": ["b=c"]}
 
 
-@pytest.mark.parametrize("word", ["tags", "=cooking", "", "  =x"])
+def test_a_bound_keeps_its_sign():
+    assert parse_where(["year>=2020", "year < 2022", "length=60..300", "a>b=c"]) == {
+        "year": [">=2020", "<2022"],
+        "length": ["60..300"],
+        "a": [">b=c"],
+    }
+
+
+@pytest.mark.parametrize("word", ["tags", "=cooking", "", "  =x", ">=3"])
 def test_a_word_without_a_column_is_refused(word: str):
     with pytest.raises(UserError, match="COLUMN=VALUE"):
         parse_where([word])

@@ -106,6 +106,20 @@ def test_candidates_are_the_nearest_segments(filled: Engine) -> None:
         same(filled.search(asked), nearest[:number], asked)
 
 
+@pytest.mark.parametrize("candidates", [None, 30])
+def test_only_and_besides_name_videos(filled: Engine, candidates: int | None) -> None:
+    only = [f"video {number}" for number in range(20)] + ["unknown"]
+    besides = ["video 3", "video 149"]
+    kept = [video for video in VIDEOS if video.video_id in only and video.video_id not in besides]
+    asked = query(only=only, besides=besides, limit=30, candidates=candidates)
+    same(filled.search(asked), kept, asked)
+    assert filled.count(None, only, besides) == 19
+    assert filled.count({"group": "3"}, only, besides) == 3  # 8, 13 and 18
+    assert filled.count(None, ()) == 0
+    assert filled.count({"group": []}) == 0
+    assert filled.count(None, None, besides) == 148
+
+
 def test_a_filter_stands_before_the_candidates(filled: Engine) -> None:
     asked = query(where={"group": "3"}, candidates=30, limit=30)
     same(filled.search(asked), VIDEOS[3::5], asked)

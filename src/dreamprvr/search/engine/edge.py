@@ -10,7 +10,7 @@ The caller locks the folder for many readers or for one writer.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -170,7 +170,7 @@ class EdgeEngine:
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.find_layout())
-        allowed = where_filter(edge, query.where)
+        allowed = where_filter(edge, query.where, query.only, query.besides)
         prefetch = None
         if query.candidates is not None:
             nearest = edge.Query.Nearest(query.segments.tolist(), using=SEGMENTS)
@@ -212,9 +212,14 @@ class EdgeEngine:
             if offset is None:
                 return
 
-    def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that match a filter."""
-        request = edge.CountRequest(exact=True, filter=where_filter(edge, where))
+    def count(
+        self,
+        where: Mapping[str, Any] | None = None,
+        only: Collection[str] | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Count the videos that a query of these conditions may find."""
+        request = edge.CountRequest(exact=True, filter=where_filter(edge, where, only, besides))
         with reading(self.folder):
             return int(self._shard.count(request))
 

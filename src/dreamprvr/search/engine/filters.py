@@ -1,32 +1,40 @@
 """Conditions on metadata, read from options such as `--where tags=cooking`, as engine filters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
-from dreamprvr.search.engine.points import FACETS, facet, values
+from dreamprvr.search.engine.points import FACETS, facet, point_id, values
+
+_CONDITION = re.compile(r"([^=<>]*)(>=|<=|=|>|<)(.*)", re.DOTALL)
 
 
 def parse_where(words: Iterable[str]) -> dict[str, list[str]]:
-    """Read words such as `tags=cooking`; a repeated column allows either value.
+    """Read words such as `tags=cooking`, `year>=2020` or `length=60..300`.
 
     Args:
-        words: values of the option `--where`.
+        words: values of the option `--where`. A repeated column allows either value, but of bounds
+            (`>=`, `<=`, `>`, `<`) all must hold.
 
     Returns:
-        Allowed values by column.
+        Conditions by column, as `Library.search` takes them; a bound keeps its sign.
 
     Raises:
-        UserError: a word has no "=".
+        UserError: a word has no sign, or no column before it.
     """
     where: dict[str, list[str]] = {}
     for word in words:
-        column, equals, value = word.partition("=")
-        if not equals or not column.strip():
-            raise UserError(f"--where {quote(word)}: write COLUMN=VALUE, say --where tags=cooking")
-        where.setdefault(column.strip(), []).append(value.strip())
+        match = _CONDITION.fullmatch(word)
+        if match is None or not match[1].strip():
+            raise UserError(
+                f"--where {quote(word)}: write COLUMN=VALUE, say --where tags=cooking, or a bound, "
+                "say --where 'year>=2020'"
+            )
+        sign = "" if match[2] == "=" else match[2]
+        where.setdefault(match[1].strip(), []).append(f"{sign}{match[3].strip()}")
     return where
 
 
@@ -57,24 +65,36 @@ def matches(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> boo
     )
 
 
-def where_filter(models: ModuleType, where: Mapping[str, Any] | None) -> Any:
+def where_filter(
+    models: ModuleType,
+    where: Mapping[str, Any] | None,
+    only: Collection[str] | None = None,
+    besides: Collection[str] = (),
+) -> Any:
     """Write conditions for an engine: all columns must match, each with any of its values.
 
     Args:
         models: `qdrant_edge` or `qdrant_client.models`, which have the same class names.
         where: allowed value, or list of allowed values, by column.
+        only: ids of the videos that are allowed; None allows all.
+        besides: ids of videos that are not allowed.
 
     Returns:
         A filter of that module; None without conditions.
     """
-    if not where:
-        return None
-    return models.Filter(
-        must=[
-            models.FieldCondition(
-                key=FACETS,
-                match=models.MatchAny(any=[facet(column, value) for value in values(allowed)]),
-            )
-            for column, allowed in where.items()
-        ]
-    )
+    must: list[Any] = [
+        models.FieldCondition(
+            key=FACETS,
+            match=models.MatchAny(any=[facet(column, value) for value in values(allowed)]),
+        )
+        for column, allowed in (where or {}).items()
+    ]
+    # the one argument of this class is the only one with two names
+    argument = "point_ids" if models.__name__ == "qdrant_edge" else "has_id"
+
+    def has_id(video_ids: Collection[str]) -> Any:
+        return models.HasIdCondition(**{argument: set(map(point_id, video_ids))})
+
+    must += [] if only is None else [has_id(only)]
+    must_not = [has_id(besides)] if besides else None
+    return models.Filter(must=must or None, must_not=must_not) if must or must_not else None

@@ -1,6 +1,6 @@
 """The interface of all engines: they keep vectors with payloads, and rank videos for a query."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,8 @@ class EngineQuery:
         candidates: number of videos that are scored exactly; None scores every video exactly.
         graph: whether to find candidates by the graph of segments, if there is one, instead of
             scanning all segments.
+        only: ids of the videos that may be found; None for all.
+        besides: ids of videos that may not be found.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -80,6 +82,8 @@ class EngineQuery:
     where: Mapping[str, Any]
     candidates: int | None = None
     graph: bool = False
+    only: Collection[str] | None = None
+    besides: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,13 @@ class Engine(Protocol):
         """Yield id and payload of the given videos, or of all for None, in any order."""
         ...
 
-    def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that match a filter; None counts all."""
+    def count(
+        self,
+        where: Mapping[str, Any] | None = None,
+        only: Collection[str] | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Count the videos that a query of these conditions may find; None counts all."""
         ...
 
     def compact(self) -> None:

@@ -18,6 +18,7 @@ of the metadata in one string, so that one keyword index serves all columns.
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ def vector_layouts(layout: Layout) -> tuple[VectorLayout, ...]:
     )
 
 
+@lru_cache(maxsize=2**16)  # a filter may name thousands of videos, for several requests
 def point_id(video_id: str) -> str:
     """Return the engine's id of a video."""
     return str(uuid.uuid5(NAMESPACE, video_id))

@@ -1,7 +1,7 @@
 """A client of a Qdrant server or cluster; points have the same layout as in the embedded engine."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,7 +124,7 @@ class RemoteEngine:
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.find_layout())
-        allowed = where_filter(models, query.where)
+        allowed = where_filter(models, query.where, query.only, query.besides)
         prefetch = None
         if query.candidates is not None:
             count = max(query.candidates, query.limit)
@@ -169,10 +169,15 @@ class RemoteEngine:
             if offset is None:
                 return
 
-    def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count the videos that match a filter."""
+    def count(
+        self,
+        where: Mapping[str, Any] | None = None,
+        only: Collection[str] | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Count the videos that a query of these conditions may find."""
         with _plain_errors():
-            allowed = where_filter(models, where)
+            allowed = where_filter(models, where, only, besides)
             return self.client.count(self.collection, count_filter=allowed, exact=True).count
 
     def compact(self) -> None:
