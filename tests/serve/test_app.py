@@ -187,7 +187,9 @@ async def _at_once(
     """Statuses of different searches sent together, and the bodies that are no result."""
     library.delay = delay
     app = create_app(keeper_of(library, folder), folder / "cache")
-    inner: Any = app.app
+    inner: Any = app
+    while not hasattr(inner, "router"):
+        inner = inner.app
     statuses: dict[int, int] = {}
     errors = []
     async with (

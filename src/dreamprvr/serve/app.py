@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from dreamprvr.core.errors import UserError
@@ -20,9 +21,11 @@ from dreamprvr.serve.media import Media
 from dreamprvr.serve.routes import Routes
 from dreamprvr.serve.schema import Problem
 from dreamprvr.serve.security import LOCAL_HOSTS, Guard, problem
+from dreamprvr.serve.sending import Leaving, Unchanged, unless_held
 
 _STATIC = Path(__file__).with_name("static")
 _CACHE_BYTES = 2 * 1024**3
+_PACKED = 500  # bytes of the smallest answer that is compressed
 _RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
@@ -33,7 +36,7 @@ def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] 
 
     Args:
         keeper: keeps the library, which is opened here when it is free.
-        cache_folder: folder for stills, previews and clips, at most 2 GB of them.
+        cache_folder: folder for stills, pieces and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
     """
     routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
@@ -59,12 +62,16 @@ def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] 
     for path in ("/", "/docs"):
         app.add_route(path, _page, methods=["GET"])
     app.mount("/static", StaticFiles(directory=_STATIC))
+    sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
-    return Guard(app, (*LOCAL_HOSTS, *allowed_hosts), open_paths=("/", "/docs", "/static/"))
+    return Guard(
+        Leaving(sent), (*LOCAL_HOSTS, *allowed_hosts), open_paths=("/", "/docs", "/static/")
+    )
 
 
 async def _page(request: Request) -> Response:
-    return FileResponse(_STATIC / ("docs.html" if request.url.path == "/docs" else "index.html"))
+    path = _STATIC / ("docs.html" if request.url.path == "/docs" else "index.html")
+    return unless_held(FileResponse(path, stat_result=path.stat()), request.headers)
 
 
 async def _keep_open(routes: Routes) -> None:

@@ -18,8 +18,8 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
 MAX_BODY = 1024  # bytes; no route reads a body
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
