@@ -182,7 +182,7 @@ def speed(video: LibraryVideo, folder: Path, pieces: int = 20) -> float:
     for number in range(1, pieces + 1):
         media.piece(source, number, lambda: None)
     took = time.perf_counter() - began
-    media.passes.close()
+    media.passes.close_idle(0.0)
     return pieces * SECONDS / took
 
 

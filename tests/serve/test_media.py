@@ -18,7 +18,7 @@ from dreamprvr.serve.workers import Stopped
 def media(tmp_path: Path) -> Iterator[Media]:
     media = Media(CacheFolder(tmp_path / "cache", 10**8))
     yield media
-    media.passes.close()
+    media.passes.close_idle(0.0)
 
 
 def source(path: Path) -> SourceFile:

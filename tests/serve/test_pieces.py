@@ -20,7 +20,7 @@ from dreamprvr.serve.workers import Stopped
 def passes() -> Iterator[Passes]:
     passes = Passes()
     yield passes
-    passes.close()
+    passes.close_idle(0.0)
 
 
 def quiet() -> None:
@@ -110,7 +110,7 @@ def test_few_passes_are_held_and_none_for_long(
     made(passes, path, [0, 2, 4, 6, 8, 10, 12])
     assert [one.number for one in passes._held] == [7, 9, 11, 13]
     monkeypatch.setattr(time, "monotonic", lambda: 1e9)
-    passes.close(idle=30.0)
+    passes.close_idle()
     assert passes._held == []
 
 

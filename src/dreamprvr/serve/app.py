@@ -1,6 +1,7 @@
 """The application: routes, static files, answers to errors, and a library that may be closed."""
 
 import asyncio
+import hashlib
 import mimetypes
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from dreamprvr.core.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import NotPlayable
+from dreamprvr.serve.joining import joined
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.routes import Routes
@@ -61,6 +63,7 @@ def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] 
     routes.add_to(app)
     for path in ("/", "/docs"):
         app.add_route(path, _page, methods=["GET"])
+    app.add_route("/static/{name}.js", _script, methods=["GET"])
     app.mount("/static", StaticFiles(directory=_STATIC))
     sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
@@ -74,12 +77,24 @@ async def _page(request: Request) -> Response:
     return unless_held(FileResponse(path, stat_result=path.stat()), request.headers)
 
 
+async def _script(request: Request) -> Response:
+    """Return a script of the page with all that it imports."""
+    name = request.path_params["name"]
+    if not name.isidentifier() or not (_STATIC / f"{name}.js").is_file():
+        raise HTTPException(404)
+    content = joined(_STATIC, name)
+    headers = {"ETag": f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'}
+    response = Response(content, headers=headers, media_type="text/javascript")
+    return unless_held(response, request.headers)
+
+
 async def _keep_open(routes: Routes) -> None:
     """Keep the library open while no other process wants to write it."""
     try:
         while True:
             with suppress(HTTPException):  # too many searches wait; they end
                 await routes.searches.run(routes.keeper.tend)
+            routes.media.passes.close_idle()
             await asyncio.sleep(_RETRY)
     except Exception as error:  # a bug: the page says so, the terminal says more
         routes.keeper.message = f"{type(error).__name__}: {error}"

@@ -55,7 +55,6 @@ class Passes:
         Raises:
             NotPlayable: the video cannot be decoded, or ends before the piece.
         """
-        self.close(idle=_IDLE)
         with self._lock:
             found = next((one for one in self._held if one.goes_on(source, number)), None)
             if found is not None:
@@ -72,11 +71,11 @@ class Passes:
         for other in dropped:
             other.cutter.close()
 
-    def close(self, idle: float = 0.0) -> None:
+    def close_idle(self, seconds: float = _IDLE) -> None:
         """Give up the passes that have waited for so many seconds."""
         now = time.monotonic()
         with self._lock:
-            old = [one for one in self._held if now - one.since >= idle]
+            old = [one for one in self._held if now - one.since >= seconds]
             self._held = [one for one in self._held if one not in old]
         for one in old:
             one.cutter.close()

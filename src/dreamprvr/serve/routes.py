@@ -82,7 +82,7 @@ class Routes:
         """Stop what is being made, and let go of the library."""
         for workers in (self.stills, self.probes, self.clips, self.pieces):
             workers.close()
-        self.media.passes.close()
+        self.media.passes.close_idle(0.0)
         await self.searches.run(self.keeper.close)
         self.searches.close()
 

@@ -5,6 +5,7 @@ import { piece } from "./api.js";
 
 const AHEAD = 20; // seconds that are loaded before they are shown
 const BEHIND = 40; // seconds that are kept after they were shown
+const INTO = 0.2; // seconds
 const Source = window.ManagedMediaSource || window.MediaSource; // Safari on telephones, others
 
 export class Pieces {
@@ -46,6 +47,7 @@ export class Pieces {
       const content = await piece(this.key, number, loading.signal);
       loading.signal.throwIfAborted();
       await this.append(content);
+      if (!this.has(number)) throw new Error("a piece is damaged");
     } catch (error) {
       // what fails ahead of the player is asked for again when it is there
       if (!loading.signal.aborted && number === this.first()) this.failed(error);
@@ -58,7 +60,7 @@ export class Pieces {
 
   /** The player has gone elsewhere: what is loaded now is perhaps no longer wanted. */
   turn() {
-    this.broken = Infinity;
+    Object.assign(this, { broken: Infinity, from: null });
     if (this.loading && !this.buffer.updating && this.missing() !== this.number) {
       this.loading.abort();
       this.loading = null;
@@ -68,7 +70,7 @@ export class Pieces {
 
   /** The number of the piece at the player's place. */
   first() {
-    const at = this.video.readyState ? this.video.currentTime : this.from;
+    const at = this.from ?? this.video.currentTime; // at 0 until the player has sought its moment
     return Math.min(Math.floor(at / this.playing.piece), this.playing.count - 1);
   }
 
@@ -82,20 +84,22 @@ export class Pieces {
     return null;
   }
 
-  /** Whether a piece is loaded: its middle is, as sound and pictures end a little apart. */
+  /** Whether a piece is loaded; its neighbours may reach a little into it. */
   has(number) {
     const { piece: length, seconds } = this.playing;
-    const middle = (number * length + Math.min((number + 1) * length, seconds)) / 2;
+    const [start, end] = [number * length, Math.min((number + 1) * length, seconds)];
     const { buffered } = this.buffer ?? { buffered: [] };
     for (let i = 0; i < buffered.length; i += 1) {
-      if (buffered.start(i) <= middle && middle <= buffered.end(i)) return true;
+      const both = Math.min(buffered.end(i), end) - Math.max(buffered.start(i), start);
+      if (both > Math.min(INTO, (end - start) / 2)) return true;
     }
     return false;
   }
 
   async append(content) {
     const { buffer, source } = this;
-    const old = this.video.currentTime - BEHIND;
+    const { piece: length } = this.playing;
+    const old = Math.floor((this.video.currentTime - BEHIND) / length) * length;
     if (buffer.buffered.length && buffer.buffered.start(0) < old - BEHIND) {
       buffer.remove(0, old);
       await updated(buffer);
