@@ -11,7 +11,10 @@ import pytest
 from serve.browsing import VIDEO, Server, ask_for, give_back, page_of, until
 from serve.fake import FakeLibrary, keeper_of
 from serve.films import film
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import WANTED
@@ -492,3 +495,28 @@ def test_a_search_that_takes_long(blank_page: Any, library: FakeLibrary, tmp_pat
         blank_page.wait_for_selector(".hit")
         assert blank_page.title() == "blue · DreamPRVR"
         assert blank_page.locator("#results").get_attribute("aria-busy") is None
+
+
+def test_a_page_with_a_token(browser: Any, library: FakeLibrary, tmp_path: Path) -> None:
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache", (), "12345678")
+    with Server(app) as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.wait_for_selector(".wrong")
+        assert (
+            "this server asks for a token: open the address" in page.locator(".wrong").inner_text()
+        )
+        page.goto(f"{server.address}/?q=red&token=12345678")
+        page.wait_for_selector(".hit")
+        assert page.url == f"{server.address}/?q=red"
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 6.4")
+        assert "dreamprvr" not in page.evaluate("document.cookie")
+        page.close()
+        other = browser.new_page()  # a link from elsewhere, with which the cookie is not sent
+        with Server(Starlette(routes=[Route("/", lambda request: HTMLResponse(
+            f'<a href="{server.address}/?q=red">link</a>'))])) as elsewhere:  # fmt: skip
+            other.goto(elsewhere.address.replace("127.0.0.1", "localhost"))
+            other.click("a")
+            other.wait_for_selector(".hit")
+        other.close()

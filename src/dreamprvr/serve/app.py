@@ -33,13 +33,16 @@ _RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
 
 
-def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = ()) -> Guard:
+def create_app(
+    keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = (), token: str | None = None
+) -> Guard:
     """Build the page as an ASGI application.
 
     Args:
         keeper: keeps the library, which is opened here when it is free.
         cache_folder: folder for stills, pieces and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
+        token: what a client must know to see the library; None if everybody may.
     """
     routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
 
@@ -67,9 +70,8 @@ def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] 
     app.mount("/static", StaticFiles(directory=_STATIC))
     sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
-    return Guard(
-        Leaving(sent), (*LOCAL_HOSTS, *allowed_hosts), open_paths=("/", "/docs", "/static/")
-    )
+    hosts = (*LOCAL_HOSTS, *allowed_hosts)
+    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/"), token)
 
 
 async def _page(request: Request) -> Response:
