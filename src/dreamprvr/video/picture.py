@@ -33,6 +33,12 @@ _TO_SRGB = {
         (-0.042057, 1.042057, 0.0),
         (-0.019638, -0.078636, 1.098274),
     ),
+    # those of NTSC (SMPTE170M) are shown as they are, as browsers do
+    ColorPrimaries.BT470BG: (
+        (1.044043, -0.044043, 0.0),
+        (0.0, 1.0, 0.0),
+        (0.0, 0.011793, 0.988207),
+    ),
 }
 
 
