@@ -28,6 +28,10 @@ from dreamprvr.serve.workers import Stopped
 
 pytestmark = pytest.mark.slow
 READ = "document.querySelector('.hit.on').getBoundingClientRect().top"
+MISSING = (
+    "is not where it was when it was extracted: put it back, or extract and index its new folder, "
+    "which describes it anew"
+)
 CHANGED = "The library has changed: these are its results now."
 
 
@@ -91,7 +95,7 @@ def test_a_change_between_two_requests_is_noticed(
     ("video_id", "line"),
     [
         ("nobody", "the library has no such video"),
-        ("gone", "the video file gone.mp4 is not where it was when it was extracted"),
+        ("gone", f"the video file gone.mp4 {MISSING}"),
     ],
 )
 def test_a_link_to_a_missing_video_is_reported(page: Any, video_id: str, line: str) -> None:
@@ -367,7 +371,7 @@ def test_a_file_that_is_taken_away_meanwhile(
         film.unlink()
         page.locator(".moment").first.click()
         line = page.wait_for_selector("#player [role=alert].cannot").inner_text()
-        assert line == "the video file red.mp4 is not where it was when it was extracted"
+        assert line == f"the video file red.mp4 {MISSING}"
 
 
 @pytest.fixture

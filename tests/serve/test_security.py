@@ -221,3 +221,9 @@ def test_a_wrong_token_in_the_address_of_a_page(locked: TestClient) -> None:
 def test_each_token_has_a_cookie_of_its_own() -> None:
     names = {Guard(Starlette(), (), (), token).cookie for token in ("a" * 8, "b" * 8)}
     assert len(names) == 2
+
+
+def test_names_in_a_problem_stay_as_they_are() -> None:
+    name = "a\u00a0b\u3000c 👨\u200d👩\u200d👧"
+    response = problem(404, f"{name}\udce9\u2028is gone")
+    assert bytes(response.body).decode() == f'{{"error":"{name}\\\\udce9 is gone"}}'

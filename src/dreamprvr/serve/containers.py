@@ -86,7 +86,10 @@ def source_file(video: LibraryVideo) -> SourceFile:
             status = None
     if path is None or status is None or not stat.S_ISREG(status.st_mode):
         name = path.name if path else video.video_id
-        raise HTTPException(404, f"the video file {name} is not where it was when it was extracted")
+        raise HTTPException(
+            404, f"the video file {name} is not where it was when it was extracted: put it back, "
+            "or extract and index its new folder, which describes it anew",
+        )  # fmt: skip
     if not os.access(path, os.R_OK):
         raise HTTPException(404, f"the video file {path.name} may not be read")
     return SourceFile(path, status.st_size, status.st_mtime_ns, video.duration)

@@ -10,6 +10,7 @@ the page, and then in a cookie. The page's own files need none, as they hold not
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -18,11 +19,10 @@ from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dreamprvr.core.text import message_line
-
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
 MAX_BODY = 1024  # bytes; no route reads a body
+_LINE_ENDS = re.compile(r"\s*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -39,10 +39,12 @@ def problem(status: int, line: str, headers: Mapping[str, str] | None = None) ->
 
     Args:
         status: HTTP status, 400 or above.
-        line: what is wrong and what to do; control characters in it are escaped.
+        line: what is wrong and what to do; line ends in it become spaces. Names in it stay as they
+            are, except for bytes that are no Unicode.
         headers: further headers, such as Retry-After.
     """
-    return JSONResponse({"error": message_line(line)}, status, headers)
+    plain = _LINE_ENDS.sub(" ", line).encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": plain}, status, headers)
 
 
 class Guard:
