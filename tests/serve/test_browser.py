@@ -236,14 +236,26 @@ def test_the_curve_seeks(page: Any) -> None:
     assert "score" in curve.get_attribute("aria-valuetext")
 
 
-@pytest.mark.parametrize("place", [1, 2], ids=["encoded", "copied"])
-def test_a_file_that_the_browser_cannot_play_gets_a_preview(page: Any, place: int) -> None:
+def test_a_file_that_the_browser_cannot_play_is_played_in_pieces(page: Any) -> None:
     search(page)
-    page.locator(".hit").nth(place).locator(".moment").first.click()
+    numbers: list[int] = []
+    page.on("request", lambda request: "/pieces/" in request.url
+            and numbers.append(int(request.url.rpartition("/")[2].partition(".")[0])))  # fmt: skip
+    page.locator(".hit").nth(1).locator(".moment").first.click()  # old.avi, 3.2 to 4.0
     until(page, f"{VIDEO} && {VIDEO}.videoWidth > 0 && {VIDEO}.currentTime > 3.2")
-    assert page.evaluate(f"{VIDEO}.src").endswith("/preview.mp4")
+    assert page.evaluate(f"{VIDEO}.src").startswith("blob:")
     until(page, f"{VIDEO}.paused")
     assert 3.88 <= now(page) <= 4.0
+    assert page.evaluate(f"{VIDEO}.duration") == pytest.approx(6.0, abs=0.01)
+    assert numbers == [1, 2]  # the moment first
+    page.keyboard.press("c")  # to the end of the video
+    until(page, f"{VIDEO}.ended")
+    page.evaluate(f"{VIDEO}.currentTime = 0.5")
+    until(page, f"!{VIDEO}.seeking && {VIDEO}.readyState > 1")
+    assert numbers == [1, 2, 0]
+    page.evaluate(f"{VIDEO}.play()")
+    until(page, f"{VIDEO}.currentTime > 2.2")  # over the edge of two pieces
+    assert page.locator("#player .cannot").count() == 0
 
 
 def test_a_file_that_is_missing(page: Any) -> None:

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from serve.browsing import VIDEO, Server, ask_for, give_back, page_of, until
 from serve.fake import FakeLibrary, keeper_of
+from serve.films import film
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.manifest import WANTED
@@ -20,9 +24,14 @@ from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import video_key
+from dreamprvr.serve.workers import Stopped
 
 pytestmark = pytest.mark.slow
 READ = "document.querySelector('.hit.on').getBoundingClientRect().top"
+MISSING = (
+    "is not where it was when it was extracted: put it back, or extract and index its new folder, "
+    "which describes it anew"
+)
 CHANGED = "The library has changed: these are its results now."
 
 
@@ -86,7 +95,7 @@ def test_a_change_between_two_requests_is_noticed(
     ("video_id", "line"),
     [
         ("nobody", "the library has no such video"),
-        ("gone", "the video file gone.mp4 is not where it was when it was extracted"),
+        ("gone", f"the video file gone.mp4 {MISSING}"),
     ],
 )
 def test_a_link_to_a_missing_video_is_reported(page: Any, video_id: str, line: str) -> None:
@@ -264,7 +273,7 @@ def test_a_video_that_breaks_off_again_and_again(
         assert line.inner_text() == "The browser cannot play this file."
 
 
-def test_a_preview_is_made_if_the_browser_fails_to_play_the_file(
+def test_pieces_are_played_if_the_browser_fails_to_play_the_file(
     browser: Any, library: FakeLibrary, tmp_path: Path
 ) -> None:
     with page_of(browser, library, tmp_path) as (page, _):
@@ -273,16 +282,79 @@ def test_a_preview_is_made_if_the_browser_fails_to_play_the_file(
         )
         page.locator(".moment").first.click()
         until(page, f"{VIDEO}?.currentTime > 6.6")
-        assert page.evaluate(f"{VIDEO}.currentSrc").endswith("/preview.mp4?force=true")
+        assert page.evaluate(f"{VIDEO}.currentSrc").startswith("blob:")
         until(page, f"{VIDEO}.paused")
         assert 7.8 <= page.evaluate(f"{VIDEO}.currentTime") <= 8.0
+
+
+def test_pieces_are_played_if_the_browser_plays_only_the_sound(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    """Chromium does so, without an error, if it does not know the format of the pictures."""
+    path = film(tmp_path / "a.mp4", 12.0, "mpeg4")
+    library.held[0] = LibraryVideo("a", path, 12.0, {})
+    with page_of(browser, library, tmp_path) as (page, _):
+        page.evaluate("HTMLVideoElement.prototype.canPlayType = () => 'maybe'")
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 6.6")
+        assert page.evaluate(f"{VIDEO}.videoWidth") > 0
+        assert page.evaluate(f"{VIDEO}.currentSrc").startswith("blob:")
+
+
+def test_the_server_dies_while_pieces_are_played(
+    browser: Any, library: FakeLibrary, tmp_path: Path
+) -> None:
+    path = film(tmp_path / "long.avi", 60.0, "mpeg4", container="avi", sound=False)
+    library.held[0] = LibraryVideo("long", path, 60.0, {})
+    with page_of(browser, library, tmp_path) as (page, server):
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 32.2")
+        page.evaluate(f"{VIDEO}.pause()")
+        server.stop()
+        page.evaluate(f"{VIDEO}.currentTime = 10")
+        page.wait_for_selector(f"text={AWAY}")
+        with restarted(library, tmp_path, server):
+            until(page, f"{VIDEO}?.currentTime === 10 && {VIDEO}.readyState > 1")
+
+
+def test_a_seek_gives_up_the_piece_that_is_made(
+    browser: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "long.avi", 60.0, "mpeg4", container="avi", sound=False)
+    library.held[0] = LibraryVideo("long", path, 60.0, {})
+    real, given_up = Media.piece, []
+
+    def slow(media: Media, source: Any, number: int, check: Any) -> Path:
+        while number == 5:
+            try:
+                check()
+            except Stopped:
+                given_up.append(number)
+                raise
+        return real(media, source, number, check)
+
+    monkeypatch.setattr(Media, "piece", slow)
+    with page_of(browser, library, tmp_path) as (page, _):
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 32.2")
+        page.evaluate(f"{VIDEO}.pause()")
+        page.evaluate(f"{VIDEO}.currentTime = 10")
+        page.wait_for_timeout(300)
+        page.evaluate(f"{VIDEO}.currentTime = 20")
+        until(page, f"!{VIDEO}.seeking && {VIDEO}.readyState > 1")
+        assert given_up == [5]
+        page.evaluate(f"{VIDEO}.currentTime = 10")
+        page.wait_for_timeout(300)
+        page.get_by_role("button", name="Close the player").click()
+        page.wait_for_timeout(300)
+        assert given_up == [5, 5]
 
 
 def test_a_file_that_cannot_be_played_in_any_way(
     browser: Any, library: FakeLibrary, tmp_path: Path
 ) -> None:
     with page_of(browser, library, tmp_path) as (page, _):
-        for place in ("**/media", "**/preview.mp4*"):
+        for place in ("**/media", "**/pieces/*"):
             page.route(place, lambda route: route.fulfill(body=b"no", content_type="video/mp4"))
         page.locator(".moment").first.click()
         line = page.wait_for_selector("#player [role=alert].cannot")
@@ -299,7 +371,7 @@ def test_a_file_that_is_taken_away_meanwhile(
         film.unlink()
         page.locator(".moment").first.click()
         line = page.wait_for_selector("#player [role=alert].cannot").inner_text()
-        assert line == "the video file red.mp4 is not where it was when it was extracted"
+        assert line == f"the video file red.mp4 {MISSING}"
 
 
 @pytest.fixture
@@ -427,3 +499,28 @@ def test_a_search_that_takes_long(blank_page: Any, library: FakeLibrary, tmp_pat
         blank_page.wait_for_selector(".hit")
         assert blank_page.title() == "blue · DreamPRVR"
         assert blank_page.locator("#results").get_attribute("aria-busy") is None
+
+
+def test_a_page_with_a_token(browser: Any, library: FakeLibrary, tmp_path: Path) -> None:
+    app = create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache", (), "12345678")
+    with Server(app) as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.wait_for_selector(".wrong")
+        assert (
+            "this server asks for a token: open the address" in page.locator(".wrong").inner_text()
+        )
+        page.goto(f"{server.address}/?q=red&token=12345678")
+        page.wait_for_selector(".hit")
+        assert page.url == f"{server.address}/?q=red"
+        page.locator(".moment").first.click()
+        until(page, f"{VIDEO}?.currentTime > 6.4")
+        assert "dreamprvr" not in page.evaluate("document.cookie")
+        page.close()
+        other = browser.new_page()  # a link from elsewhere, with which the cookie is not sent
+        with Server(Starlette(routes=[Route("/", lambda request: HTMLResponse(
+            f'<a href="{server.address}/?q=red">link</a>'))])) as elsewhere:  # fmt: skip
+            other.goto(elsewhere.address.replace("127.0.0.1", "localhost"))
+            other.click("a")
+            other.wait_for_selector(".hit")
+        other.close()

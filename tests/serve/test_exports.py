@@ -103,6 +103,13 @@ def test_spoken_words_stand_in_tables_and_cues() -> None:
     assert table[0]["relevance"] == "70"
 
 
+def test_cues_keep_the_spaces_and_joiners_of_names() -> None:
+    name = "a\u00a0b\u3000c 👨\u200d👩\u200d👧 می\u200cخواهم"
+    text = moments_vtt(name, hit(1, title=name)).decode()
+    assert f"NOTE {name}\n" in text
+    assert f"\n{name} (0.500)\n" in text
+
+
 def test_an_archive_has_one_file_for_each_video() -> None:
     result = SearchResult("q", (hit(1, title="../x"), hit(2)), 0.1, 2, 2)
     data = results_zip(result)
@@ -122,6 +129,14 @@ def test_an_archive_has_one_file_for_each_video() -> None:
         ("größe 日本", "größe 日本"),
         ("...", "video"),
         ("a" * 500, "a" * 80),
+        ("日" * 100, "日" * 60),
+        ("a\u00a0b\u3000c\u2009d", "a\u00a0b\u3000c\u2009d"),
+        ("👨\u200d👩\u200d👧 ❤\ufe0f", "👨\u200d👩\u200d👧 ❤\ufe0f"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("👩\u200d" * 60, "👩\u200d" * 25 + "👩"),
+        ("x\u202egpj.exe", "x_gpj.exe"),
+        ("a\udce9b\x9bc", "a_b_c"),
+        ("Bob's film!", "Bob's film!"),
     ],
 )
 def test_file_names(title: str, expected: str) -> None:

@@ -1,5 +1,6 @@
 import io
 import os
+import threading
 from pathlib import Path
 
 import av
@@ -10,6 +11,9 @@ from serve.films import colour_index
 from starlette.testclient import TestClient
 
 from dreamprvr.search.results import LibraryVideo
+from dreamprvr.serve import routes as routes_module
+from dreamprvr.serve.cache import CacheFolder
+from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import video_key
 
 RED, OLD, COPY, GONE = (
@@ -17,10 +21,16 @@ RED, OLD, COPY, GONE = (
 )
 
 
-def test_a_video_states_if_it_needs_a_preview(client: TestClient) -> None:
+def test_a_video_says_how_it_is_played(client: TestClient) -> None:
     answer = client.get(RED).json()
-    assert (answer["title"], answer["preview"]["state"]) == ("Red pan", "needless")
-    assert client.get(OLD).json()["preview"]["state"] == "absent"
+    assert answer["title"] == "Red pan"
+    assert answer["playing"] == {
+        "file": 'video/mp4; codecs="avc1.64000a,mp4a.40.2"',
+        "pieces": 'video/mp4; codecs="avc1.640028,mp4a.40.2"', "count": 6, "piece": 2.0,
+        "seconds": 12.0,
+    }  # fmt: skip
+    answer = client.get(OLD).json()["playing"]
+    assert (answer["file"], answer["pieces"]) == (None, 'video/mp4; codecs="avc1.640028"')
 
 
 def test_the_file(client: TestClient, films: Path) -> None:
@@ -112,8 +122,7 @@ def test_a_file_that_is_gone(client: TestClient) -> None:
         "/media",
         "/thumbnail?t=1",
         "/clip.mp4?start=0&end=1",
-        "/preview",
-        "/preview.mp4",
+        "/pieces/0.mp4",
     ):
         response = client.get(f"{GONE}{rest}")
         assert response.status_code == 404
@@ -127,7 +136,7 @@ def test_only_videos_are_handed_out(
     secret = tmp_path / "secret.mp4"
     secret.write_text("root:x:0:0")
     library.held.append(LibraryVideo("secret", secret, 5.0, {}))
-    for rest in ("", "/media", "/thumbnail", "/clip.mp4?start=0&end=1"):
+    for rest in ("", "/media", "/thumbnail", "/pieces/0.mp4", "/clip.mp4?start=0&end=1"):
         response = client.get(f"/api/videos/{video_key('secret')}{rest}")
         assert response.status_code == 415
         assert "root" not in response.text
@@ -148,24 +157,50 @@ def test_a_still(client: TestClient) -> None:
     assert client.get(f"{RED}/thumbnail?t=5000").status_code == 200
 
 
-def test_a_preview(client: TestClient) -> None:
-    assert client.get(f"{OLD}/preview.mp4").status_code == 404
-    state = client.post(f"{OLD}/preview").json()
-    while state["state"] == "working":
-        state = client.get(f"{OLD}/preview").json()
-    assert state == {"state": "ready", "done": 1.0, "message": ""}
-    response = client.get(f"{OLD}/preview.mp4", headers={"range": "bytes=4-7"})
-    assert (response.status_code, response.content) == (206, b"ftyp")
-    # a browser that cannot play what the others can
-    state = client.post(f"{RED}/preview?force=true").json()
-    while state["state"] == "working":
-        state = client.get(f"{RED}/preview?force=true").json()
-    assert client.get(f"{RED}/preview").json()["state"] == "needless"
-    assert client.get(f"{RED}/preview.mp4").status_code == 404
-    assert client.get(f"{RED}/preview.mp4?force=true").content[4:8] == b"ftyp"
-    for foreign in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
-        assert client.post(f"{COPY}/preview", headers=foreign).status_code == 403
-    assert client.get(COPY).json()["preview"]["state"] == "absent"
+def test_a_piece(client: TestClient, tmp_path: Path) -> None:
+    response = client.get(f"{OLD}/pieces/1.mp4")
+    assert (response.status_code, response.headers["content-type"]) == (200, "video/mp4")
+    (tmp_path / "piece.mp4").write_bytes(response.content)
+    with av.open(tmp_path / "piece.mp4") as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+    assert times == pytest.approx([2.0 + i / 10 for i in range(20)], abs=0.001)
+    for number, status in (("3", 415), ("-1", 400), ("x", 400), ("1e999", 400)):
+        assert client.get(f"{OLD}/pieces/{number}.mp4").status_code == status
+
+
+@pytest.mark.parametrize("rest", ["thumbnail?t=1", "pieces/0.mp4", "clip.mp4?start=0&end=1"])
+def test_what_a_client_has_is_not_made_again(
+    client: TestClient, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = client.get(f"{OLD}/{rest}")
+    assert first.status_code == 200
+    for name in ("still", "piece", "clip"):
+        monkeypatch.setattr(Media, name, None)
+    monkeypatch.setattr(CacheFolder, "find", lambda *arguments: None)
+    for name, header in (("if-none-match", "etag"), ("if-modified-since", "last-modified")):
+        again = client.get(f"{OLD}/{rest}", headers={name: first.headers[header]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert first.headers["cache-control"].startswith("private")
+
+
+def test_a_file_that_the_client_has(client: TestClient) -> None:
+    etag = client.get(f"{RED}/media").headers["etag"]
+    assert client.get(f"{RED}/media", headers={"if-none-match": etag}).status_code == 304
+    assert client.get(f"{RED}/media", headers={"if-none-match": '"x"'}).status_code == 200
+
+
+def test_stills_do_not_wait_behind_questions_about_videos(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(routes_module, "probe", lambda source: gate.wait(60))
+    asking = [threading.Thread(target=client.get, args=(OLD,)) for _ in range(6)]
+    for thread in asking:
+        thread.start()
+    assert client.get(f"{RED}/thumbnail?t=2.5").status_code == 200
+    gate.set()
+    for thread in asking:
+        thread.join()
 
 
 def test_a_clip(client: TestClient, tmp_path: Path) -> None:

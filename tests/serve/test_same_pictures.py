@@ -1,4 +1,4 @@
-"""Stills, clips and previews show the pictures that the features were made of."""
+"""Stills, clips and pieces show the pictures that the features were made of."""
 
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import probe, source_file
 from dreamprvr.serve.media import Media
+from dreamprvr.serve.pieces import SECONDS
 from dreamprvr.serve.transcode import transcode
 from dreamprvr.video.reader import Shown, VideoReader
 
@@ -40,17 +41,18 @@ def assert_alike(found: np.ndarray, wanted: np.ndarray) -> None:
 def assert_same(path: Path, folder: Path, seconds: tuple[float, ...]) -> None:
     video = LibraryVideo("v", path, at(path, 1e9).end, {})
     media = Media(CacheFolder(folder / "cache", 10**7))
-    transcode(path, folder / "whole.mp4", 0.0, None, 480, lambda done: None)
     for second in seconds:
         wanted = at(path, second)
         width, height = (2 * round(side / 2) for side in wanted.size)
         scale = min(1.0, 480 / max(width, height))
         pixels = wanted.scaled(round(width * scale), round(height * scale))
-        with Image.open(media.still(source_file(video), second)) as image:
+        with Image.open(media.still(source_file(video), second, lambda: None)) as image:
             assert_alike(np.asarray(image), pixels)
-        transcode(path, folder / "clip.mp4", second, second + 0.3, 480, lambda done: None)
+        transcode(path, folder / "clip.mp4", second, second + 0.3, 480, lambda: None)
         assert_alike(at(folder / "clip.mp4", 0.0).pixels(), pixels)
-        assert_alike(at(folder / "whole.mp4", second).pixels(), pixels)
+        piece = at(media.piece(source_file(video), int(second // SECONDS), lambda: None), second)
+        height, width = pixels.shape[:2]
+        assert_alike(piece.scaled(width, height), pixels)
 
 
 EXTERNAL = {
@@ -101,9 +103,9 @@ def test_interlaced_pictures_are_not_played_as_they_are(tmp_path: Path) -> None:
     path = interlaced(tmp_path / "a.mp4")
     assert_same(path, tmp_path, (1.0, 6.0))
     found = probe(source_file(LibraryVideo("v", path, 8.0, {})))
-    assert (found.mime, found.copies) == (None, False)
+    assert found.mime is None
     plain = write_movie(tmp_path / "b.mp4", constant(1, 25), size=SIZE)
-    assert probe(source_file(LibraryVideo("v", plain, 1.0, {}))).mime == "video/mp4"
+    assert probe(source_file(LibraryVideo("v", plain, 1.0, {}))).mime.startswith("video/mp4")
 
 
 def test_the_default_stream_is_not_the_first(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_the_sound_of_joined_recordings_follows_the_pictures(tmp_path: Path) -> 
     (tmp_path / "a.ts").write_bytes(part * 3)
     for begin in (4.0, 8.0):
         start = begin + 1.0
-        transcode(tmp_path / "a.ts", tmp_path / "b.mp4", start, start + 2.0, 480, lambda done: None)
+        transcode(tmp_path / "a.ts", tmp_path / "b.mp4", start, start + 2.0, 480, lambda: None)
         content = read(tmp_path / "b.mp4")
         assert content.colours[12] == 1
         assert content.colours[37] == 2

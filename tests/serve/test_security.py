@@ -147,3 +147,83 @@ def test_a_problem_is_one_line_of_json() -> None:
     assert response.status_code == 400
     assert response.headers["x-reason"] == "k"
     assert bytes(response.body) == b'{"error":"k is a number"}'
+
+
+TOKEN = "correct-horse"
+
+
+@pytest.fixture
+def locked() -> TestClient:
+    app = Starlette()
+    for path in ("/", "/docs", "/static/main.js", "/api/search"):
+        app.add_route(path, answer, methods=["GET", "POST"])
+    guard = Guard(app, ("localhost",), ("/", "/docs", "/static/"), TOKEN)
+    return TestClient(guard, base_url="http://localhost:8000", follow_redirects=False)
+
+
+def test_a_token_in_the_address_becomes_a_cookie(locked: TestClient) -> None:
+    assert locked.get("/api/search").status_code == 401
+    response = locked.get(f"/?q=a%26b&token={TOKEN}&where=x%3Dy")
+    assert (response.status_code, response.headers["location"]) == (303, "/?q=a%26b&where=x%3Dy")
+    assert locked.get(f"/docs?token={TOKEN}").headers["location"] == "/docs"
+    cookie = response.headers["set-cookie"]
+    assert f"={TOKEN}; HttpOnly; Path=/; SameSite=strict" in cookie
+    assert cookie.startswith("dreamprvr-")
+    assert response.headers["cache-control"] == "no-store"
+    assert locked.get("/api/search").status_code == 200  # the client keeps cookies
+    assert locked.get("/api/search", headers={"origin": "http://evil.example"}).status_code == 403
+
+
+def test_pages_hold_nothing_secret(locked: TestClient) -> None:
+    """They load for a link of another site, with which no strict cookie is sent."""
+    for path in ("/", "/docs", "/static/main.js"):
+        assert locked.get(path).status_code == 200
+    assert locked.post("/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "words", "expected"),
+    [
+        ({"authorization": f"Bearer {TOKEN}"}, "", 200),
+        ({"authorization": f"bearer  {TOKEN}"}, "", 200),
+        ({}, f"?token={TOKEN}", 200),
+        ({"authorization": "Bearer other"}, "", 401),
+        ({"authorization": f"Basic {TOKEN}"}, "", 401),
+        ({"authorization": "Bearer \xff\xfe"}, "", 401),
+        ({}, "?token=", 401),
+        ({}, "?token=%ff", 401),
+        ({}, f"?token={TOKEN}x", 401),
+        ({}, f"?TOKEN={TOKEN}", 401),
+        ({"cookie": f"token={TOKEN}"}, "", 401),
+        ({"cookie": f"dreamprvr-00000000={TOKEN}"}, "", 401),  # of another server
+    ],
+)
+def test_programs_give_the_token(
+    locked: TestClient, headers: dict[str, str], words: str, expected: int
+) -> None:
+    coded = {name: value.encode("latin-1") for name, value in headers.items()}
+    response = locked.get(f"/api/search{words}", headers=coded)
+    assert response.status_code == expected
+    if expected == 401:
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.json()["error"].endswith(
+            "open the address that lightning serve has printed"
+        )
+
+
+def test_a_wrong_token_in_the_address_of_a_page(locked: TestClient) -> None:
+    response = locked.get("/?token=other")
+    assert response.status_code == 401
+    assert response.json()["error"].startswith("the token in this address is not that")
+    assert "set-cookie" not in response.headers
+
+
+def test_each_token_has_a_cookie_of_its_own() -> None:
+    names = {Guard(Starlette(), (), (), token).cookie for token in ("a" * 8, "b" * 8)}
+    assert len(names) == 2
+
+
+def test_names_in_a_problem_stay_as_they_are() -> None:
+    name = "a\u00a0b\u3000c 👨\u200d👩\u200d👧"
+    response = problem(404, f"{name}\udce9\u2028is gone")
+    assert bytes(response.body).decode() == f'{{"error":"{name}\\\\udce9 is gone"}}'

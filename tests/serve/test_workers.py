@@ -1,13 +1,10 @@
 import asyncio
 import threading
-from collections.abc import Callable
 
 import pytest
 from starlette.exceptions import HTTPException
 
-from dreamprvr.core.errors import UserError
-from dreamprvr.serve.schema import PreviewState
-from dreamprvr.serve.workers import Jobs, Stopped, Workers, too_many
+from dreamprvr.serve.workers import Check, Stopped, Workers, too_many
 
 
 def test_work_above_the_limit_is_refused_at_once() -> None:
@@ -83,80 +80,32 @@ def test_a_busy_server_gives_a_time_to_retry() -> None:
     assert refusal.detail == "too many searches at once; try again in a second"
 
 
-def waited(jobs: Jobs, key: str) -> PreviewState | None:
-    """The job once it no longer works."""
-    done = threading.Event()
-    jobs._pool.submit(done.set)  # one thread: this comes after what was started before
-    assert done.wait(60)
-    return jobs.get(key)
-
-
-def test_progress_and_the_end() -> None:
-    jobs = Jobs(waiting=2)
-    half, go_on = threading.Event(), threading.Event()
-
-    def work(report: Callable[[float], None]) -> None:
-        report(0.5)
-        half.set()
-        assert go_on.wait(60)
-        report(0.3)  # never backwards
-
-    job = jobs.start("a", work)
-    assert half.wait(60)
-    assert (job.state, job.done) == ("working", 0.5)
-    assert jobs.start("a", work) is job  # no second one
-    go_on.set()
-    assert waited(jobs, "a") is None
-    assert job.done == 0.5
-    jobs.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [(UserError("no\npicture"), "no picture"), (ValueError("odd"), "ValueError: odd")],
-)
-def test_failed_work_gives_the_reason_and_can_be_retried(error: Exception, message: str) -> None:
-    jobs = Jobs(waiting=2)
-
-    def fail(report: Callable[[float], None]) -> None:
-        raise error
-
-    jobs.start("a", fail)
-    assert waited(jobs, "a") == PreviewState(state="failed", done=0.0, message=message)
-    jobs.start("a", lambda report: None)
-    assert waited(jobs, "a") is None
-    jobs.close()
-
-
-def test_the_queue_of_jobs_is_bounded() -> None:
-    jobs = Jobs(waiting=2)
-    gate = threading.Event()
-    for key in ("a", "b"):
-        jobs.start(key, lambda report: gate.wait(60))
-    with pytest.raises(HTTPException, match="too many previews"):
-        jobs.start("c", lambda report: None)
-    gate.set()
-    assert waited(jobs, "b") is None
-    jobs.start("c", lambda report: None)
-    jobs.close()
-
-
-def test_the_end_of_the_server_ends_the_work() -> None:
-    jobs = Jobs(waiting=2)
-    begun = threading.Event()
-    reports: list[int] = []
-
-    def work(report: Callable[[float], None]) -> None:
-        begun.set()
+def worked(begun: threading.Event, ended: list[str], check: Check) -> None:
+    """Work until the check ends it."""
+    begun.set()
+    try:
         while True:
-            reports.append(1)
-            report(0.1)
+            check()
+    except Stopped:
+        ended.append("stopped")
+        raise
 
-    jobs.start("a", work)
-    assert begun.wait(60)
-    jobs.close()  # returns only once the thread has ended
-    count = len(reports)
-    assert jobs.get("a") is not None
-    assert len(reports) == count
-    with pytest.raises(Stopped):  # so does the work of other threads
-        jobs.check(0.5)
+
+@pytest.mark.parametrize("by", ["the client", "the server"])
+def test_long_work_ends_if_nobody_waits_for_it(by: str) -> None:
+    begun, ended = threading.Event(), []
+
+    async def scene() -> None:
+        workers = Workers("clips", threads=1, waiting=5)
+        task = asyncio.create_task(workers.run_long(worked, begun, ended))
+        await asyncio.to_thread(begun.wait, 60)
+        if by == "the client":
+            task.cancel()
+        else:
+            await asyncio.to_thread(workers.close)
+        with pytest.raises((asyncio.CancelledError, Stopped)):
+            await task
+        workers.close()
+
+    asyncio.run(scene())
+    assert ended == ["stopped"]

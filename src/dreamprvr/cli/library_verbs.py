@@ -1,6 +1,7 @@
 """index, search, library and serve: features become a library, which is searched."""
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -291,33 +292,38 @@ def serve_library(
     open: bool = False,
     cache: Path | None = None,
     device: str = "auto",
+    token: str | None = None,
+    no_token: bool = False,
 ) -> int:
     """Search a library in a browser, until Ctrl-C.
 
     Args:
         library: folder that `lightning index` wrote.
         port: port to listen on; 0 takes a free one.
-        host: address to listen on; any but this machine's own lets others in.
-        allowed_host: host name or address that browsers may use for this machine; may be repeated.
+        host: address to listen on; any but this machine's own lets others in, and 0.0.0.0 stands
+            for all addresses of this machine.
+        allowed_host: further host name that browsers may use for this machine; may be repeated.
         open: show the page in the browser.
-        cache: folder for thumbnails, previews and clips, at most 2 GB; by default in the user's
-            cache folder.
+        cache: folder for thumbnails, pieces of videos and clips, at most 2 GB; by default in the
+            user's cache folder.
         device: cpu, cuda, cuda:1, mps, or auto.
+        token: password in the page's address; made up where other machines or other users of this
+            machine can reach the page. Other users may see the words of a command line.
+        no_token: ask for no token.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is no port; they go from 0 to 65535")
     try:
-        from dreamprvr.serve.security import LOCAL_HOSTS
         from dreamprvr.serve.server import serve
     except ImportError as error:
         raise UserError(f"the page needs {error.name}: pip install 'dreamprvr[search]'") from None
-    if host not in LOCAL_HOSTS and not allowed_host:
-        raise UserError(
-            f"--host {host} opens the page to other machines: say with --allowed_host NAME under "
-            "which name they address this one"
-        )
+    if token is not None and no_token:
+        raise UserError("--token and --no_token contradict each other: give one of them")
+    if token is not None and not re.fullmatch(r"[\w.~-]{8,}", token, re.ASCII):
+        raise UserError("--token needs at least 8 characters, of letters, digits and -._~")
+    word = "" if no_token else token
     try:
-        serve(library, host, port, allowed_host or [], cache, device, open)
+        serve(library, host, port, allowed_host or [], cache, device, open, word)
     except KeyboardInterrupt:  # the way to end it
         print()
     return 0

@@ -1,6 +1,7 @@
 """The application: routes, static files, answers to errors, and a library that may be closed."""
 
 import asyncio
+import hashlib
 import mimetypes
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -10,31 +11,38 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import NotPlayable
+from dreamprvr.serve.joining import joined
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.routes import Routes
 from dreamprvr.serve.schema import Problem
 from dreamprvr.serve.security import LOCAL_HOSTS, Guard, problem
+from dreamprvr.serve.sending import Leaving, Unchanged, unless_held
 
 _STATIC = Path(__file__).with_name("static")
 _CACHE_BYTES = 2 * 1024**3
+_PACKED = 500  # bytes of the smallest answer that is compressed
 _RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
 
 
-def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = ()) -> Guard:
+def create_app(
+    keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = (), token: str | None = None
+) -> Guard:
     """Build the page as an ASGI application.
 
     Args:
         keeper: keeps the library, which is opened here when it is free.
-        cache_folder: folder for stills, previews and clips, at most 2 GB of them.
+        cache_folder: folder for stills, pieces and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
+        token: what a client must know to see the library; None if everybody may.
     """
     routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
 
@@ -58,13 +66,28 @@ def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] 
     routes.add_to(app)
     for path in ("/", "/docs"):
         app.add_route(path, _page, methods=["GET"])
+    app.add_route("/static/{name}.js", _script, methods=["GET"])
     app.mount("/static", StaticFiles(directory=_STATIC))
+    sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
-    return Guard(app, (*LOCAL_HOSTS, *allowed_hosts), open_paths=("/", "/docs", "/static/"))
+    hosts = (*LOCAL_HOSTS, *allowed_hosts)
+    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/"), token)
 
 
 async def _page(request: Request) -> Response:
-    return FileResponse(_STATIC / ("docs.html" if request.url.path == "/docs" else "index.html"))
+    path = _STATIC / ("docs.html" if request.url.path == "/docs" else "index.html")
+    return unless_held(FileResponse(path, stat_result=path.stat()), request.headers)
+
+
+async def _script(request: Request) -> Response:
+    """Return a script of the page with all that it imports."""
+    name = request.path_params["name"]
+    if not name.isidentifier() or not (_STATIC / f"{name}.js").is_file():
+        raise HTTPException(404)
+    content = joined(_STATIC, name)
+    headers = {"ETag": f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'}
+    response = Response(content, headers=headers, media_type="text/javascript")
+    return unless_held(response, request.headers)
 
 
 async def _keep_open(routes: Routes) -> None:
@@ -73,6 +96,7 @@ async def _keep_open(routes: Routes) -> None:
         while True:
             with suppress(HTTPException):  # too many searches wait; they end
                 await routes.searches.run(routes.keeper.tend)
+            routes.media.passes.close_idle()
             await asyncio.sleep(_RETRY)
     except Exception as error:  # a bug: the page says so, the terminal says more
         routes.keeper.message = f"{type(error).__name__}: {error}"

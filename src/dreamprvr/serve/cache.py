@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dreamprvr.core.files import atomic_path, is_running
 
-_LOCKS = 64
+_LOCKS = 1024  # few enough files are made at once that hardly two share a lock
 # Names of our files: finished, or being written by the process of that number.
 _FILE = re.compile(r"[0-9a-f]{40}\.[a-z0-9]+")
 _PARTIAL = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9]+\.(\d+)\.partial")

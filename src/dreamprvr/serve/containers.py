@@ -1,4 +1,4 @@
-"""Finds out whether browsers can play a video file as it is."""
+"""Finds out how a video file is described to browsers, which say whether they can play it."""
 
 import os
 import stat
@@ -17,17 +17,22 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.video.clock import REAL_GAP
 from dreamprvr.video.reader import VideoReader
-from dreamprvr.video.source import VideoError, open_video
+from dreamprvr.video.source import VideoError, open_video, read_header
 
 # Seconds. A browser plays an mp4 that begins late by its time stamps, but takes its length for its
 # end, so that much at the end cannot be reached.
 _LATE = 0.5
 _SHORT = 1.0  # seconds by which a header may fall short of the pictures
-_MP4_VIDEO = {"h264", "vp9", "av1"}
-_MP4_AUDIO = {"aac", "mp3", "opus", "flac"}
-_WEBM_VIDEO = {"vp8", "vp9", "av1"}
-_WEBM_AUDIO = {"opus", "vorbis"}
-_EIGHT_BITS = {"yuv420p", "yuvj420p"}  # browsers show no other pixels of H.264
+# Formats that browsers play by their own time stamps, as `dreamprvr.video` reads them.
+_CONTAINERS = {"mov": "video/mp4", "matroska": "video/x-matroska", "ogg": "video/ogg"}
+# Names of formats of pictures and sound in types (RFC 6381); those of other formats, which no
+# browser plays, are libav's own.
+_CODECS = {
+    "vp9": "vp09.00.40.08", "av1": "av01.0.08M.08", "mpeg4": "mp4v.20.9",
+    "hevc": "hvc1.1.6.L120.B0", "h264": "avc1.640028",
+    "aac": "mp4a.40.2", "mp3": "mp4a.6B", "ac3": "ac-3", "eac3": "ec-3",
+}  # fmt: skip
+_DEEP = {"vp9": "vp09.02.40.10", "av1": "av01.0.08M.10", "hevc": "hvc1.2.4.L120.B0"}  # 10 bits
 
 
 class NotPlayable(UserError):
@@ -53,15 +58,18 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Probe:
-    """The ways in which a browser can play a file.
+    """What a browser must know to play a file.
 
     Args:
-        mime: type to serve the file with, or None if it must be converted.
-        copies: its streams may be put into an mp4 without encoding them again.
+        mime: type of the file with its codecs, which a browser is asked about; None if a browser
+            would show other pictures or other seconds than the library has.
+        seconds: length of the video.
+        has_sound: whether there is sound.
     """
 
     mime: str | None
-    copies: bool
+    seconds: float
+    has_sound: bool
 
 
 def source_file(video: LibraryVideo) -> SourceFile:
@@ -78,7 +86,10 @@ def source_file(video: LibraryVideo) -> SourceFile:
             status = None
     if path is None or status is None or not stat.S_ISREG(status.st_mode):
         name = path.name if path else video.video_id
-        raise HTTPException(404, f"the video file {name} is not where it was when it was extracted")
+        raise HTTPException(
+            404, f"the video file {name} is not where it was when it was extracted: put it back, "
+            "or extract and index its new folder, which describes it anew",
+        )  # fmt: skip
     if not os.access(path, os.R_OK):
         raise HTTPException(404, f"the video file {path.name} may not be read")
     return SourceFile(path, status.st_size, status.st_mtime_ns, video.duration)
@@ -101,31 +112,25 @@ def readable(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=1024)
 def probe(source: SourceFile) -> Probe:
-    """Find out how a browser can play a file.
+    """Find out what a browser must know to play a file.
 
     Raises:
         NotPlayable: it is no video.
     """
     with readable(source.path):
         with open_video(source.path) as (container, stream):
-            answer = _probe(container, stream, source)
-        if answer.mime is None and not answer.copies:
-            return answer
+            header = read_header(container, stream)
+            seconds = source.seconds if source.seconds > 0 else header.end or header.file_end or 0.0
+            mime = _mime(container, stream, source)
+            has_sound = bool(container.streams.audio)
         # browsers show both fields of a picture at once
-        interlaced = next(VideoReader(source.path).read()).interlaced
-        return Probe(None, False) if interlaced else answer
+        if mime is not None and next(VideoReader(source.path).read()).interlaced:
+            mime = None
+        return Probe(mime, seconds, has_sound)
 
 
-def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -> Probe:
-    video = stream.codec_context
-    # names of the formats, not of the libraries that decode them
-    picture = video.codec.canonical_name
-    audio = container.streams.audio
-    sound = audio[0].codec_context.codec.canonical_name if audio else None
-    formats = container.format.name.split(",")
-    plain = picture != "h264" or video.pix_fmt in _EIGHT_BITS
-    for_mp4 = picture in _MP4_VIDEO and plain and (sound is None or sound in _MP4_AUDIO)
-    for_webm = picture in _WEBM_VIDEO and (sound is None or sound in _WEBM_AUDIO)
+def _mime(container: InputContainer, stream: VideoStream, source: SourceFile) -> str | None:
+    kind = _CONTAINERS.get(container.format.name.split(",")[0])
     seconds = float((container.duration or 0) / av.time_base)
     # else a browser shows other pictures than the features were made of
     as_is = (
@@ -134,10 +139,25 @@ def _probe(container: InputContainer, stream: VideoStream, source: SourceFile) -
         and seconds - source.seconds <= REAL_GAP  # a longer pause was taken for a new clock
         and len(container.streams.video) == 1
     )
-    mime = None
-    if "mp4" in formats and for_mp4 and as_is:
-        mime = "video/mp4"
-    elif "webm" in formats and for_webm and as_is and source.path.suffix.lower() == ".webm":
-        mime = "video/webm"
-    copies = "matroska" in formats and for_mp4 and as_is
-    return Probe(mime, copies)
+    if kind is None or not as_is:
+        return None
+    if kind == "video/x-matroska" and source.path.suffix.lower() == ".webm":
+        kind = "video/webm"
+    codecs = [_codec(stream)]
+    for sound in container.streams.audio[:1]:
+        name = sound.codec_context.codec.canonical_name
+        codecs.append(_CODECS.get(name, name))
+    return f'{kind}; codecs="{",".join(codecs)}"'
+
+
+def _codec(stream: VideoStream) -> str:
+    """Return the name of a stream's format of pictures as browsers know it."""
+    video = stream.codec_context
+    # name of the format, not of the library that decodes it
+    name = video.codec.canonical_name
+    setup = video.extradata
+    if name == "h264" and setup and setup[0] == 1 and len(setup) > 4:
+        return f"avc1.{setup[1:4].hex()}"  # profile, constraints, level
+    if "10" in (video.pix_fmt or ""):
+        return _DEEP.get(name, _CODECS.get(name, name))
+    return _CODECS.get(name, name)

@@ -14,7 +14,12 @@ _COLUMNS = (
 )  # fmt: skip
 # spreadsheets take this for the beginning of a formula, also after blanks
 _FORMULA = re.compile(r"\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n]")
-_UNSAFE = re.compile(r"[^\w .()-]+")
+# what file systems refuse or programs obey: separators, controls, and marks that turn the text
+_UNSAFE = re.compile(
+    r'[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff<>:"/\\|?*;]+'
+)
+_LINE_ENDS = re.compile(r"[ \t]*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
+_NAME = 80, 180  # characters, and bytes in UTF-8; a file's name has at most 255 bytes
 
 
 def results_csv(result: SearchResult) -> bytes:
@@ -79,7 +84,8 @@ def _cue_text(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("-->", "→")
+    """Join lines; no-break and ideographic spaces are a part of the text."""
+    return _LINE_ENDS.sub(" ", text).strip(" ").replace("-->", "→")
 
 
 def _words(moment: Moment) -> str:
@@ -100,5 +106,15 @@ def clip_name(video: LibraryVideo, start: float, end: float) -> str:
 
 
 def safe_name(title: str) -> str:
-    """Turn a title into a part of a file name for every system: no separators, no hidden file."""
-    return _UNSAFE.sub("_", title).strip(" ._")[:80] or "video"
+    """Turn a title into a part of a file name for every system: no separators, no hidden file.
+
+    Letters and signs of all scripts stay, with their spaces, joiners and emoji.
+    """
+    whole = _UNSAFE.sub("_", title).strip(" ._")
+    characters, size = _NAME
+    name = whole[:characters]
+    while len(name.encode()) > size:
+        name = name[:-1]
+    if name != whole:  # what joined a sign to the next one
+        name = name.rstrip(" ._\u200d\ufe0f")
+    return name or "video"

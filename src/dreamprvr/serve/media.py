@@ -1,28 +1,29 @@
-"""Stills, previews and clips of videos, which are made on request and kept in the cache."""
+"""Stills, pieces and clips of videos, which are made on request and kept in the cache."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
 
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import NotPlayable, SourceFile, probe, readable
-from dreamprvr.serve.schema import PreviewState
-from dreamprvr.serve.transcode import copy_streams, fitted, transcode
-from dreamprvr.serve.workers import Jobs, Report
+from dreamprvr.serve.containers import SourceFile, readable
+from dreamprvr.serve.pieces import Passes
+from dreamprvr.serve.transcode import fitted, transcode
+from dreamprvr.serve.workers import Check
 from dreamprvr.video.reader import VideoReader
 
-# Raise this whenever the same file would give another still, preview or clip than before, also
+# Raise this whenever the same file would give another still, piece or clip than before, also
 # because `dreamprvr.video` reads it better: files in the cache of another version are not used.
-VERSION = 3
+VERSION = 4
 # pixels of the longer side, at most
 _STILL = 480
-_PREVIEW = 854  # 480p
 _CLIP = 1920
 
 
 class Media:
     """Makes files from videos, and keeps them.
+
+    The paths are known before the files are made; their names say which version of which video
+    they are of.
 
     Args:
         cache: folder in which all of it is kept.
@@ -30,33 +31,38 @@ class Media:
 
     def __init__(self, cache: CacheFolder) -> None:
         self.cache = cache
-        self.jobs = Jobs(waiting=8)
+        self.passes = Passes()
 
-    def close(self) -> None:
-        """Stop what is being made."""
-        self.jobs.close()
+    def still_path(self, source: SourceFile, second: float) -> Path:
+        """Return the path of a still; for the arguments see `still`."""
+        return self._path("still", "jpg", source, round(second * 10))
 
-    def still(self, source: SourceFile, second: float) -> Path:
+    def still(self, source: SourceFile, second: float, check: Check) -> Path:
         """Make a JPEG of what is on the screen at a second.
 
         Args:
             source: the video.
             second: second as a player shows it, in [0, duration]; rounded to tenths.
+            check: called once; what it raises ends the work.
 
         Raises:
             NotPlayable: the video cannot be decoded.
         """
-        tenth = round(second * 10)
 
         def write(partial: Path) -> None:
+            check()
             with readable(source.path):
-                shown = next(VideoReader(source.path).read(tenth / 10))
+                shown = next(VideoReader(source.path).read(round(second * 10) / 10))
                 pixels = shown.scaled(*fitted(shown, _STILL))
             Image.fromarray(pixels).save(partial, "JPEG", quality=82)
 
-        return self.cache.make(self._path("still", "jpg", source, tenth), write)
+        return self.cache.make(self.still_path(source, second), write)
 
-    def clip(self, source: SourceFile, start: float, end: float) -> Path:
+    def clip_path(self, source: SourceFile, start: float, end: float) -> Path:
+        """Return the path of a clip; for the arguments see `clip`."""
+        return self._path("clip", "mp4", source, f"{start:.3f}", f"{end:.3f}")
+
+    def clip(self, source: SourceFile, start: float, end: float, check: Check) -> Path:
         """Make an mp4 of [start, end) of a video with its sound.
 
         It is encoded again rather than copied, as a copy could begin at a keyframe only: seconds
@@ -66,64 +72,35 @@ class Media:
             source: the video.
             start: second as a player shows it.
             end: the same.
+            check: called now and then; what it raises ends the work.
 
         Raises:
             NotPlayable: the video cannot be decoded or has nothing there.
         """
-        path = self._path("clip", "mp4", source, f"{start:.3f}", f"{end:.3f}")
-        report = self.jobs.check
         return self.cache.make(
-            path, lambda partial: transcode(source.path, partial, start, end, _CLIP, report)
+            self.clip_path(source, start, end),
+            lambda partial: transcode(source.path, partial, start, end, _CLIP, check),
         )
 
-    def preview(self, source: SourceFile, force: bool = False) -> Path | None:
-        """Return a video's preview if it has been made; for the arguments see `preview_state`."""
-        return self.cache.find(self._path("preview", "mp4", source, force))
+    def piece_path(self, source: SourceFile, number: int) -> Path:
+        """Return the path of a piece; for the arguments see `piece`."""
+        return self._path("piece", "mp4", source, number)
 
-    def preview_state(self, source: SourceFile, force: bool = False) -> PreviewState:
-        """Return how far a video's preview is.
+    def piece(self, source: SourceFile, number: int, check: Check) -> Path:
+        """Make one of the pieces of which a browser plays a video whose file it cannot play.
 
         Args:
             source: the video.
-            force: the browser at hand could not play what others can, so that a preview is needed
-                in any case, and its streams are encoded again.
+            number: number of the piece, from 0.
+            check: called now and then; what it raises ends the work.
 
         Raises:
-            NotPlayable: the file is no video.
+            NotPlayable: the video cannot be decoded, or ends before the piece.
         """
-        if not force and probe(source).mime is not None:
-            return PreviewState(state="needless")
-        if self.preview(source, force) is not None:
-            return PreviewState(state="ready")
-        job = self.jobs.get(self._path("preview", "mp4", source, force).name)
-        return job or PreviewState(state="absent", done=0.0)
-
-    def start_preview(self, source: SourceFile, force: bool = False) -> PreviewState:
-        """Begin to make a preview if one is needed and missing, and return its state.
-
-        Where only the container is in the way, the streams are copied as they are (seconds for an
-        hour of video); else the video is encoded again, at 480p.
-
-        Raises:
-            NotPlayable: the file is no video.
-            HTTPException: 503, too many previews are waiting.
-        """
-        if self.preview_state(source, force).state in ("absent", "failed"):
-            path = self._path("preview", "mp4", source, force)
-            copies = not force and probe(source).copies
-
-            def make(report: Report) -> None:
-                self.cache.make(path, lambda partial: write(partial, report))
-
-            def write(partial: Path, report: Report) -> None:
-                if copies:
-                    with suppress(NotPlayable):  # packets that an mp4 does not take
-                        copy_streams(source.path, partial, report)
-                        return
-                transcode(source.path, partial, 0.0, None, _PREVIEW, report)
-
-            self.jobs.start(path.name, make)
-        return self.preview_state(source, force)
+        return self.cache.make(
+            self.piece_path(source, number),
+            lambda partial: self.passes.write(source, number, partial, check),
+        )
 
     def _path(self, kind: str, ending: str, source: SourceFile, *details: object) -> Path:
         """Return the path of the file of this kind for this version of a video."""

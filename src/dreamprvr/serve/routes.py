@@ -1,16 +1,19 @@
 """The routes: the library, searches, downloads of their results, and the files of each video."""
 
+import mimetypes
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from dreamprvr.search.results import LibraryVideo, SearchResult
+from dreamprvr.serve import pieces
 from dreamprvr.serve.containers import SourceFile, probe, source_file
 from dreamprvr.serve.exports import clip_name, moments_vtt, results_csv, results_zip, safe_name
 from dreamprvr.serve.keeper import Keeper, closed_for_now
@@ -18,22 +21,23 @@ from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import (
     LAST_SECOND,
     LibraryAnswer,
-    PreviewState,
+    PlayableVideo,
+    Playing,
     SearchAnswer,
     SearchQuery,
     Span,
-    VideoWithPreview,
     search_answer,
     video_fields,
     video_id_of,
 )
+from dreamprvr.serve.sending import unless_held
 from dreamprvr.serve.workers import Workers
 
 WAITING_SEARCHES = 256
 
 Search = Annotated[SearchQuery, Query()]
 Key = Annotated[str, InPath(description="key of the video, as a search gives it")]
-Force = Annotated[bool, Query(description="also where the browser should play the video itself")]
+Number = Annotated[int, InPath(ge=0, lt=LAST_SECOND, description="number of the piece, from 0")]
 _SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
@@ -42,7 +46,7 @@ class Routes:
 
     Args:
         keeper: keeps the library.
-        media: makes stills, previews and clips.
+        media: makes stills, pieces and clips.
     """
 
     def __init__(self, keeper: Keeper, media: Media) -> None:
@@ -50,20 +54,20 @@ class Routes:
         self.media = media
         self.searches = Workers("searches", threads=1, waiting=WAITING_SEARCHES)
         self.stills = Workers("thumbnails", threads=2, waiting=400)
+        self.probes = Workers("questions about videos", threads=2, waiting=400)
         self.clips = Workers("clips", threads=1, waiting=8)
+        self.pieces = Workers("videos", threads=2, waiting=32)
 
     def add_to(self, app: FastAPI) -> None:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
         app.add_api_route("/api/videos/{key}", self.video)
-        app.add_api_route("/api/videos/{key}/preview", self.preview_state)
-        app.add_api_route("/api/videos/{key}/preview", self.start_preview, methods=["POST"])
         files: dict[str, tuple[Callable[..., Any], str]] = {
             "export.csv": (self.csv, "text/csv"),
             "export.vtt.zip": (self.vtt, "application/zip"),
             "videos/{key}/media": (self.file, "video/*"),
-            "videos/{key}/preview.mp4": (self.preview, "video/mp4"),
+            "videos/{key}/pieces/{number}.mp4": (self.piece, "video/mp4"),
             "videos/{key}/thumbnail": (self.thumbnail, "image/jpeg"),
             "videos/{key}/clip.mp4": (self.clip, "video/mp4"),
             "videos/{key}/moments.vtt": (self.cues, "text/vtt"),
@@ -71,14 +75,14 @@ class Routes:
         for name, (route, mime) in files.items():
             described: dict[int | str, dict[str, Any]] = {200: {"content": {mime: {}}}}
             app.add_api_route(f"/api/{name}", route, response_class=Response, responses=described)
-            if route in (self.file, self.preview):
+            if route == self.file:
                 app.add_api_route(f"/api/{name}", route, methods=["HEAD"], include_in_schema=False)
 
     async def close(self) -> None:
         """Stop what is being made, and let go of the library."""
-        self.media.close()
-        self.stills.close()
-        self.clips.close()
+        for workers in (self.stills, self.probes, self.clips, self.pieces):
+            workers.close()
+        self.media.passes.close_idle(0.0)
         await self.searches.run(self.keeper.close)
         self.searches.close()
 
@@ -105,50 +109,53 @@ class Routes:
             raise closed_for_now()
         return await self.searches.run(self.keeper.search, query)
 
-    async def video(self, key: Key) -> VideoWithPreview:
-        """A video, and whether browsers can play its file or need a preview."""
+    async def video(self, key: Key) -> PlayableVideo:
+        """A video, and how a browser plays it: its file, or pieces that are made on demand."""
         video, source = await self._source(key)
-        state = await self.stills.run(self.media.preview_state, source)
-        return VideoWithPreview(**video_fields(video), preview=state)
+        found = await self.probes.run(probe, source)
+        playing = Playing(
+            file=found.mime, pieces=pieces.MIME_WITH_SOUND if found.has_sound else pieces.MIME,
+            count=pieces.count(found.seconds), piece=pieces.SECONDS, seconds=found.seconds,
+        )  # fmt: skip
+        return PlayableVideo(**video_fields(video), playing=playing)
 
-    async def file(self, key: Key) -> FileResponse:
+    async def file(self, key: Key, request: Request) -> Response:
         """Return the video file, whole or the requested range of bytes."""
         _, source = await self._source(key)
         # a library that somebody else made could name any file: only videos are handed out
-        mime = (await self.stills.run(probe, source)).mime
-        return _send(source.path, mime or "application/octet-stream")
+        found = await self.probes.run(probe, source)
+        guess = mimetypes.guess_type(source.path.name)[0] or ""
+        kind = found.mime.partition(";")[0] if found.mime else guess
+        return _send(request, source.path, kind if kind.startswith("video/") else "video/mp4")
 
-    async def thumbnail(self, key: Key, t: Annotated[float, _SECOND] = 0) -> FileResponse:
+    async def thumbnail(
+        self, key: Key, request: Request, t: Annotated[float, _SECOND] = 0
+    ) -> Response:
         """The picture that a video shows at a second."""
         video, source = await self._source(key)
-        longest = video.duration if video.duration > 0 else t
-        path = await self.stills.run(self.media.still, source, min(t, longest))
-        headers = {"Cache-Control": "private, max-age=3600"}
-        return _send(path, "image/jpeg", headers=headers)
+        second = min(t, video.duration if video.duration > 0 else t)
+        path = self.media.still_path(source, second)
+        return await self._made(
+            request, source, path, "image/jpeg", None, self.stills, self.media.still, second
+        )
 
-    async def preview_state(self, key: Key, force: Force = False) -> PreviewState:
-        """Return how far the preview is: a copy of the video for browsers that need one."""
+    async def piece(self, key: Key, number: Number, request: Request) -> Response:
+        """Two seconds of a video, for players that append pieces; the times are the video's own."""
         _, source = await self._source(key)
-        return await self.stills.run(self.media.preview_state, source, force)
+        path = self.media.piece_path(source, number)
+        return await self._made(
+            request, source, path, "video/mp4", None, self.pieces, self.media.piece, number
+        )
 
-    async def start_preview(self, key: Key, force: Force = False) -> PreviewState:
-        """Begin to make a video's preview, and say how far it is."""
-        _, source = await self._source(key)
-        return await self.stills.run(self.media.start_preview, source, force)
-
-    async def preview(self, key: Key, force: Force = False) -> FileResponse:
-        """The preview of a video, once it has been made."""
-        _, source = await self._source(key)
-        path = self.media.preview(source, force)
-        if path is None:
-            raise HTTPException(404, "this video has no preview yet")
-        return _send(path, "video/mp4")
-
-    async def clip(self, key: Key, span: Annotated[Span, Query()]) -> FileResponse:
+    async def clip(self, key: Key, span: Annotated[Span, Query()], request: Request) -> Response:
         """A part of a video as a file to keep."""
         video, source = await self._source(key)
-        path = await self.clips.run(self.media.clip, source, span.start, span.end)
-        return _send(path, "video/mp4", clip_name(video, span.start, span.end))
+        name = clip_name(video, span.start, span.end)
+        path = self.media.clip_path(source, span.start, span.end)
+        return await self._made(
+            request, source, path, "video/mp4", name, self.clips, self.media.clip,
+            span.start, span.end,
+        )  # fmt: skip
 
     async def cues(self, key: Key, query: Search) -> Response:
         """The moments that a search finds in one video, as WebVTT."""
@@ -161,6 +168,35 @@ class Routes:
                     f"{safe_name(video.title)}.vtt",
                 )  # fmt: skip
         raise HTTPException(404, "that search does not find this video")
+
+    async def _made(
+        self, request: Request, source: SourceFile, path: Path, mime: str, name: str | None,
+        workers: Workers, make: Callable[..., Path], *details: object,
+    ) -> Response:  # fmt: skip
+        """Return the response of a file that is made from a video, unless it was made before.
+
+        Args:
+            request: the request.
+            source: the video.
+            path: path of the file, which names the version of the video.
+            mime: type of the file.
+            name: name to save the file by; without one the browser shows it.
+            workers: make the file.
+            make: makes it from the video, the details and a function that is called now and then.
+            details: numbers that say what to make.
+        """
+        headers = {
+            "ETag": f'"{path.stem}"',
+            "Last-Modified": formatdate(source.mtime_ns / 1e9, usegmt=True),
+        }
+        if mime == "image/jpeg":  # many are shown at once
+            headers["Cache-Control"] = "private, max-age=3600"
+        held = unless_held(Response(headers=headers), request.headers)
+        if held.status_code == 304:
+            return held
+        if self.media.cache.find(path) is None:
+            path = await workers.run_long(make, source, *details)
+        return _send(request, path, mime, name, headers)
 
     async def _video(self, key: str) -> LibraryVideo:
         video_id, video = video_id_of(key), None
@@ -177,11 +213,13 @@ class Routes:
 
 
 def _send(
-    path: Path, mime: str, name: str | None = None, headers: dict[str, str] | None = None
-) -> FileResponse:
-    """Return the response of a file, or of its requested range.
+    request: Request, path: Path, mime: str, name: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:  # fmt: skip
+    """Return the response of a file, or of its requested range; nothing if the client has it.
 
     Args:
+        request: the request.
         path: path of the file; no client has chosen it.
         mime: type of the file.
         name: name to save the file by; without one the browser shows it.
@@ -194,7 +232,8 @@ def _send(
         status = path.stat()
     except OSError:
         raise HTTPException(404, f"{path.name} is gone; try again") from None
-    return FileResponse(path, 200, headers, mime, filename=name, stat_result=status)
+    response = FileResponse(path, 200, headers, mime, filename=name, stat_result=status)
+    return unless_held(response, request.headers)
 
 
 def _attachment(content: bytes, mime: str, name: str) -> Response:

@@ -139,12 +139,17 @@ class LibraryAnswer(BaseModel):
     message: str = Field(default="", description="reason why the library is not open yet")
 
 
-class PreviewState(BaseModel):
-    """The state of a video's preview, a copy that browsers can play."""
+class Playing(BaseModel):
+    """How a browser plays a video: its file, or else pieces."""
 
-    state: Literal["needless", "absent", "working", "ready", "failed"]
-    done: float = Field(default=1.0, description="share of the work, 0 to 1")
-    message: str = Field(default="", description="reason of a failure")
+    file: str | None = Field(
+        description="type of the file, which a browser may know; null if it would show other "
+        "pictures or seconds than the library has"
+    )
+    pieces: str = Field(description="type of the pieces, which every browser knows")
+    count: int = Field(description="number of pieces")
+    piece: float = Field(description="seconds of a piece")
+    seconds: float = Field(description="length of the video")
 
 
 class VideoAnswer(BaseModel):
@@ -158,10 +163,10 @@ class VideoAnswer(BaseModel):
     metadata: dict[str, Any]
 
 
-class VideoWithPreview(VideoAnswer):
-    """A video, and how it can be played."""
+class PlayableVideo(VideoAnswer):
+    """A video, and how it is played."""
 
-    preview: PreviewState
+    playing: Playing
 
 
 class MomentAnswer(BaseModel):

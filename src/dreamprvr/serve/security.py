@@ -3,23 +3,29 @@
 The server listens on this machine, but every web site that its user opens can send requests there:
 by a name that the site points at 127.0.0.1 (so the Host is checked), or by an image, a form or a
 script of its own (so Origin and Sec-Fetch-Site are). Pages themselves may be linked to.
+
+Where other people can send requests as well, a token is asked for. It comes once in the address of
+the page, and then in a cookie. The page's own files need none, as they hold nothing of the library.
 """
 
+import hashlib
+import hmac
+import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from dreamprvr.core.text import message_line
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
 MAX_BODY = 1024  # bytes; no route reads a body
+_LINE_ENDS = re.compile(r"\s*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -33,10 +39,12 @@ def problem(status: int, line: str, headers: Mapping[str, str] | None = None) ->
 
     Args:
         status: HTTP status, 400 or above.
-        line: what is wrong and what to do; control characters in it are escaped.
+        line: what is wrong and what to do; line ends in it become spaces. Names in it stay as they
+            are, except for bytes that are no Unicode.
         headers: further headers, such as Retry-After.
     """
-    return JSONResponse({"error": message_line(line)}, status, headers)
+    plain = _LINE_ENDS.sub(" ", line).encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": plain}, status, headers)
 
 
 class Guard:
@@ -49,13 +57,21 @@ class Guard:
         app: the application that is guarded.
         hosts: names, without ports, under which the server may be addressed.
         open_paths: paths of the pages, and their prefixes ending in "/"; other sites may link
-            there.
+            there, and no token is needed.
+        token: what a client must know; None if everybody may ask.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], open_paths: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], open_paths: Iterable[str],
+        token: str | None = None,
+    ) -> None:  # fmt: skip
         self.app = app
         self.hosts = frozenset(host.lower() for host in hosts)
         self.open_paths = tuple(open_paths)
+        self.token = token
+        # browsers send the cookies of all servers of a machine to each of them
+        digest = hashlib.sha256((token or "").encode()).hexdigest()
+        self.cookie = f"dreamprvr-{digest[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it; what is not HTTP is dropped."""
@@ -93,8 +109,8 @@ class Guard:
         app = self.app if refusal is None else refusal
         await app(scope, receive, send_guarded)
 
-    def _check(self, scope: Scope) -> JSONResponse | None:
-        """Return the refusal of a request, or None if it may pass."""
+    def _check(self, scope: Scope) -> Response | None:
+        """Return the answer to a request that may not pass, else None."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or host_name(host) not in self.hosts:
@@ -108,7 +124,31 @@ class Guard:
             return problem(413, f"a request may bring at most {MAX_BODY} bytes")
         if not self._is_open(scope) and is_foreign(headers, host):
             return problem(403, "requests of other web sites are refused")
-        return None
+        return None if self.token is None else self._ask_token(scope, headers)
+
+    def _ask_token(self, scope: Scope, headers: Headers) -> Response | None:
+        """Refuse a request without the token; exchange a token in a page's address for a cookie."""
+        words = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = [value for name, value in words if name == "token"]
+        if self._is_open(scope):
+            if not given or scope["path"].startswith("/static/"):
+                return None
+            if not self._is_token(given[0]):
+                return _no_token("the token in this address is not that of this server")
+            rest = urlencode([(name, value) for name, value in words if name != "token"])
+            answer = RedirectResponse(f"{scope['path']}{'?' if rest else ''}{rest}", 303)
+            answer.set_cookie(self.cookie, given[0], httponly=True, samesite="strict")
+            return answer
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(bearer.strip())
+        given += filter(None, [cookie_parser(headers.get("cookie", "")).get(self.cookie)])
+        return (
+            None if any(map(self._is_token, given)) else _no_token("this server asks for a token")
+        )
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), (self.token or "").encode())
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
@@ -116,6 +156,13 @@ class Guard:
             path.startswith(known) if known.endswith("/") and known != "/" else path == known
             for known in self.open_paths
         )
+
+
+def _no_token(line: str) -> Response:
+    return problem(
+        401, f"{line}: open the address that lightning serve has printed",
+        {"WWW-Authenticate": "Bearer"},
+    )  # fmt: skip
 
 
 def host_name(host: str) -> str:

@@ -1,6 +1,8 @@
-"""Writes videos, or parts of them, as mp4 files that every browser plays."""
+"""Writes parts of videos as mp4 files that every browser plays."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,17 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from dreamprvr.serve.containers import NotPlayable, readable
-from dreamprvr.serve.workers import Report
+from dreamprvr.serve.workers import Check
 from dreamprvr.video.reader import Shown, VideoReader
-from dreamprvr.video.source import open_video
 
 RATE = 48_000  # audio samples in a second
-_TICKS = 90_000  # ticks of the video's clock in a second
+TICKS = 90_000  # ticks of the video's clock in a second
+BLOCK = 1024  # samples in a packet of AAC
 # without frames out of order the file lasts just as long as its last picture
-_QUALITY: dict[str, object] = {"preset": "veryfast", "crf": "23", "bf": "0"}
-FRONT = {"movflags": "faststart"}  # the index comes first: playing begins at once
+_QUALITY: dict[str, str] = {"preset": "veryfast", "crf": "23", "bf": "0"}
+_CLIP = {"movflags": "faststart"}  # the index comes first: playing begins at once
 _SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
+_PART = 1.0  # seconds of a clip that are encoded at once
 
 
 def fitted(shown: Shown, longest: int) -> tuple[int, int]:
@@ -39,8 +42,233 @@ def fitted(shown: Shown, longest: int) -> tuple[int, int]:
     return width, height
 
 
+class Sound:
+    """The sound of a video as samples on one clock, with silence where the video has none.
+
+    Attributes:
+        end: number of the sample after the last one that was heard, counted from second 0.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._begin = 0
+        self._parts: list[np.ndarray] = []  # (2, n) each, from sample `_begin` to `end`
+        self._resampler = AudioResampler("fltp", "stereo", RATE)
+
+    def hear(self, second: float, frame: AudioFrame) -> None:
+        """Take the next piece of sound.
+
+        Args:
+            second: second at which it begins.
+            frame: the piece, with any rate and number of channels.
+        """
+        at = round(second * RATE)
+        frame.pts = None  # gaps are filled below
+        pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
+        if not self._parts:
+            self._begin = self.end = at
+        elif at > self.end + RATE // 10:  # a hole; less is an error of its stamps
+            self._add(np.zeros((2, min(at - self.end, 60 * RATE)), np.float32))
+            self._begin += at - self.end  # of a long silence, the end is enough
+            self.end = at
+        for piece in pieces:
+            self._add(piece)
+
+    def _add(self, samples: np.ndarray) -> None:
+        self._parts.append(samples)
+        self.end += samples.shape[1]
+
+    def take(self, begin: int, end: int) -> np.ndarray:
+        """Return the samples from `begin` up to `end`, (2, end - begin) float32.
+
+        Samples before `begin` may be forgotten from now on.
+        """
+        taken = np.zeros((2, end - begin), np.float32)
+        if self._parts:
+            held = np.concatenate(self._parts, axis=1)
+            first, last = max(begin, self._begin), min(end, self.end)
+            if first < last:
+                heard = held[:, first - self._begin : last - self._begin]
+                taken[:, first - begin : last - begin] = heard
+            kept = min(max(begin - self._begin, 0), held.shape[1])
+            self._parts, self._begin = [held[:, kept:]], self._begin + kept
+        return taken
+
+
+class Mp4:
+    """An mp4 file with H.264 in the colours of BT.709, and AAC if there is sound.
+
+    Args:
+        container: the file, opened for writing.
+        size: width and height of the pictures.
+        rate: average number of pictures in a second.
+        has_sound: whether there is a track of sound.
+        quality: options of the encoder of pictures.
+    """
+
+    def __init__(
+        self, container: OutputContainer, size: tuple[int, int],
+        rate: Fraction | None, has_sound: bool, quality: Mapping[str, str] = _QUALITY,
+    ) -> None:  # fmt: skip
+        self._container, self._size = container, size
+        self._video: Any = container.add_stream("libx264", rate=rate or 30)
+        self._video.width, self._video.height = size
+        self._video.pix_fmt, self._video.options = "yuv420p", dict(quality)
+        context = self._video.codec_context
+        context.time_base = Fraction(1, TICKS)
+        context.flags |= Flags.frame_duration  # that of the last one counts
+        context.color_range = ColorRange.MPEG
+        context.colorspace = Colorspace.ITU709
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self._audio: Any = None
+        self._kept: range | None = None
+        if has_sound:
+            self._audio = container.add_stream("aac", rate=RATE, layout="stereo")
+
+    def show(self, picture: VideoFrame, begin: int, end: int) -> None:
+        """Encode a picture, unless it is replaced at once.
+
+        Args:
+            picture: picture as `Shown.encodable` gives it.
+            begin: tick from which it is shown.
+            end: tick up to which it is shown.
+        """
+        if begin >= end:
+            return
+        picture.pts, picture.time_base = begin, Fraction(1, TICKS)
+        picture.duration = end - begin
+        self._container.mux(self._video.encode(picture))
+
+    def sound(self, samples: np.ndarray, begin: int, kept: range | None = None) -> None:
+        """Encode sound.
+
+        Args:
+            samples: (2, n) float32.
+            begin: number of its first sample.
+            kept: numbers of samples: only packets that begin within are written; None for all.
+        """
+        self._kept = kept
+        for i in range(0, samples.shape[1], RATE):
+            piece = np.ascontiguousarray(samples[:, i : i + RATE])
+            frame = AudioFrame.from_ndarray(piece, "fltp", "stereo")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, begin + i, Fraction(1, RATE)
+            self._mux_sound(self._audio.encode(frame))
+
+    def _mux_sound(self, packets: list[Any]) -> None:
+        kept = self._kept
+        self._container.mux([packet for packet in packets if kept is None or packet.pts in kept])
+
+    def finish(self) -> None:
+        """Write what the encoders hold back."""
+        self._container.mux(self._video.encode(None))
+        if self._audio is not None:
+            self._mux_sound(self._audio.encode(None))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is ready for the encoder.
+
+    Args:
+        begin: second at which it appears.
+        end: second at which it disappears.
+        frame: its pixels, as `Shown.encodable` gives them.
+    """
+
+    begin: float
+    end: float
+    frame: VideoFrame
+
+
+class Cutter:
+    """Reads a video from a second on, part by part, for the encoders.
+
+    Args:
+        path: path of the video.
+        start: second at which the first part begins, as a player shows it.
+        longest: largest number of pixels of a picture's longer side.
+        stop: second from which on no pictures are needed.
+
+    Attributes:
+        reader: gives the pictures.
+        sound: sound that was read so far.
+        size: width and height of all pictures, known from the first part on.
+        is_over: True once a part had the last picture.
+    """
+
+    def __init__(self, path: Path, start: float, longest: int, stop: float = float("inf")) -> None:
+        self.reader = VideoReader(path)
+        self.sound = Sound()
+        self.size = (0, 0)
+        self.is_over = self._is_read = False
+        self._start, self._longest, self._stop = start, longest, stop
+        self._shown = self.reader.read(start, self.sound.hear)
+        self._held: list[Picture] = []  # read, and on the screen in the next part or later
+        self._read_to = start  # second
+
+    def part(self, begin: float, end: float, waits: bool, check: Check) -> list[Picture]:
+        """Return the pictures of the next part of the video.
+
+        Args:
+            begin: second at which the part begins, where the last one ended.
+            end: second at which it ends.
+            waits: also read the sound up to a little after the end, which may lie behind the
+                pictures in the file.
+            check: called now and then; what it raises ends the work.
+
+        Returns:
+            The pictures in their order. The first one begins with the part, and the last one ends
+            with it, or with the video.
+
+        Raises:
+            NotPlayable: the video ends before the part, or cannot be decoded.
+        """
+        with readable(self.reader.path):
+            while not self._has(end, waits):
+                shown = next(self._shown, None)
+                if shown is None:
+                    self._is_read = True
+                    break
+                self._take(shown)
+                check()
+        seen = [picture for picture in self._held if picture.begin < end]
+        if not seen or (seen[-1].end <= begin and self._is_read):
+            raise NotPlayable(f"{self.reader.path.name} ends before second {begin:.1f}")
+        self._held = self._held[len(seen) - 1 :]  # the last one may stay on the screen
+        begins = [begin, *(max(picture.begin, begin) for picture in seen[1:])]
+        last = seen[-1].end
+        self.is_over = self._is_read and len(self._held) == 1 and last <= end
+        ends = [*begins[1:], last if self.is_over else end]
+        return [
+            Picture(since, until, picture.frame)
+            for since, until, picture in zip(begins, ends, seen, strict=True)
+        ]
+
+    def _take(self, shown: Shown) -> None:
+        begin = shown.begin
+        if not self._held:
+            self.size = fitted(shown, self._longest)
+            begin = min(begin, self._start)  # the first one is shown from the beginning
+        self._read_to = shown.end
+        if begin < self._stop:
+            self._held.append(Picture(begin, shown.end, shown.encodable(*self.size)))
+
+    def _has(self, end: float, waits: bool) -> bool:
+        """Return whether the file was read far enough for a part that ends at a second."""
+        if self._is_read:
+            return True
+        if self._read_to <= end or not self._held:
+            return False
+        is_heard = self.sound.end >= end * RATE + 2 * BLOCK
+        return not (waits and self.reader.has_sound) or is_heard or self._read_to > end + _SLACK
+
+    def close(self) -> None:
+        """Close the file."""
+        self._shown.close()
+
+
 def transcode(
-    source: Path, target: Path, start: float, end: float | None, longest: int, report: Report
+    source: Path, target: Path, start: float, end: float, longest: int, check: Check
 ) -> None:
     """Encode [start, end) as H.264 and AAC; the result begins at 0.
 
@@ -51,164 +279,40 @@ def transcode(
         source: path of a video that PyAV decodes.
         target: path of the mp4; it is overwritten.
         start: second as a player shows it.
-        end: the same; None for the end of the file.
+        end: the same.
         longest: largest number of pixels of the longer side.
-        report: called now and then with the share done; what it raises ends the work.
+        check: called now and then; what it raises ends the work.
 
     Raises:
         NotPlayable: the source cannot be decoded, or has no picture in the span.
     """
-    last = float("inf") if end is None else end
-    reader = VideoReader(source)
     with (
-        readable(source),
-        av.open(target, "w", format="mp4", container_options=FRONT) as writer,
+        closing(Cutter(source, start, longest, stop=end)) as cutter,
+        av.open(target, "w", format="mp4", container_options=_CLIP) as container,
     ):
-        span = _Span(writer, reader, start, last, longest, report)
-        for shown in reader.read(start, span.hear):
-            if shown.end <= start:
-                raise NotPlayable(f"{source.name} ends before second {start:.1f}")
-            if shown.begin < last:
-                span.show(shown)
-            elif span.heard >= last or shown.begin > last + _SLACK or not reader.has_sound:
-                break
-        span.finish()
+        mp4: Mp4 | None = None
+        begin, written, first = start, 0, round(start * RATE)
+        last: Picture | None = None  # it is encoded once the next one says for how long
+        while begin < end and not cutter.is_over:
+            until = min(begin + _PART, end)
+            pictures = cutter.part(begin, until, waits=until == end, check=check)
+            if mp4 is None:
+                mp4 = Mp4(container, cutter.size, cutter.reader.rate, cutter.reader.has_sound)
+            for picture in pictures:
+                if last is not None and picture.frame is not last.frame:
+                    mp4.show(last.frame, *ticks(last.begin - start, picture.begin - start))
+                    last = None
+                last = last or picture
+            heard = min(cutter.sound.end, round(end * RATE)) - first
+            if cutter.reader.has_sound and heard > written:
+                mp4.sound(cutter.sound.take(first + written, first + heard), written)
+                written = heard
+            begin = until
+        if mp4 is not None and last is not None:
+            mp4.show(last.frame, *ticks(last.begin - start, end - start))
+            mp4.finish()
 
 
-class _Span:
-    """The state of one call of `transcode`."""
-
-    def __init__(
-        self, writer: OutputContainer, reader: VideoReader, start: float, end: float,
-        longest: int, report: Report,
-    ) -> None:  # fmt: skip
-        self.writer, self.reader, self.longest, self.report = writer, reader, longest, report
-        self.start, self.end = start, end
-        self.heard = 0.0  # second to which the sound was read
-        self.samples = 0  # samples of sound written so far
-        self.shown: Shown | None = None  # it is encoded once the next one says for how long
-        self.since = 0  # tick from which it is shown
-
-    def _begin(self, first: Shown) -> None:
-        whole = min(self.end, self.reader.expected_end or float("inf"))
-        self.length = max(whole - self.start, 1e-3)
-        self.size = fitted(first, self.longest)
-        self.video: Any = self.writer.add_stream("libx264", rate=self.reader.rate or 30)
-        self.video.width, self.video.height = self.size
-        self.video.pix_fmt, self.video.options = "yuv420p", _QUALITY
-        context = self.video.codec_context
-        context.time_base = Fraction(1, _TICKS)
-        context.flags |= Flags.frame_duration  # that of the last one counts
-        context.color_range = ColorRange.MPEG
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.audio: Any = None
-        if self.reader.has_sound:
-            self.audio = self.writer.add_stream("aac", rate=RATE, layout="stereo")
-            self.resampler = AudioResampler("fltp", "stereo", RATE)
-
-    def show(self, shown: Shown) -> None:
-        """Take the next picture."""
-        if self.shown is None:
-            self._begin(shown)
-        tick = 0 if self.shown is None else max(round((shown.begin - self.start) * _TICKS), 0)
-        self._encode_until(tick)
-        self.shown, self.since = shown, tick
-        self.report(0.99 * min(max(shown.begin - self.start, 0.0) / self.length, 1.0))
-
-    def _encode_until(self, tick: int) -> None:
-        """Encode the picture that is shown until a tick, unless it is replaced at once."""
-        if self.shown is None or tick <= self.since:
-            return
-        pixels = VideoFrame.from_ndarray(self.shown.scaled(*self.size), "rgb24")
-        picture = pixels.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-        picture.pts, picture.time_base = self.since, Fraction(1, _TICKS)
-        picture.duration = tick - self.since
-        self.writer.mux(self.video.encode(picture))
-
-    def hear(self, time: float, frame: AudioFrame) -> None:
-        """Take the next piece of sound."""
-        self.heard = max(self.heard, time)
-        if time >= self.end:
-            return
-        at = round((time - self.start) * RATE)
-        frame.pts = None  # gaps are filled below
-        pieces = [piece.to_ndarray() for piece in self.resampler.resample(frame)]
-        if not pieces:
-            return
-        sound = np.concatenate(pieces, axis=1)  # (2, n)
-        if at > self.samples + RATE // 10:  # it begins late, or has a hole
-            self._write_sound(np.zeros((2, at - self.samples), np.float32))
-        if at < 0:
-            sound = sound[:, -at:]
-        if self.end != float("inf"):
-            sound = sound[:, : max(round((self.end - self.start) * RATE) - self.samples, 0)]
-        self._write_sound(sound)
-
-    def _write_sound(self, sound: np.ndarray) -> None:
-        for i in range(0, sound.shape[1], RATE):
-            piece = np.ascontiguousarray(sound[:, i : i + RATE])
-            frame = AudioFrame.from_ndarray(piece, "fltp", "stereo")
-            frame.sample_rate, frame.pts, frame.time_base = RATE, self.samples, Fraction(1, RATE)
-            self.samples += piece.shape[1]
-            self.writer.mux(self.audio.encode(frame))
-
-    def finish(self) -> None:
-        """Encode what is left."""
-        if self.shown is None:
-            raise NotPlayable(f"{self.reader.path.name} has no picture in that span")
-        end = self.shown.end if self.end == float("inf") else self.end
-        self._encode_until(max(round((end - self.start) * _TICKS), self.since + 1))
-        for stream in (self.video, self.audio):
-            if stream is not None:
-                self.writer.mux(stream.encode(None))
-        self.report(1.0)
-
-
-def copy_streams(source: Path, target: Path, report: Report) -> None:
-    """Copy the first video and audio stream into an mp4 without encoding them again.
-
-    Args:
-        source: path of a video.
-        target: path of the mp4; it is overwritten.
-        report: called with the share done; what it raises ends the work.
-
-    Raises:
-        NotPlayable: the source cannot be read.
-    """
-    with (
-        readable(source),
-        open_video(source) as (reader, picture),
-        av.open(target, "w", format="mp4", container_options=FRONT) as writer,
-    ):
-        length = float((reader.duration or 0) / av.time_base) or 1.0
-        streams = [picture, *reader.streams.audio[:1]]
-        copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-        for packet in _timed(reader.demux(streams)):
-            report(0.99 * max(float(packet.dts * packet.time_base) / length, 0.0))
-            packet.stream = copies[packet.stream.index]
-            writer.mux(packet)
-
-
-def _timed(packets: Iterable[Any]) -> Iterator[Any]:
-    """Give decoding times to packets that lack them: Matroska's first, if frames are reordered."""
-    waiting: dict[int, list[Any]] = {}
-    for packet in packets:
-        if packet.pts is None and packet.dts is None:  # the empty one at the end
-            continue
-        held = waiting.setdefault(packet.stream.index, [])
-        if packet.dts is None:
-            held.append(packet)
-            continue
-        yield from _backdated(held, packet.dts)
-        held.clear()
-        yield packet
-    for held in waiting.values():
-        yield from _backdated(held, min((packet.pts for packet in held), default=0))
-
-
-def _backdated(packets: list[Any], dts: int) -> Iterator[Any]:
-    """Give packets decoding times that lead up to that of the next packet."""
-    for i, packet in enumerate(packets):
-        packet.dts = dts - (len(packets) - i) * (packet.duration or 1)
-        yield packet
+def ticks(*seconds: float) -> list[int]:
+    """Convert seconds to ticks of the video's clock."""
+    return [round(second * TICKS) for second in seconds]

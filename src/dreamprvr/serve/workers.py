@@ -2,27 +2,20 @@
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
 
-from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import message_line
-from dreamprvr.serve.schema import PreviewState
-
 P = ParamSpec("P")
 T = TypeVar("T")
-Report = Callable[[float], None]
-"""Told the share of a piece of work that is done, 0 to 1; what it raises ends the work."""
-
-_REMEMBERED = 256  # jobs
+Check = Callable[[], None]
+"""Called now and then by a piece of work, which ends by what it raises."""
 
 
 class Stopped(Exception):
-    """Raised by a progress report when the server ends."""
+    """Raised by a check when nobody waits for the work any more."""
 
 
 def too_many(work: str) -> HTTPException:
@@ -49,6 +42,7 @@ class Workers:
         self.name = name
         self.limit = threads + waiting
         self.inside = 0
+        self._closed = threading.Event()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -67,75 +61,24 @@ class Workers:
         finally:
             self.inside -= 1
 
-    def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-class Jobs:
-    """Makes previews on one background thread, one job for each key; a finished job is forgotten.
-
-    Args:
-        waiting: number of jobs that may wait or run.
-    """
-
-    def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
-        self._jobs: OrderedDict[str, PreviewState] = OrderedDict()
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
-
-    def get(self, key: str) -> PreviewState | None:
-        """Return the state of the job of a key if it is under way or has failed."""
-        with self._lock:
-            return self._jobs.get(key)
-
-    def start(self, key: str, work: Callable[[Report], object]) -> PreviewState:
-        """Begin a job unless it is under way; one that has failed is tried again.
-
-        Args:
-            key: name of the job.
-            work: does the job, and reports how far it is.
+    async def run_long(self, work: Callable[..., T], *args: object) -> T:
+        """Run `work(*args, check)`, which ends early if the client leaves or the server ends.
 
         Raises:
-            HTTPException: 503, too many jobs are waiting.
+            HTTPException: 503, the queue is full.
         """
-        with self._lock:
-            job = self._jobs.get(key)
-            if job is not None and job.state == "working":
-                return job
-            if sum(job.state == "working" for job in self._jobs.values()) >= self.waiting:
-                raise too_many("previews")
-            self._jobs.pop(key, None)
-            while len(self._jobs) >= _REMEMBERED:
-                self._jobs.popitem(last=False)
-            job = self._jobs[key] = PreviewState(state="working", done=0.0)  # the newest
-        self._pool.submit(self._run, key, job, work)
-        return job
+        left = threading.Event()
 
-    def _run(self, key: str, job: PreviewState, work: Callable[[Report], object]) -> None:
-        def report(done: float) -> None:
-            self.check(done)
-            job.done = min(max(done, job.done), 1.0)
+        def check() -> None:
+            if left.is_set() or self._closed.is_set():
+                raise Stopped
 
         try:
-            report(0.0)
-            work(report)
-        except UserError as error:
-            job.message, job.state = message_line(error), "failed"
-        except Exception as error:
-            job.message, job.state = f"{type(error).__name__}: {error}", "failed"
-        else:
-            with self._lock:
-                self._jobs.pop(key, None)
-
-    def check(self, done: float) -> None:
-        """Report for work on other threads, which ends with the jobs; raises `Stopped`."""
-        if self._stop.is_set():
-            raise Stopped
+            return await self.run(work, *args, check)
+        finally:
+            left.set()
 
     def close(self) -> None:
-        """Stop the job that runs at its next report, and drop the others."""
-        self._stop.set()
+        """Drop what waits, and wait for what runs."""
+        self._closed.set()
         self._pool.shutdown(wait=True, cancel_futures=True)

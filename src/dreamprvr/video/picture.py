@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from dreamprvr.video.source import VideoError
 
@@ -32,6 +32,12 @@ _TO_SRGB = {
         (1.224940, -0.224940, 0.0),
         (-0.042057, 1.042057, 0.0),
         (-0.019638, -0.078636, 1.098274),
+    ),
+    # those of NTSC (SMPTE170M) are shown as they are, as browsers do
+    ColorPrimaries.BT470BG: (
+        (1.044043, -0.044043, 0.0),
+        (0.0, 1.0, 0.0),
+        (0.0, 0.011793, 0.988207),
     ),
 }
 
@@ -85,6 +91,46 @@ def upright_rgb(
     return np.ascontiguousarray(np.flip(pixels, flips))
 
 
+def upright_yuv(
+    frame: VideoFrame,
+    size: tuple[int, int],
+    before: VideoFrame | None = None,
+    after: VideoFrame | None = None,
+) -> VideoFrame:
+    """Convert a frame to the picture that a player shows, in the colours of BT.709, for encoders.
+
+    Args:
+        frame: frame as it was decoded.
+        size: width and height of the result in pixels, both even.
+        before: the frame before this one, if this one is interlaced.
+        after: the frame after this one, likewise.
+
+    Returns:
+        A frame of the format yuv420p with the limited range and the matrix of BT.709. It shows the
+        same as `upright_rgb`.
+    """
+    kind = frame.format
+    is_plain = not (kind.is_rgb or kind.has_palette or any(c.is_alpha for c in kind.components))
+    is_wide = is_hdr(frame) or frame.color_primaries in _TO_SRGB
+    # the way over RGB takes several times as long, and full HD must be faster than it is played
+    if (
+        is_plain and not is_wide and not frame.interlaced_frame
+        and _orientation(frame) == (False, ()) and _matrix(frame) == _BT709
+    ):  # fmt: skip
+        frame.colorspace = _BT709
+        if frame.color_range not in _RANGES:
+            frame.color_range = 0
+        return frame.reformat(
+            width=size[0], height=size[1], format="yuv420p",
+            dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG,
+            interpolation=_interpolation(frame, size),
+        )  # fmt: skip
+    pixels = VideoFrame.from_ndarray(upright_rgb(frame, size, before, after), "rgb24")
+    return pixels.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+
+
 def is_hdr(frame: VideoFrame) -> bool:
     """Check that a frame has the transfer curve of HDR10 or HLG."""
     return frame.color_trc in _HDR
@@ -114,17 +160,20 @@ def _matrix(frame: VideoFrame) -> int:
 
 
 def _reformatted(frame: VideoFrame, format: str, size: tuple[int, int]) -> np.ndarray:
-    shrinks = size[0] < frame.width or size[1] < frame.height
     try:
         return frame.to_ndarray(
             format=format, width=size[0], height=size[1],
-            interpolation="AREA" if shrinks else "BICUBIC",
+            interpolation=_interpolation(frame, size),
         )  # fmt: skip
     except OSError:
         raise VideoError(
             f"its colours are of a kind that cannot be converted (matrix {frame.colorspace}, "
             f"{frame.format.name})"
         ) from None
+
+
+def _interpolation(frame: VideoFrame, size: tuple[int, int]) -> str:
+    return "AREA" if size[0] < frame.width or size[1] < frame.height else "BICUBIC"
 
 
 def _over_black(frame: VideoFrame) -> VideoFrame:

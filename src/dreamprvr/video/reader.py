@@ -1,6 +1,6 @@
 """Read the pictures of video files, with the seconds for which a player shows them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import heappop, heappush
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from dreamprvr.video.clock import BROKEN_JUMP, REAL_GAP
 from dreamprvr.video.losses import MISSING_SHARE, STEADY, Losses
-from dreamprvr.video.picture import is_hdr, upright_rgb, upright_size
+from dreamprvr.video.picture import is_hdr, upright_rgb, upright_size, upright_yuv
 from dreamprvr.video.seeking import (
     Place,
     is_broadcast,
@@ -79,6 +79,10 @@ class Shown:
         """Return the upright picture at another size, (height, width, 3) uint8 sRGB."""
         return upright_rgb(self._frame, (width, height), self._before, self._after)
 
+    def encodable(self, width: int, height: int) -> VideoFrame:
+        """Return the same as `scaled` as a yuv420p frame of BT.709; both sides must be even."""
+        return upright_yuv(self._frame, (width, height), self._before, self._after)
+
 
 class VideoReader:
     """Reads a video from its first picture to its last, or from a second on.
@@ -115,7 +119,7 @@ class VideoReader:
         """
         return self.read()
 
-    def read(self, start: float = 0.0, hear: Hear | None = None) -> Iterator[Shown]:
+    def read(self, start: float = 0.0, hear: Hear | None = None) -> Generator[Shown, None, None]:
         """Give the pictures from a second on, beginning with the one on the screen then.
 
         Args:

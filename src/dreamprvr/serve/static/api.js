@@ -18,11 +18,9 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
 export const about = (key) => ask(videoUrl(key));
-/** Addresses of a preview; `forced`: made even if browsers should play the file itself. */
-export const previewUrl = (key, ending, forced) =>
-  videoUrl(key, `/preview${ending}${forced ? "?force=true" : ""}`);
-export const preview = (key, forced) => ask(previewUrl(key, "", forced));
-export const startPreview = (key, forced) => ask(previewUrl(key, "", forced), { method: "POST" });
+/** Fetch a piece of a video, of those that `about` counts. */
+export const piece = (key, number, signal) =>
+  ask(videoUrl(key, `/pieces/${number}.mp4`), { signal }, (response) => response.arrayBuffer());
 
 /** Fetch a file to keep, and its name. */
 export async function download(address) {
@@ -35,14 +33,14 @@ export async function download(address) {
   }
 }
 
-/** Fetch JSON; a busy server is asked again after the time that it names. */
-async function ask(address, options = {}, attempt = 0) {
+/** Fetch JSON or `content`; a busy server is asked again after the time that it names. */
+async function ask(address, options = {}, content = (one) => one.json(), attempt = 0) {
   const response = await fetched(address, options);
-  if (response.ok) return read(response);
+  if (response.ok) return read(response, content);
   const wait = Number(response.headers.get("Retry-After"));
   if (response.status === 503 && wait && attempt < RETRIES) {
     await new Promise((done) => setTimeout(done, wait * 1000));
-    return ask(address, options, attempt + 1);
+    return ask(address, options, content, attempt + 1);
   }
   throw await refusal(response);
 }
@@ -55,16 +53,16 @@ async function fetched(address, options) {
   }
 }
 
-async function read(response) {
+async function read(response, content) {
   try {
-    return await response.json();
+    return await content(response);
   } catch (error) {
     throw lost(error);
   }
 }
 
 async function refusal(response) {
-  const { error } = await read(response);
+  const { error } = await read(response, (one) => one.json());
   return new Refused(response.status, error || `the server answered ${response.status}`);
 }
 

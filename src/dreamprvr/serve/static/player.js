@@ -45,7 +45,7 @@ export class Player {
       goOn: () => this.goOn(), close: () => this.close(),
     });
     this.stage = new Stage(this.view.stage, this.hit.video, {
-      begin: () => this.begin(), timeupdate: () => this.watch(), seeking: () => this.look(),
+      from: () => this.moment.start, begin: () => this.begin(), timeupdate: () => this.watch(), seeking: () => this.look(),
       play: () => this.played(), ended: () => this.view.say("The video has ended."),
     });
   }

@@ -1,49 +1,66 @@
-// The video on the player's stage: finds the file or its preview, shows it, and loads it again when
-// it breaks off.
+// The video on the player's stage: shows its file, or pieces where the browser cannot play that, and
+// loads it again when it breaks off.
 
-import { Gone, about, preview, previewUrl, startPreview, videoUrl } from "./api.js";
+import { Gone, about, videoUrl } from "./api.js";
 import { el, show } from "./dom.js";
+import { Pieces } from "./pieces.js";
 
 const TRIES = 3; // attempts to go on from the same place
+const CANNOT = "The browser cannot play this file.";
 
 export class Stage {
   /**
-   * `place` shows the video that `about` describes; `begin()` is called when it can first be
-   * played, `listeners` are the video element's own.
+   * `place` shows the video that `about` describes; `from()` gives the second at which it begins,
+   * `begin()` is called when it can first be played, `listeners` are the video element's own.
    */
-  constructor(place, about, { begin, ...listeners }) {
-    Object.assign(this, { place, about, begin, listeners, video: null, loading: null });
-    Object.assign(this, { isForced: false, broken: null, tries: 0 });
+  constructor(place, about, { from, begin, ...listeners }) {
+    Object.assign(this, { place, about, from, begin, listeners, video: null, loading: null });
+    Object.assign(this, { pieces: null, isPieced: false, broken: null, tries: 0 });
   }
 
-  /** Find the file, and show it; `before(display, signal)` may wait, or throw what is shown. */
+  /** Find out how it is played, and show it; `before(display, signal)` may wait, or throw. */
   async load(before = () => null) {
     this.loading?.abort();
+    this.pieces?.close();
     this.loading = new AbortController();
     const { signal } = this.loading;
     const display = (node) => signal.aborted || show(this.place, node);
     try {
       await before(display, signal);
-      const source = await playableSource(this.about.key, display, signal, this.isForced);
-      if (!signal.aborted) this.attach(source);
+      const { playing } = await patiently(() => about(this.about.key), display, signal);
+      this.attach(playing);
     } catch (error) {
       if (!signal.aborted) display(el("p", { class: "cannot", role: "alert" }, error.message));
     }
   }
 
-  attach(source) {
+  attach(playing) {
     const video = el("video", {
-      controls: true, playsinline: true, preload: "auto", src: source,
-      "aria-label": this.about.title, ...this.listeners,
-      loadedmetadata: () => this.loaded(), error: () => this.video === video && this.rescue(),
+      controls: true, playsinline: true, preload: "auto", "aria-label": this.about.title,
+      ...this.listeners, loadedmetadata: () => this.video === video && this.loaded(),
+      error: () => this.video === video && this.rescue(video.error),
     });
-    Object.assign(this, { video, hasBegun: false });
+    Object.assign(this, { video, hasBegun: false, pieces: null });
+    // the browser knows best; what it plays wrongly in spite of its answer, `rescue` gets
+    this.isPieced ||= !playing.file || !video.canPlayType(playing.file);
+    if (!this.isPieced) video.src = videoUrl(this.about.key, "/media");
+    else if (!Pieces.areKnown(playing)) throw new Error(CANNOT);
+    else {
+      const failed = (error) => this.video === video && this.rescue(error);
+      const from = this.broken?.at ?? this.from();
+      this.pieces = new Pieces(video, this.about.key, playing, from, failed);
+    }
     show(this.place, video);
     if (this.broken?.held) video.focus();
   }
 
   /** Go on from where it broke off, else begin where the player says. */
   loaded() {
+    if (!this.isPieced && !this.video.videoWidth) { // only its sound can be played
+      this.isPieced = true;
+      this.load();
+      return;
+    }
     this.hasBegun = true;
     if (this.broken?.at == null) {
       this.begin();
@@ -54,27 +71,26 @@ export class Stage {
   }
 
   /** Load it again: the server was away, or the browser cannot play the file itself. */
-  rescue() {
-    const { video, broken, isForced } = this;
-    const { code } = video.error;
+  rescue(error) {
+    const { video, broken, isPieced } = this;
     const now = { at: video.currentTime, plays: !video.paused, held: video.matches(":focus") };
     this.broken = this.hasBegun ? now : { at: null, ...broken, held: now.held };
     this.tries = this.broken.at === broken?.at ? this.tries + 1 : 0;
     this.video = null;
     this.load(async (display, signal) => {
       const isBack = await wasAway(this.about.key, display, signal);
-      const cannot = !isBack && code !== MediaError.MEDIA_ERR_NETWORK;
+      const isLost = error instanceof Gone || error.code === MediaError.MEDIA_ERR_NETWORK;
       if (isBack) this.tries = 0;
-      if (cannot) this.isForced = true;
-      if ((cannot && isForced) || this.tries > TRIES) {
-        throw new Error("The browser cannot play this file.");
-      }
+      if (!isBack && !isLost) this.isPieced = true;
+      if (!isBack && error.status) throw error; // the server says why
+      if ((!isBack && !isLost && isPieced) || this.tries > TRIES) throw new Error(CANNOT);
     });
   }
 
   close() {
     const { video } = this;
     this.loading?.abort();
+    this.pieces?.close();
     this.video = null;
     video?.pause();
     video?.removeAttribute("src"); // lets go of the connection
@@ -82,33 +98,7 @@ export class Stage {
   }
 }
 
-const PAUSE = 500; // milliseconds between two requests
-const AWAY = 1500; // the same, while the server does not answer
-
-/**
- * Find the address of a file that the browser plays. While a preview is made, or the server is
- * away, `display` gets a node that says so; `signal` ends the wait. `forced`: the browser could
- * not play the file itself, although the server expects it.
- */
-async function playableSource(key, display, signal, forced) {
-  const ask = (question) => patiently(question, display, signal);
-  let state = forced ? await ask(() => startPreview(key, forced))
-    : (await ask(() => about(key))).preview;
-  if (state.state === "needless") return videoUrl(key, "/media");
-  if (state.state === "absent" || state.state === "failed") {
-    state = await ask(() => startPreview(key, forced));
-  }
-  const wait = waiting(forced);
-  while (state.state === "working" || state.state === "absent") {
-    if (!wait.node.isConnected) display(wait.node);
-    wait.show(state.done);
-    await pause(PAUSE, signal);
-    const isLost = state.state === "absent";
-    state = await ask(() => (isLost ? startPreview(key, forced) : preview(key, forced)));
-  }
-  if (state.state === "failed") throw new Error(`No preview could be made: ${state.message}`);
-  return previewUrl(key, ".mp4", forced);
-}
+const AWAY = 1500; // milliseconds between two requests while the server does not answer
 
 /** Wait until the server answers for a video; return whether it was away. */
 async function wasAway(key, display, signal) {
@@ -132,23 +122,6 @@ async function patiently(question, display, signal) {
       "The server does not answer. The video goes on once it is back."));
     await pause(AWAY, signal);
   }
-}
-
-/** The notice that a preview is being made, with a bar. */
-function waiting(forced) {
-  const bar = el("progress", { max: 1, value: 0, "aria-label": "Preview" });
-  const share = el("span");
-  const why = forced ? "This browser cannot play the file itself."
-    : "Browsers cannot play this file as it is.";
-  return {
-    node: el("div", { class: "converting" },
-      el("p", { role: "status" }, `${why} A preview is being made, once.`),
-      el("p", { class: "converting-bar" }, bar, share)),
-    show(done) {
-      bar.value = done;
-      share.textContent = `${Math.floor(done * 100)} %`;
-    },
-  };
 }
 
 async function pause(time, signal) {

@@ -18,6 +18,10 @@ async function answer() {
       notices.offline(false);
       return state;
     } catch (error) {
+      if (error.status === 401) { // the token is missing, or the server has another one by now
+        notices.wrong(error.message, () => location.reload());
+        await new Promise(() => null);
+      }
       if (!(error instanceof Gone)) throw error;
       notices.offline(true);
       await later();
