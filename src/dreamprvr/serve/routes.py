@@ -17,11 +17,15 @@ from dreamprvr.serve.keeper import Keeper, closed_for_now
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import (
     LAST_SECOND,
+    Folder,
     LibraryAnswer,
     PreviewState,
     SearchAnswer,
     SearchQuery,
     Span,
+    VideoAnswer,
+    VideosAnswer,
+    VideosQuery,
     VideoWithPreview,
     search_answer,
     video_fields,
@@ -56,6 +60,7 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
+        app.add_api_route("/api/videos", self.videos)
         app.add_api_route("/api/videos/{key}", self.video)
         app.add_api_route("/api/videos/{key}/preview", self.preview_state)
         app.add_api_route("/api/videos/{key}/preview", self.start_preview, methods=["POST"])
@@ -89,6 +94,16 @@ class Routes:
     async def search(self, query: Search) -> SearchAnswer:
         """The best videos for a sentence, each with its moments and its curve."""
         return search_answer(await self._result(query))
+
+    async def videos(self, query: Annotated[VideosQuery, Query()]) -> VideosAnswer:
+        """The videos of the library or of one folder, those with the newest files first."""
+        listing = await self.searches.run(self.keeper.listing)
+        total, videos = listing.part(query.folder, query.skip, query.count)
+        return VideosAnswer(
+            total=total,
+            folders=[Folder(name=name, videos=number) for name, number in listing.names()],
+            videos=[VideoAnswer(**video_fields(video)) for video in videos],
+        )
 
     async def csv(self, query: Search) -> Response:
         """The results of a search as a table, one row for each moment."""

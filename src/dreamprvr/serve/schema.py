@@ -120,6 +120,29 @@ class VideoWithPreview(VideoAnswer):
     preview: PreviewState
 
 
+class VideosQuery(BaseModel):
+    """The part of the library's list of videos to show."""
+
+    folder: str = Field(default="", description="name of a folder; all videos without one")
+    skip: int = Field(default=0, ge=0, description="number of videos to leave out at the beginning")
+    count: int = Field(default=24, ge=1, le=100, description="number of videos in the answer")
+
+
+class Folder(BaseModel):
+    """A folder that holds videos of the library."""
+
+    name: str
+    videos: int
+
+
+class VideosAnswer(BaseModel):
+    """The videos of the library, those with the newest files first."""
+
+    total: int = Field(description="number of videos, of the folder if one is named")
+    folders: list[Folder]
+    videos: list[VideoAnswer]
+
+
 class HitAnswer(BaseModel):
     """A video that a search has found."""
 
