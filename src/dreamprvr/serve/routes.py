@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import FastAPI, Query
@@ -17,6 +17,7 @@ from dreamprvr.serve.keeper import Keeper, closed_for_now
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import (
     LAST_SECOND,
+    BasketQuery,
     Folder,
     LibraryAnswer,
     PreviewState,
@@ -31,6 +32,14 @@ from dreamprvr.serve.schema import (
     video_fields,
     video_id_of,
 )
+from dreamprvr.serve.timelines import (
+    RATES,
+    Cut,
+    cuts_csv,
+    cuts_edl,
+    cuts_fcpxml,
+    has_sound,
+)
 from dreamprvr.serve.workers import Workers
 
 WAITING_SEARCHES = 256
@@ -38,6 +47,11 @@ WAITING_SEARCHES = 256
 Search = Annotated[SearchQuery, Query()]
 Key = Annotated[str, InPath(description="key of the video, as a search gives it")]
 Force = Annotated[bool, Query(description="also where the browser should play the video itself")]
+_TIMELINES = {
+    "csv": (cuts_csv, "text/csv; charset=utf-8"),
+    "edl": (cuts_edl, "text/plain; charset=utf-8"),
+    "fcpxml": (cuts_fcpxml, "application/xml"),
+}
 _SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
@@ -60,6 +74,7 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
+        app.add_api_route("/api/basket.{ending}", self.basket, response_class=Response)
         app.add_api_route("/api/videos", self.videos)
         app.add_api_route("/api/videos/{key}", self.video)
         app.add_api_route("/api/videos/{key}/preview", self.preview_state)
@@ -114,6 +129,18 @@ class Routes:
         """The results of a search as an archive with one WebVTT file for each video."""
         archive = results_zip(await self._result(query))
         return _attachment(archive, "application/zip", "moments-vtt.zip")
+
+    async def basket(
+        self, ending: Literal["csv", "edl", "fcpxml"], query: Annotated[BasketQuery, Query()]
+    ) -> Response:
+        """Moments for an editing program: a table, a CMX 3600 edit list, or FCPXML."""
+        cuts = []
+        for key, start, end in query.spans():
+            video = await self._video(key)
+            sound = await self.stills.run(has_sound, video.path)
+            cuts.append(Cut(video, start, end, sound))
+        write, mime = _TIMELINES[ending]
+        return _attachment(write(cuts, RATES[query.rate]), mime, f"moments.{ending}")
 
     async def _result(self, query: SearchQuery) -> SearchResult:
         if self.keeper.contents is None:  # not after the wait for a library that is being opened

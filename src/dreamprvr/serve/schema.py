@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
 
 MAX_QUERY = 1500  # characters; each takes up to 9 bytes of an address, which may have 16,384
@@ -66,6 +67,33 @@ class Span(BaseModel):
         if self.end - self.start > MAX_CLIP:
             raise PydanticCustomError("span", f"a clip has at most {MAX_CLIP:.0f} seconds")
         return self
+
+
+class BasketQuery(BaseModel):
+    """Moments of several videos, to hand over to an editing program."""
+
+    moment: Annotated[
+        list[Annotated[str, Field(pattern=r"^[\w-]+@\d{1,7}(\.\d{1,3})?-\d{1,7}(\.\d{1,3})?$")]],
+        Field(min_length=1, max_length=500, description="KEY@START-END, in seconds; in this order"),
+    ]
+    rate: Literal["23.976", "24", "25", "29.97", "30", "50", "59.94", "60"] = Field(
+        default="25", description="frames in a second of the timeline; 29.97 and 59.94 drop numbers"
+    )
+
+    def spans(self) -> list[tuple[str, float, float]]:
+        """Return the key, the start and the end of each moment.
+
+        Raises:
+            UserError: a moment ends before it begins.
+        """
+        spans = []
+        for word in self.moment:
+            key, _, times = word.partition("@")
+            start, end = map(float, times.split("-"))
+            if not start < end:
+                raise UserError(f"the moment {times} ends before it begins: write KEY@START-END")
+            spans.append((key, start, end))
+        return spans
 
 
 class Problem(BaseModel):
