@@ -69,7 +69,7 @@ def test_a_link_reopens_the_search_and_the_moment(page: Any, browser: Any) -> No
     until(other, f"{VIDEO}?.currentTime > 1.5")
     assert other.input_value("#query") == "red"
     assert other.input_value("#k") == "5"
-    assert other.locator(".chip").all_inner_texts() == ["tag: cooking×"]
+    assert other.locator(".chip").all_text_contents() == ["tag: cooking: remove this filter"]
     assert other.locator(".hit").count() == 2
     assert other.evaluate(f"{VIDEO}.paused")  # nobody has asked for sound
     assert other.locator("[aria-current=true]").inner_text().startswith("00:01–00:03")

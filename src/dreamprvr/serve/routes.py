@@ -74,12 +74,12 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
-        app.add_api_route("/api/basket.{ending}", self.basket, response_class=Response)
         app.add_api_route("/api/videos", self.videos)
         app.add_api_route("/api/videos/{key}", self.video)
         app.add_api_route("/api/videos/{key}/preview", self.preview_state)
         app.add_api_route("/api/videos/{key}/preview", self.start_preview, methods=["POST"])
         files: dict[str, tuple[Callable[..., Any], str]] = {
+            "basket.{ending}": (self.basket, "text/csv, text/plain or application/xml"),
             "export.csv": (self.csv, "text/csv"),
             "export.vtt.zip": (self.vtt, "application/zip"),
             "videos/{key}/media": (self.file, "video/*"),

@@ -70,14 +70,14 @@ function showChips() {
     const cut = filter.indexOf("=");
     const [column, value] = [filter.slice(0, cut), filter.slice(cut + 1)];
     return el("li", {}, el("button", {
-      type: "button", class: "chip", "aria-label": `Remove the filter ${column} ${value}`,
+      type: "button", class: "chip",
       click: () => {
         where = where.filter((other) => other !== filter);
         showChips();
         byId("query").focus();
         changed();
       },
-    }, el("span", {}, `${column}: `), value,
-    el("span", { "aria-hidden": "true", class: "cross" }, "×")));
+    }, el("span", {}, `${column}: `), el("bdi", {}, value),
+    el("span", { class: "unseen" }, ": remove this filter")));
   }));
 }

@@ -33,12 +33,16 @@ export function shareOf(value, { low, high }) {
   return high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0.4;
 }
 
-/** A score as a bar on the scale of all results, and as a number. */
-export function fit(value, scale, words = "Score") {
+/**
+ * A score as people read it: a bar and a whole number, 0 for the lowest score of all results and 100
+ * for the highest. `match` is that number where the server knows better.
+ */
+export function fit(value, scale, match = Math.round(100 * shareOf(value, scale))) {
   const bar = el("span", { class: "fit-bar", "aria-hidden": "true" }, el("i"));
-  bar.style.setProperty("--share", shareOf(value, scale).toFixed(3));
-  return el("span", { class: "fit", title: `${words} ${score(value)}` },
-    bar, el("span", { class: "unseen" }, `${words} `), el("span", {}, score(value)));
+  bar.style.setProperty("--share", String(match / 100));
+  return el("span", { class: "fit", title: `Match ${match} of 100, score ${score(value)}` }, bar,
+    el("span", { class: "unseen" }, "Match "), el("span", {}, String(match)),
+    el("span", { class: "unseen" }, " of 100"));
 }
 
 /** Address of the picture at a second, in tenths, so that the browser meets it again. */

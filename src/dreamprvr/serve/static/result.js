@@ -28,7 +28,7 @@ export function resultItem(hit, actions) {
     }),
     el("div", { class: "facts" },
       el("div", { class: "heading" }, titled("h2", video, { id: titleId }),
-        fit(hit.score, scale, "Score of the video")),
+        fit(hit.score, scale, hit.relevance)),
       described(video),
       !video.there && missing(),
       el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
