@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from serve.browsing import VIDEO, page_of, search, until
@@ -360,3 +361,104 @@ def test_the_page_keeps_no_memory_of_old_searches(page: Any) -> None:
     more_nodes, more_listeners = held()
     assert more_nodes < nodes + 100  # one result has about 20, an answer 160
     assert more_listeners == listeners
+
+
+def able(page: Any) -> list[dict[str, list[str]]]:
+    """Give the page a server that pages, gives all moments and searches by a moment.
+
+    Returns:
+        The parameters of its searches; the list grows.
+    """
+    asked: list[dict[str, list[str]]] = []
+
+    def answer(route: Any) -> None:
+        words = parse_qs(urlsplit(route.request.url).query)
+        asked.append(words)
+        k, skip = int(words.get("k", ["10"])[0]), int(words.get("skip", ["0"])[0])
+        response = route.fetch(url=f"{page.url.partition('/?')[0]}/api/search?q=red")
+        found = response.json()
+        found |= {"strength": "fair", "low": 0.0, "high": 1.0, "query": "a moment"}
+        for hit in found["hits"]:
+            hit["relevance"] = round(90 * hit["score"])
+            best = hit["moments"][0]
+            hit["moments"] = [best] * (5 if "moments" in words else 3)
+        found["hits"] = found["hits"][skip : skip + k]
+        route.fulfill(response=response, json=found)
+
+    page.route("**/api/search*", answer)
+    return asked
+
+
+def test_more_results(page: Any) -> None:
+    asked = able(page)
+    page.evaluate("history.replaceState(null, '', '/?view=videos')")
+    page.reload()
+    page.wait_for_selector(".film")
+    page.evaluate("document.querySelector('#k').append(new Option('2'))")
+    page.select_option("#k", "2")
+    search(page)
+    assert page.locator(".hit").count() == 2
+    assert page.locator(".hit .fit").first.inner_text().split()[1] == "81"  # as the server says
+    page.get_by_role("button", name="More results").click()
+    until(page, "document.querySelectorAll('.hit').length === 4")
+    assert asked[-1]["skip"] == ["2"]
+    assert page.evaluate("document.activeElement.hit.rank") == 3
+    page.get_by_role("button", name="More results").click()
+    page.wait_for_selector("#more", state="hidden")
+    assert page.locator(".hit").count() == 4
+
+
+def test_all_moments_of_a_video(page: Any) -> None:
+    asked = able(page)
+    search(page)
+    page.get_by_role("button", name="By video").click()
+    first = page.locator(".hit").first
+    assert first.locator(".moment").count() == 3
+    first.get_by_role("button", name="All moments of Red pan").click()
+    until(page, "document.querySelectorAll('.hit:first-child .moment').length === 5")
+    assert (asked[-1]["moments"], asked[-1]["name"]) == (["all"], ["cooking__red"])
+    assert first.get_by_role("button", name="All moments").count() == 0
+    assert page.evaluate("document.activeElement.hit.rank") == 1
+
+
+def test_similar_moments(page: Any) -> None:
+    asked = able(page)
+    search(page)
+    page.locator(".still").first.click()
+    until(page, f"{VIDEO}?.readyState > 1")
+    page.locator("#player").get_by_text("More").click()
+    page.get_by_role("link", name="Find similar").click()
+    until(page, "document.title === 'Similar moments · DreamPRVR'")
+    page.wait_for_selector(".hit")
+    assert asked[-1] == {"like": [f"{video_key('cooking__red')}@7.2"]}
+    assert page.locator("#summary-text").inner_text().startswith("a moment: 4 videos of 4")
+    page.get_by_role("button", name="By video").click()
+    assert "like=" in page.url
+    assert "view=videos" in page.url
+    page.select_option("#k", "20")  # still that search
+    until(page, "location.search.includes('k=20')")
+    assert "like" in asked[-1]
+    search(page, "blue")
+    until(page, "document.title.startsWith('blue')")
+    assert "like" not in asked[-1]
+
+
+def test_a_server_that_cannot_is_not_asked(page: Any) -> None:
+    search(page)
+    page.get_by_role("button", name="By video").click()
+    page.locator(".still").first.click()
+    until(page, f"{VIDEO}?.readyState > 1")
+    page.locator("#player").get_by_text("More").click()
+    for name in ("More results", "All moments", "Find similar"):
+        assert page.get_by_text(name).locator("visible=true").count() == 0
+
+
+def test_filters_by_bounds_are_shown(browser: Any, library: FakeLibrary, tmp_path: Path) -> None:
+    words = "q=red&view=videos&where=tag%3Dcooking"
+    with page_of(browser, library, tmp_path, words) as (page, _):
+        able(page)
+        page.goto(f"{page.url}&where=year%3E%3D2020")
+        page.wait_for_selector(".hit")
+        assert page.locator(".chip").all_text_contents() == [
+            "tag: cooking: remove this filter", "year >= 2020: remove this filter",
+        ]  # fmt: skip

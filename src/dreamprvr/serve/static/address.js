@@ -3,7 +3,9 @@
 import { about } from "./api.js";
 import * as notices from "./notices.js";
 
-const MOST = 100; // videos in an answer of the server
+export const MOST = 100; // videos in an answer of the server
+
+const FILTER = /^[^=<>]+[=<>]/; // column=value, column=1..9, column>=1
 
 /**
  * Read the search and the moment that was played from the address. People cut and edit addresses,
@@ -14,11 +16,12 @@ export function read() {
   const [k, threshold] = ["k", "threshold"].map((name) => (words.get(name) || "").trim());
   return {
     q: words.get("q") || "",
+    like: words.get("q") ? "" : words.get("like") || "",
     k: /^\d{1,3}$/.test(k) && k >= 1 && k <= MOST ? String(Number(k)) : "10",
     threshold: Number.isFinite(parseFloat(threshold)) && isFinite(threshold) ? threshold : "",
     view: words.get("view") === "videos" ? "videos" : "moments",
     folder: words.get("folder") || "",
-    where: [...new Set(words.getAll("where"))].filter((word) => word.includes("=")),
+    where: [...new Set(words.getAll("where"))].filter((word) => FILTER.test(word)),
     moment: readMoment(words),
   };
 }
@@ -32,8 +35,8 @@ function readMoment(words) {
 }
 
 /** Write the parameters of a search, for the server. */
-export function parameters({ q, k, threshold, where }) {
-  const words = new URLSearchParams({ q });
+export function parameters({ q, like, k, threshold, where }) {
+  const words = new URLSearchParams(like ? { like } : { q });
   if (k && k !== "10") words.set("k", k);
   if (threshold !== "") words.set("threshold", threshold);
   for (const filter of where) words.append("where", filter);
@@ -42,7 +45,7 @@ export function parameters({ q, k, threshold, where }) {
 
 /** Write a search and its view, for the address. */
 function written(search) {
-  const words = search.q ? parameters(search) : new URLSearchParams();
+  const words = search.q || search.like ? parameters(search) : new URLSearchParams();
   if (!search.q && search.folder) words.set("folder", search.folder);
   if (search.view === "videos") words.set("view", search.view);
   return words;

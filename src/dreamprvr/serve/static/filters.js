@@ -67,8 +67,7 @@ export function clear() {
 
 function showChips() {
   show(chips, ...where.map((filter) => {
-    const cut = filter.indexOf("=");
-    const [column, value] = [filter.slice(0, cut), filter.slice(cut + 1)];
+    const [, column, sign, value] = filter.match(/^([^=<>]+)([<>]?=?)(.*)$/s);
     return el("li", {}, el("button", {
       type: "button", class: "chip",
       click: () => {
@@ -77,7 +76,7 @@ function showChips() {
         byId("query").focus();
         changed();
       },
-    }, el("span", {}, `${column}: `), el("bdi", {}, value),
+    }, el("span", {}, sign === "=" ? `${column}: ` : `${column} ${sign} `), el("bdi", {}, value),
     el("span", { class: "unseen" }, ": remove this filter")));
   }));
 }

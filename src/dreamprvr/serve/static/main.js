@@ -20,8 +20,9 @@ import { isClosed, later, ready, watch } from "./watch.js";
 const [query, hits, summary] = ["query", "hits", "summary"].map(byId);
 let running = null; // the search that is under way
 let asked = null; // the search whose results are shown; on the start page it has no words
-let found = []; // its hits, copies put together
+let pages = []; // its hits, copies put together, as they came: a list for each request
 let view = "moments"; // or "videos"
+let like = ""; // the moment, KEY@SECOND, to which others are to be similar; "" if none
 
 const player = new Player({
   changed(key, moment, isOther) {
@@ -38,6 +39,8 @@ const player = new Player({
   },
   moved: (key, second) => itemOf(key)?.curve?.moveTo(second),
 });
+
+const found = () => pages.flat();
 
 const isOf = ({ hit }, key) =>
   hit.video.key === key || hit.copies?.some((copy) => copy.video.key === key);
@@ -68,6 +71,7 @@ function mark(key, moment) {
 const whole = (video) => ({ start: 0, end: video.duration || 1, score: NaN, whole: true });
 
 const actions = {
+  all: (hit) => allMoments(hit),
   play: (hit, moment) => hit.video.there && player.open(hit, moment),
   seek: (hit, second) => hit.video.there && player.seek(hit, second),
   toPlayer: () => player.focus(),
@@ -84,20 +88,28 @@ const saveFailed = (line) => { byId("save-failed").textContent = line; };
 for (const id of ["save-csv", "save-vtt"]) saves(byId(id), saveFailed);
 
 /** The search in the form. */
-const wanted = () => ({ q: query.value.trim(), view, ...filters.values() });
+function wanted() {
+  const q = query.value.trim();
+  return { q, like: q ? "" : like, view, ...filters.values() };
+}
+
+const isSearch = (request) => Boolean(request?.q || request?.like);
 
 async function run(request) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
   asked = null; // first, or closing the player would write the old search into the address
-  found = [];
+  pages = [];
+  like = request.like || "";
   show(hits);
+  byId("more").hidden = true;
   player.close();
   notices.remark("");
   summary.hidden = true;
-  document.title = request.q ? `${request.q} · DreamPRVR` : "DreamPRVR";
-  if (!request.q) {
+  const name = request.q || (request.like && "Similar moments");
+  document.title = name ? `${name} · DreamPRVR` : "DreamPRVR";
+  if (!isSearch(request)) {
     start(request, signal);
     return;
   }
@@ -107,7 +119,7 @@ async function run(request) {
     const result = await search(address.parameters(request), signal);
     asked = request;
     display(result, request);
-    if (result.hits.length) home.note(request.q);
+    if (result.hits.length && request.q) home.note(request.q);
   } catch (error) {
     if (error.name === "AbortError") return;
     const isLater = error instanceof Gone || await isClosed(error);
@@ -119,7 +131,7 @@ async function run(request) {
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
   }
-  if (request.moment) address.reopen(player, found, request.moment, signal);
+  if (request.moment) address.reopen(player, found(), request.moment, signal);
 }
 
 /** Search again, as the library has changed, without disturbing who reads or plays. */
@@ -128,8 +140,10 @@ async function again() {
   running = new AbortController();
   const { signal } = running;
   const request = asked;
+  const shown = found().reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+  const k = String(Math.min(Math.max(shown, Number(request.k)), address.MOST));
   try {
-    const result = await search(address.parameters(request), signal);
+    const result = await search(address.parameters({ ...request, k }), signal);
     inPlace(hits, () => {
       notices.remark("The library has changed: these are its results now.");
       display(result, request);
@@ -153,10 +167,9 @@ function display(result, request) {
   const number = counted(result.hits.length, "video");
   const took = `${Math.round(result.seconds * 1000)} ms`;
   announce(`${byId("remark").textContent} ${number} found`.trim());
-  const scale = scaleOf(result);
-  for (const hit of result.hits) hit.scale = scale; // one for all curves and bars of the page
-  found = grouped(result.hits);
+  pages = [prepared(result, scaleOf(result))];
   draw();
+  offerMore(result, request);
   summary.hidden = !result.hits.length;
   if (!result.hits.length && !result.searched && !request.where.length) {
     start(request, running.signal);
@@ -169,12 +182,72 @@ function display(result, request) {
     });
     return;
   }
-  byId("summary-text").textContent =
-    `${number} of ${result.searched.toLocaleString("en")}, ${took}`;
+  byId("summary-text").textContent = [request.like && `${result.query}:`,
+    `${number} of ${result.searched.toLocaleString("en")}, ${took}`].filter(Boolean).join(" ");
   notices.weak(result.strength === "weak");
   byId("save-csv").href = `/api/export.csv?${address.parameters(request)}`;
   byId("save-vtt").href = `/api/export.vtt.zip?${address.parameters(request)}`;
   saveFailed("");
+}
+
+/** The hits of an answer as the views show them: on one scale, copies put together. */
+function prepared(result, scale) {
+  // a server that says how sure it is also pages, and searches by a moment
+  const canMore = "strength" in result;
+  for (const hit of result.hits) Object.assign(hit, { scale, canMore });
+  return grouped(result.hits);
+}
+
+/** Offer the next page of an answer, if there may be one. */
+function offerMore(result, request) {
+  byId("more").hidden = !("strength" in result) || result.hits.length < Number(request.k);
+}
+
+/** Show the next page of the answer below the others. */
+async function more() {
+  const request = asked;
+  const { signal } = running;
+  const [items, shown] = [hits.children.length, found()];
+  const skip = shown.reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+  const words = address.parameters(request);
+  words.set("skip", skip);
+  byId("more").disabled = true;
+  try {
+    const result = await search(words, signal);
+    if (asked !== request) return;
+    pages.push(prepared(result, shown[0].scale));
+    const { key } = player.hit?.video || {};
+    draw();
+    if (key) mark(key, player.moment);
+    offerMore(result, request);
+    announce(`${counted(result.hits.length, "more video")} found`);
+    hits.children[items]?.focus();
+  } catch (error) {
+    if (error.name !== "AbortError") notices.remark(`No more results: ${error.message}.`);
+  } finally {
+    byId("more").disabled = false;
+  }
+}
+
+/** Show all moments of one video in the place of its best ones. */
+async function allMoments(hit) {
+  const request = asked;
+  const words = address.parameters({ ...request, k: String(address.MOST) });
+  words.set("name", hit.video.id);
+  words.set("moments", "all");
+  try {
+    const result = await search(words, running.signal);
+    const full = result.hits.find(({ video }) => video.key === hit.video.key);
+    if (asked !== request || !full) return;
+    const { moments } = full;
+    pages = pages.map((page) =>
+      page.map((one) => (one === hit ? { ...one, moments, hasAll: true } : one)));
+    inPlace(hits, draw);
+    itemOf(hit.video.key)?.focus();
+    announce(`${counted(moments.length, "moment")} of this video`);
+  } catch (error) {
+    if (error.name !== "AbortError") notices.remark(`No more moments: ${error.message}.`);
+  }
 }
 
 /** Show the hits in the chosen view. */
@@ -182,15 +255,15 @@ function draw() {
   const isGrid = view === "moments";
   hits.className = isGrid ? "grid" : "";
   show(hits, ...(isGrid
-    ? bestFirst(found).map((pair, place) => momentItem(pair, place, actions))
-    : found.map((hit) => resultItem(hit, actions))));
+    ? pages.flatMap(bestFirst).map((pair, place) => momentItem(pair, place, actions))
+    : found().map((hit) => resultItem(hit, actions))));
   byId("view-moments").setAttribute("aria-pressed", String(isGrid));
   byId("view-videos").setAttribute("aria-pressed", String(!isGrid));
 }
 
 /** Show the results in another view; what plays goes on. */
 function choose(other) {
-  if (view === other || !asked?.q) return;
+  if (view === other || !isSearch(asked)) return;
   view = other;
   asked = { ...asked, view };
   draw();
@@ -217,7 +290,7 @@ async function start(request, signal) {
   const state = await ready();
   if (signal.aborted || hits.children.length) return;
   if (!state.videos) notices.empty(state.name);
-  else if (!request.q) {
+  else if (!isSearch(request)) {
     asked = request;
     try {
       await home.home(byId("notice"), state, request.folder || "", homeActions);
@@ -234,14 +307,15 @@ byId("search-form").addEventListener("submit", (event) => {
 });
 byId("view-moments").addEventListener("click", () => choose("moments"));
 byId("view-videos").addEventListener("click", () => choose("videos"));
-filters.onChange(() => query.value.trim() && submit());
+byId("more").addEventListener("click", more);
+filters.onChange(() => isSearch(wanted()) && submit());
 addEventListener("popstate", restore);
 basket.listen({
   changed: () => markKept(),
   async open({ key, start: first, end }) {
     try {
       const video = await about(key);
-      const hit = found.find((one) => one.video.key === key);
+      const hit = found().find((one) => one.video.key === key);
       const moment = { start: first, end, score: NaN };
       player.open(hit || { video, curve: null, moments: [] }, moment);
     } catch (error) {
@@ -267,8 +341,8 @@ watch({
   hasResults: () => hits.children.length > 0,
   changed(state) {
     filters.offer(state.columns);
-    if (asked?.q) again();
-    else if (query.value.trim()) run(wanted());
+    if (isSearch(asked)) again();
+    else if (isSearch(wanted())) run(wanted());
     else run(address.read());
   },
 });

@@ -34,8 +34,8 @@ export function shareOf(value, { low, high }) {
 }
 
 /**
- * A score as people read it: a bar and a whole number, 0 for the lowest score of all results and 100
- * for the highest. `match` is that number where the server knows better.
+ * A score as people read it: a bar and a whole number, 0 for the lowest score of all results and
+ * 100 for the highest. `match` is that number where the server knows better.
  */
 export function fit(value, scale, match = Math.round(100 * shareOf(value, scale))) {
   const bar = el("span", { class: "fit-bar", "aria-hidden": "true" }, el("i"));

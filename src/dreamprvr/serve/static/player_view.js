@@ -71,6 +71,9 @@ export function playerView(hit, actions) {
         !moment.whole && keepButton(video, moment),
         copies("Copy link", () => location.href, "Copy it from the address bar"));
       show(others, hit.rank && file("WebVTT", `/moments.vtt${location.search}`),
+        hit.canMore && !moment.whole && el("a", {
+          class: "button", href: `/?${new URLSearchParams({ like: likeOf(video, moment) })}`,
+        }, "Find similar"),
         copies("Copy title and times", () => line({ title: titleOf(video), start, end })));
       adjusting.hidden = Boolean(moment.whole);
       // while a handle is moved it stays where it is, with the focus
@@ -88,6 +91,10 @@ export function playerView(hit, actions) {
   view.draw(hit);
   return view;
 }
+
+/** A moment as the server takes it for an example. */
+const likeOf = ({ key }, { start, end, peak }) =>
+  `${key}@${Math.min(Math.max(peak ?? (start + end) / 2, start), end).toFixed(1)}`;
 
 function head(video, actions) {
   const isTheatre = document.body.classList.contains("theatre");

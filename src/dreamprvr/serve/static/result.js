@@ -5,10 +5,13 @@ import { el } from "./dom.js";
 import { copies as copiedTimes, score, span, spoken } from "./format.js";
 import { described, fit, missing, still, titleOf, titled } from "./parts.js";
 
+const SHOWN = 3; // moments of a video that a search gives
+
 /**
  * A result as a list item. `actions.play(hit, moment)` and `actions.seek(hit, second)` are what its
- * controls do, `actions.toPlayer()` moves the focus to the player. The item has the properties
- * `hit`, `moments`, `buttons` (one for each moment) and `curve`.
+ * controls do, `actions.all(hit)` asks for all of its moments, and `actions.toPlayer()` moves the
+ * focus to the player. The item has the properties `hit`, `moments`, `buttons` (one for each
+ * moment) and `curve`.
  */
 export function resultItem(hit, actions) {
   const { video, moments, scale } = hit;
@@ -32,6 +35,9 @@ export function resultItem(hit, actions) {
       described(video),
       !video.there && missing(),
       el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
+        hit.canMore && !hit.hasAll && moments.length >= SHOWN && el("button", {
+          type: "button", class: "all-moments", click: () => actions.all(hit),
+        }, "All moments", el("span", { class: "unseen" }, ` of ${titleOf(video)}`)),
         el("button", { type: "button", class: "to-player", click: actions.toPlayer },
           "To the player")),
       curve?.node,
