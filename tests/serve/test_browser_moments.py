@@ -462,3 +462,21 @@ def test_filters_by_bounds_are_shown(browser: Any, library: FakeLibrary, tmp_pat
         assert page.locator(".chip").all_text_contents() == [
             "tag: cooking: remove this filter", "year >= 2020: remove this filter",
         ]  # fmt: skip
+
+
+def test_weaker_moments_are_folded(page: Any) -> None:
+    def answer(route: Any) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "low": 0.5, "high": 0.9})
+
+    page.route("**/api/search*", answer)
+    search(page)
+    assert page.locator(".tile").count() == 4  # 0.9, 0.8, 0.7 and 0.6; 0.495 is less than 0.5
+    assert page.locator(".fit-bar + .unseen + span").all_inner_texts() == ["100", "75", "50", "25"]
+    page.get_by_role("button", name="Show 4 weaker moments").click()
+    assert page.locator(".tile").count() == 8
+    assert (
+        page.evaluate("[...document.querySelectorAll('.tile')].indexOf(document.activeElement)")
+        == 4
+    )
+    assert page.locator("#weaker").is_hidden()

@@ -22,6 +22,7 @@ let running = null; // the search that is under way
 let asked = null; // the search whose results are shown; on the start page it has no words
 let pages = []; // its hits, copies put together, as they came: a list for each request
 let view = "moments"; // or "videos"
+let showsWeaker = false; // moments that score no better than what no video shows
 let like = ""; // the moment, KEY@SECOND, to which others are to be similar; "" if none
 
 const player = new Player({
@@ -101,9 +102,10 @@ async function run(request) {
   const { signal } = running;
   asked = null; // first, or closing the player would write the old search into the address
   pages = [];
+  showsWeaker = false;
   like = request.like || "";
   show(hits);
-  byId("more").hidden = true;
+  for (const id of ["more", "weaker"]) byId(id).hidden = true;
   player.close();
   notices.remark("");
   summary.hidden = true;
@@ -253,12 +255,25 @@ async function allMoments(hit) {
 /** Show the hits in the chosen view. */
 function draw() {
   const isGrid = view === "moments";
+  const pairs = pages.flatMap(bestFirst);
+  const good = pairs.filter(({ hit, moment }) => moment.score > hit.scale.low);
+  const isCut = isGrid && !showsWeaker && good.length > 0 && good.length < pairs.length;
   hits.className = isGrid ? "grid" : "";
   show(hits, ...(isGrid
-    ? pages.flatMap(bestFirst).map((pair, place) => momentItem(pair, place, actions))
+    ? (isCut ? good : pairs).map((pair, place) => momentItem(pair, place, actions))
     : found().map((hit) => resultItem(hit, actions))));
+  byId("weaker").hidden = !isCut;
+  byId("weaker").textContent = `Show ${counted(pairs.length - good.length, "weaker moment")}`;
   byId("view-moments").setAttribute("aria-pressed", String(isGrid));
   byId("view-videos").setAttribute("aria-pressed", String(!isGrid));
+}
+
+function showWeaker() {
+  const items = hits.children.length;
+  showsWeaker = true;
+  draw();
+  if (player.isOpen) mark(player.hit.video.key, player.moment);
+  hits.children[items]?.focus();
 }
 
 /** Show the results in another view; what plays goes on. */
@@ -308,6 +323,7 @@ byId("search-form").addEventListener("submit", (event) => {
 byId("view-moments").addEventListener("click", () => choose("moments"));
 byId("view-videos").addEventListener("click", () => choose("videos"));
 byId("more").addEventListener("click", more);
+byId("weaker").addEventListener("click", showWeaker);
 filters.onChange(() => isSearch(wanted()) && submit());
 addEventListener("popstate", restore);
 basket.listen({
