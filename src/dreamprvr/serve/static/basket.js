@@ -92,11 +92,12 @@ function draw() {
     el("ol", { class: "basket-list" }, moments.map((one) => row(one))),
     moments.length > 0 && el("div", { class: "basket-files" },
       el("label", {}, "Frames a second ", rate), files),
-    moments.length > 0 && el("div", { class: "basket-files" },
-      copies("Copy as text", () => moments.map(line).join("\n")),
-      el("button", { type: "button", click: () => replace([]) }, "Empty the basket")),
     failed,
-    el("form", { method: "dialog" }, el("button", {}, "Close")));
+    el("div", { class: "basket-files" },
+      moments.length > 0 && copies("Copy as text", () => moments.map(line).join("\n")),
+      moments.length > 0 && el("button", { type: "button", click: () => replace([]) },
+        "Empty the basket"),
+      el("form", { method: "dialog" }, el("button", {}, "Close"))));
 }
 
 /** Keep other moments, chosen in the dialog. */

@@ -10,7 +10,7 @@ import * as home from "./home.js";
 import { listen } from "./keys.js";
 import { bestFirst, markKept, momentItem } from "./moments.js";
 import * as notices from "./notices.js";
-import { scaleOf } from "./parts.js";
+import { matchOf, scaleOf } from "./parts.js";
 import { Player } from "./player.js";
 import { uncover } from "./player_view.js";
 import { grouped, inPlace, resultItem } from "./result.js";
@@ -256,7 +256,7 @@ async function allMoments(hit) {
 function draw() {
   const isGrid = view === "moments";
   const pairs = pages.flatMap(bestFirst);
-  const good = pairs.filter(({ hit, moment }) => moment.score > hit.scale.low);
+  const good = pairs.filter(({ hit, moment }) => matchOf(moment, hit.scale) > 0);
   const isCut = isGrid && !showsWeaker && good.length > 0 && good.length < pairs.length;
   hits.className = isGrid ? "grid" : "";
   show(hits, ...(isGrid
@@ -359,6 +359,8 @@ watch({
     filters.offer(state.columns);
     if (isSearch(asked)) again();
     else if (isSearch(wanted())) run(wanted());
-    else run(address.read());
+    else if (!byId("notice").contains(document.activeElement)) {
+      start({ ...address.read(), moment: null }, running.signal); // what plays goes on
+    }
   },
 });

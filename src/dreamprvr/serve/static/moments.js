@@ -3,12 +3,14 @@
 import { kept, toggle } from "./basket.js";
 import { el } from "./dom.js";
 import { copies as copiesOf, span, spoken } from "./format.js";
-import { described, fit, still, titleOf, titled } from "./parts.js";
+import { described, fit, matchOf, said, still, titleOf, titled } from "./parts.js";
 
 /** The moments of all hits, best first: pairs of a hit and one of its moments. */
 export function bestFirst(hits) {
   const pairs = hits.flatMap((hit) => hit.moments.map((moment) => ({ hit, moment })));
-  return pairs.sort((one, other) => other.moment.score - one.moment.score);
+  const match = ({ hit, moment }) => matchOf(moment, hit.scale);
+  return pairs.sort((one, other) =>
+    match(other) - match(one) || other.moment.score - one.moment.score);
 }
 
 /**
@@ -27,8 +29,9 @@ export function momentItem({ hit, moment }, place, actions) {
     button,
     el("div", { class: "facts" },
       titled("h2", video, { id }),
-      el("div", { class: "tile-line" }, fit(moment.score, hit.scale), keepButton(video, moment)),
-      moment.text && el("p", { class: "said", dir: "auto" }, moment.text),
+      el("div", { class: "tile-line" }, fit(moment.score, matchOf(moment, hit.scale)),
+        keepButton(video, moment)),
+      said(moment),
       described({ ...video, duration: null }, 2),
       hit.copies?.length > 0 && el("p", { class: "quiet" }, copiesOf(hit.copies.length)),
       !video.there && el("p", { class: "missing" }, "The video file is missing.")));

@@ -34,16 +34,28 @@ export function shareOf(value, { low, high }) {
 }
 
 /**
- * A score as people read it: a bar and a whole number, 0 for the lowest score of all results and
- * 100 for the highest. `match` is that number where the server knows better.
+ * How well a moment fits, 0 to 1: its score on the scale, or how much of the sentence is said
+ * there, if that is more.
  */
-export function fit(value, scale, match = Math.round(100 * shareOf(value, scale))) {
+export const matchOf = ({ score: value, share = 0 }, scale) =>
+  Math.max(shareOf(value, scale), share ?? 0);
+
+/**
+ * A score as people read it: a bar and a whole number up to 100. `match` is its place on the scale
+ * of all results, 0 to 1.
+ */
+export function fit(value, match) {
+  const number = Math.round(100 * match);
   const bar = el("span", { class: "fit-bar", "aria-hidden": "true" }, el("i"));
-  bar.style.setProperty("--share", String(match / 100));
-  return el("span", { class: "fit", title: `Match ${match} of 100, score ${score(value)}` }, bar,
-    el("span", { class: "unseen" }, "Match "), el("span", {}, String(match)),
+  bar.style.setProperty("--share", String(match));
+  return el("span", { class: "fit", title: `Match ${number} of 100, score ${score(value)}` }, bar,
+    el("span", { class: "unseen" }, "Match "), el("span", {}, String(number)),
     el("span", { class: "unseen" }, " of 100"));
 }
+
+/** What is said in a moment that was found by its words. */
+export const said = ({ words }) =>
+  (words ? el("q", { class: "said", dir: "auto", title: words }, words) : null);
 
 /** Address of the picture at a second, in tenths, so that the browser meets it again. */
 export const stillUrl = (key, second) => videoUrl(key, `/thumbnail?t=${second.toFixed(1)}`);

@@ -6,7 +6,7 @@ import { drawCurve } from "./curve.js";
 import { announce, byId, el, show } from "./dom.js";
 import { clock, score, span as written, spoken } from "./format.js";
 import { keepButton } from "./moments.js";
-import { titleOf, titled } from "./parts.js";
+import { said, titleOf, titled } from "./parts.js";
 import { saves } from "./save.js";
 import { momentStrip } from "./strip.js";
 
@@ -63,7 +63,8 @@ export function playerView(hit, actions) {
       show(span,
         el("strong", {}, moment.whole ? `From ${clock(start)}`
           : written(moment, Boolean(moment.origin))),
-        Number.isFinite(moment.score) && el("span", {}, `score ${score(moment.score)}`));
+        Number.isFinite(moment.score) && el("span", {}, `score ${score(moment.score)}`),
+        said(moment));
       const words = new URLSearchParams({ start: start.toFixed(3), end: end.toFixed(3) });
       // new links: an older one may still be preparing the file of another moment
       show(files,

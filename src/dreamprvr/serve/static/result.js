@@ -3,7 +3,7 @@
 import { drawCurve } from "./curve.js";
 import { el } from "./dom.js";
 import { copies as copiedTimes, score, span, spoken } from "./format.js";
-import { described, fit, missing, still, titleOf, titled } from "./parts.js";
+import { described, fit, missing, said, shareOf, still, titleOf, titled } from "./parts.js";
 
 const SHOWN = 3; // moments of a video that a search gives
 
@@ -31,7 +31,7 @@ export function resultItem(hit, actions) {
     }),
     el("div", { class: "facts" },
       el("div", { class: "heading" }, titled("h2", video, { id: titleId }),
-        fit(hit.score, scale, hit.relevance)),
+        fit(hit.score, hit.relevance >= 0 ? hit.relevance / 100 : shareOf(hit.score, scale))),
       described(video),
       !video.there && missing(),
       el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
@@ -40,6 +40,7 @@ export function resultItem(hit, actions) {
         }, "All moments", el("span", { class: "unseen" }, ` of ${titleOf(video)}`)),
         el("button", { type: "button", class: "to-player", click: actions.toPlayer },
           "To the player")),
+      said(moments[0]),
       curve?.node,
       copiesOf(hit, actions)));
   return Object.assign(item, { hit, moments, buttons, curve });
