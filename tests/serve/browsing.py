@@ -114,7 +114,7 @@ def give_back(library: FakeLibrary, folder: Path) -> None:
 
 @contextmanager
 def page_of(
-    browser: Any, library: FakeLibrary, folder: Path, words: str = "q=red"
+    browser: Any, library: FakeLibrary, folder: Path, words: str = "q=red&view=videos"
 ) -> Iterator[tuple[Any, Server]]:
     """A page with the results of a search, on a server of its own; both are closed afterwards.
 

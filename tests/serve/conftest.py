@@ -80,7 +80,7 @@ def watched_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator
     with Server(app) as server:
         home = server.address
         page.on("request", lambda request: home in request.url or foreign.append(request.url))
-        page.goto(home)
+        page.goto(f"{home}/?view=videos")
         page.wait_for_selector(".welcome")
         yield page
         page.close()

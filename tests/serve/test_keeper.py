@@ -153,3 +153,18 @@ def test_videos(small: FakeLibrary, tmp_path: Path) -> None:
     assert keeper.known("v1") == small.held[1]
     assert keeper.video("nothing") is None
     assert keeper.known("nothing") is None
+
+
+def test_the_list_of_videos_is_made_once_for_an_open_library(
+    small: FakeLibrary, tmp_path: Path
+) -> None:
+    keeper = keeper_of(small, tmp_path)
+    with pytest.raises(HTTPException):
+        keeper.listing()
+    keeper.try_open()
+    assert len(keeper.listing().videos) == 3
+    del small.held[1:]
+    assert len(keeper.listing().videos) == 3
+    keeper.close()
+    keeper.try_open()
+    assert len(keeper.listing().videos) == 1

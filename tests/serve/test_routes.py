@@ -33,6 +33,18 @@ def test_a_video_says_how_it_is_played(client: TestClient) -> None:
     assert (answer["file"], answer["pieces"]) == (None, 'video/mp4; codecs="avc1.640028"')
 
 
+def test_the_list_of_videos(client: TestClient) -> None:
+    answer = client.get("/api/videos").json()
+    assert answer["total"] == 4
+    assert [folder["videos"] for folder in answer["folders"]] == [4]
+    assert answer["videos"][3]["id"] == "gone"
+    assert "path" not in answer["videos"][0]
+    answer = client.get("/api/videos?skip=1&count=2").json()
+    assert (answer["total"], len(answer["videos"])) == (4, 2)
+    assert client.get("/api/videos?folder=x").json()["videos"] == []
+    assert client.get("/api/videos?count=1000").status_code == 400
+
+
 def test_the_file(client: TestClient, films: Path) -> None:
     content = (films / "red.mp4").read_bytes()
     response = client.get(f"{RED}/media")

@@ -15,6 +15,7 @@ from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import message_line
 from dreamprvr.search.access import is_wanted
 from dreamprvr.search.results import LibraryVideo, SearchResult
+from dreamprvr.serve.listing import Listing, listing
 from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
 
 if TYPE_CHECKING:  # it needs seconds to be imported
@@ -50,6 +51,7 @@ class Keeper:
         self._library: Library | None = None
         self._answers: OrderedDict[SearchQuery, tuple[float, SearchResult]] = OrderedDict()
         self._videos: OrderedDict[str, tuple[float, LibraryVideo]] = OrderedDict()
+        self._listing: Listing | None = None
         self._lock = threading.Lock()  # `known` is called on every thread
 
     def tend(self) -> None:
@@ -152,10 +154,21 @@ class Keeper:
                 _remember(self._videos, video_id, (time.monotonic(), video), _VIDEOS)
         return video
 
+    def listing(self) -> Listing:
+        """Return the list of all videos; it is made once for as long as the library is open.
+
+        Raises:
+            HTTPException: 503, the library is closed.
+        """
+        library = self._opened()
+        if self._listing is None:
+            self._listing = listing(library.videos())
+        return self._listing
+
     def close(self) -> None:
         """Close the library and forget its answers, but not its videos, as one may be playing."""
         library, self._library = self._library, None
-        self.contents = None
+        self.contents = self._listing = None
         self._answers.clear()
         if library is not None:
             library.close()

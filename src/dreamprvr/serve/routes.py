@@ -4,7 +4,7 @@ import mimetypes
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request
@@ -20,17 +20,30 @@ from dreamprvr.serve.keeper import Keeper, closed_for_now
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.schema import (
     LAST_SECOND,
+    BasketQuery,
+    Folder,
     LibraryAnswer,
     PlayableVideo,
     Playing,
     SearchAnswer,
     SearchQuery,
     Span,
+    VideoAnswer,
+    VideosAnswer,
+    VideosQuery,
     search_answer,
     video_fields,
     video_id_of,
 )
 from dreamprvr.serve.sending import unless_held
+from dreamprvr.serve.timelines import (
+    RATES,
+    Cut,
+    cuts_csv,
+    cuts_edl,
+    cuts_fcpxml,
+    has_sound,
+)
 from dreamprvr.serve.workers import Workers
 
 WAITING_SEARCHES = 256
@@ -38,6 +51,11 @@ WAITING_SEARCHES = 256
 Search = Annotated[SearchQuery, Query()]
 Key = Annotated[str, InPath(description="key of the video, as a search gives it")]
 Number = Annotated[int, InPath(ge=0, lt=LAST_SECOND, description="number of the piece, from 0")]
+_TIMELINES = {
+    "csv": (cuts_csv, "text/csv; charset=utf-8"),
+    "edl": (cuts_edl, "text/plain; charset=utf-8"),
+    "fcpxml": (cuts_fcpxml, "application/xml"),
+}
 _SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
@@ -62,8 +80,10 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
+        app.add_api_route("/api/videos", self.videos)
         app.add_api_route("/api/videos/{key}", self.video)
         files: dict[str, tuple[Callable[..., Any], str]] = {
+            "basket.{ending}": (self.basket, "text/csv, text/plain or application/xml"),
             "export.csv": (self.csv, "text/csv"),
             "export.vtt.zip": (self.vtt, "application/zip"),
             "videos/{key}/media": (self.file, "video/*"),
@@ -94,6 +114,16 @@ class Routes:
         """The best videos for a sentence, each with its moments and its curve."""
         return search_answer(await self._result(query))
 
+    async def videos(self, query: Annotated[VideosQuery, Query()]) -> VideosAnswer:
+        """The videos of the library or of one folder, those with the newest files first."""
+        listing = await self.searches.run(self.keeper.listing)
+        total, videos = listing.part(query.folder, query.skip, query.count)
+        return VideosAnswer(
+            total=total,
+            folders=[Folder(name=name, videos=number) for name, number in listing.names()],
+            videos=[VideoAnswer(**video_fields(video)) for video in videos],
+        )
+
     async def csv(self, query: Search) -> Response:
         """The results of a search as a table, one row for each moment."""
         table = results_csv(await self._result(query))
@@ -103,6 +133,18 @@ class Routes:
         """The results of a search as an archive with one WebVTT file for each video."""
         archive = results_zip(await self._result(query))
         return _attachment(archive, "application/zip", "moments-vtt.zip")
+
+    async def basket(
+        self, ending: Literal["csv", "edl", "fcpxml"], query: Annotated[BasketQuery, Query()]
+    ) -> Response:
+        """Moments for an editing program: a table, a CMX 3600 edit list, or FCPXML."""
+        cuts = []
+        for key, start, end in query.spans():
+            video = await self._video(key)
+            sound = await self.stills.run(has_sound, video.path)
+            cuts.append(Cut(video, start, end, sound))
+        write, mime = _TIMELINES[ending]
+        return _attachment(write(cuts, RATES[query.rate]), mime, f"moments.{ending}")
 
     async def _result(self, query: SearchQuery) -> SearchResult:
         if self.keeper.contents is None:  # not after the wait for a library that is being opened

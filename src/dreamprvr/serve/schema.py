@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.engine.filters import parse_where
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, SearchResult
 
@@ -112,6 +113,33 @@ class Span(BaseModel):
         return self
 
 
+class BasketQuery(BaseModel):
+    """Moments of several videos, to hand over to an editing program."""
+
+    moment: Annotated[
+        list[Annotated[str, Field(pattern=r"^[\w-]+@\d{1,7}(\.\d{1,3})?-\d{1,7}(\.\d{1,3})?$")]],
+        Field(min_length=1, max_length=500, description="KEY@START-END, in seconds; in this order"),
+    ]
+    rate: Literal["23.976", "24", "25", "29.97", "30", "50", "59.94", "60"] = Field(
+        default="25", description="frames in a second of the timeline; 29.97 and 59.94 drop numbers"
+    )
+
+    def spans(self) -> list[tuple[str, float, float]]:
+        """Return the key, the start and the end of each moment.
+
+        Raises:
+            UserError: a moment ends before it begins.
+        """
+        spans = []
+        for word in self.moment:
+            key, _, times = word.partition("@")
+            start, end = map(float, times.split("-"))
+            if not start < end:
+                raise UserError(f"the moment {times} ends before it begins: write KEY@START-END")
+            spans.append((key, start, end))
+        return spans
+
+
 class Problem(BaseModel):
     """The answer to a request that failed."""
 
@@ -182,6 +210,29 @@ class MomentAnswer(BaseModel):
     share: float | None = Field(
         default=None, description="share of the sentence that is said there, 0 to 1"
     )
+
+
+class VideosQuery(BaseModel):
+    """The part of the library's list of videos to show."""
+
+    folder: str = Field(default="", description="name of a folder; all videos without one")
+    skip: int = Field(default=0, ge=0, description="number of videos to leave out at the beginning")
+    count: int = Field(default=24, ge=1, le=100, description="number of videos in the answer")
+
+
+class Folder(BaseModel):
+    """A folder that holds videos of the library."""
+
+    name: str
+    videos: int
+
+
+class VideosAnswer(BaseModel):
+    """The videos of the library, those with the newest files first."""
+
+    total: int = Field(description="number of videos, of the folder if one is named")
+    folders: list[Folder]
+    videos: list[VideoAnswer]
 
 
 class HitAnswer(BaseModel):

@@ -3,7 +3,9 @@
 import { about } from "./api.js";
 import * as notices from "./notices.js";
 
-const MOST = 100; // videos in an answer of the server
+export const MOST = 100; // videos in an answer of the server
+
+const FILTER = /^[^=<>]+[=<>]/; // column=value, column=1..9, column>=1
 
 /**
  * Read the search and the moment that was played from the address. People cut and edit addresses,
@@ -14,9 +16,12 @@ export function read() {
   const [k, threshold] = ["k", "threshold"].map((name) => (words.get(name) || "").trim());
   return {
     q: words.get("q") || "",
+    like: words.get("q") ? "" : words.get("like") || "",
     k: /^\d{1,3}$/.test(k) && k >= 1 && k <= MOST ? String(Number(k)) : "10",
     threshold: Number.isFinite(parseFloat(threshold)) && isFinite(threshold) ? threshold : "",
-    where: [...new Set(words.getAll("where"))].filter((word) => word.includes("=")),
+    view: words.get("view") === "videos" ? "videos" : "moments",
+    folder: words.get("folder") || "",
+    where: [...new Set(words.getAll("where"))].filter((word) => FILTER.test(word)),
     moment: readMoment(words),
   };
 }
@@ -29,24 +34,32 @@ function readMoment(words) {
   return end > start ? { key, start, end } : null;
 }
 
-/** Write the parameters of a search, for the server and for the address. */
-export function parameters({ q, k, threshold, where }) {
-  const words = new URLSearchParams({ q });
+/** Write the parameters of a search, for the server. */
+export function parameters({ q, like, k, threshold, where }) {
+  const words = new URLSearchParams(like ? { like } : { q });
   if (k && k !== "10") words.set("k", k);
   if (threshold !== "") words.set("threshold", threshold);
   for (const filter of where) words.append("where", filter);
   return words;
 }
 
+/** Write a search and its view, for the address. */
+function written(search) {
+  const words = search.q || search.like ? parameters(search) : new URLSearchParams();
+  if (!search.q && search.folder) words.set("folder", search.folder);
+  if (search.view === "videos") words.set("view", search.view);
+  return words;
+}
+
 /** Put a search into the address, as a step that the back button undoes. */
 export function push(search) {
-  const words = search.q ? `?${parameters(search)}` : "";
-  if (words !== location.search) history.pushState(null, "", `/${words}`);
+  const words = written(search).toString();
+  if (words !== location.search.slice(1)) history.pushState(null, "", words ? `/?${words}` : "/");
 }
 
 /** Put a moment into the address, within the step of its search. */
 export function note(search, moment) {
-  const words = search.q ? parameters(search) : new URLSearchParams();
+  const words = written(search);
   if (moment) {
     words.set("v", moment.key);
     words.set("s", moment.start.toFixed(2));
@@ -57,11 +70,12 @@ export function note(search, moment) {
 }
 
 /**
- * Show the moment of a link without playing it, as nobody has asked for sound yet: `{ key, start, end }`, or a video from a second on, `{ key, start, whole: true }`.
- * It may be in one of the results or not; `signal` says that another search has begun.
+ * Show the moment of a link without playing it, as nobody has asked for sound yet:
+ * `{ key, start, end }`, or a video from a second on, `{ key, start, whole: true }`. It may be in
+ * one of the `hits` or not; `signal` says that another search has begun.
  */
-export async function reopen(player, items, { key, start, end, whole }, signal) {
-  const hit = [...items].find((item) => item.hit.video.key === key)?.hit;
+export async function reopen(player, hits, { key, start, end, whole }, signal) {
+  const hit = hits.find((one) => one.video.key === key);
   try {
     const video = hit?.video.there ? hit.video : await about(key);
     if (signal.aborted) return;

@@ -17,6 +17,8 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
+export const videos = (folder, skip, count) =>
+  ask(`/api/videos?${new URLSearchParams({ folder, skip, count })}`);
 export const about = (key) => ask(videoUrl(key));
 /** Fetch a piece of a video, of those that `about` counts. */
 export const piece = (key, number, signal) =>

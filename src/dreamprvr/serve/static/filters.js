@@ -67,17 +67,16 @@ export function clear() {
 
 function showChips() {
   show(chips, ...where.map((filter) => {
-    const cut = filter.indexOf("=");
-    const [column, value] = [filter.slice(0, cut), filter.slice(cut + 1)];
+    const [, column, sign, value] = filter.match(/^([^=<>]+)([<>]?=?)(.*)$/s);
     return el("li", {}, el("button", {
-      type: "button", class: "chip", "aria-label": `Remove the filter ${column} ${value}`,
+      type: "button", class: "chip",
       click: () => {
         where = where.filter((other) => other !== filter);
         showChips();
         byId("query").focus();
         changed();
       },
-    }, el("span", {}, `${column}: `), value,
-    el("span", { "aria-hidden": "true", class: "cross" }, "×")));
+    }, el("span", {}, sign === "=" ? `${column}: ` : `${column} ${sign} `), el("bdi", {}, value),
+    el("span", { class: "unseen" }, ": remove this filter")));
   }));
 }

@@ -9,8 +9,20 @@ export function clock(seconds) {
   return hours ? `${hours}:${rest}` : rest;
 }
 
-/** A moment as "mm:ss–mm:ss". */
-export const span = ({ start, end }) => `${clock(start)}–${clock(end)}`;
+/** Seconds as hh:mm:ss.mmm, for other programs. */
+export function exact(seconds) {
+  const thousandths = Math.round(seconds * 1000);
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  const whole = Math.floor(thousandths / 1000);
+  return `${two(whole / 3600)}:${two((whole / 60) % 60)}:${two(whole % 60)}`
+    + `.${String(thousandths % 1000).padStart(3, "0")}`;
+}
+
+/** A moment as "mm:ss–mm:ss", `withTenths` as "mm:ss.t–mm:ss.t". */
+export function span({ start, end }, withTenths = false) {
+  const tenths = (second) => (withTenths ? exact(second).slice(-4, -2) : "");
+  return `${clock(start)}${tenths(start)}–${clock(end)}${tenths(end)}`;
+}
 
 /** Seconds as a screen reader should say them. */
 export function spoken(seconds) {
@@ -32,6 +44,10 @@ export function length(seconds) {
 export function counted(number, unit) {
   return `${number.toLocaleString("en")} ${unit}${number === 1 ? "" : "s"}`;
 }
+
+/** How many copies of a video there are besides it. */
+export const copies = (number) =>
+  (number === 1 ? "1 copy of this video" : `${number.toLocaleString("en")} copies of this video`);
 
 export function score(value) {
   return (value < 0 ? "−" : "") + Math.abs(value).toFixed(3);

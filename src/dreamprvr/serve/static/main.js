@@ -1,21 +1,29 @@
 // Connects the parts: reads the address, searches, and shows the results.
 
 import * as address from "./address.js";
-import { Gone, search } from "./api.js";
+import { Gone, about, search } from "./api.js";
+import * as basket from "./basket.js";
 import { announce, byId, show } from "./dom.js";
 import * as filters from "./filters.js";
 import { counted } from "./format.js";
+import * as home from "./home.js";
 import { listen } from "./keys.js";
+import { bestFirst, markKept, momentItem } from "./moments.js";
 import * as notices from "./notices.js";
+import { matchOf, scaleOf } from "./parts.js";
 import { Player } from "./player.js";
 import { uncover } from "./player_view.js";
-import { inPlace, resultItem } from "./result.js";
+import { grouped, inPlace, resultItem } from "./result.js";
 import { saves } from "./save.js";
 import { isClosed, later, ready, watch } from "./watch.js";
 
 const [query, hits, summary] = ["query", "hits", "summary"].map(byId);
 let running = null; // the search that is under way
-let asked = null; // the search whose results are shown
+let asked = null; // the search whose results are shown; on the start page it has no words
+let pages = []; // its hits, copies put together, as they came: a list for each request
+let view = "moments"; // or "videos"
+let showsWeaker = false; // moments that score no better than what no video shows
+let like = ""; // the moment, KEY@SECOND, to which others are to be similar; "" if none
 
 const player = new Player({
   changed(key, moment, isOther) {
@@ -26,52 +34,85 @@ const player = new Player({
   },
   closed(key) {
     if (asked) address.note(asked, null);
+    const item = itemOf(key);
     mark(null);
-    itemOf(key)?.focus();
+    item?.focus();
   },
   moved: (key, second) => itemOf(key)?.curve?.moveTo(second),
 });
 
-const itemOf = (key) => [...hits.children].find((item) => item.hit.video.key === key);
+const found = () => pages.flat();
+
+const isOf = ({ hit }, key) =>
+  hit.video.key === key || hit.copies?.some((copy) => copy.video.key === key);
+
+/** The item of a video: the one that plays, or else its first. */
+const itemOf = (key) => {
+  const items = [...hits.children].filter((item) => isOf(item, key));
+  return items.find((item) => item.classList.contains("on")) || items[0];
+};
 
 /** Show which moment is played. */
 function mark(key, moment) {
-  for (const item of hits.children) {
-    const isPlaying = item.hit.video.key === key;
-    item.classList.toggle("on", isPlaying);
-    item.hit.moments.forEach((other, i) => {
-      const now = isPlaying && other.start === moment.start && other.end === moment.end;
-      if (now) item.buttons[i].setAttribute("aria-current", "true");
+  const { start: first, end: last } = moment?.origin || moment || {};
+  const same = (other) => other.start === first && other.end === last;
+  const items = [...hits.children];
+  const its = key === null ? [] : items.filter((item) => isOf(item, key));
+  const playing = its.find((item) => item.moments.some(same)) || its[0];
+  for (const item of items) {
+    item.classList.toggle("on", item === playing);
+    item.moments.forEach((other, i) => {
+      if (item === playing && same(other)) item.buttons[i].setAttribute("aria-current", "true");
       else item.buttons[i].removeAttribute("aria-current");
     });
-    if (!isPlaying) item.curve?.moveTo(null);
+    if (item !== playing) item.curve?.moveTo(null);
   }
 }
 
+const whole = (video) => ({ start: 0, end: video.duration || 1, score: NaN, whole: true });
+
 const actions = {
+  all: (hit) => allMoments(hit),
   play: (hit, moment) => hit.video.there && player.open(hit, moment),
   seek: (hit, second) => hit.video.there && player.seek(hit, second),
   toPlayer: () => player.focus(),
+};
+const homeActions = {
+  play: (video) => player.open({ video, curve: null, moments: [] }, whole(video)),
+  search(text) {
+    query.value = text;
+    submit();
+  },
 };
 
 const saveFailed = (line) => { byId("save-failed").textContent = line; };
 for (const id of ["save-csv", "save-vtt"]) saves(byId(id), saveFailed);
 
 /** The search in the form. */
-const wanted = () => ({ q: query.value.trim(), ...filters.values() });
+function wanted() {
+  const q = query.value.trim();
+  return { q, like: q ? "" : like, view, ...filters.values() };
+}
+
+const isSearch = (request) => Boolean(request?.q || request?.like);
 
 async function run(request) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
   asked = null; // first, or closing the player would write the old search into the address
+  pages = [];
+  showsWeaker = false;
+  like = request.like || "";
   show(hits);
+  for (const id of ["more", "weaker"]) byId(id).hidden = true;
   player.close();
   notices.remark("");
   summary.hidden = true;
-  document.title = request.q ? `${request.q} · DreamPRVR` : "DreamPRVR";
-  if (!request.q) {
-    start();
+  const name = request.q || (request.like && "Similar moments");
+  document.title = name ? `${name} · DreamPRVR` : "DreamPRVR";
+  if (!isSearch(request)) {
+    start(request, signal);
     return;
   }
   notices.loading();
@@ -80,6 +121,7 @@ async function run(request) {
     const result = await search(address.parameters(request), signal);
     asked = request;
     display(result, request);
+    if (result.hits.length && request.q) home.note(request.q);
   } catch (error) {
     if (error.name === "AbortError") return;
     const isLater = error instanceof Gone || await isClosed(error);
@@ -91,7 +133,7 @@ async function run(request) {
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
   }
-  if (request.moment) address.reopen(player, hits.children, request.moment, signal);
+  if (request.moment) address.reopen(player, found(), request.moment, signal);
 }
 
 /** Search again, as the library has changed, without disturbing who reads or plays. */
@@ -100,8 +142,10 @@ async function again() {
   running = new AbortController();
   const { signal } = running;
   const request = asked;
+  const shown = found().reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+  const k = String(Math.min(Math.max(shown, Number(request.k)), address.MOST));
   try {
-    const result = await search(address.parameters(request), signal);
+    const result = await search(address.parameters({ ...request, k }), signal);
     inPlace(hits, () => {
       notices.remark("The library has changed: these are its results now.");
       display(result, request);
@@ -122,14 +166,15 @@ async function again() {
 
 function display(result, request) {
   notices.none();
-  const found = counted(result.hits.length, "video");
+  const number = counted(result.hits.length, "video");
   const took = `${Math.round(result.seconds * 1000)} ms`;
-  const words = `${found} of ${result.searched.toLocaleString("en")}, ${took}`;
-  announce(`${byId("remark").textContent} ${found} found`.trim());
-  show(hits, ...result.hits.map((hit) => resultItem(hit, actions)));
+  announce(`${byId("remark").textContent} ${number} found`.trim());
+  pages = [prepared(result, scaleOf(result))];
+  draw();
+  offerMore(result, request);
   summary.hidden = !result.hits.length;
   if (!result.hits.length && !result.searched && !request.where.length) {
-    start();
+    start(request, running.signal);
     return;
   }
   if (!result.hits.length) {
@@ -139,10 +184,106 @@ function display(result, request) {
     });
     return;
   }
-  byId("summary-text").textContent = words;
+  byId("summary-text").textContent = [request.like && `${result.query}:`,
+    `${number} of ${result.searched.toLocaleString("en")}, ${took}`].filter(Boolean).join(" ");
+  notices.weak(result.strength === "weak");
   byId("save-csv").href = `/api/export.csv?${address.parameters(request)}`;
   byId("save-vtt").href = `/api/export.vtt.zip?${address.parameters(request)}`;
   saveFailed("");
+}
+
+/** The hits of an answer as the views show them: on one scale, copies put together. */
+function prepared(result, scale) {
+  // a server that says how sure it is also pages, and searches by a moment
+  const canMore = "strength" in result;
+  for (const hit of result.hits) Object.assign(hit, { scale, canMore });
+  return grouped(result.hits);
+}
+
+/** Offer the next page of an answer, if there may be one. */
+function offerMore(result, request) {
+  byId("more").hidden = !("strength" in result) || result.hits.length < Number(request.k);
+}
+
+/** Show the next page of the answer below the others. */
+async function more() {
+  const request = asked;
+  const { signal } = running;
+  const [items, shown] = [hits.children.length, found()];
+  const skip = shown.reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+  const words = address.parameters(request);
+  words.set("skip", skip);
+  byId("more").disabled = true;
+  try {
+    const result = await search(words, signal);
+    if (asked !== request) return;
+    pages.push(prepared(result, shown[0].scale));
+    const { key } = player.hit?.video || {};
+    draw();
+    if (key) mark(key, player.moment);
+    offerMore(result, request);
+    announce(`${counted(result.hits.length, "more video")} found`);
+    hits.children[items]?.focus();
+  } catch (error) {
+    if (error.name !== "AbortError") notices.remark(`No more results: ${error.message}.`);
+  } finally {
+    byId("more").disabled = false;
+  }
+}
+
+/** Show all moments of one video in the place of its best ones. */
+async function allMoments(hit) {
+  const request = asked;
+  const words = address.parameters({ ...request, k: String(address.MOST) });
+  words.set("name", hit.video.id);
+  words.set("moments", "all");
+  try {
+    const result = await search(words, running.signal);
+    const full = result.hits.find(({ video }) => video.key === hit.video.key);
+    if (asked !== request || !full) return;
+    const { moments } = full;
+    pages = pages.map((page) =>
+      page.map((one) => (one === hit ? { ...one, moments, hasAll: true } : one)));
+    inPlace(hits, draw);
+    itemOf(hit.video.key)?.focus();
+    announce(`${counted(moments.length, "moment")} of this video`);
+  } catch (error) {
+    if (error.name !== "AbortError") notices.remark(`No more moments: ${error.message}.`);
+  }
+}
+
+/** Show the hits in the chosen view. */
+function draw() {
+  const isGrid = view === "moments";
+  const pairs = pages.flatMap(bestFirst);
+  const good = pairs.filter(({ hit, moment }) => matchOf(moment, hit.scale) > 0);
+  const isCut = isGrid && !showsWeaker && good.length > 0 && good.length < pairs.length;
+  hits.className = isGrid ? "grid" : "";
+  show(hits, ...(isGrid
+    ? (isCut ? good : pairs).map((pair, place) => momentItem(pair, place, actions))
+    : found().map((hit) => resultItem(hit, actions))));
+  byId("weaker").hidden = !isCut;
+  byId("weaker").textContent = `Show ${counted(pairs.length - good.length, "weaker moment")}`;
+  byId("view-moments").setAttribute("aria-pressed", String(isGrid));
+  byId("view-videos").setAttribute("aria-pressed", String(!isGrid));
+}
+
+function showWeaker() {
+  const items = hits.children.length;
+  showsWeaker = true;
+  draw();
+  if (player.isOpen) mark(player.hit.video.key, player.moment);
+  hits.children[items]?.focus();
+}
+
+/** Show the results in another view; what plays goes on. */
+function choose(other) {
+  if (view === other || !isSearch(asked)) return;
+  view = other;
+  asked = { ...asked, view };
+  draw();
+  address.note(asked, player.isOpen ? { key: player.hit.video.key, ...player.moment } : null);
+  if (player.isOpen) mark(player.hit.video.key, player.moment);
 }
 
 function submit() {
@@ -154,26 +295,53 @@ function submit() {
 function restore() {
   const request = address.read();
   query.value = request.q;
+  view = request.view;
   filters.set(request);
   run(request);
 }
 
 /** Show the library itself, as there is no search. */
-async function start() {
+async function start(request, signal) {
   const state = await ready();
-  if (hits.children.length) return;
+  if (signal.aborted || hits.children.length) return;
   if (!state.videos) notices.empty(state.name);
-  else if (!query.value.trim()) notices.welcome(state);
+  else if (!isSearch(request)) {
+    asked = request;
+    try {
+      await home.home(byId("notice"), state, request.folder || "", homeActions);
+    } catch (error) {
+      if (!signal.aborted) notices.remark(`The library cannot be listed now: ${error.message}.`);
+    }
+    if (request.moment && !signal.aborted) address.reopen(player, [], request.moment, signal);
+  }
 }
 
 byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
 });
-filters.onChange(() => query.value.trim() && submit());
+byId("view-moments").addEventListener("click", () => choose("moments"));
+byId("view-videos").addEventListener("click", () => choose("videos"));
+byId("more").addEventListener("click", more);
+byId("weaker").addEventListener("click", showWeaker);
+filters.onChange(() => isSearch(wanted()) && submit());
 addEventListener("popstate", restore);
+basket.listen({
+  changed: () => markKept(),
+  async open({ key, start: first, end }) {
+    try {
+      const video = await about(key);
+      const hit = found().find((one) => one.video.key === key);
+      const moment = { start: first, end, score: NaN };
+      player.open(hit || { video, curve: null, moments: [] }, moment);
+    } catch (error) {
+      notices.remark(`The moment cannot be shown: ${error.message}.`);
+    }
+  },
+});
 listen({
   player,
+  choose: () => choose(view === "moments" ? "videos" : "moments"),
   play(item, number) {
     const moment = item.hit.moments[number];
     if (moment) actions.play(item.hit, moment);
@@ -189,8 +357,10 @@ watch({
   hasResults: () => hits.children.length > 0,
   changed(state) {
     filters.offer(state.columns);
-    if (asked) again();
-    else if (query.value.trim()) run(wanted());
-    else start();
+    if (isSearch(asked)) again();
+    else if (isSearch(wanted())) run(wanted());
+    else if (!byId("notice").contains(document.activeElement)) {
+      start({ ...address.read(), moment: null }, running.signal); // what plays goes on
+    }
   },
 });

@@ -1,7 +1,6 @@
 // Messages in the place of results: welcome, please wait, nothing found, an error.
 
 import { announce, byId, el, show } from "./dom.js";
-import { counted, length } from "./format.js";
 
 const notice = () => byId("notice");
 
@@ -13,13 +12,11 @@ export function none() {
   show(notice());
 }
 
-export function welcome({ videos, seconds }) {
-  const size = [counted(videos, "video"), length(seconds)].filter(Boolean).join(", ");
-  card("welcome", "What are you looking for?",
-    el("p", {}, "Describe one moment in a sentence: who does what, where. "
-      + "The answer is the videos that contain it, and the seconds."),
-    el("p", { class: "quiet" },
-      `${size} in this library. Press / to write, ? for all keys.`));
+/** A line above the results that says how little to expect of them. */
+export function weak(isWeak) {
+  byId("weak").hidden = !isWeak;
+  byId("weak").textContent = isWeak
+    ? "Weak matches: nothing in this library fits the sentence well. These come nearest." : "";
 }
 
 export function empty(name) {

@@ -1,6 +1,6 @@
 // Plays a moment: from its first second to its last, then waits.
 
-import { playerView, removeView } from "./player_view.js";
+import { playerView, removeView, widen } from "./player_view.js";
 import { Stage } from "./stage.js";
 
 const EDGE = 0.02; // seconds; a frame that is asked for at the very end may be the next one
@@ -42,7 +42,8 @@ export class Player {
     this.stage?.close();
     this.view = playerView(this.hit, {
       seek: (second) => this.seek(this.hit, second), replay: () => this.replay(),
-      goOn: () => this.goOn(), close: () => this.close(),
+      goOn: () => this.goOn(), close: () => this.close(), widen: () => this.widen(),
+      look: (second) => this.show(second), adjust: (bounds) => this.adjust(bounds),
     });
     this.stage = new Stage(this.view.stage, this.hit.video, {
       from: () => this.moment.start, begin: () => this.begin(), timeupdate: () => this.watch(), seeking: () => this.look(),
@@ -88,6 +89,27 @@ export class Player {
     if (!this.video) return;
     if (this.video.paused) this.play();
     else this.video.pause();
+  }
+
+  /** Stand still at a second. */
+  show(second) {
+    if (!this.video) return;
+    this.video.pause();
+    this.video.currentTime = second;
+  }
+
+  /** The moment begins and ends elsewhere from now on; `origin` is how it was found. */
+  adjust(bounds) {
+    const origin = this.moment.origin || this.moment;
+    this.moment = { ...origin, ...bounds, origin };
+    this.bound = true;
+    this.view.describe(this.moment);
+    this.changed(this.hit.video.key, this.moment, false);
+  }
+
+  /** Take the whole width, or give it back. */
+  widen() {
+    if (this.isOpen) widen();
   }
 
   /** The library has been written: the same video as it is found now. */
