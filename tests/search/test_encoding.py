@@ -370,12 +370,13 @@ def test_all_words_of_a_sentence_are_one_query_of_the_engine(
         asked.append(query)
         return search(engine, query)
 
-    monkeypatch.setattr(EdgeEngine, "search", watch)
     net = made("ral")
     path = features(tmp_path / "features.hdf5", [video(f"v{n}", n, rows=1 + n) for n in range(6)])
     weights = checkpoint(tmp_path / "best.ckpt", made=net)
     with Library.create(tmp_path / "library", path, weights) as opened:
         opened.update(path)
+        opened.prepare()  # searches for the sentences of the background
+        monkeypatch.setattr(EdgeEngine, "search", watch)
         opened.search(TEXT, k=2, candidates=candidates)
     (query,) = asked
     assert {scale: rows.shape for scale, rows in query.rows.items()} == {

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import atomic_path, open_regular, sync
+from dreamprvr.core.files import atomic_path, check_free_disk, open_regular, sync
 from dreamprvr.search.manifest import SPOKEN
 from dreamprvr.search.subtitles import Passage, find_files, read_passages, skipped, words_of
 
@@ -109,18 +109,27 @@ class SpokenWords:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Yield a copy of the file, which takes the file's place at the end."""
-        with self._reading() as checked, atomic_path(self.path) as partial:
-            if checked is not None:
+        with self._reading() as checked:
+            is_new = checked is None
+        with atomic_path(self.path) as partial:
+            if not is_new:
+                check_free_disk(self.path.parent, self.path.stat().st_size, "writing subtitles")
                 shutil.copyfile(self.path, partial)
-            with self._plain_errors(), closing(sqlite3.connect(partial)) as database:
-                # the file is a copy: if this fails, it is thrown away
-                database.execute("PRAGMA journal_mode = OFF")
-                database.execute("PRAGMA trusted_schema = OFF")
-                if checked is None:
-                    for table in _TABLES:
-                        database.execute(table)
-                yield database
-                database.commit()
+            try:
+                with closing(sqlite3.connect(partial)) as database:
+                    # the file is a copy: if this fails, it is thrown away
+                    database.execute("PRAGMA journal_mode = OFF")
+                    database.execute("PRAGMA trusted_schema = OFF")
+                    if is_new:
+                        for table in _TABLES:
+                            database.execute(table)
+                    yield database
+                    database.commit()
+            except sqlite3.Error as error:
+                raise UserError(
+                    f"cannot write {self.path}: {error}; make room, or remove the file, and index "
+                    "again"
+                ) from None
             sync(partial)
 
     # Reading

@@ -19,7 +19,8 @@ LETTERS = 400  # from which a passage ends
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
 _MARKUP = re.compile(r"<[^<>]{0,200}>|\{[^{}]{0,200}\}")
-_TAG = re.compile(r"(\.[\w-]{1,12}){0,2}", re.ASCII)  # of a language: .en, .pt-BR, .de.forced
+TAGS = 2  # most words between the video's name and the ending: film.pt-BR.forced.srt
+_TAG = re.compile(r"[\w-]{1,12}", re.ASCII)
 _LONE = re.compile(  # scripts without spaces, whose signs are words of their own here
     "([\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])"
 )
@@ -64,23 +65,26 @@ def find_files(videos: Mapping[str, Path]) -> dict[str, list[Path]]:
         Paths by id, sorted; an empty list for a video without subtitles. A video that is not where
         its path says is left out, since its subtitles may only be out of reach.
     """
-    stems = {(str(path.parent), path.stem) for path in videos.values()}
-    listed: dict[str, list[str]] = {}
-    found = {}
-    for video_id, path in videos.items():
-        folder = str(path.parent)
-        if str(path) in ("", ".") or not path.is_file():
-            continue
-        if folder not in listed:
-            listed[folder] = sorted(_subtitles_in(folder))
-        found[video_id] = [
-            path.parent / name
-            for name in listed[folder]
-            if name.startswith(path.stem)
-            and _TAG.fullmatch(tag := name[len(path.stem) : -len(ENDINGS[0])])
-            and not (tag and (folder, f"{path.stem}{tag}") in stems)
-        ]
-    return found
+    there = {
+        video_id: path
+        for video_id, path in videos.items()
+        if str(path) not in ("", ".") and path.is_file()
+    }
+    found: dict[tuple[str, str], list[Path]] = {
+        (str(path.parent), path.stem): [] for path in there.values()
+    }
+    for folder in sorted({folder for folder, _ in found}):
+        for name in sorted(_subtitles_in(folder)):
+            # the longest name of a video wins: film.cut.srt is of film.cut.mp4, if there is one
+            parts = name[: -len(ENDINGS[0])].split(".")
+            for tags in range(min(TAGS, len(parts) - 1) + 1):
+                stem = ".".join(parts[: len(parts) - tags])
+                if not all(_TAG.fullmatch(tag) for tag in parts[len(parts) - tags :]):
+                    break
+                if (folder, stem) in found:
+                    found[folder, stem].append(Path(folder, name))
+                    break
+    return {video_id: found[str(path.parent), path.stem] for video_id, path in there.items()}
 
 
 def _subtitles_in(folder: str) -> Iterator[str]:
