@@ -26,7 +26,7 @@ BLOCK = 1024  # samples in a packet of AAC
 # without frames out of order the file lasts just as long as its last picture
 _QUALITY: dict[str, str] = {"preset": "veryfast", "crf": "23", "bf": "0"}
 _CLIP = {"movflags": "faststart"}  # the index comes first: playing begins at once
-_SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
+_SLACK = 5.0  # seconds that the sound may lie behind the picture in the file of a clip
 _PART = 1.0  # seconds of a clip that are encoded at once
 
 
@@ -206,14 +206,14 @@ class Cutter:
         self._held: list[Picture] = []  # read, and on the screen in the next part or later
         self._read_to = start  # second
 
-    def part(self, begin: float, end: float, waits: bool, check: Check) -> list[Picture]:
+    def part(self, begin: float, end: float, waits: float, check: Check) -> list[Picture]:
         """Return the pictures of the next part of the video.
 
         Args:
             begin: second at which the part begins, where the last one ended.
             end: second at which it ends.
             waits: also read the sound up to a little after the end, which may lie behind the
-                pictures in the file.
+                pictures in the file by so many seconds; 0 does not wait for it.
             check: called now and then; what it raises ends the work.
 
         Returns:
@@ -253,14 +253,14 @@ class Cutter:
         if begin < self._stop:
             self._held.append(Picture(begin, shown.end, shown.encodable(*self.size)))
 
-    def _has(self, end: float, waits: bool) -> bool:
+    def _has(self, end: float, waits: float) -> bool:
         """Return whether the file was read far enough for a part that ends at a second."""
         if self._is_read:
             return True
         if self._read_to <= end or not self._held:
             return False
-        is_heard = self.sound.end >= end * RATE + 2 * BLOCK
-        return not (waits and self.reader.has_sound) or is_heard or self._read_to > end + _SLACK
+        is_heard = not self.reader.has_sound or self.sound.end >= end * RATE + 2 * BLOCK
+        return is_heard or self._read_to > end + waits
 
     def close(self) -> None:
         """Close the file."""
@@ -295,7 +295,7 @@ def transcode(
         last: Picture | None = None  # it is encoded once the next one says for how long
         while begin < end and not cutter.is_over:
             until = min(begin + _PART, end)
-            pictures = cutter.part(begin, until, waits=until == end, check=check)
+            pictures = cutter.part(begin, until, _SLACK if until == end else 0.0, check)
             if mp4 is None:
                 mp4 = Mp4(container, cutter.size, cutter.reader.rate, cutter.reader.has_sound)
             for picture in pictures:
