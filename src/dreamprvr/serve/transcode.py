@@ -51,8 +51,7 @@ class Sound:
 
     def __init__(self) -> None:
         self.end = 0
-        self._begin = 0
-        self._parts: list[np.ndarray] = []  # (2, n) each, from sample `_begin` to `end`
+        self._held: list[tuple[int, np.ndarray]] = []  # number of the first sample, and (2, n)
         self._resampler = AudioResampler("fltp", "stereo", RATE)
 
     def hear(self, second: float, frame: AudioFrame) -> None:
@@ -63,20 +62,14 @@ class Sound:
             frame: the piece, with any rate and number of channels.
         """
         at = round(second * RATE)
-        frame.pts = None  # gaps are filled below
-        pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
-        if not self._parts:
-            self._begin = self.end = at
-        elif at > self.end + RATE // 10:  # a hole; less is an error of its stamps
-            self._add(np.zeros((2, min(at - self.end, 60 * RATE)), np.float32))
-            self._begin += at - self.end  # of a long silence, the end is enough
+        # less than a tenth of a second is an error of its stamps, more is a hole
+        if not self._held or at > self.end + RATE // 10:
             self.end = at
-        for piece in pieces:
-            self._add(piece)
-
-    def _add(self, samples: np.ndarray) -> None:
-        self._parts.append(samples)
-        self.end += samples.shape[1]
+        frame.pts = None  # the resampler would fill holes
+        for piece in self._resampler.resample(frame):
+            samples = piece.to_ndarray()
+            self._held.append((self.end, samples))
+            self.end += samples.shape[1]
 
     def take(self, begin: int, end: int) -> np.ndarray:
         """Return the samples from `begin` up to `end`, (2, end - begin) float32.
@@ -84,14 +77,13 @@ class Sound:
         Samples before `begin` may be forgotten from now on.
         """
         taken = np.zeros((2, end - begin), np.float32)
-        if self._parts:
-            held = np.concatenate(self._parts, axis=1)
-            first, last = max(begin, self._begin), min(end, self.end)
+        for at, samples in self._held:
+            first, last = max(begin, at), min(end, at + samples.shape[1])
             if first < last:
-                heard = held[:, first - self._begin : last - self._begin]
-                taken[:, first - begin : last - begin] = heard
-            kept = min(max(begin - self._begin, 0), held.shape[1])
-            self._parts, self._begin = [held[:, kept:]], self._begin + kept
+                taken[:, first - begin : last - begin] = samples[:, first - at : last - at]
+        # the newest stays, by which the next one is placed
+        old = [at + samples.shape[1] <= begin for at, samples in self._held[:-1]]
+        self._held = self._held[sum(old) :]
         return taken
 
 
