@@ -241,6 +241,16 @@ def test_a_file_that_the_browser_cannot_play_is_played_in_pieces(page: Any) -> N
     assert page.locator("#player .cannot").count() == 0
 
 
+def test_a_file_that_this_browser_can_play_is_not_encoded(page: Any) -> None:
+    """Chromium plays Matroska; others may say that they do not, and get pieces."""
+    search(page)
+    page.locator(".hit").nth(2).locator(".moment").first.click()  # copy.mkv, 3.2 to 4.0
+    until(page, f"{VIDEO} && {VIDEO}.videoWidth > 0 && {VIDEO}.currentTime > 3.2")
+    assert page.evaluate(f"{VIDEO}.src").endswith("/media")
+    until(page, f"{VIDEO}.paused")
+    assert 3.88 <= now(page) <= 4.0
+
+
 def test_a_file_that_is_missing(page: Any) -> None:
     search(page)
     gone = page.locator(".hit").nth(3)

@@ -52,6 +52,24 @@ def test_the_files_not_used_for_longest_are_deleted(tmp_path: Path) -> None:
     assert [path.exists() for path in paths] == [True, False, True]
 
 
+def test_the_folder_is_not_looked_at_for_each_small_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    real = Path.iterdir
+
+    def counted(folder: Path) -> object:
+        looks.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    cache = CacheFolder(tmp_path, 10_000)
+    for number in range(300):
+        cache.make(cache.path((number,), "mp4"), write(40))
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.mp4")) <= 10_000
+    assert 90 <= len(looks) <= 110
+
+
 def test_the_newest_may_be_larger_than_the_limit(tmp_path: Path) -> None:
     cache = CacheFolder(tmp_path, 250)
     small, large = cache.path(("s",), "mp4"), cache.path(("l",), "mp4")

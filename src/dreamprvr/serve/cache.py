@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dreamprvr.core.files import atomic_path, is_running
 
+_UNSEEN = 0.01  # share of the limit that may be written before the folder is looked at again
 _LOCKS = 1024  # few enough files are made at once that hardly two share a lock
 # Names of our files: finished, or being written by the process of that number.
 _FILE = re.compile(r"[0-9a-f]{40}\.[a-z0-9]+")
@@ -33,6 +34,7 @@ class CacheFolder:
         # of two threads that want the same file, the second waits and finds it
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._evicting = threading.Lock()
+        self._written = limit  # bytes since the folder was looked at; it was not yet
 
     def path(self, parts: Iterable[object], ending: str) -> Path:
         """Return the path of the file made from these parts, whether it is there or not."""
@@ -72,6 +74,11 @@ class CacheFolder:
 
     def _evict(self, keep: Path) -> None:
         with self._evicting:
+            with suppress(OSError):
+                self._written += keep.stat().st_size
+            if self._written < _UNSEEN * self.limit:  # looking at thousands of files takes long
+                return
+            self._written = 0
             files = []
             for path in self.folder.iterdir():
                 with suppress(OSError):  # another process may evict as well
@@ -84,7 +91,7 @@ class CacheFolder:
                             files.append((status.st_mtime_ns, status.st_size, path))
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
-                if total <= self.limit:
+                if total <= (1 - _UNSEEN) * self.limit:
                     break
                 if path != keep:
                     with suppress(OSError):

@@ -27,6 +27,7 @@ _FRAGMENT = {
     "movflags": "empty_moov+default_base_moof+frag_discont", "use_editlist": "0",
     "avoid_negative_ts": "disabled",
 }  # fmt: skip
+_SLACK = 1.5  # seconds that the sound may lie behind the picture; so many pictures are held
 _HELD = 4  # passes that wait for a request of their next piece
 _IDLE = 30.0  # seconds after which a pass that waits is given up
 
@@ -96,7 +97,7 @@ class _Pass:
     def write(self, target: Path, check: Check) -> None:
         """Write the next piece."""
         begin, end = self.number * SECONDS, (self.number + 1) * SECONDS
-        pictures = self.cutter.part(begin, end, waits=True, check=check)
+        pictures = self.cutter.part(begin, end, _SLACK, check)
         reader = self.cutter.reader
         with (
             readable(reader.path),

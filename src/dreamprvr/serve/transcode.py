@@ -26,7 +26,7 @@ BLOCK = 1024  # samples in a packet of AAC
 # without frames out of order the file lasts just as long as its last picture
 _QUALITY: dict[str, str] = {"preset": "veryfast", "crf": "23", "bf": "0"}
 _CLIP = {"movflags": "faststart"}  # the index comes first: playing begins at once
-_SLACK = 5.0  # seconds that the sound may lie behind the picture in a file
+_SLACK = 5.0  # seconds that the sound may lie behind the picture in the file of a clip
 _PART = 1.0  # seconds of a clip that are encoded at once
 
 
@@ -51,8 +51,7 @@ class Sound:
 
     def __init__(self) -> None:
         self.end = 0
-        self._begin = 0
-        self._parts: list[np.ndarray] = []  # (2, n) each, from sample `_begin` to `end`
+        self._held: list[tuple[int, np.ndarray]] = []  # number of the first sample, and (2, n)
         self._resampler = AudioResampler("fltp", "stereo", RATE)
 
     def hear(self, second: float, frame: AudioFrame) -> None:
@@ -63,20 +62,14 @@ class Sound:
             frame: the piece, with any rate and number of channels.
         """
         at = round(second * RATE)
-        frame.pts = None  # gaps are filled below
-        pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
-        if not self._parts:
-            self._begin = self.end = at
-        elif at > self.end + RATE // 10:  # a hole; less is an error of its stamps
-            self._add(np.zeros((2, min(at - self.end, 60 * RATE)), np.float32))
-            self._begin += at - self.end  # of a long silence, the end is enough
+        # less than a tenth of a second is an error of its stamps, more is a hole
+        if not self._held or at > self.end + RATE // 10:
             self.end = at
-        for piece in pieces:
-            self._add(piece)
-
-    def _add(self, samples: np.ndarray) -> None:
-        self._parts.append(samples)
-        self.end += samples.shape[1]
+        frame.pts = None  # the resampler would fill holes
+        for piece in self._resampler.resample(frame):
+            samples = piece.to_ndarray()
+            self._held.append((self.end, samples))
+            self.end += samples.shape[1]
 
     def take(self, begin: int, end: int) -> np.ndarray:
         """Return the samples from `begin` up to `end`, (2, end - begin) float32.
@@ -84,14 +77,13 @@ class Sound:
         Samples before `begin` may be forgotten from now on.
         """
         taken = np.zeros((2, end - begin), np.float32)
-        if self._parts:
-            held = np.concatenate(self._parts, axis=1)
-            first, last = max(begin, self._begin), min(end, self.end)
+        for at, samples in self._held:
+            first, last = max(begin, at), min(end, at + samples.shape[1])
             if first < last:
-                heard = held[:, first - self._begin : last - self._begin]
-                taken[:, first - begin : last - begin] = heard
-            kept = min(max(begin - self._begin, 0), held.shape[1])
-            self._parts, self._begin = [held[:, kept:]], self._begin + kept
+                taken[:, first - begin : last - begin] = samples[:, first - at : last - at]
+        # the newest stays, by which the next one is placed
+        old = [at + samples.shape[1] <= begin for at, samples in self._held[:-1]]
+        self._held = self._held[sum(old) :]
         return taken
 
 
@@ -206,14 +198,14 @@ class Cutter:
         self._held: list[Picture] = []  # read, and on the screen in the next part or later
         self._read_to = start  # second
 
-    def part(self, begin: float, end: float, waits: bool, check: Check) -> list[Picture]:
+    def part(self, begin: float, end: float, waits: float, check: Check) -> list[Picture]:
         """Return the pictures of the next part of the video.
 
         Args:
             begin: second at which the part begins, where the last one ended.
             end: second at which it ends.
             waits: also read the sound up to a little after the end, which may lie behind the
-                pictures in the file.
+                pictures in the file by so many seconds; 0 does not wait for it.
             check: called now and then; what it raises ends the work.
 
         Returns:
@@ -253,14 +245,14 @@ class Cutter:
         if begin < self._stop:
             self._held.append(Picture(begin, shown.end, shown.encodable(*self.size)))
 
-    def _has(self, end: float, waits: bool) -> bool:
+    def _has(self, end: float, waits: float) -> bool:
         """Return whether the file was read far enough for a part that ends at a second."""
         if self._is_read:
             return True
         if self._read_to <= end or not self._held:
             return False
-        is_heard = self.sound.end >= end * RATE + 2 * BLOCK
-        return not (waits and self.reader.has_sound) or is_heard or self._read_to > end + _SLACK
+        is_heard = not self.reader.has_sound or self.sound.end >= end * RATE + 2 * BLOCK
+        return is_heard or self._read_to > end + waits
 
     def close(self) -> None:
         """Close the file."""
@@ -295,7 +287,7 @@ def transcode(
         last: Picture | None = None  # it is encoded once the next one says for how long
         while begin < end and not cutter.is_over:
             until = min(begin + _PART, end)
-            pictures = cutter.part(begin, until, waits=until == end, check=check)
+            pictures = cutter.part(begin, until, _SLACK if until == end else 0.0, check)
             if mp4 is None:
                 mp4 = Mp4(container, cutter.size, cutter.reader.rate, cutter.reader.has_sound)
             for picture in pictures:
