@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult, SpokenMoment
 from dreamprvr.serve.schema import (
     MAX_QUERY,
+    BasketQuery,
     SearchQuery,
     Span,
     search_answer,
@@ -82,6 +84,16 @@ def test_equal_searches_are_equal_queries() -> None:
 def test_queries_out_of_bounds(changed: dict[str, Any], line: str) -> None:
     with pytest.raises(ValidationError, match=line):
         SearchQuery.model_validate({"q": "x", **changed})
+
+
+def test_moments_of_a_basket() -> None:
+    query = BasketQuery(moment=["YQ@1.5-2", "b-_@0-1000000.125"])
+    assert query.spans() == [("YQ", 1.5, 2.0), ("b-_", 0.0, 1000000.125)]
+    with pytest.raises(UserError, match="the moment 2-1 ends before it begins"):
+        BasketQuery(moment=["YQ@2-1"]).spans()
+    for wrong in ("YQ@1", "YQ@-1-2", "@1-2", "../a@1-2", "YQ@1-2e9", "YQ@1-nan"):
+        with pytest.raises(ValidationError):
+            BasketQuery(moment=[wrong])
 
 
 def test_spans() -> None:

@@ -135,6 +135,8 @@ def test_which_files_have_sound(tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_text("text")
     assert not has_sound(tmp_path / "no.mp4")
     assert not has_sound(tmp_path / "missing.mp4")
+    film(tmp_path / "missing.mp4", 1)
+    assert has_sound(tmp_path / "missing.mp4")  # it is there by now
     assert not has_sound(None)
 
 

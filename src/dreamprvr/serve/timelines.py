@@ -114,20 +114,22 @@ class Cut:
         return first, max(rate.frame(self.end), first + 1)
 
 
-@lru_cache(maxsize=1024)
 def has_sound(path: Path | None) -> bool:
     """Look whether a video file has sound; one that is missing or no video has none.
 
     Args:
         path: path of the file; None if it is unknown.
     """
-    if path is None or not path.is_file():
-        return False
     try:
-        with open_video(path) as (container, _):
-            return bool(container.streams.audio)
+        return path is not None and path.is_file() and _has_sound(path, path.stat().st_mtime_ns)
     except (VideoError, av.FFmpegError, OSError):
         return False
+
+
+@lru_cache(maxsize=1024)
+def _has_sound(path: Path, changed: int) -> bool:
+    with open_video(path) as (container, _):
+        return bool(container.streams.audio)
 
 
 def cuts_csv(cuts: Sequence[Cut], rate: FrameRate) -> bytes:

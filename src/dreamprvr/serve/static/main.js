@@ -43,6 +43,9 @@ const player = new Player({
 
 const found = () => pages.flat();
 
+/** How many videos are shown, with the copies. */
+const shown = () => found().reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+
 const isOf = ({ hit }, key) =>
   hit.video.key === key || hit.copies?.some((copy) => copy.video.key === key);
 
@@ -142,8 +145,7 @@ async function again() {
   running = new AbortController();
   const { signal } = running;
   const request = asked;
-  const shown = found().reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
-  const k = String(Math.min(Math.max(shown, Number(request.k)), address.MOST));
+  const k = String(Math.min(Math.max(shown(), Number(request.k)), address.MOST));
   try {
     const result = await search(address.parameters({ ...request, k }), signal);
     inPlace(hits, () => {
@@ -209,15 +211,14 @@ function offerMore(result, request) {
 async function more() {
   const request = asked;
   const { signal } = running;
-  const [items, shown] = [hits.children.length, found()];
-  const skip = shown.reduce((sum, hit) => sum + 1 + hit.copies.length, 0);
+  const items = hits.children.length;
   const words = address.parameters(request);
-  words.set("skip", skip);
+  words.set("skip", shown());
   byId("more").disabled = true;
   try {
     const result = await search(words, signal);
     if (asked !== request) return;
-    pages.push(prepared(result, shown[0].scale));
+    pages.push(prepared(result, found()[0].scale));
     const { key } = player.hit?.video || {};
     draw();
     if (key) mark(key, player.moment);
