@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dreamprvr.search.searching import Candidates
 
 SHOWN = 3  # files that are gone and are named
+KEPT_IN = ".dreamprvr"  # folder, within one of videos, that `lightning up` keeps
+LIBRARY = "library"  # name of the library in the folder that `lightning up` keeps
 
 
 def index_features(
@@ -45,7 +47,7 @@ def index_features(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        library = _open_or_create(output, features, ckpt_path, engine, device, trust_features)
+        library = open_or_create(output, features, ckpt_path, engine, device, trust_features)
     for warning in caught:
         print(f"warning: {warning.message}")
     with library, tqdm(desc="videos", unit="video", disable=None) as bar:
@@ -74,9 +76,27 @@ def index_features(
     return 0
 
 
-def _open_or_create(
-    folder: Path, features: Path, ckpt_path: Path | None, engine: str, device: str, trust: bool
+def open_or_create(
+    folder: Path,
+    features: Path,
+    ckpt_path: Path | None,
+    engine: str = "edge",
+    device: str = "auto",
+    trust: bool = False,
 ) -> "Library":
+    """Open a library to write it, or make an empty one if there is none.
+
+    Args:
+        folder: folder of the library.
+        features: feature file that will be indexed.
+        ckpt_path: checkpoint of a trained model, or None.
+        engine: edge, or the URL of a Qdrant server.
+        device: a device of torch, or auto.
+        trust: accept a checkpoint that does not say which features it was trained on.
+
+    Raises:
+        UserError: the library is of another model or engine, or cannot be opened or made.
+    """
     from dreamprvr.search.library import Library
     from dreamprvr.search.manifest import NAME
     from dreamprvr.search.model import read_model
@@ -138,8 +158,11 @@ def search_library(
 ) -> int:
     """Find the videos and moments of a sentence.
 
+    If `lightning serve` or `lightning up` has the library open, it answers, in a fraction of the
+    time; `--device` searches in this process all the same.
+
     Args:
-        library: folder that `lightning index` wrote.
+        library: folder that `lightning index` wrote, or the folder of videos of `lightning up`.
         query: sentence that says what happens.
         k: largest number of videos.
         where: COLUMN=VALUE: only videos with this metadata. Another column must hold too, the same
@@ -153,16 +176,31 @@ def search_library(
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    scored = None if candidates is None else _count_or_all(candidates)
-    with _open(library, device) as opened:
+    call = {
+        "text": query, "k": k, "where": where or [], "moments": moments, "threshold": threshold,
+        "candidates": None if candidates is None else _count_or_all(candidates),
+        "rescored": rescored,
+    }  # fmt: skip
+    folder = library_in(library)
+    if device == "auto":
+        from dreamprvr.search.address import ask_server
+
+        if (answer := ask_server(folder, {**call, "json": json})) is not None:
+            print(answer)
+            return 0
+    with _open(folder, device) as opened:
         from dreamprvr.search.engine.filters import parse_where
         from dreamprvr.search.results import as_json, as_text
 
-        result = opened.search(
-            query, k, parse_where(where or []), moments, threshold, scored, rescored
-        )
+        result = opened.search(**{**call, "where": parse_where(where or [])})
     print(as_json(result) if json else as_text(result))
     return 0
+
+
+def library_in(folder: Path) -> Path:
+    """Return the library that `lightning up` keeps in a folder, or else the folder itself."""
+    kept = (folder, folder / KEPT_IN / LIBRARY, folder / LIBRARY)
+    return next((path for path in kept if (path / "library.json").is_file()), folder)
 
 
 def _open(folder: Path, device: str) -> "Library":
@@ -197,7 +235,7 @@ def manage_library(
 
     Args:
         action: list the videos, delete some, compact the files, or read metadata.
-        library: folder that `lightning index` wrote.
+        library: folder that `lightning index` wrote, or the folder of videos of `lightning up`.
         what: ids of videos to delete, or the CSV file of metadata.
         where: COLUMN=VALUE: list only videos with this metadata.
     """
@@ -209,7 +247,7 @@ def manage_library(
         raise UserError(f"library {action} takes nothing but the folder")
     if action == "metadata" and len(words) > 1:
         raise UserError("library metadata takes one CSV")
-    with _open(library, "cpu") as opened:
+    with _open(library_in(library), "cpu") as opened:
         if action == "list":
             _list(opened, where or [])
         elif action == "delete":
@@ -259,7 +297,7 @@ def serve_library(
     """Search a library in a browser, until Ctrl-C.
 
     Args:
-        library: folder that `lightning index` wrote.
+        library: folder that `lightning index` wrote, or the folder of videos of `lightning up`.
         port: port to listen on; 0 takes a free one.
         host: address to listen on; any but this machine's own lets others in.
         allowed_host: host name or address that browsers may use for this machine; may be repeated.
@@ -281,7 +319,7 @@ def serve_library(
             "which name they address this one"
         )
     try:
-        serve(library, host, port, allowed_host or [], cache, device, open)
+        serve(library_in(library), host, port, allowed_host or [], cache, device, open)
     except KeyboardInterrupt:  # the way to end it
         print()
     return 0

@@ -28,15 +28,18 @@ _RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
 
 
-def create_app(keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = ()) -> Guard:
+def create_app(
+    keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = (), token: str = ""
+) -> Guard:
     """Build the page as an ASGI application.
 
     Args:
         keeper: keeps the library, which is opened here when it is free.
         cache_folder: folder for stills, previews and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
+        token: what `lightning search` sends to be answered; "" answers it never.
     """
-    routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
+    routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)), token)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,15 +1,18 @@
 """The routes: the library, searches, downloads of their results, and the files of each video."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from secrets import compare_digest
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Header, Query
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from dreamprvr.search.address import ANSWER
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.containers import SourceFile, probe, source_file
 from dreamprvr.serve.exports import clip_name, moments_vtt, results_csv, results_zip, safe_name
@@ -43,11 +46,13 @@ class Routes:
     Args:
         keeper: keeps the library.
         media: makes stills, previews and clips.
+        token: what `lightning search` sends; "" answers it never.
     """
 
-    def __init__(self, keeper: Keeper, media: Media) -> None:
+    def __init__(self, keeper: Keeper, media: Media, token: str = "") -> None:
         self.keeper = keeper
         self.media = media
+        self.token = token
         self.searches = Workers("searches", threads=1, waiting=WAITING_SEARCHES)
         self.stills = Workers("thumbnails", threads=2, waiting=400)
         self.clips = Workers("clips", threads=1, waiting=8)
@@ -56,6 +61,7 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
+        app.add_api_route(ANSWER, self.answer, include_in_schema=False)
         app.add_api_route("/api/videos/{key}", self.video)
         app.add_api_route("/api/videos/{key}/preview", self.preview_state)
         app.add_api_route("/api/videos/{key}/preview", self.start_preview, methods=["POST"])
@@ -89,6 +95,16 @@ class Routes:
     async def search(self, query: Search) -> SearchAnswer:
         """The best videos for a sentence, each with its moments and its curve."""
         return search_answer(await self._result(query))
+
+    async def answer(
+        self, call: str = "", authorization: Annotated[str, Header()] = ""
+    ) -> Response:
+        """What `lightning search` prints, paths of files included, for who can read the token."""
+        sent = authorization.encode(errors="replace")
+        if not self.token or not compare_digest(sent, f"Bearer {self.token}".encode()):
+            raise HTTPException(404, "there is nothing at this address")
+        printed = await self.searches.run(self.keeper.printed, json.loads(call))
+        return PlainTextResponse(printed.encode(errors="backslashreplace"))
 
     async def csv(self, query: Search) -> Response:
         """The results of a search as a table, one row for each moment."""

@@ -14,6 +14,7 @@ import uvicorn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
+from dreamprvr.search.address import announced, new_token
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.security import LOCAL_HOSTS
@@ -55,7 +56,8 @@ def serve(
                 "videos; there is no password",
                 file=sys.stderr,
             )
-        app = create_app(keeper, cache or default_cache(), allowed_hosts=allowed_hosts)
+        token = new_token()
+        app = create_app(keeper, cache or default_cache(), allowed_hosts, token)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False,
             # a browser that pauses a video would otherwise be waited for
@@ -64,7 +66,8 @@ def serve(
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)
-        asyncio.run(_Server(config).serve([listening]))
+        with announced(folder, *listening.getsockname()[:2], token):
+            asyncio.run(_Server(config).serve([listening]))
 
 
 class _Server(uvicorn.Server):
