@@ -329,8 +329,8 @@ KEPT = {"a": Stored(OUTPUT, VIDEO)}
 
 def test_lines_of_a_summary() -> None:
     summary = Summary(
-        OUTPUT, Plan(kept=KEPT, unchanged=1_234, unnamed=1), 1024, extracted=2, video_seconds=3725.4,
-        elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
+        OUTPUT, Plan(kept=KEPT, unchanged=1_234, unnamed=1), 1024, extracted=2,
+        video_seconds=3725.4, elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
         warnings=[(Path("/v/ä.mp4"), "truncated: ends at 1.0 s")],
     )  # fmt: skip
     assert summary.lines() == [

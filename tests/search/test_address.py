@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.search import address
 from dreamprvr.search.address import NOTE, announced, ask_server, new_token
 
 CALL = {"text": "a dög \udcff", "k": 3, "where": []}
@@ -51,7 +52,7 @@ def test_a_running_server_answers(tmp_path: Path) -> None:
         assert (tmp_path / NOTE).stat().st_mode & 0o777 == 0o600
         assert ask_server(tmp_path, CALL) == "answer"
     assert asked == [("/api/answer", CALL, f"Bearer {token}")]
-    assert not (tmp_path / NOTE).exists()
+    assert (tmp_path / NOTE).read_bytes() == b""
     assert ask_server(tmp_path, CALL) is None
 
 
@@ -62,9 +63,12 @@ def test_a_server_for_all_addresses_is_asked_on_this_machine(tmp_path: Path) -> 
 
 def test_mistakes_and_refusals(tmp_path: Path) -> None:
     body = json.dumps({"error": "k is 0; it must be at least 1"}).encode()
-    with server(400, body) as (port, _), announced(tmp_path, "127.0.0.1", port, "t"):
-        with pytest.raises(UserError, match="k is 0; it must be at least 1"):
-            ask_server(tmp_path, CALL)
+    with (
+        server(400, body) as (port, _),
+        announced(tmp_path, "127.0.0.1", port, "t"),
+        pytest.raises(UserError, match="k is 0; it must be at least 1"),
+    ):
+        ask_server(tmp_path, CALL)
     for status, body in ((503, b"{}"), (404, b"{}"), (400, b"no JSON"), (200, b"\xff")):
         with server(status, body) as (port, _), announced(tmp_path, "127.0.0.1", port, "t"):
             assert ask_server(tmp_path, CALL) is None
@@ -95,7 +99,7 @@ def test_the_note_of_a_killed_server_is_not_followed(tmp_path: Path) -> None:
     "change",
     [
         {"host": "192.0.2.1"}, {"host": ["127.0.0.1"]}, {"port": 0}, {"port": 70000},
-        {"port": "x"}, {"token": "a\r\nHost: b"}, {"machine": "another"}, {"token": None, "host": 1},
+        {"port": "x"}, {"token": "a\r\nHost: b"}, {"machine": "another"}, {"host": None},
     ],
 )  # fmt: skip
 def test_odd_notes_are_not_followed(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -131,8 +135,19 @@ def test_a_link_is_neither_followed_nor_written(tmp_path: Path) -> None:
     assert other.read_text() == "mine"
 
 
-def test_the_first_of_two_servers_keeps_its_note(tmp_path: Path) -> None:
-    with server() as (port, _), announced(tmp_path, "127.0.0.1", port, "t"):
-        with announced(tmp_path, "127.0.0.1", 1, "u"):
-            assert ask_server(tmp_path, CALL) == "answer"
-        assert ask_server(tmp_path, CALL) == "answer"
+def test_the_second_of_two_servers_follows_when_the_first_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "_PAUSE", 0.01)
+    with server(body=b"first") as (one, _), server(body=b"second") as (two, _):
+        with ExitStack() as first, ExitStack() as second:
+            first.enter_context(announced(tmp_path, "127.0.0.1", one, "t"))
+            second.enter_context(announced(tmp_path, "127.0.0.1", two, "u"))
+            assert ask_server(tmp_path, CALL) == "first"
+            first.close()
+            while (answer := ask_server(tmp_path, CALL)) is None:
+                pass
+            assert answer == "second"
+        with announced(tmp_path, "127.0.0.1", one, "t"), announced(tmp_path, "127.0.0.1", 1, "u"):
+            pass  # the second ends before it is its turn
+    assert ask_server(tmp_path, CALL) is None

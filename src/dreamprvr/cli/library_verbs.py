@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamprvr.cli.feature_verbs import STOPPED
 from dreamprvr.core.errors import UserError
@@ -176,7 +176,7 @@ def search_library(
         json: print JSON.
         device: cpu, cuda, cuda:1, mps, or auto.
     """
-    call = {
+    call: dict[str, Any] = {
         "text": query, "k": k, "where": where or [], "moments": moments, "threshold": threshold,
         "candidates": None if candidates is None else _count_or_all(candidates),
         "rescored": rescored,

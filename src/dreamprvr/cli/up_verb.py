@@ -190,6 +190,7 @@ class Upkeep:
     at_work: bool = True
     _failed: dict[Path, tuple["Status", str]] = field(default_factory=dict)
     _noted: float = -NOTED  # second of the last note for the page
+    _lines: list[str] = field(default_factory=list)  # what the last indexing says
     _indexed: int = 0  # time of change of the features that were indexed last
 
     @property
@@ -312,8 +313,9 @@ class Upkeep:
         for path, why in summary.failures:
             if path in look.whole:
                 self._failed[path] = (look.whole[path], why)
-        indexed = self._index() if self._is_new() else []
-        self._tell(summary, skipped, indexed, first)
+        if self._is_new():
+            self._index()
+        self._tell(summary, skipped, first)
 
     def _others(self, named: set[Path]) -> "list[FoundVideo]":
         """List videos that other arguments named before, if their files are there: they stay."""
@@ -350,8 +352,8 @@ class Upkeep:
         if self.page.has_ended():
             raise UserError("the page has ended")
 
-    def _index(self) -> list[str]:
-        """Index the feature file, and return lines on what there is now."""
+    def _index(self) -> None:
+        """Index the feature file, and note lines on what there is now."""
         written = self.features.stat().st_mtime_ns
         self.display.show("indexing")
 
@@ -365,19 +367,18 @@ class Upkeep:
             report = library.update(self.features, self.options.metadata, progress, prune=True)
             count = len(library.videos())
         self._indexed = written
-        lines = [f"warning: {one_line(line)}" for line in report.warnings]
-        return [*lines, f"{count:,} videos can be searched; the library is in {self.library}"]
+        self._lines = [f"warning: {one_line(line)}" for line in report.warnings]
+        self._lines.append(f"{count:,} videos can be searched; the library is in {self.library}")
 
-    def _tell(
-        self, summary: "Summary", skipped: dict[Path, str], indexed: list[str], first: bool
-    ) -> None:
+    def _tell(self, summary: "Summary", skipped: dict[Path, str], first: bool) -> None:
         """Print what was done: each time all that failed, and otherwise only what is new."""
         summary.failures = [item for item in summary.failures if item[0] not in skipped]
         plan = summary.plan
         if first or summary.extracted or summary.failures or plan.renamed or plan.dropped:
-            indexed = summary.lines() + indexed
-        for line in indexed:
+            self._lines = summary.lines() + self._lines
+        for line in self._lines:
             self.display.say(line)
+        self._lines = []
 
     def _note(self, done: int, total: int) -> None:
         """Let the page show how far the extraction is, as long as there is no library yet."""

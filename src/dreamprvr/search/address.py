@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import secrets
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ NOTE = ".server"
 ANSWER = "/api/answer"  # path of the route that answers `lightning search`
 PATIENCE = 60.0  # seconds to wait for an answer
 _LOOPBACK = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::1": "::1", "::": "::1"}
-_TRIES, _PAUSE = 5, 0.02  # a client that looks at a note locks it for a moment
+_PAUSE = 0.5  # seconds between looks at whether another server has ended
 _LONGEST = 1000  # bytes of a note
 
 
@@ -33,8 +33,8 @@ _LONGEST = 1000  # bytes of a note
 def announced(folder: Path, host: str, port: int, token: str) -> Iterator[None]:
     """Leave a note of a server's address in a library while a block runs.
 
-    There is no note if the server cannot be reached from this machine, if another server has left
-    one, or if the folder cannot be written or knows no locks.
+    There is no note if the server cannot be reached from this machine, or if the folder cannot be
+    written or knows no locks. If another server has left one, this one's follows when that ends.
 
     Args:
         folder: folder of the library.
@@ -49,27 +49,36 @@ def announced(folder: Path, host: str, port: int, token: str) -> Iterator[None]:
     if descriptor is None:
         yield
         return
-    ours = _locked(descriptor)
+    content = {"host": _LOOPBACK[host], "port": port, "token": token, "machine": platform.node()}
+    note, stop = json.dumps(content), threading.Event()
+    waiting = None
+    if not _write_note(descriptor, note):
+        waiting = threading.Thread(target=_write_later, args=(descriptor, note, stop))
+        waiting.start()
     try:
-        if ours:
-            note = {"host": _LOOPBACK[host], "port": port, "token": token}
-            os.fchmod(descriptor, 0o600)
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({**note, "machine": platform.node()}).encode(), 0)
         yield
     finally:
-        if ours:
-            with suppress(OSError):
-                (folder / NOTE).unlink()
+        stop.set()
+        if waiting is not None:
+            waiting.join()
+        if take(descriptor, exclusive=True):  # the note is ours
+            os.truncate(descriptor, 0)  # the file stays: another server may wait for its lock
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
-    for _ in range(_TRIES):
-        if take(descriptor, exclusive=True):
-            return True
-        time.sleep(_PAUSE)
-    return False
+def _write_note(descriptor: int, note: str) -> bool:
+    """Write a note unless another server holds the file; return whether it is written."""
+    if not take(descriptor, exclusive=True):
+        return False
+    os.fchmod(descriptor, 0o600)
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, note.encode(), 0)
+    return True
+
+
+def _write_later(descriptor: int, note: str, stop: threading.Event) -> None:
+    while not stop.wait(_PAUSE) and not _write_note(descriptor, note):
+        pass
 
 
 def _read_note(folder: Path) -> dict[str, Any] | None:

@@ -66,7 +66,8 @@ def serve(
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)
-        with announced(folder, *listening.getsockname()[:2], token):
+        at, port = listening.getsockname()[:2]
+        with announced(folder, at, port, token):
             asyncio.run(_Server(config).serve([listening]))
 
 
