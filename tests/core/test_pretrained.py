@@ -3,9 +3,11 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +15,7 @@ import huggingface_hub
 import pytest
 from extraction.tiny_models import save_clip
 from huggingface_hub import constants, hf_api
+from huggingface_hub.utils import _http
 
 from dreamprvr.core import pretrained
 from dreamprvr.core.errors import UserError
@@ -116,6 +119,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     }.items():  # fmt: skip
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", address)
+    # the client waits longer and longer between its tries
+    patient = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr(_http, "time", patient)
     yield hub
     server.shutdown()
     server.server_close()
