@@ -1,9 +1,12 @@
-"""Settings of every test: one thread, wandb offline, a working directory of its own."""
+"""Settings of every test: one thread, no network, a working directory of its own."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
 
 
 @pytest.fixture(autouse=True)

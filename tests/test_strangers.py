@@ -93,7 +93,7 @@ Trap = Callable[[Path, Path], None]
 FILE_TRAPS = (file_link, dangling_link, hard_link)
 LIBRARY_FOLDERS = ("rows", "engine", "engine/segments", ".holders")
 LIBRARY_FILES = (
-    "library.json", "model.ckpt", "progress.json", ".lock", ".writer", ".wanted",
+    "library.json", "model.ckpt", "progress.json", ".lock", ".writer", ".wanted", ".server",
     "engine/interrupted.npz", "engine/edge_config.json",
 )  # fmt: skip
 PASSED_OVER = (  # these do no harm, so the library can be used

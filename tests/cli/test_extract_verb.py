@@ -33,12 +33,15 @@ def test_extract_and_again() -> None:
     result = run(*EXTRACT)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("2 videos extracted (4.9 s of video in ")
-    assert result.out.endswith("; features are in f.hdf5\n")
+    assert result.out.endswith("; features are in f.hdf5 (rows of 12 numbers)\n")
     assert {name: found.shape for name, found in rows().items()} == {"a": (3, 12), "b": (2, 12)}
     with FeatureFile("f.hdf5") as file:
         assert file.settings.encoder == f"transformers:{Path('clip').absolute()}"
     again = run(*EXTRACT)
-    assert again.out == "0 videos extracted, 2 unchanged; features are in f.hdf5\n"
+    assert (
+        again.out
+        == "0 videos extracted, 2 unchanged; features are in f.hdf5 (rows of 12 numbers)\n"
+    )
     assert again.code == 0
 
 
@@ -59,7 +62,7 @@ def test_a_broken_file_is_one_line_and_exit_code_1() -> None:
     assert result.code == 1
     assert lines[0].startswith(f"{Path('v/c.mp4').absolute()}: failed: not a video")
     assert lines[1].startswith("2 videos extracted (")
-    assert lines[1].endswith("1 file failed; features are in f.hdf5")
+    assert lines[1].endswith("1 file failed; features are in f.hdf5 (rows of 12 numbers)")
 
 
 def test_a_missing_file_is_one_line_and_exit_code_1() -> None:
@@ -69,7 +72,7 @@ def test_a_missing_file_is_one_line_and_exit_code_1() -> None:
         lines = result.out.splitlines()
         assert result.code == 1
         assert lines[0] == f"{Path('gone.mp4').absolute()}: failed: No such file or directory"
-        assert lines[1].endswith("1 file failed; features are in f.hdf5")
+        assert lines[1].endswith("1 file failed; features are in f.hdf5 (rows of 12 numbers)")
         assert sorted(rows()) == ["a", "b"]
 
 

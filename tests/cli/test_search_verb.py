@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,12 @@ import pytest
 from cli.running import refused, run
 from PIL import Image
 from search.libraries import features, library, video
+from serve.browsing import Server
+
+from dreamprvr.search import address
+from dreamprvr.search.library import Library
+from dreamprvr.serve.app import create_app
+from dreamprvr.serve.keeper import Keeper
 
 HUGE = "99999999999999999999"
 
@@ -117,3 +124,51 @@ def test_a_query_is_text_and_no_number_or_list(query: str) -> None:
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:
     assert message in refused("search", *words)
+
+
+class Asked:
+    """Stands for a server that answers, or has none."""
+
+    def __init__(self, answer: str | None) -> None:
+        self.answer, self.calls = answer, []  # type: ignore[var-annotated]
+
+    def __call__(self, folder: Path, call: dict[str, object]) -> str | None:
+        self.calls.append((folder, call))
+        return self.answer
+
+
+def test_a_running_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked("its answer")
+    monkeypatch.setattr(address, "ask_server", asked)
+    words = ("--where", "tags=pets", "--candidates", "7", "--json")
+    assert run("search", "library", "dog", *words).out == "its answer\n"
+    assert asked.calls == [(Path("library"), {
+        "text": "dog", "k": 10, "where": ["tags=pets"], "moments": 3, "threshold": None,
+        "candidates": 7, "rescored": 100, "json": True,
+    })]  # fmt: skip
+    assert "3 videos in" in run("search", "library", "dog", "--device", "cpu").out
+    assert len(asked.calls) == 1
+    asked.answer = None
+    assert "3 videos in" in run("search", "library", "dog").out
+
+
+def test_the_page_answers_as_the_command_does(tmp_path: Path) -> None:
+    """With an open library, over the server's own route."""
+    words = [("dog",), ("dog", "-k", "1", "--json"), ("dog", "--where", "tags=food", "--json")]
+    alone = [run("search", "library", *each, "--device", "cpu").out for each in words]
+    wrong = [refused("search", "library", "dog", "-k", "0", "--device", "cpu")]
+    keeper = Keeper(Path("library"), lambda path: Library.open(path, "cpu", gives_way=True))
+    with Server(create_app(keeper, tmp_path / "cache", token="t")) as server:
+        with address.announced(Path("library"), "127.0.0.1", server.port, "t"):
+            while keeper.contents is None:
+                pass
+            there = [run("search", "library", *each).out for each in words]
+            wrong.append(refused("search", "library", "dog", "-k", "0"))
+        with address.announced(Path("library"), "127.0.0.1", server.port, "another token"):
+            assert address.ask_server(Path("library"), {}) is None
+    assert [without_time(out) for out in there] == [without_time(out) for out in alone]
+    assert wrong[0] == wrong[1]
+
+
+def without_time(out: str) -> str:
+    return re.sub(r"in \d+ ms|\"seconds\": [\d.e-]+", "", out)

@@ -329,8 +329,8 @@ KEPT = {"a": Stored(OUTPUT, VIDEO)}
 
 def test_lines_of_a_summary() -> None:
     summary = Summary(
-        OUTPUT, Plan(kept=KEPT, unchanged=1_234, unnamed=1), extracted=2, video_seconds=3725.4,
-        elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
+        OUTPUT, Plan(kept=KEPT, unchanged=1_234, unnamed=1), 1024, extracted=2,
+        video_seconds=3725.4, elapsed=12.34, failures=[(Path("/v/a\x1b[2J.mp4"), "only sound")],
         warnings=[(Path("/v/ä.mp4"), "truncated: ends at 1.0 s")],
     )  # fmt: skip
     assert summary.lines() == [
@@ -338,19 +338,21 @@ def test_lines_of_a_summary() -> None:
         "/v/a\\x1b[2J.mp4: failed: only sound",
         "1 other video of f.hdf5 kept; --prune drops them",
         "2 videos extracted (1:02:05 of video in 12.3 s), 1,234 unchanged, 1 file failed; features"
-        " are in f.hdf5",
+        " are in f.hdf5 (rows of 1,024 numbers)",
     ]
     assert summary.exit_code == 1
 
 
 def test_summary_of_a_run_without_new_videos() -> None:
-    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=3))
-    assert summary.lines() == ["0 videos extracted, 3 unchanged; features are in f.hdf5"]
+    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=3), 512)
+    assert summary.lines() == [
+        "0 videos extracted, 3 unchanged; features are in f.hdf5 (rows of 512 numbers)"
+    ]
     assert summary.exit_code == 0
 
 
 def test_summary_of_a_run_with_failures_only() -> None:
-    summary = Summary(OUTPUT, Plan(), failures=[(Path("a"), "x"), (Path("b"), "y")])
+    summary = Summary(OUTPUT, Plan(), 512, failures=[(Path("a"), "x"), (Path("b"), "y")])
     assert summary.lines()[-1] == "0 videos extracted, 2 files failed"
 
 
@@ -362,15 +364,16 @@ def test_length(seconds: float, text: str) -> None:
 
 
 def test_the_lines_say_what_prune_did() -> None:
-    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=1, unseen=2, dropped=3))
+    summary = Summary(OUTPUT, Plan(kept=KEPT, unchanged=1, unseen=2, dropped=3), 512)
     assert summary.lines() == [
-        "0 videos extracted, 1 unchanged, 3 dropped, 2 kept unseen; features are in f.hdf5"
+        "0 videos extracted, 1 unchanged, 3 dropped, 2 kept unseen; features are in f.hdf5 (rows of"
+        " 512 numbers)"
     ]
-    summary = Summary(OUTPUT, Plan(dropped=3), failures=[(Path("a"), "x")])
+    summary = Summary(OUTPUT, Plan(dropped=3), 512, failures=[(Path("a"), "x")])
     assert summary.lines()[1:] == [
         "nothing that was named could be extracted, so --prune dropped nothing: 3 videos of f.hdf5 "
         "kept",
-        "0 videos extracted, 1 file failed; features are in f.hdf5",
+        "0 videos extracted, 1 file failed; features are in f.hdf5 (rows of 512 numbers)",
     ]
 
 
@@ -395,10 +398,10 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "| 0/2 videos, 15.0 s of video a second [00:0" in line()
         bar.within(videos[0], 10.0, None)  # never goes back
         assert bar._bar.n == 150
-        bar.finished(videos[0], 60.0)
+        bar.done(videos[0], 60.0)
         assert bar._bar.n == 300
         assert "| 1/2 videos, 30.0 s of video a second [00:0" in line()
-        bar.finished(videos[1], 0.0)
+        bar.done(videos[1], 0.0)
         assert line().startswith("100%|")
         assert "2/2 videos" in line()
 
@@ -406,5 +409,41 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     videos = [FoundVideo("gone", Path("gone").absolute())]
     with Progress(videos) as bar:
-        bar.finished(videos[0], 1.0)
+        bar.done(videos[0], 1.0)
     assert capsys.readouterr().err == ""
+
+
+def test_a_function_is_told_in_place_of_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[tuple[int, int, bool]] = []
+
+    def report(progress: Progress) -> None:
+        told.append((progress.finished, progress.total, progress.left > 0))
+        assert progress.text.startswith(f"{progress.finished}/4 videos, ")
+
+    run(report=report, show_progress=None)
+    assert told[0] == (0, 4, True)
+    assert told[-1] == (4, 4, False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("renewing", "counts"), [(0, [1, 2, 3, 4]), (10**9, [1])])
+def test_the_output_is_renewed_on_the_way(
+    renewing: int, counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extractor, "RENEWING", renewing)
+    seen: list[int] = []
+    run(batch_size=1, joined=lambda: seen.append(len(contents())))
+    assert seen == counts
+    assert {name: len(video.rows) for name, video in contents().items()} == LENGTHS
+    assert not Path("f.hdf5.parts").exists()
+
+
+def test_renewing_keeps_new_names_and_old_rows() -> None:
+    run()
+    before = contents()["a"]
+    Path("v/a.mp4").rename("v/y.mp4")
+    write_movie(Path("v/x.mp4"), constant(1, 10))
+    seen: list[list[str]] = []
+    run(joined=lambda: seen.append(sorted(contents())))
+    assert seen == [["b", "c", "d", "x", "y"]]
+    np.testing.assert_array_equal(contents()["y"].rows, before.rows)

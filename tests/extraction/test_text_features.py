@@ -73,7 +73,7 @@ def test_each_caption_has_its_words() -> None:
     line, complete = run(LetterEncoder())
     assert complete
     assert line.startswith("7 captions encoded (0.")
-    assert line.endswith("s); word features are in text.hdf5")
+    assert line.endswith("s); word features are in text.hdf5 (rows of 2 numbers)")
     assert contents() == {f"v#enc#{i}": [[97, 48 + i], [98, 98]] for i in range(7)}
 
 
@@ -86,7 +86,8 @@ def test_a_second_run_encodes_only_new_and_changed_captions() -> None:
     assert contents()["v#enc#1"] == [[122, 122]]
     assert len(contents()) == 8
     assert run(LetterEncoder(), {"v#enc#0": "a0 b"})[0] == (
-        "0 captions encoded, 1 unchanged, 7 others kept; word features are in text.hdf5"
+        "0 captions encoded, 1 unchanged, 7 others kept; word features are in text.hdf5 (rows of 2"
+        " numbers)"
     )
 
 
@@ -113,7 +114,7 @@ def test_captions_without_words_are_reported() -> None:
     lines, complete = run(LetterEncoder(), {"v#enc#0": "", "v#enc#1": "a"})
     assert not complete
     assert lines.splitlines()[0] == "v#enc#0: failed: the encoder gave no words"
-    assert lines.endswith(", 1 failed; word features are in text.hdf5")
+    assert lines.endswith(", 1 failed; word features are in text.hdf5 (rows of 2 numbers)")
     OUTPUT.unlink()
     assert run(LetterEncoder(), {"v#enc#0": ""})[0].endswith("\n0 captions encoded, 1 failed")
     assert not OUTPUT.exists()

@@ -35,13 +35,7 @@ def extract_videos(
         batch_size: windows encoded at once.
         prune: drop videos of the feature file that are not named.
     """
-    try:
-        import av  # noqa: F401
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"extract needs {error.name}, which is not here: pip install 'dreamprvr[search]'"
-        ) from None
+    need_video_packages("extract")
     from dreamprvr.extraction.encoders import load_encoder
     from dreamprvr.extraction.extractor import extract, settings_of
     from dreamprvr.extraction.find_videos import find_videos
@@ -56,6 +50,21 @@ def extract_videos(
         raise
     print("\n".join(summary.lines()))
     return summary.exit_code
+
+
+def need_video_packages(verb: str) -> None:
+    """Refuse at once if a package that reads videos is missing.
+
+    Args:
+        verb: verb of the command line, for the message.
+    """
+    try:
+        import av  # noqa: F401
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{verb} needs {error.name}, which is not here: pip install 'dreamprvr[search]'"
+        ) from None
 
 
 def extract_words(

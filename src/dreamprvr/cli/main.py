@@ -36,6 +36,7 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
   data simulate      real annotations -> a full data set with stand-in features
   data baselines     chance, mean pooling and max over time on a benchmark
   datasets, models   the benchmarks and the models that are installed
+  up                 videos -> a search page, in one command: lightning up VIDEOS [--open]
   extract            videos -> features: lightning extract VIDEOS -o features.hdf5
   extract-text       captions -> word features, to train on your own videos
   index              features -> a library: lightning index features.hdf5 -o library/

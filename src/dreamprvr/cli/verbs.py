@@ -11,7 +11,14 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from dreamprvr.cli import compare, data_verbs, feature_verbs, import_verb, library_verbs
+from dreamprvr.cli import (
+    compare,
+    data_verbs,
+    feature_verbs,
+    import_verb,
+    library_verbs,
+    up_verb,
+)
 from dreamprvr.cli.main import TRAINER_VERBS
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import meant, message_line, quote, shorten
@@ -29,6 +36,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "models": data_verbs.list_models,
     "compare": compare.compare_models,
     "import-checkpoint": import_verb.import_published,
+    "up": up_verb.bring_up,
     "extract": feature_verbs.extract_videos,
     "extract-text": feature_verbs.extract_words,
     "index": library_verbs.index_features,

@@ -1,12 +1,15 @@
-"""Read models of `transformers` that are on this machine, and refuse those that lack weights."""
+"""Fetch models of `transformers` from the hub, read them, and refuse those that lack weights."""
 
+import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dreamprvr.core.errors import UserError, first_line
+from dreamprvr.core.files import DISK_FULL
 from dreamprvr.core.text import shorten
 
 if TYPE_CHECKING:
@@ -18,35 +21,126 @@ INSTALL = "pip install 'dreamprvr[search]'"
 REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
+SMALL = (".json", ".txt", ".model")  # endings of a model's files beside its weights
+
+
+def fetch(source: str) -> str:
+    """Return the folder of a model, which is fetched from the hub the first time.
+
+    The hub's own client fetches it, shows the progress, keeps it in its cache, and goes on with a
+    file that was interrupted. Only weights, settings and vocabulary are fetched: no code, and no
+    pickles where there are safetensors. A model in the cache needs no network.
+
+    Args:
+        source: folder of the model, or its name on the hub.
+
+    Raises:
+        UserError: the model is neither on this machine nor can it be fetched; the message says why
+            and how to bring it here.
+    """
+    if os.path.isdir(source):
+        return source
+    from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(source, "config.json")
+        if isinstance(config, str) and _has_weights(Path(config).parent):
+            return str(Path(config).parent)
+        if constants.HF_HUB_OFFLINE:
+            raise _missing(source)
+        print(f"fetching {source} into {constants.HF_HUB_CACHE}, once", file=sys.stderr)
+        for name in _wanted(HfApi().list_repo_files(source)):
+            config = hf_hub_download(source, name)
+        return str(Path(config).parent)  # type: ignore[arg-type]
+    except HFValidationError:  # the name can only be one of a folder
+        raise _missing(source) from None
+    except UserError:
+        raise
+    except Exception as error:  # of the client, of the network or of the disk
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        raise _missing(source, f", and could not be fetched ({_reason(error)})") from None
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
+    """Choose the files of a model that are needed; weights come last, and show that all is there.
+
+    Raises:
+        UserError: there are no weights.
+    """
+    names = sorted(name for name in names if "/" not in name)
+    safe = [name for name in names if name.startswith("model") and name.endswith(".safetensors")]
+    torch_files = [n for n in names if n.startswith("pytorch_model") and n.endswith(".bin")]
+    weights = safe or torch_files
+    if not weights or "config.json" not in names:
+        raise UserError("the hub has no weights of this model that can be read here")
+    index = "model.safetensors.index.json" if safe else "pytorch_model.bin.index.json"
+    small = [
+        name for name in names
+        if name.endswith(SMALL) and (name == index or not name.endswith(".index.json"))
+    ]  # fmt: skip
+    return [*small, *weights]
+
+
+def _has_weights(folder: Path) -> bool:
+    """Return whether a folder of the hub's cache holds all weights of a model."""
+    for kind in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{kind}.index.json"
+        try:
+            parts = set(json.loads(index.read_bytes())["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            parts = {kind}
+        if all((folder / str(part)).exists() for part in parts):
+            return True
+    return False
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a model could not be fetched."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return (
+            "its owner asks for an agreement: accept it on the model's page, and run "
+            "`hf auth login`"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no model of this name, or hides it"
+    return shorten(first_line(error), 200)
+
+
+def _missing(source: str, why: str = "") -> UserError:
+    return UserError(
+        f"model {source} is not on this machine{why}: where there is a network, run "
+        f"`hf download {source}`, or `hf download {source} --local-dir FOLDER`, copy FOLDER "
+        f"here and give --encoder {TRANSFORMERS}FOLDER"
+    )
+
+
 def load_part(kind: Any, source: str, **options: Any) -> Any:
     """Call `from_pretrained` of a class, for files that are on this machine.
 
     Args:
         kind: a class of transformers that has `from_pretrained`.
-        source: folder of the model, or its name on the hub.
+        source: folder of the model.
         options: further arguments of `from_pretrained`.
 
     Returns:
         What `from_pretrained` returns.
 
     Raises:
-        UserError: the model is damaged, or missing; then the message says how to download it.
+        UserError: the model is damaged, or a part of it is missing.
     """
     try:
         with quiet():
             return kind.from_pretrained(source, local_files_only=True, **options)
     except Exception as error:  # for a damaged file, any exception of its reader
-        if os.path.isdir(source):
-            raise UserError(
-                f"cannot read a model from {source} ({first_line(error)}): its weights "
-                "(safetensors), config.json, preprocessor_config.json and tokenizer must be there, "
-                "all whole"
-            ) from error
         raise UserError(
-            f"model {source} is not on this machine: where there is a network, run "
-            f"`hf download {source}`, or `hf download {source} --local-dir FOLDER`, copy FOLDER "
-            f"here and give --encoder {TRANSFORMERS}FOLDER"
-        ) from None
+            f"cannot read a model from {source} ({first_line(error)}): its weights "
+            "(safetensors), config.json, preprocessor_config.json and tokenizer must be there, "
+            "all whole"
+        ) from error
 
 
 def load_model(
@@ -75,7 +169,7 @@ def check_torch_files(source: str) -> None:
     This is needed since torch itself accepts a compressed or damaged record as weights.
 
     Args:
-        source: folder of the model; anything else passes.
+        source: folder of the model.
 
     Raises:
         UserError: a record is damaged; the message names the file.
@@ -103,7 +197,7 @@ def refuse_random_weights(
     Args:
         model: model that `from_pretrained` made.
         report: report of `from_pretrained` when it is called with the options `REPORTED`.
-        source: folder or name of the model, for the message.
+        source: folder of the model, for the message.
         unused: prefixes of the names of weights that the files may hold in addition.
         optional: prefixes of the names of weights that may be missing, since no feature needs
             them.

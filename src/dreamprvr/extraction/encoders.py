@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from dreamprvr.core.errors import UserError, first_line
-from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS, load_part
+from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS, fetch, load_part
 from dreamprvr.core.text import quote
 from dreamprvr.extraction.encoder import Encoder
 
@@ -49,10 +49,11 @@ def is_missing(encoder: str) -> bool:
 
 
 def load_encoder(name: str, device: str = "auto") -> Encoder:
-    """Load an encoder by its name. Nothing is downloaded.
+    """Load an encoder by its name. A model of the hub is fetched the first time.
 
     Args:
-        name: one of `encoder_names()`, or `transformers:` with a folder or a model of the cache.
+        name: one of `encoder_names()`, or `transformers:` with a folder or a model's name on the
+            hub.
         device: a device of torch, or "auto" for a GPU if there is one.
 
     Raises:
@@ -118,10 +119,10 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def open_model(source: str, device: str, name: str | None = None) -> Encoder:
-    """Load a saved model as an encoder. Nothing is downloaded, and no code of a model is run.
+    """Load a saved model as an encoder. No code of a model is run.
 
     Args:
-        source: a folder, or the name on the hub of a model in the local cache.
+        source: a folder, or the name of a model on the hub, which is fetched the first time.
         device: a device of torch.
         name: the encoder's name; by default `transformers:` and the source.
 
@@ -139,13 +140,15 @@ def open_model(source: str, device: str, name: str | None = None) -> Encoder:
     folder = Path(source).expanduser()
     if folder.is_dir():
         source = os.path.abspath(folder)
+    name = name or f"{TRANSFORMERS}{source}"
+    source = fetch(source)
     config = load_part(transformers.AutoConfig, source)
     if config.model_type not in FAMILIES:
         raise UserError(
             f"{source} holds a model of the family {config.model_type!r}; as encoders there are "
             f"{', '.join(FAMILIES)}"
         )
-    return FAMILIES[config.model_type](name or f"{TRANSFORMERS}{source}", source, device)
+    return FAMILIES[config.model_type](name, source, device)
 
 
 def _of_hub(name: str, device: str) -> Encoder:

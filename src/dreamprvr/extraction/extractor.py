@@ -1,8 +1,9 @@
 """Extract videos to a feature file, going on where an earlier run ended."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from dreamprvr.core.text import one_line
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import LARGEST_BATCH, ExtractionSettings, VideoFeatures
 from dreamprvr.extraction.find_videos import FoundVideo, FoundVideos
-from dreamprvr.extraction.output import FeatureOutput
+from dreamprvr.extraction.output import FeatureOutput, Stored
 from dreamprvr.extraction.plan import Plan, make_plan
 from dreamprvr.extraction.windows import ReadAhead, VideoRead, WindowRead
 
 BATCH_BYTES = 256 * 2**20  # bytes of pictures in a batch, above which it has fewer windows
 BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
+RENEWING = 10  # with `joined`, one part in so many of the time goes to renewing the output
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Summary:
     Args:
         output: path of the feature file.
         plan: the videos that were kept, renamed and dropped.
+        dim: numbers in a row.
         left_out: a line on files in folders that are not videos, or "".
         failures: files without a result, each with the reason.
         warnings: extracted files with something odd, each with a description.
@@ -39,6 +42,7 @@ class Summary:
 
     output: Path
     plan: Plan
+    dim: int
     left_out: str = ""
     failures: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
@@ -77,7 +81,8 @@ class Summary:
         parts = [total, *(f"{count:,} {name}" for name, count in counts.items() if count)]
         if self.failures:
             parts.append(f"{_count(len(self.failures), 'file')} failed")
-        there = f"; features are in {self.output}" if plan.kept or plan.dropped else ""
+        there = f"; features are in {self.output} (rows of {self.dim:,} numbers)"
+        there = there if plan.kept or plan.dropped else ""
         return [*lines, ", ".join(parts) + there]
 
 
@@ -133,6 +138,8 @@ def extract(
     batch_size: int,
     prune: bool = False,
     show_progress: bool | None = None,
+    report: "Report | None" = None,
+    joined: Callable[[], None] | None = None,
 ) -> Summary:
     """Extract the videos that are not extracted yet. A broken file is reported and stops nothing.
 
@@ -147,6 +154,11 @@ def extract(
         batch_size: number of windows in a call of the encoder; they may be of several videos.
         prune: drop videos from the output that were not found, unless nothing would be left.
         show_progress: False for no progress bar; None for a bar only on a terminal.
+        report: function that is told the progress in place of a bar, or None.
+        joined: function called whenever the output has been renewed on the way, so that its videos
+            can be used before all are extracted; None renews the output at the end alone. It is
+            renewed after the first video, and then whenever the work since the last time took ten
+            times as long as renewing it and calling the function.
 
     Raises:
         UserError: see `FeatureOutput`; or the disk is full, or the encoder is broken.
@@ -156,10 +168,11 @@ def extract(
     with FeatureOutput(output, settings) as store:
         unseen = [path for path, _ in found.unseen]
         plan = make_plan(found.videos, store.stored(), prune, unseen)
-        summary = Summary(output, plan, found.left_out_text(), list(found.unseen))
-        run = _Run(encoder, store, summary, batch_size)
+        left_out, unread = found.left_out_text(), list(found.unseen)
+        summary = Summary(output, plan, settings.video_dim, left_out, unread)
+        run = _Run(encoder, store, summary, batch_size, joined)
         try:
-            run.extract(show_progress)
+            run.extract(show_progress if plan.pending else False, report)
         finally:
             summary.elapsed = time.monotonic() - began
             parts = any(item.file != output for item in plan.kept.values())
@@ -172,18 +185,21 @@ class _Run:
     """One pass over the pending videos."""
 
     def __init__(
-        self, encoder: Encoder, store: FeatureOutput, summary: Summary, batch_size: int
-    ) -> None:
+        self, encoder: Encoder, store: FeatureOutput, summary: Summary, batch_size: int,
+        joined: Callable[[], None] | None,
+    ) -> None:  # fmt: skip
         self.store, self.summary, self.plan = store, summary, summary.plan
+        self.joined = joined
+        self.renewed, self.cost = time.monotonic(), 0.0  # when and in how many seconds
         self.batcher = Batcher(encoder, batch_size)
         self.count = encoder.frames_per_window
         self.waiting: list[VideoRead] = []  # videos with rows in a batch that is not full
 
-    def extract(self, show_progress: bool | None) -> None:
+    def extract(self, show_progress: bool | None, report: "Report | None") -> None:
         """Read, encode and keep every pending video."""
         pending = self.plan.pending
         with (
-            Progress(pending, show_progress if pending else False) as progress,
+            Progress(pending, show_progress, report) as progress,
             ReadAhead(pending, self.store.settings, self.count) as events,
         ):
             for event in events:
@@ -192,11 +208,11 @@ class _Run:
                     progress.within(event.video, event.window.end, event.expected_end)
                 elif isinstance(event, VideoRead):
                     self.waiting.append(event)
-                    progress.finished(event.video, event.duration)
+                    progress.done(event.video, event.duration)
                 else:
                     self.batcher.forget(event.video.video_id)
                     self.summary.failures.append((event.video.path, event.reason))
-                    progress.finished(event.video, 0.0)
+                    progress.done(event.video, 0.0)
                 self._keep_complete()
             self.batcher.flush()
             self._keep_complete()
@@ -221,6 +237,20 @@ class _Run:
         self.summary.video_seconds += done.duration
         if done.warning:
             self.summary.warnings.append((video.path, done.warning))
+        since = time.monotonic() - self.renewed
+        if self.joined is not None and since >= RENEWING * self.cost:
+            self._renew_output(self.joined)
+
+    def _renew_output(self, joined: Callable[[], None]) -> None:
+        begin = time.monotonic()
+        output, kept = self.store.path, self.plan.kept
+        self.store.join(kept)
+        for name, item in kept.items():  # the parts are gone
+            kept[name] = Stored(output, replace(item.record, video_id=name))
+        self.plan.changed = False
+        joined()
+        self.renewed = time.monotonic()
+        self.cost = self.renewed - begin
 
 
 class Batcher:
@@ -294,23 +324,34 @@ class Batcher:
 
 
 class Progress:
-    """Progress bar: videos, seconds of video in a second, time left.
+    """Progress of the videos, as a bar or for a function: seconds of video in a second, time left.
 
     It counts bytes of the files, since their lengths in seconds are not known before they are read.
 
     Args:
         videos: the videos to extract.
         show: False for no bar; None for a bar only on a terminal.
+        report: function that is called with this object in place of a bar; None for the bar.
+
+    Attributes:
+        total: number of the videos.
+        finished: number of those that are done.
+        share: part of the bytes that is done, from 0 to 1.
+        text: numbers of videos, and speed.
+        left: seconds that the rest will take if it goes on like that; 0 if not known yet.
     """
 
-    def __init__(self, videos: list[FoundVideo], show: bool | None = None) -> None:
+    def __init__(
+        self, videos: list[FoundVideo], show: bool | None = None, report: "Report | None" = None
+    ) -> None:
+        self._report = report
         self._sizes = {video.video_id: _size(video) for video in videos}
-        self._total, self._finished, self._done_bytes = len(videos), 0, 0
+        self._bytes, self._done_bytes = sum(self._sizes.values()), 0
         self._seconds, self._began = 0.0, time.monotonic()
-        disable = None if show is None else not show
-        self._bar = tqdm(
-            total=sum(self._sizes.values()), bar_format=BAR, disable=disable, mininterval=0.5
-        )
+        self.total, self.finished = len(videos), 0
+        self.share, self.left, self.text = 0.0, 0.0, ""
+        disable = True if report else None if show is None else not show
+        self._bar = tqdm(total=self._bytes, bar_format=BAR, disable=disable, mininterval=0.5)
 
     def __enter__(self) -> "Progress":
         return self
@@ -329,23 +370,31 @@ class Progress:
         share = min(1.0, seconds / expected) if expected and expected > 0 else 0.0
         self._show(self._done_bytes + round(share * self._sizes[video.video_id]), seconds)
 
-    def finished(self, video: FoundVideo, seconds: float) -> None:
+    def done(self, video: FoundVideo, seconds: float) -> None:
         """Show that a video is done.
 
         Args:
             video: the video.
             seconds: its length; 0 if it failed.
         """
-        self._finished += 1
+        self.finished += 1
         self._seconds += seconds
         self._done_bytes += self._sizes[video.video_id]
         self._show(self._done_bytes, 0.0)
 
     def _show(self, done: int, seconds: float) -> None:
-        rate = (self._seconds + seconds) / max(time.monotonic() - self._began, 1e-3)
-        text = f"{self._finished:,}/{self._total:,} videos, {rate:.1f} s of video a second"
-        self._bar.set_description_str(text, refresh=False)
+        elapsed = max(time.monotonic() - self._began, 1e-3)
+        rate = (self._seconds + seconds) / elapsed
+        self.text = f"{self.finished:,}/{self.total:,} videos, {rate:.1f} s of video a second"
+        self.share = done / self._bytes
+        self.left = elapsed * (self._bytes - done) / done if done else 0.0
+        if self._report is not None:
+            self._report(self)
+        self._bar.set_description_str(self.text, refresh=False)
         self._bar.update(max(0, done - self._bar.n))
+
+
+Report = Callable[[Progress], None]
 
 
 def _size(video: FoundVideo) -> int:

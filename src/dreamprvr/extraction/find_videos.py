@@ -38,13 +38,13 @@ SUFFIXES = frozenset({
 SHARED = frozenset({".mod", ".obu", ".ogg", ".ogx", ".tod", ".ts"})
 """Endings of videos and of other files, which are told apart by their first bytes."""
 OTHERS = frozenset({
-    ".aac", ".ass", ".bmp", ".ckpt", ".csv", ".doc", ".docx", ".flac", ".h5", ".hdf5", ".heic",
-    ".html", ".idx", ".ini", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".m4a", ".md", ".mka",
-    ".mp3", ".npy", ".npz", ".oga", ".opus", ".parts", ".pdf", ".png", ".pt", ".pth", ".py", ".srt",
-    ".sub", ".svg", ".tif", ".tiff", ".tsv", ".txt", ".vtt", ".wav", ".webp", ".wma", ".xml",
-    ".yaml", ".yml", ".zip",
+    ".aac", ".ass", ".bmp", ".ckpt", ".crdownload", ".csv", ".doc", ".docx", ".flac", ".h5",
+    ".hdf5", ".heic", ".html", ".idx", ".ini", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".m4a",
+    ".md", ".mka", ".mp3", ".npy", ".npz", ".oga", ".opus", ".part", ".partial", ".parts", ".pdf",
+    ".png", ".pt", ".pth", ".py", ".srt", ".sub", ".svg", ".tif", ".tiff", ".tmp", ".tsv", ".txt",
+    ".vtt", ".wav", ".webp", ".wma", ".xml", ".yaml", ".yml", ".zip",
 })  # fmt: skip
-"""Endings of files that are left out without being opened."""
+"""Endings of files that are left out without being opened; some belong to files on their way."""
 SHOWN = 6  # endings of left out files that a message names
 
 

@@ -29,7 +29,7 @@ class ImageEncoder(ABC):
 
     Args:
         name: the encoder's name.
-        source: folder of the model, or its name on the hub.
+        source: folder of the model.
         device: a device of torch.
 
     Raises:

@@ -238,7 +238,8 @@ def extract_text(
               "failed": len(run.failures)}  # fmt: skip
     parts = [f"{count:,} {name}" for name, count in counts.items() if count]
     total = ", ".join([f"{run.count:,} captions encoded{taken}", *parts])
-    there = f"; word features are in {output}" if store.texts else ""
+    there = f"; word features are in {output} (rows of {encoder.text_dim:,} numbers)"
+    there = there if store.texts else ""
     return [*run.failures, f"{total}{there}"], not run.failures
 
 

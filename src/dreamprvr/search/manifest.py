@@ -11,6 +11,7 @@ from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
 from dreamprvr.core.files import atomic_path, inside, refuse_links
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.extraction.feature_file import ExtractionSettings
+from dreamprvr.search.address import NOTE
 
 NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"
@@ -18,7 +19,7 @@ EDGE = "edge"
 MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
 BACKGROUND, SPOKEN = "background.json", "spoken.sqlite"
 LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
-OURS = (MODEL, ENGINE, ROWS, PROGRESS, BACKGROUND, SPOKEN, LOCK, HOLDERS, WANTED, WRITER)
+OURS = (MODEL, ENGINE, ROWS, PROGRESS, BACKGROUND, SPOKEN, LOCK, HOLDERS, WANTED, WRITER, NOTE)
 _ADDRESS = re.compile(
     r"https?://(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?"
     r"(?:/[\w.~/-]*)?",

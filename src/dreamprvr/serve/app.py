@@ -15,6 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.search.address import ANSWER
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import NotPlayable
 from dreamprvr.serve.joining import joined
@@ -34,7 +35,11 @@ mimetypes.add_type("text/javascript", ".js")  # systems may have another type, w
 
 
 def create_app(
-    keeper: Keeper, cache_folder: Path, allowed_hosts: Iterable[str] = (), token: str | None = None
+    keeper: Keeper,
+    cache_folder: Path,
+    allowed_hosts: Iterable[str] = (),
+    token: str | None = None,
+    search_token: str = "",
 ) -> Guard:
     """Build the page as an ASGI application.
 
@@ -43,8 +48,9 @@ def create_app(
         cache_folder: folder for stills, pieces and clips, at most 2 GB of them.
         allowed_hosts: host names that the page answers to besides those of this machine itself.
         token: what a client must know to see the library; None if everybody may.
+        search_token: what `lightning search` sends to be answered; "" answers it never.
     """
-    routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)))
+    routes = Routes(keeper, Media(CacheFolder(cache_folder, _CACHE_BYTES)), search_token)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +77,7 @@ def create_app(
     sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
     hosts = (*LOCAL_HOSTS, *allowed_hosts)
-    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/"), token)
+    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/", ANSWER), token)
 
 
 async def _page(request: Request) -> Response:

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import message_line
 from dreamprvr.search.access import is_wanted
-from dreamprvr.search.results import LibraryVideo, SearchResult
+from dreamprvr.search.engine.filters import parse_where
+from dreamprvr.search.results import LibraryVideo, SearchResult, as_json, as_text
 from dreamprvr.serve.listing import Listing, listing
 from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
 
@@ -127,6 +128,21 @@ class Keeper:
             for hit in held[1].hits:
                 _remember(self._videos, hit.video.video_id, (held[0], hit.video), _VIDEOS)
         return held[1]
+
+    def printed(self, call: Mapping[str, Any]) -> str:
+        """Answer a call of `lightning search` with what it prints.
+
+        Args:
+            call: the arguments of `Library.search` by name, with `where` as COLUMN=VALUE words;
+                and `json`, whether to answer in JSON.
+
+        Raises:
+            HTTPException: 503, the library is closed.
+            UserError: an argument is wrong, or the library cannot be searched.
+        """
+        options = {**call, "where": parse_where(call["where"])}
+        as_printed = as_json if options.pop("json") else as_text
+        return as_printed(self._opened().search(**options))
 
     def _opened(self) -> "Library":
         if self._library is None:

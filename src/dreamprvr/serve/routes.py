@@ -1,17 +1,20 @@
 """The routes: the library, searches, downloads of their results, and the files of each video."""
 
+import json
 import mimetypes
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
+from secrets import compare_digest
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Header, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from dreamprvr.search.address import ANSWER
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve import pieces
 from dreamprvr.serve.containers import SourceFile, probe, source_file
@@ -65,11 +68,13 @@ class Routes:
     Args:
         keeper: keeps the library.
         media: makes stills, pieces and clips.
+        token: what `lightning search` sends; "" answers it never.
     """
 
-    def __init__(self, keeper: Keeper, media: Media) -> None:
+    def __init__(self, keeper: Keeper, media: Media, token: str = "") -> None:
         self.keeper = keeper
         self.media = media
+        self.token = token
         self.searches = Workers("searches", threads=1, waiting=WAITING_SEARCHES)
         self.stills = Workers("thumbnails", threads=2, waiting=400)
         self.probes = Workers("questions about videos", threads=2, waiting=400)
@@ -81,6 +86,7 @@ class Routes:
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
         app.add_api_route("/api/videos", self.videos)
+        app.add_api_route(ANSWER, self.answer, include_in_schema=False)
         app.add_api_route("/api/videos/{key}", self.video)
         files: dict[str, tuple[Callable[..., Any], str]] = {
             "basket.{ending}": (self.basket, "text/csv, text/plain or application/xml"),
@@ -123,6 +129,16 @@ class Routes:
             folders=[Folder(name=name, videos=number) for name, number in listing.names()],
             videos=[VideoAnswer(**video_fields(video)) for video in videos],
         )
+
+    async def answer(
+        self, call: str = "", authorization: Annotated[str, Header()] = ""
+    ) -> Response:
+        """What `lightning search` prints, paths of files included, for who can read the token."""
+        sent = authorization.encode(errors="replace")
+        if not self.token or not compare_digest(sent, f"Bearer {self.token}".encode()):
+            raise HTTPException(404, "there is nothing at this address")
+        printed = await self.searches.run(self.keeper.printed, json.loads(call))
+        return PlainTextResponse(printed.encode(errors="backslashreplace"))
 
     async def csv(self, query: Search) -> Response:
         """The results of a search as a table, one row for each moment."""

@@ -18,6 +18,7 @@ import uvicorn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
+from dreamprvr.search.address import announced, new_token
 from dreamprvr.serve.app import create_app
 from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.security import LOCAL_HOSTS
@@ -69,7 +70,8 @@ def serve(
                 file=sys.stderr,
             )
         store = cache or default_cache()
-        app = create_app(keeper, store, (*names, *allowed_hosts), token or None)
+        search_token = new_token()
+        app = create_app(keeper, store, (*names, *allowed_hosts), token or None, search_token)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False,
             # a browser that pauses a video would otherwise be waited for
@@ -77,7 +79,11 @@ def serve(
         )  # fmt: skip
         address += f"?token={token}" if token else ""
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
-        with _opened(address, store) if open_browser else nullcontext():
+        at, port = listening.getsockname()[:2]
+        with (
+            _opened(address, store) if open_browser else nullcontext(),
+            announced(folder, at, port, search_token),
+        ):
             asyncio.run(_Server(config).serve([listening]))
 
 
