@@ -42,6 +42,7 @@ def fetch(source: str) -> str:
         return source
     from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
+    from tqdm import tqdm
 
     try:
         config = try_to_load_from_cache(source, "config.json")
@@ -49,7 +50,8 @@ def fetch(source: str) -> str:
             return str(Path(config).parent)
         if constants.HF_HUB_OFFLINE:
             raise _missing(source)
-        print(f"fetching {source} into {constants.HF_HUB_CACHE}, once", file=sys.stderr)
+        # above the progress that may be shown
+        tqdm.write(f"fetching {source} into {constants.HF_HUB_CACHE}, once", file=sys.stderr)
         for name in _wanted(HfApi().list_repo_files(source)):
             config = hf_hub_download(source, name)
         return str(Path(config).parent)  # type: ignore[arg-type]
