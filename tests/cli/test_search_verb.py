@@ -143,8 +143,9 @@ def test_a_running_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("--where", "tags=pets", "--candidates", "7", "--json")
     assert run("search", "library", "dog", *words).out == "its answer\n"
     assert asked.calls == [(Path("library"), {
-        "text": "dog", "k": 10, "where": ["tags=pets"], "moments": 3, "threshold": None,
-        "candidates": 7, "rescored": 100, "json": True,
+        "text": "dog", "k": 10, "skip": 0, "where": ["tags=pets"], "name": None, "without": None,
+        "then": None, "like": None, "image": None, "moments": 3, "threshold": None,
+        "candidates": 7, "rescored": 100, "subtitles": True, "json": True,
     })]  # fmt: skip
     assert "3 videos in" in run("search", "library", "dog", "--device", "cpu").out
     assert len(asked.calls) == 1
@@ -158,7 +159,7 @@ def test_the_page_answers_as_the_command_does(tmp_path: Path) -> None:
     alone = [run("search", "library", *each, "--device", "cpu").out for each in words]
     wrong = [refused("search", "library", "dog", "-k", "0", "--device", "cpu")]
     keeper = Keeper(Path("library"), lambda path: Library.open(path, "cpu", gives_way=True))
-    with Server(create_app(keeper, tmp_path / "cache", token="t")) as server:
+    with Server(create_app(keeper, tmp_path / "cache", search_token="t")) as server:
         with address.announced(Path("library"), "127.0.0.1", server.port, "t"):
             while keeper.contents is None:
                 pass

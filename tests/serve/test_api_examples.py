@@ -26,7 +26,11 @@ def test_every_route_is_described(client: TestClient) -> None:
     assert set(re.findall(r"^\| `(\w+ /\S+)` \|", TEXT, re.MULTILINE)) == routes
     for route in routes:
         place = re.escape(route.partition(" ")[2])
-        pattern = place.replace(r"\{key\}", r"\$KEY").replace(r"\{number\}", r"\d+")
+        pattern = (
+            place.replace(r"\{key\}", r"\$KEY")
+            .replace(r"\{number\}", r"\d+")
+            .replace(r"\{ending\}", r"\w+")
+        )
         assert any(re.search(rf'"\$PAGE{pattern}["?]', line) for line in EXAMPLES), route
 
 
@@ -48,7 +52,7 @@ def test_the_examples(library: FakeLibrary, tmp_path: Path) -> None:
     begins = {
         "answer.json": b"{", "moments.csv": b"\xef\xbb\xbfrank,", "moments.zip": b"PK",
         "film.mp4": b"\0", "piece.mp4": b"\0", "still.jpg": b"\xff\xd8", "clip.mp4": b"\0",
-        "moments.vtt": b"WEBVTT",
+        "moments.vtt": b"WEBVTT", "moments.edl": b"TITLE:",
     }  # fmt: skip
     for name, begin in begins.items():
         assert (tmp_path / name).read_bytes().startswith(begin), name

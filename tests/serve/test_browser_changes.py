@@ -509,16 +509,16 @@ def test_a_page_with_a_token(browser: Any, library: FakeLibrary, tmp_path: Path)
         assert (
             "this server asks for a token: open the address" in page.locator(".wrong").inner_text()
         )
-        page.goto(f"{server.address}/?q=red&token=12345678")
+        page.goto(f"{server.address}/?q=red&view=videos&token=12345678")
         page.wait_for_selector(".hit")
-        assert page.url == f"{server.address}/?q=red"
+        assert page.url == f"{server.address}/?q=red&view=videos"
         page.locator(".moment").first.click()
         until(page, f"{VIDEO}?.currentTime > 6.4")
         assert "dreamprvr" not in page.evaluate("document.cookie")
         page.close()
         other = browser.new_page()  # a link from elsewhere, with which the cookie is not sent
         with Server(Starlette(routes=[Route("/", lambda request: HTMLResponse(
-            f'<a href="{server.address}/?q=red">link</a>'))])) as elsewhere:  # fmt: skip
+            f'<a href="{server.address}/?q=red&view=videos">link</a>'))])) as elsewhere:  # fmt: skip
             other.goto(elsewhere.address.replace("127.0.0.1", "localhost"))
             other.click("a")
             other.wait_for_selector(".hit")
