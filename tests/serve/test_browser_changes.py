@@ -517,8 +517,9 @@ def test_a_page_with_a_token(browser: Any, library: FakeLibrary, tmp_path: Path)
         assert "dreamprvr" not in page.evaluate("document.cookie")
         page.close()
         other = browser.new_page()  # a link from elsewhere, with which the cookie is not sent
-        with Server(Starlette(routes=[Route("/", lambda request: HTMLResponse(
-            f'<a href="{server.address}/?q=red&view=videos">link</a>'))])) as elsewhere:  # fmt: skip
+        link = f'<a href="{server.address}/?q=red&view=videos">link</a>'
+        linking = Starlette(routes=[Route("/", lambda request: HTMLResponse(link))])
+        with Server(linking) as elsewhere:
             other.goto(elsewhere.address.replace("127.0.0.1", "localhost"))
             other.click("a")
             other.wait_for_selector(".hit")
