@@ -123,9 +123,13 @@ PIXELS = """async ([address, second, bars]) => {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0);
-  return [...Array(bars).keys()].map((bar) => [...context.getImageData(
-    Math.floor((2 * bar + 1) * canvas.width / (2 * bars)), canvas.height >> 1, 1, 1).data]);
+  for (let tries = 0; ; tries++) {  // a busy machine has no picture yet
+    context.drawImage(video, 0, 0);
+    const found = [...Array(bars).keys()].map((bar) => [...context.getImageData(
+      Math.floor((2 * bar + 1) * canvas.width / (2 * bars)), canvas.height >> 1, 1, 1).data]);
+    if (tries === 100 || found.some(([red, green, blue]) => red + green + blue)) return found;
+    await new Promise((done) => { setTimeout(done, 50); });
+  }
 }"""
 
 
