@@ -51,9 +51,8 @@ class Hub:
         self.asked = 0
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub(dict(WHOLE))
+def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    """The answers of a hub that holds these files."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -108,7 +107,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(dict(WHOLE))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(hub))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     template = "/{repo_id}/resolve/{revision}/{filename}"

@@ -286,17 +286,6 @@ def test_similar_moments(page: Any) -> None:
     assert "like" not in asked[-1]
 
 
-def test_a_server_that_cannot_is_not_asked(page: Any) -> None:
-    answering(page, strength=None)
-    search(page)
-    page.get_by_role("button", name="By video").click()
-    page.locator(".still").first.click()
-    until(page, f"{VIDEO}?.readyState > 1")
-    page.locator("#player").get_by_text("More").click()
-    for name in ("More results", "All moments", "Find similar"):
-        assert page.get_by_text(name).locator("visible=true").count() == 0
-
-
 def test_filters_by_bounds_are_shown(browser: Any, library: FakeLibrary, tmp_path: Path) -> None:
     words = "q=red&view=videos&where=tag%3Dcooking"
     with page_of(browser, library, tmp_path, words) as (page, _):

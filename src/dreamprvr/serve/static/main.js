@@ -196,15 +196,13 @@ function display(result, request) {
 
 /** The hits of an answer as the views show them: on one scale, copies put together. */
 function prepared(result, scale) {
-  // a server that says how sure it is also pages, and searches by a moment
-  const canMore = "strength" in result;
-  for (const hit of result.hits) Object.assign(hit, { scale, canMore });
+  for (const hit of result.hits) hit.scale = scale;
   return grouped(result.hits);
 }
 
 /** Offer the next page of an answer, if there may be one. */
 function offerMore(result, request) {
-  byId("more").hidden = !("strength" in result) || result.hits.length < Number(request.k);
+  byId("more").hidden = result.hits.length < Number(request.k);
 }
 
 /** Show the next page of the answer below the others. */

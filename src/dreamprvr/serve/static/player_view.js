@@ -72,7 +72,7 @@ export function playerView(hit, actions) {
         !moment.whole && keepButton(video, moment),
         copies("Copy link", () => location.href, "Copy it from the address bar"));
       show(others, hit.rank && file("WebVTT", `/moments.vtt${location.search}`),
-        hit.canMore && !moment.whole && el("a", {
+        !moment.whole && el("a", {
           class: "button", href: `/?${new URLSearchParams({ like: likeOf(video, moment) })}`,
         }, "Find similar"),
         copies("Copy title and times", () => line({ title: titleOf(video), start, end })));

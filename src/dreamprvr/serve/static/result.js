@@ -35,7 +35,7 @@ export function resultItem(hit, actions) {
       described(video),
       !video.there && missing(),
       el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
-        hit.canMore && !hit.hasAll && moments.length >= SHOWN && el("button", {
+        !hit.hasAll && moments.length >= SHOWN && el("button", {
           type: "button", class: "all-moments", click: () => actions.all(hit),
         }, "All moments", el("span", { class: "unseen" }, ` of ${titleOf(video)}`)),
         el("button", { type: "button", class: "to-player", click: actions.toPlayer },
