@@ -40,9 +40,9 @@ test: $(VENV)/installed ## all tests
 test-fast: $(VENV)/installed ## the tests without those marked slow
 	$(PYTEST) -m 'not slow'
 
-eval: $(VENV)/installed ## test a checkpoint: make eval [CONFIG=tvr.yaml] [CKPT=FILE]; default: the newest run
+eval: $(VENV)/installed ## test a checkpoint: make eval [CONFIG=tvr.yaml] [CKPT=FILE] [LABELS=FILE]; default: the newest run
 	@test -n "$(CKPT)" || { echo "no run yet: make demo, or give CKPT=FILE CONFIG=FILE"; exit 2; }
-	$(BIN)/lightning test --config $(EVAL_CONFIG) --ckpt_path $(CKPT)
+	$(BIN)/lightning test --config $(EVAL_CONFIG) --ckpt_path $(CKPT) $(if $(LABELS),--data.labels $(LABELS))
 
 lint: $(VENV)/installed ## style and types
 	$(BIN)/ruff check
