@@ -38,10 +38,10 @@ export function loading() {
 
 export function nothing(narrowed, clear) {
   card("nothing", "Nothing found",
-    el("p", {}, narrowed ? "No video passes the filters and the least score."
+    el("p", {}, narrowed ? "No video passes the filters and the other options."
       : "No video of this library fits."),
     narrowed && el("button", { type: "button", click: clear },
-      "Search without filters and least score"));
+      "Search without filters and options"));
 }
 
 export function wrong(line, again) {
