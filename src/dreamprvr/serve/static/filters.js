@@ -7,6 +7,7 @@ import { recall, remember } from "./store.js";
 const [k, threshold, choice, add, label, chips, then, without, options, more] =
   ["k", "threshold", "filter", "filter-add", "filter-label", "chips", "then", "without", "options",
     "more-options"].map(byId);
+const SIGNS = { "=": ":", ">=": " from", "<=": " to", ">": " above", "<": " below" };
 let where = [];
 let isByKeys = false; // arrows walk through the choices: none is meant before Enter
 let changed = () => {};
@@ -105,7 +106,7 @@ export function clear() {
 
 function showChips() {
   show(chips, ...where.map((filter) => {
-    const [, column, sign, value] = filter.match(/^([^=<>]+)([<>]?=?)(.*)$/s);
+    const [, column, sign, value] = filter.match(/^([^=<>]+)([<>]?=?)\s*(.*)$/s);
     return el("li", {}, el("button", {
       type: "button", class: "chip",
       click: () => {
@@ -114,7 +115,7 @@ function showChips() {
         byId("query").focus();
         changed();
       },
-    }, el("span", {}, sign === "=" ? `${column}: ` : `${column} ${sign} `), el("bdi", {}, value),
+    }, el("span", {}, `${column}${SIGNS[sign]} `), el("bdi", {}, value.replace("..", " to ")),
     el("span", { class: "unseen" }, ": remove this filter")));
   }));
 }

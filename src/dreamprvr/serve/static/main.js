@@ -139,7 +139,9 @@ async function run(request, file = null) {
     if (isLater) await ready();
     if (signal.aborted) return;
     if (isLater) run(request, file);
-    else notices.wrong(error.message, () => run(request, file));
+    else if (file && error.status === 400) {
+      notices.wrong(error.message, picture.choose, "Choose another picture");
+    } else notices.wrong(error.message, () => run(request, file));
     return;
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
@@ -280,7 +282,7 @@ function draw() {
   const pairs = pages.flatMap((page) => bestFirst(page, asked.then));
   const good = pairs.filter(({ match }) => match > 0);
   const isCut = isGrid && !showsWeaker && good.length > 0 && good.length < pairs.length;
-  hits.className = isGrid ? "grid" : "";
+  hits.className = isGrid ? `grid ${asked.then ? "pairs" : ""}` : "";
   show(hits, ...(isGrid
     ? (isCut ? good : pairs).map((pair, place) => momentItem(pair, place, actions))
     : found().map((hit) => resultItem(hit, actions))));

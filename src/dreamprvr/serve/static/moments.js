@@ -31,17 +31,18 @@ export function momentItem({ hit, moments, score, match }, place, actions) {
     label: `Play ${span(moment)} of ${titleOf(video)}, `
       + `${spoken(moment.start)} to ${spoken(moment.end)}`,
   }));
-  const kind = moments.length > 1 ? "hit tile pair" : "hit tile";
-  const item = el("li", { class: kind, tabindex: -1, "aria-labelledby": id },
-    el("div", { class: "stills" }, buttons),
+  const keeps = moments.map((moment) => keepButton(video, moment));
+  const isPair = moments.length > 1;
+  const item = el("li", { class: "hit tile", tabindex: -1, "aria-labelledby": id },
+    isPair ? el("div", { class: "pair" }, buttons.map((button, i) =>
+      el("div", {}, button, keeps[i]))) : buttons,
     el("div", { class: "facts" },
       titled("h2", video, { id }),
-      el("div", { class: "tile-line" }, fit(score, match),
-        moments.map((moment) => keepButton(video, moment))),
       moments.map(said),
       described({ ...video, duration: null }, 2),
       hit.copies?.length > 0 && el("p", { class: "quiet" }, copiesOf(hit.copies.length)),
-      !video.there && el("p", { class: "missing" }, "The video file is missing.")));
+      !video.there && el("p", { class: "missing" }, "The video file is missing."),
+      el("div", { class: "tile-line" }, fit(score, match), !isPair && keeps)));
   return Object.assign(item, { hit, moments, buttons });
 }
 

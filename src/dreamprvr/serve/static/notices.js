@@ -44,10 +44,11 @@ export function nothing(narrowed, clear) {
       "Search without filters and options"));
 }
 
-export function wrong(line, again) {
+/** Say what went wrong; the button, called `label`, calls `again()`. */
+export function wrong(line, again, label = "Try again") {
   announce(line);
   card("wrong", "That did not work", el("p", {}, line),
-    el("button", { type: "button", click: again }, "Try again"));
+    el("button", { type: "button", click: again }, label));
 }
 
 const howFar = (done, total) =>

@@ -5,9 +5,12 @@ import { stillUrl } from "./parts.js";
 
 const [button, field, example] = ["picture", "picture-file", "example"].map(byId);
 
+/** Let the reader choose a picture. */
+export const choose = () => field.click();
+
 /** Call `send(file)` for each picture that the reader gives. */
 export function listen(send) {
-  button.addEventListener("click", () => field.click());
+  button.addEventListener("click", choose);
   field.addEventListener("change", () => {
     if (field.files.length) send(field.files[0]);
     field.value = ""; // the same file may be chosen again

@@ -44,7 +44,8 @@ function prepare() {
   const type = isDay ? "date" : { number: "number", date: "text" }[range.kind];
   for (const [field, value] of [[least, range.least], [most, range.most]]) {
     if (field.type !== type) Object.assign(field, { value: "", type });
-    Object.assign(field, { step: "any", placeholder: value });
+    const placeholder = range.kind === "number" ? String(Number(value)) : value;
+    Object.assign(field, { step: "any", placeholder });
     const [low, high] = isDay ? [range.least, range.most].map((end) => end.slice(0, 10)) : ["", ""];
     Object.assign(field, { min: low, max: high });
   }
