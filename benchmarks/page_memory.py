@@ -3,9 +3,9 @@
     python -m benchmarks.page_memory [--searches 300] [--videos 10]
 
 Chromium asks 300 different sentences, one after the other; the answers have 10 videos with three
-moments and a curve of 360 pieces each, in turn as moments and by video. Every tenth time a moment is
-played and the player is closed again. After each 50 searches, garbage is collected by force, and the
-heap of JavaScript, the nodes and the listeners of the document are counted through the DevTools
+moments and a curve of 360 pieces each, in turn as moments and by video. Every tenth time a moment
+is played and the player is closed again. After each 50 searches, garbage is collected by force, and
+the heap of JavaScript, the nodes and the listeners of the document are counted through the DevTools
 protocol. Needs Chromium and the package playwright.
 """
 

@@ -73,8 +73,8 @@ def test_the_interface_is_described(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     search = described["paths"]["/api/search"]["get"]
     assert [parameter["name"] for parameter in search["parameters"]] == [
-        "q", "like", "image", "without", "then", "name", "k", "skip", "moments", "subtitles", "threshold",
-        "where",
+        "q", "like", "image", "without", "then", "name", "k", "skip", "moments", "subtitles",
+        "threshold", "where",
     ]  # fmt: skip
     answers = {status: answer["content"] for status, answer in search["responses"].items()}
     assert set(answers) == {"200", "4XX", "5XX"}
