@@ -25,6 +25,12 @@ from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchRes
 EVERY = 50  # searches between two counts
 PLAYED = 10  # searches from one that is played to the next
 PIECES, SECONDS = 360, 10.0  # of a curve, and of a video
+# not typed, as Chromium keeps what was typed into a field so that it can be undone
+ASKED = """(text) => {
+  const query = document.querySelector("#query");
+  query.value = text;
+  query.form.requestSubmit();
+}"""
 DONE = "document.title === '{} · DreamPRVR' && document.querySelector('.hit') !== null"
 
 
@@ -90,10 +96,8 @@ def searches(page: Any, first: int, last: int) -> None:
     """Ask sentences, in turn as moments and by video, and play some of the moments."""
     for number in range(first, last):
         text = f"sentence {number}"
-        page.fill("#query", text)
-        page.press("#query", "Enter")
+        page.evaluate(ASKED, text)
         until(page, DONE.format(text))
-        page.keyboard.press("Escape")
         page.locator("#view-videos" if number % 2 else "#view-moments").click()
         if number % PLAYED == 0:
             page.locator(".hit .still").first.click()

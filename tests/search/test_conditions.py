@@ -66,7 +66,7 @@ def test_values_that_meet_conditions(
 def test_columns_that_bounds_can_narrow() -> None:
     columns = {**COLUMNS, "year": ["1999", "900"], "one": ["7"], "none": []}
     assert extents(columns, [59.999, 300.0, float("nan")]) == [
-        ("length", "number", "59.999", "300.0"),
+        ("length", "number", "59", "300"),
         ("year", "number", "900", "1999"),
         ("date", "date", "2023-12-31", "2025-01-01"),
         ("size", "number", "-1.5", "10"),

@@ -6,6 +6,7 @@ is no metadata, such as the length of a video, become the list of ids of the vid
 Both are applied by the engine before it ranks.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,9 +80,10 @@ def extents(columns: Mapping[str, Sequence[str]], lengths: Iterable[float]) -> l
         columns: values by metadata column of the library.
         lengths: seconds of each video.
     """
-    seconds = [str(round(length, 3)) for length in lengths if number(length) is not None]
+    known = [seconds for seconds in lengths if math.isfinite(seconds)]
+    length = [str(math.floor(min(known))), str(math.ceil(max(known)))] if known else []
     found = []
-    for name, held in {LENGTH: seconds, **columns}.items():
+    for name, held in {LENGTH: length, **columns}.items():
         if held and all(number(value) is not None for value in held):
             ends = sorted(held, key=float)
             found.append(Extent(name, "number", ends[0], ends[-1]))
