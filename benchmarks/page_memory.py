@@ -31,7 +31,8 @@ ASKED = """(text) => {
   query.value = text;
   query.form.requestSubmit();
 }"""
-DONE = "document.title === '{} · DreamPRVR' && document.querySelector('.hit') !== null"
+DONE = """(text) =>
+  document.title === `${text} · DreamPRVR` && document.querySelector(".hit") !== null"""
 
 
 class Films(OneVideo):
@@ -83,10 +84,16 @@ def count(session: Any) -> dict[str, int]:
     }  # fmt: skip
 
 
-def until(page: Any, condition: str) -> None:
-    """Wait for a condition in JavaScript, without holding an element of the page."""
+def until(page: Any, condition: str, text: str = "") -> None:
+    """Wait for a condition in JavaScript, without holding an element of the page.
+
+    Args:
+        page: the page.
+        condition: a function; always the same text, as the browser keeps each text that it runs.
+        text: what the function is called with.
+    """
     began = time.monotonic()
-    while not page.evaluate(condition):
+    while not page.evaluate(condition, text):
         if time.monotonic() - began > 60:
             raise TimeoutError(f"not within a minute: {condition}")
         page.wait_for_timeout(10)
@@ -97,11 +104,11 @@ def searches(page: Any, first: int, last: int) -> None:
     for number in range(first, last):
         text = f"sentence {number}"
         page.evaluate(ASKED, text)
-        until(page, DONE.format(text))
+        until(page, DONE, text)
         page.locator("#view-videos" if number % 2 else "#view-moments").click()
         if number % PLAYED == 0:
             page.locator(".hit .still").first.click()
-            until(page, f"({SHOWN})()")
+            until(page, SHOWN)
             page.get_by_role("button", name="Close the player").click()
 
 
