@@ -40,15 +40,14 @@ export function offer(known) {
 function prepare() {
   const range = ranges.find(({ name }) => name === column.value);
   if (!range) return;
-  const isDay = range.kind === "date" && range.least.length > 9 && range.most.length > 9;
-  const type = isDay ? "date" : { number: "number", date: "text" }[range.kind];
-  for (const [field, value] of [[least, range.least], [most, range.most]]) {
-    if (field.type !== type) Object.assign(field, { value: "", type });
-    const placeholder = range.kind === "number" ? String(Number(value)) : value;
-    Object.assign(field, { step: "any", placeholder });
-    const [low, high] = isDay ? [range.least, range.most].map((end) => end.slice(0, 10)) : ["", ""];
-    Object.assign(field, { min: low, max: high });
-  }
+  const ends = [range.least, range.most].map((end) => end.slice(0, 10));
+  const isDay = ends.every((end) => end.length === 10); // and not 2024, or 2024-05
+  const type = range.kind === "number" ? "number" : isDay ? "date" : "text";
+  const [min, max] = type === "date" ? ends : ["", ""];
+  [least, most].forEach((field, i) => {
+    if (field.type !== type) field.value = "";
+    Object.assign(field, { type, step: "any", min, max, placeholder: ends[i] });
+  });
 }
 
 /** The condition in the fields; "" if there is none. */
