@@ -46,25 +46,27 @@ SHOWN = """() => {
 }"""
 
 
-def write_part(path: Path, codec: str) -> None:
+def write_part(path: Path, codec: str, smaller: int = 1) -> None:
     """Encode a part of the film: a landscape of blocks that moves, with noise, and a tone.
 
     Args:
         path: path of the file, an mp4.
         codec: name of the encoder.
+        smaller: number by which width and height are divided.
     """
+    width, height = WIDTH // smaller, HEIGHT // smaller
     noise = np.random.default_rng(0)
     blocks = noise.integers(0, 256, (70, 130, 3), np.uint8).repeat(20, axis=0).repeat(20, axis=1)
     with av.open(path, "w") as writer:
         video: Any = writer.add_stream(codec, rate=RATE)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.gop_size = PART * RATE
         video.options = OPTIONS.get(codec, {})
         audio: Any = writer.add_stream("aac", rate=SAMPLES, layout="stereo")
-        grain = noise.integers(0, 12, (HEIGHT, WIDTH, 1), np.uint8)
+        grain = noise.integers(0, 12, (height, width, 1), np.uint8)
         for number in range(PART * RATE):
             y, x = number, 2 * number
-            seen = blocks[y : y + HEIGHT, x : x + WIDTH] // 2 + np.roll(grain, number * 7)
+            seen = blocks[y : y + height, x : x + width] // 2 + np.roll(grain, number * 7)
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(seen), "rgb24")
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             writer.mux(video.encode(frame))
@@ -129,13 +131,13 @@ class OneVideo:
 
 
 @contextlib.contextmanager
-def served(video: LibraryVideo, folder: Path) -> Iterator[str]:
-    """Serve a video on a free port.
+def served(library: Any, folder: Path) -> Iterator[str]:
+    """Serve a library, or what answers like one, on a free port.
 
     Yields:
         The address of the page.
     """
-    keeper = Keeper(folder, lambda path: OneVideo(video))  # type: ignore[arg-type, return-value]
+    keeper = Keeper(folder, lambda path: library)
     app = create_app(keeper, folder / "cache")
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -201,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_part(folder / "part.mp4", codec)
             repeat(folder / "part.mp4", folder / "film.mp4", max(args.minutes * 60 // PART, 1))
             video = LibraryVideo("film", folder / "film.mp4", args.minutes * 60.0, {})
-            with served(video, folder) as address:
+            with served(OneVideo(video), folder) as address:
                 firsts, seeks = waits(browser, address, video, args.rounds)
             rows.append({
                 "codec": codec, "first picture s": statistics.median(firsts),

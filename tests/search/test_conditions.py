@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search.conditions import Allowed, find_allowed
+from dreamprvr.search.conditions import Allowed, extents, find_allowed
 from dreamprvr.search.engine.filters import parse_where
 
 COLUMNS = {
@@ -61,6 +61,19 @@ def test_values_that_meet_conditions(
     column: str, words: tuple[str, ...], values: list[str]
 ) -> None:
     assert met(column, *words) == values
+
+
+def test_columns_that_bounds_can_narrow() -> None:
+    columns = {**COLUMNS, "year": ["1999", "900"], "one": ["7"], "none": []}
+    assert extents(columns, [59.999, 300.0, float("nan")]) == [
+        ("length", "number", "59", "300"),
+        ("year", "number", "900", "1999"),
+        ("date", "date", "2023-12-31", "2025-01-01"),
+        ("size", "number", "-1.5", "10"),
+    ]
+    own = extents({"length": ["2024-01", "2024-02"]}, [1.0, 2.0])  # a column of the metadata
+    assert own == [("length", "date", "2024-01", "2024-02")]
+    assert extents({}, []) == []
 
 
 def test_the_length_and_the_name_of_a_video() -> None:

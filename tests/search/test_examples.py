@@ -110,6 +110,11 @@ def test_moments_and_pictures_through_a_library(tmp_path: Path) -> None:
         assert found.hits[0].moments[0].start <= 12 < found.hits[0].moments[0].end
         assert (found.strength, found.query) == (None, "like a at 00:08")
         Image.new("L", (5, 5), 128).save(tmp_path / "grey.png")
-        assert len(opened.search(image=tmp_path / "grey.png").hits) == 3
+        by_path = opened.search(image=tmp_path / "grey.png")
+        assert len(by_path.hits) == 3
+        by_content = opened.search(image=(tmp_path / "grey.png").read_bytes())
+        assert by_content.hits == by_path.hits
+        with pytest.raises(UserError, match="the picture cannot be read as a picture: it is in no"):
+            opened.search(image=b"hello")
         with pytest.raises(UserError, match="no video of the library: 'x'"):
             opened.search(like=("x", 8.0))

@@ -125,3 +125,4 @@ def test_a_query_in_words() -> None:
     assert Query("a dog", without="a cat").shown == "a dog, without a cat"
     assert Query(like=("film", 75.0), then="a cat").shown == "like film at 01:15, then a cat"
     assert Query(image=Path("/a/b.png")).shown == "like b.png"
+    assert Query(image=b"GIF", then="a cat").shown == "like a picture, then a cat"

@@ -67,6 +67,12 @@ def search(page: Any, text: str = "red") -> None:
     page.wait_for_selector(".hit")
 
 
+def unfold(page: Any) -> None:
+    """Unfold the options of a search."""
+    page.locator("#more-options").click()
+    page.wait_for_selector("#options:not([hidden])")
+
+
 class Server:
     """The page on a port of its own, in a thread.
 

@@ -1,6 +1,7 @@
 """Films, a library of them, and the page over it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def watched_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+    """The page before a search that lists videos; see `watched`."""
+    with watched(browser, library, tmp_path, "?view=videos") as page:
+        yield page
+
+
+@pytest.fixture
+def home_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator[Any]:
+    """The start page; see `watched`."""
+    with watched(browser, library, tmp_path, "") as page:
+        yield page
+
+
+@contextmanager
+def watched(browser: Any, library: FakeLibrary, tmp_path: Path, words: str) -> Iterator[Any]:
     """The page before a search; an error in it, or a request to another host, fails the test."""
     page = browser.new_page()
     problems: list[str] = []
@@ -80,8 +95,8 @@ def watched_page(browser: Any, library: FakeLibrary, tmp_path: Path) -> Iterator
     with Server(app) as server:
         home = server.address
         page.on("request", lambda request: home in request.url or foreign.append(request.url))
-        page.goto(f"{home}/?view=videos")
-        page.wait_for_selector(".welcome")
+        page.goto(f"{home}/{words}")
+        page.wait_for_selector(".film")
         yield page
         page.close()
     assert problems == []

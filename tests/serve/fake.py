@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dreamprvr.search.conditions import _meeting
+from dreamprvr.search.examples import read_picture
+from dreamprvr.search.queries import Query
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
 from dreamprvr.serve.keeper import Keeper
 
@@ -36,17 +39,23 @@ class FakeLibrary:
         self._inside = threading.Lock()
 
     def search(
-        self, text: str, k: int = 10, where: Mapping[str, Any] | None = None, moments: int = 3,
-        threshold: float | None = None,
+        self, text: str | None, k: int = 10, where: Mapping[str, Any] | None = None,
+        moments: int = 3, threshold: float | None = None, *, image: bytes | None = None,
+        without: str | None = None, then: str | None = None,
     ) -> SearchResult:  # fmt: skip
         assert self._inside.acquire(blocking=False), "two searches at once"
         try:
             time.sleep(self.delay)
-            self.calls.append({"text": text, "k": k, "where": where, "threshold": threshold})
+            call = {"text": text, "k": k, "where": where, "threshold": threshold}
+            call |= {"image": image, "without": without, "then": then}
+            self.calls.append(call)
+            if image is not None:
+                read_picture(image)  # refuses other files
+            query = Query(text, image=image, without=without, then=then).shown
             videos = self.videos(where)
             hits = [self._hit(rank, video) for rank, video in enumerate(videos, start=1)]
             kept = [hit for hit in hits if threshold is None or hit.score >= threshold]
-            return SearchResult(text, tuple(kept[:k]), self.delay, len(videos), len(videos))
+            return SearchResult(query, tuple(kept[:k]), self.delay, len(videos), len(videos))
         finally:
             self._inside.release()
 
@@ -56,7 +65,10 @@ class FakeLibrary:
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         def passes(video: LibraryVideo) -> bool:
             for column, wanted in (where or {}).items():
-                if str(video.metadata.get(column)) not in wanted:
+                values = [str(video.metadata[column])] if column in video.metadata else []
+                if column == "length":
+                    values = [str(video.duration)]
+                if not _meeting(column, wanted, values):
                     return False
             return True
 

@@ -1,6 +1,7 @@
 """Write small videos whose pictures show the second."""
 
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from PIL import Image
 
 RATE = 44_100
 # far apart, and far from each other after any codec
@@ -58,6 +60,13 @@ def picture(second: float, size: tuple[int, int]) -> np.ndarray:
     image[:] = COLOURS[int(second) % len(COLOURS)]
     image[: size[1] // 3, : size[0] // 4] = 255  # top left: shows which way is up
     return image
+
+
+def png(width: int = 400, height: int = 200) -> bytes:
+    """A red picture, as the content of a file."""
+    file = BytesIO()
+    Image.new("RGB", (width, height), COLOURS[0]).save(file, "PNG")
+    return file.getvalue()
 
 
 def colour_index(pixel: Any) -> int:

@@ -30,8 +30,11 @@ def test_every_route_is_described(client: TestClient) -> None:
             place.replace(r"\{key\}", r"\$KEY")
             .replace(r"\{number\}", r"\d+")
             .replace(r"\{ending\}", r"\w+")
+            .replace(r"\{name\}", r"\$PICTURE")
         )
-        assert any(re.search(rf'"\$PAGE{pattern}["?]', line) for line in EXAMPLES), route
+        sends = "--data-binary" if route.startswith("POST") else ""
+        found = (line for line in EXAMPLES if re.search(rf'"\$PAGE{pattern}["?]', line))
+        assert any(sends in line for line in found), route
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl, bash")
@@ -50,7 +53,8 @@ def test_the_examples(library: FakeLibrary, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.endswith("\n304\n") or done.stdout.endswith("}304\n")
     begins = {
-        "answer.json": b"{", "moments.csv": b"\xef\xbb\xbfrank,", "moments.zip": b"PK",
+        "answer.json": b"{", "alike.json": b"{", "later.json": b"{", "small.jpg": b"\xff\xd8",
+        "other.jpg": b"\xff\xd8", "moments.csv": b"\xef\xbb\xbfrank,", "moments.zip": b"PK",
         "film.mp4": b"\0", "piece.mp4": b"\0", "still.jpg": b"\xff\xd8", "clip.mp4": b"\0",
         "moments.vtt": b"WEBVTT", "moments.edl": b"TITLE:",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import pytest
-from serve.browsing import VIDEO, search, until
+from serve.browsing import VIDEO, search, unfold, until
 from serve.conftest import SCRIPT
 from serve.fake import FakeLibrary
 
@@ -58,6 +58,7 @@ def test_a_query_is_text(page: Any) -> None:
 
 
 def test_a_link_reopens_the_search_and_the_moment(page: Any, browser: Any) -> None:
+    unfold(page)
     page.select_option("#k", "5")
     page.select_option("#filter", "tag=cooking")
     search(page)
@@ -121,6 +122,7 @@ def test_keys(page: Any) -> None:
 
 def test_filters_and_the_least_score(page: Any, library: FakeLibrary) -> None:
     search(page)
+    unfold(page)
     page.select_option("#filter", "tag=travel")
     until(page, "document.querySelectorAll('.hit').length === 1")
     page.fill("#threshold", "0.95")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from serve.browsing import page_of, until
+from serve.browsing import page_of, unfold, until
 from serve.fake import FakeLibrary
 
 from dreamprvr.search.results import LibraryVideo
@@ -64,6 +64,7 @@ def full_page(
         page.locator(".moment").first.click()
         until(page, "document.querySelector('video')?.readyState > 1")
         page.evaluate("document.querySelector('video').pause()")
+        unfold(page)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         yield page
 
@@ -194,6 +195,7 @@ def test_the_last_result_can_be_scrolled_out_from_under_the_player(page: Any) ->
 
 def test_text_of_double_size_fits(page: Any) -> None:
     page.set_viewport_size({"width": 640, "height": 900})
+    unfold(page)
     page.evaluate("document.documentElement.style.fontSize = '32px'")
     clipped = page.locator(".options select, .options input").evaluate_all(
         "nodes => nodes.filter((node) => node.clientHeight < 1.2 * "
@@ -231,6 +233,7 @@ def results(page: Any, number: int) -> None:
 
 @pytest.mark.parametrize("by", ["Enter", "the button"])
 def test_arrows_choose_a_filter_and_do_not_apply_it(page: Any, by: str) -> None:
+    unfold(page)
     choice = page.locator("#filter")
     choice.focus()
     page.keyboard.press("ArrowDown")
@@ -252,6 +255,7 @@ def test_arrows_choose_a_filter_and_do_not_apply_it(page: Any, by: str) -> None:
 
 
 def test_a_click_on_a_filter_is_enough(page: Any) -> None:
+    unfold(page)
     page.locator("#filter").focus()
     page.keyboard.press("ArrowDown")
     page.locator("#filter").dispatch_event("pointerdown")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from serve.browsing import page_of, until
 from serve.fake import FakeLibrary
+from serve.films import png
 
 from dreamprvr.search.results import LibraryVideo
 
@@ -59,6 +60,7 @@ def test_results_and_the_player(pages: tuple[Any, str], view: str, width: int) -
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{address}/?q=red&view={view}&where=tag%3Dcooking&where=tag%3Dtravel")
     page.wait_for_selector(".hit")
+    page.evaluate("document.querySelector('#options').hidden = false")
     page.evaluate("document.querySelector('#weak').hidden = false")
     page.evaluate("document.querySelector('#weak').textContent = 'Weak matches'")
     audited(page)
@@ -66,6 +68,21 @@ def test_results_and_the_player(pages: tuple[Any, str], view: str, width: int) -
     until(page, "document.querySelector('video')?.readyState > 1")
     page.evaluate("document.querySelector('video').pause()")
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    audited(page)
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+def test_moments_that_follow_and_a_picture(pages: tuple[Any, str], width: int) -> None:
+    page, address = pages
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/?q=red&then=blue")
+    page.wait_for_selector(".pair")
+    assert page.locator("#options").is_visible()  # they are used
+    audited(page)
+    file = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+    page.set_input_files("#picture-file", files=[file])
+    until(page, "location.search.startsWith('?image=')")
+    until(page, "document.querySelector('#example img').naturalWidth > 0")
     audited(page)
 
 

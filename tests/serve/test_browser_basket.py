@@ -17,10 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page(watched_page: Any) -> Any:
-    watched_page.goto(watched_page.url.partition("?")[0])
-    watched_page.wait_for_selector(".film")
-    return watched_page
+def page(home_page: Any) -> Any:
+    return home_page
 
 
 def kept(page: Any) -> list[str]:

@@ -481,7 +481,7 @@ def test_a_search_that_fails(
     with Server(create_app(keeper_of(library, tmp_path / "library"), tmp_path / "cache")) as server:
         blank_page.goto(f"{server.address}/?q=red")
         blank_page.wait_for_selector(".wrong")
-        assert "the encoder reads no text" in blank_page.locator(".notice").inner_text()
+        assert "The encoder reads no text" in blank_page.locator(".notice").inner_text()
         monkeypatch.setattr(library, "search", real)
         blank_page.get_by_role("button", name="Try again").click()
         blank_page.wait_for_selector(".hit")
@@ -507,7 +507,7 @@ def test_a_page_with_a_token(browser: Any, library: FakeLibrary, tmp_path: Path)
         page.goto(server.address)
         page.wait_for_selector(".wrong")
         assert (
-            "this server asks for a token: open the address" in page.locator(".wrong").inner_text()
+            "This server asks for a token: open the address" in page.locator(".wrong").inner_text()
         )
         page.goto(f"{server.address}/?q=red&view=videos&token=12345678")
         page.wait_for_selector(".hit")

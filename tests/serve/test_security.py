@@ -104,6 +104,23 @@ def test_long_addresses_and_bodies_are_refused(client: TestClient) -> None:
         assert status(client, "/api/search", "POST", content_length=length) == 413
 
 
+def test_one_path_may_take_more() -> None:
+    app = Starlette()
+    for path in ("/api/search", "/api/other"):
+        app.add_route(path, answer, methods=["GET", "POST"])
+    app.add_middleware(
+        Guard, hosts=("localhost",), open_paths=(), bodies={"/api/search": 5000}
+    )  # fmt: skip
+    client = TestClient(app, base_url="http://localhost:8000")
+    assert client.post("/api/search", content=b"a" * 5000).status_code == 200
+    refused = client.post("/api/search", content=b"a" * 5001)
+    assert refused.status_code == 413
+    assert refused.json()["error"] == "a request may bring at most 5,000 bytes, and says how many"
+    assert client.post("/api/other", content=b"a" * 5000).status_code == 413
+    assert client.request("GET", "/api/search", content=b"a" * 5000).status_code == 413
+    assert client.post("/api/search", content=iter([b"a"])).status_code == 413  # chunked
+
+
 def test_an_address_of_ten_megabytes() -> None:
     """Longer than the test client sends."""
     sent: list[Any] = []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from serve.browsing import Server
 from serve.fake import FakeLibrary, keeper_of
+from serve.films import png
 from starlette.testclient import TestClient
 
 from dreamprvr.search.results import LibraryVideo, SearchResult
@@ -26,15 +27,17 @@ class Slow(FakeLibrary):
         super().__init__(videos)
         self.gate = threading.Event()
 
-    def search(self, text: str, **options: Any) -> SearchResult:
+    def search(self, text: str | None, **options: Any) -> SearchResult:
         assert self.gate.wait(60)
         return super().search(text, **options)
 
 
-def left(server: Server, path: str) -> None:
-    """Send a request, and leave without an answer."""
+def left(server: Server, path: str, picture: bytes = b"") -> None:
+    """Send a request, with a picture or without one, and leave without an answer."""
+    method = "POST" if picture else "GET"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(picture)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        connection.sendall(head.encode() + picture)
         time.sleep(0.005)
 
 
@@ -59,6 +62,7 @@ def test_searches_of_clients_that_have_left_are_never_begun(
             pass
         for number in range(60):  # more than may wait
             left(server, f"/api/search?q=left{number}")
+            left(server, f"/api/search?name=left{number}", png())
         answers: list[bytes] = []
         waiting = threading.Thread(target=lambda: answers.append(asked(server, "/api/search?q=x")))
         waiting.start()

@@ -11,6 +11,7 @@ from models.published_models import OTHER_MODELS
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
 from search.test_encoding import made
+from serve.films import png
 from starlette.testclient import TestClient
 
 from dreamprvr.extraction.find_videos import find_videos
@@ -62,6 +63,26 @@ def test_from_a_sentence_to_the_second(folder: Path, tmp_path: Path, early: bool
         assert missing == {"c"}
     with Library.open(folder) as again:  # the page has let go of its lock
         assert again.delete(["c"]) == ["c"]
+
+
+def test_a_picture_is_searched_as_by_the_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library.open(folder) as opened:
+        expected = [hit.score for hit in opened.search(image=png()).hits]
+    keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
+    assert keeper.try_open()
+    with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
+        found = client.post("/api/search", content=png()).json()
+        assert [hit["score"] for hit in found["hits"]] == expected
+        assert found["strength"] is None
+        monkeypatch.setattr(WordEncoder, "searches_untrained", False)
+        refused = client.post("/api/search?k=3", content=png())
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith(
+            "encoder words does not put pictures and sentences into one space, so this library "
+            "cannot be searched by a picture"
+        )
 
 
 def test_a_library_that_is_being_written(folder: Path, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ is no metadata, such as the length of a video, become the list of ids of the vid
 Both are applied by the engine before it ranks.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, number, quote
@@ -54,6 +55,42 @@ class Allowed(NamedTuple):
 
 
 EVERY = Allowed()
+
+
+class Extent(NamedTuple):
+    """The values of a column from the least to the most, for a user who narrows it.
+
+    Args:
+        name: name of the column.
+        kind: "number" or "date"; all values are of this kind.
+        least: the least value.
+        most: the greatest value.
+    """
+
+    name: str
+    kind: Literal["number", "date"]
+    least: str
+    most: str
+
+
+def extents(columns: Mapping[str, Sequence[str]], lengths: Iterable[float]) -> list[Extent]:
+    """List the columns that bounds can narrow: those of numbers or dates alone, and the length.
+
+    Args:
+        columns: values by metadata column of the library.
+        lengths: seconds of each video.
+    """
+    known = [seconds for seconds in lengths if math.isfinite(seconds)]
+    length = [str(math.floor(min(known))), str(math.ceil(max(known)))] if known else []
+    found = []
+    for name, held in {LENGTH: length, **columns}.items():
+        if held and all(number(value) is not None for value in held):
+            ends = sorted(held, key=float)
+            found.append(Extent(name, "number", ends[0], ends[-1]))
+        elif held and all(map(_DATE.fullmatch, held)):
+            ends = sorted(held)
+            found.append(Extent(name, "date", ends[0], ends[-1]))
+    return [extent for extent in found if extent.least != extent.most]
 
 
 def find_allowed(

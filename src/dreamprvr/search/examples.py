@@ -6,12 +6,13 @@ the tokens of a moment can stand in the place of the rows of a sentence. What a 
 """
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.text import one_line, open_file
@@ -86,27 +87,33 @@ def picture_query(model: SearchModel, encoder: Encoder, picture: np.ndarray) -> 
     return moment_query(model, record, Timeline(1, 0.0, 1.0, 1.0, 1.0), 0.0)
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(source: Path | bytes) -> np.ndarray:
     """Read a picture, upright, as (H, W, 3) uint8 RGB; a large one is made smaller.
 
     Args:
-        path: path of the file.
+        source: path of the file, or its content.
 
     Raises:
         UserError: the file is missing, too large, damaged, or no picture.
     """
-    with open_file(path, PICTURE_BYTES) as file:
+    shown = "the picture" if isinstance(source, bytes) else str(source)
+    with BytesIO(source) if isinstance(source, bytes) else open_file(source, PICTURE_BYTES) as file:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of many pixels, which are refused below
                 picture = Image.open(file, formats=PICTURES)
             if picture.width * picture.height > PICTURE_PIXELS:
-                raise UserError(f"{path} has more than {PICTURE_PIXELS:,} pixels: make it smaller")
+                raise UserError(f"{shown} has more than {PICTURE_PIXELS:,} pixels: make it smaller")
             picture.draft("RGB", (SIDE, SIDE))
             upright = ImageOps.exif_transpose(picture)
             upright.thumbnail((SIDE, SIDE))
             return np.asarray(upright.convert("RGB"))
         except UserError:
             raise
+        except UnidentifiedImageError:
+            formats = ", ".join(PICTURES)
+            raise UserError(
+                f"{shown} cannot be read as a picture: it is in none of the formats {formats}"
+            ) from None
         except Exception as error:  # Pillow raises errors of many kinds for damaged files
-            raise UserError(f"{path} cannot be read as a picture: {first_line(error)}") from None
+            raise UserError(f"{shown} cannot be read as a picture: {first_line(error)}") from None

@@ -186,7 +186,7 @@ class Library:
         without: str | None = None,
         then: str | None = None,
         like: tuple[str, float] | None = None,
-        image: StrPath | None = None,
+        image: StrPath | bytes | None = None,
         name: str | None = None,
         skip: int = 0,
         subtitles: bool = True,
@@ -210,7 +210,7 @@ class Library:
             then: sentence of what must follow later in the same video.
             like: id of a video of the library, and a second in it: finds moments like this one in
                 the other videos.
-            image: path of a picture: finds moments like it.
+            image: path of a picture, or the content of its file: finds moments like it.
             name: words that the video's title, id or path must contain, in any case and order.
             skip: number of the best videos to leave out, for the next page of an answer.
             subtitles: whether the words of subtitles are searched too, for a `text` without
@@ -221,7 +221,7 @@ class Library:
                 column or video of that name, the picture cannot be read, or the model or the
                 encoder cannot be loaded.
         """
-        picture = None if image is None else Path(image)
+        picture = Path(image) if isinstance(image, str | os.PathLike) else image
         query = Query(
             text, k, where, moments, threshold, candidates, rescored, without, then, like, picture,
             name, skip, subtitles,

@@ -35,7 +35,7 @@ class Query:
         without: sentence of what the moment must not show; None for nothing.
         then: sentence of what must follow later in the same video; None for nothing.
         like: id of a video of the library and a second in it, whose like are searched; or None.
-        image: path of a picture, whose like are searched; or None.
+        image: path of a picture or its content, whose like are searched; or None.
         name: words that the video's title, id or path must contain; None allows all.
         skip: number of the best videos to leave out, for the next page of an answer.
         subtitles: whether the words of subtitles are searched too.
@@ -51,7 +51,7 @@ class Query:
     without: str | None = None
     then: str | None = None
     like: tuple[str, float] | None = None
-    image: Path | None = None
+    image: Path | bytes | None = None
     name: str | None = None
     skip: int = 0
     subtitles: bool = True
@@ -88,8 +88,10 @@ class Query:
             first = self.text
         elif self.like is not None:
             first = f"like {one_line(self.like[0])} at {clock(self.like[1])}"
+        elif isinstance(self.image, Path):
+            first = f"like {one_line(self.image.name)}"
         else:
-            first = f"like {one_line(Path(str(self.image)).name)}"
+            first = "like a picture"
         if self.without is not None:
             return f"{first}, without {self.without}"
         return first if self.then is None else f"{first}, then {self.then}"

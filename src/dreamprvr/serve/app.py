@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.address import ANSWER
+from dreamprvr.serve import pictures
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import NotPlayable
 from dreamprvr.serve.joining import joined
@@ -77,7 +78,8 @@ def create_app(
     sent = GZipMiddleware(Unchanged(app), minimum_size=_PACKED, compresslevel=6)
     # around everything, so that the answer to a bug carries the headers as well
     hosts = (*LOCAL_HOSTS, *allowed_hosts)
-    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/", ANSWER), token)
+    bodies = {"/api/search": pictures.LARGEST}
+    return Guard(Leaving(sent), hosts, ("/", "/docs", "/static/", ANSWER), token, bodies)
 
 
 async def _page(request: Request) -> Response:

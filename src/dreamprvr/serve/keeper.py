@@ -14,10 +14,12 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import message_line
 from dreamprvr.search.access import is_wanted
+from dreamprvr.search.conditions import extents
 from dreamprvr.search.engine.filters import parse_where
 from dreamprvr.search.results import LibraryVideo, SearchResult, as_json, as_text
 from dreamprvr.serve.listing import Listing, listing
-from dreamprvr.serve.schema import Column, LibraryAnswer, SearchQuery
+from dreamprvr.serve.pictures import Pictures
+from dreamprvr.serve.schema import Column, LibraryAnswer, Range, SearchQuery
 
 if TYPE_CHECKING:  # it needs seconds to be imported
     from dreamprvr.search.library import Library
@@ -41,12 +43,14 @@ class Keeper:
     Attributes:
         contents: what the library holds; None while it is closed.
         message: why it could not be opened.
+        pictures: pictures that clients have sent to search for.
     """
 
     def __init__(self, folder: Path, opener: Callable[[Path], "Library"]) -> None:
         self.folder = folder
         self._name = folder.resolve().name
         self.message = ""
+        self.pictures = Pictures()
         self.contents: LibraryAnswer | None = None
         self._opener = opener
         self._library: Library | None = None
@@ -82,15 +86,17 @@ class Keeper:
         return True
 
     def _contents(self, library: "Library") -> LibraryAnswer:
-        videos = library.videos()
+        videos, held = library.videos(), library.columns()
         columns = [
             Column(name=name, values=values)
-            for name, values in library.columns().items()
+            for name, values in held.items()
             if name != "title" and 0 < len(values) <= _SHOWN_VALUES
         ]
+        lengths = [video.duration for video in videos]
         return LibraryAnswer(
-            state="ready", name=self._name, videos=len(videos),
-            seconds=sum(video.duration for video in videos), columns=columns,
+            state="ready", name=self._name, videos=len(videos), seconds=sum(lengths),
+            columns=columns,
+            ranges=[Range(**extent._asdict()) for extent in extents(held, lengths)],
         )  # fmt: skip
 
     def state(self) -> LibraryAnswer:
@@ -116,12 +122,15 @@ class Keeper:
         """Answer a query, from memory if it is a recent one.
 
         Raises:
-            HTTPException: 503, the library is closed.
+            HTTPException: 503, the library is closed; 404, the picture is not held any more.
             UserError: the library has no such column, or cannot be searched.
         """
         held = self._answers.get(query)
         if held is None or time.monotonic() - held[0] > _FRESH:
-            result = self._opened().search(**query.arguments())
+            arguments = query.arguments()
+            if query.image is not None:
+                arguments["image"] = self.pictures.content(query.image)
+            result = self._opened().search(**arguments)
             held = (time.monotonic(), result)
         _remember(self._answers, query, held, _ANSWERS)
         with self._lock:

@@ -14,9 +14,10 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from dreamprvr.core.errors import UserError
 from dreamprvr.search.address import ANSWER
 from dreamprvr.search.results import LibraryVideo, SearchResult
-from dreamprvr.serve import pieces
+from dreamprvr.serve import pictures, pieces
 from dreamprvr.serve.containers import SourceFile, probe, source_file
 from dreamprvr.serve.exports import clip_name, moments_vtt, results_csv, results_zip, safe_name
 from dreamprvr.serve.keeper import Keeper, closed_for_now
@@ -26,6 +27,8 @@ from dreamprvr.serve.schema import (
     BasketQuery,
     Folder,
     LibraryAnswer,
+    Narrowing,
+    PictureName,
     PlayableVideo,
     Playing,
     SearchAnswer,
@@ -59,6 +62,15 @@ _TIMELINES = {
     "edl": (cuts_edl, "text/plain; charset=utf-8"),
     "fcpxml": (cuts_fcpxml, "application/xml"),
 }
+_KEPT = {"Cache-Control": "private, max-age=3600"}
+_PICTURE = {
+    "requestBody": {
+        "required": True,
+        "description": "a picture (BMP, GIF, JPEG, PNG, TIFF or WEBP) of at most "
+        f"{pictures.LARGEST:,} bytes",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
@@ -85,12 +97,16 @@ class Routes:
         """Register the routes."""
         app.add_api_route("/api/library", self.library, response_model_exclude_unset=True)
         app.add_api_route("/api/search", self.search)
+        app.add_api_route(
+            "/api/search", self.search_picture, methods=["POST"], openapi_extra=_PICTURE
+        )
         app.add_api_route("/api/videos", self.videos)
         app.add_api_route(ANSWER, self.answer, include_in_schema=False)
         app.add_api_route("/api/videos/{key}", self.video)
         files: dict[str, tuple[Callable[..., Any], str]] = {
             "basket.{ending}": (self.basket, "text/csv, text/plain or application/xml"),
             "export.csv": (self.csv, "text/csv"),
+            "pictures/{name}": (self.picture, "image/jpeg"),
             "export.vtt.zip": (self.vtt, "application/zip"),
             "videos/{key}/media": (self.file, "video/*"),
             "videos/{key}/pieces/{number}.mp4": (self.piece, "video/mp4"),
@@ -118,7 +134,34 @@ class Routes:
 
     async def search(self, query: Search) -> SearchAnswer:
         """The best videos for a sentence, each with its moments and its curve."""
-        return search_answer(await self._result(query))
+        return search_answer(await self._result(query), query.image)
+
+    async def search_picture(
+        self, narrowing: Annotated[Narrowing, Query()], request: Request
+    ) -> SearchAnswer:
+        """The best videos for a picture, which is the body of the request.
+
+        The server remembers the picture for a while: `image` in the answer names it for further
+        searches.
+        """
+        content = await request.body()
+        if not content:
+            raise UserError("send the picture as the body of the request")
+        name = self.keeper.pictures.keep(content)
+        try:
+            query = SearchQuery(image=name, **narrowing.model_dump(exclude_unset=True))
+            return search_answer(await self._result(query), name)
+        except UserError:
+            self.keeper.pictures.forget(name)
+            raise
+
+    async def picture(
+        self, name: Annotated[PictureName, InPath(description="name of the picture")]
+    ) -> Response:
+        """A picture that was sent to search for, made small."""
+        content = self.keeper.pictures.content(name)
+        shown = await self.stills.run_long(pictures.small, content)
+        return Response(shown, headers=_KEPT, media_type="image/jpeg")
 
     async def videos(self, query: Annotated[VideosQuery, Query()]) -> VideosAnswer:
         """The videos of the library or of one folder, those with the newest files first."""
@@ -248,7 +291,7 @@ class Routes:
             "Last-Modified": formatdate(source.mtime_ns / 1e9, usegmt=True),
         }
         if mime == "image/jpeg":  # many are shown at once
-            headers["Cache-Control"] = "private, max-age=3600"
+            headers |= _KEPT
         held = unless_held(Response(headers=headers), request.headers)
         if held.status_code == 304:
             return held

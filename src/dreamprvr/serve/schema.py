@@ -5,7 +5,7 @@ import binascii
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -29,11 +29,12 @@ def _plain_words(text: Any) -> Any:
     return " ".join(text.split()) if isinstance(text, str) else text
 
 
+PictureName = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Words = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), BeforeValidator(_plain_words)]
 
 
-class SearchQuery(BaseModel):
-    """A search; equal ones have equal hashes. Either `q` or `like` is needed."""
+class Example(BaseModel):
+    """What a search is for: a sentence, a moment or a picture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +42,26 @@ class SearchQuery(BaseModel):
     like: Annotated[str, Field(pattern=r"^[\w-]+@\d{1,7}(\.\d{1,3})?$")] | None = Field(
         default=None, description="KEY@SECOND: moments like this one of a video, in other videos"
     )
+    image: PictureName | None = Field(
+        default=None,
+        description="name of a picture that was sent a while ago (POST /api/search): moments like "
+        "it",
+    )
+
+    @model_validator(mode="after")
+    def _check_first(self) -> Self:
+        if sum(part is not None for part in (self.q, self.like, self.image)) != 1:
+            raise PydanticCustomError("query", "give one of q, like and image")
+        if self.like is not None and video_id_of(self.like.partition("@")[0]) is None:
+            raise PydanticCustomError("query", "like names no video: write KEY@SECOND")
+        return self
+
+
+class Narrowing(BaseModel):
+    """What a search asks for besides its sentence, moment or picture."""
+
+    model_config = ConfigDict(frozen=True)
+
     without: Words | None = Field(
         default=None, description="sentence of what the moment must not show"
     )
@@ -72,17 +93,21 @@ class SearchQuery(BaseModel):
     ] = ()
 
     @model_validator(mode="after")
-    def _check(self) -> "SearchQuery":
-        if (self.q is None) == (self.like is None):
-            raise PydanticCustomError("query", "give either q or like")
-        if self.like is not None and video_id_of(self.like.partition("@")[0]) is None:
-            raise PydanticCustomError("query", "like names no video: write KEY@SECOND")
+    def _check_parts(self) -> Self:
         if self.without is not None and self.then is not None:
             raise PydanticCustomError("query", "give either without or then, not both")
         return self
 
+    def filters(self) -> dict[str, list[str]]:
+        """Return the conditions of each column, as the library takes them."""
+        return parse_where(self.where)
+
+
+class SearchQuery(Narrowing, Example):
+    """A search; equal ones have equal hashes. One of `q`, `like` and `image` is needed."""
+
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `Library.search`; those left at their defaults are left out."""
+        """Return the arguments of `Library.search` without the picture; no defaults are in it."""
         arguments: dict[str, Any] = {
             "k": self.k, "where": self.filters(), "threshold": self.threshold,
         }  # fmt: skip
@@ -92,10 +117,6 @@ class SearchQuery(BaseModel):
         names = ("without", "then", "name", "skip", "moments", "subtitles")
         further = {name: getattr(self, name) for name in names if name in self.model_fields_set}
         return {"text": self.q, **arguments, **further}
-
-    def filters(self) -> dict[str, list[str]]:
-        """Return the conditions of each column, as the library takes them."""
-        return parse_where(self.where)
 
 
 class Span(BaseModel):
@@ -153,6 +174,15 @@ class Column(BaseModel):
     values: list[str]
 
 
+class Range(BaseModel):
+    """A column that can be narrowed by a range or a bound."""
+
+    name: str = Field(description="name of a metadata column, or length, in seconds")
+    kind: Literal["number", "date"]
+    least: str
+    most: str
+
+
 class LibraryAnswer(BaseModel):
     """The library: its contents, or why it cannot be searched now."""
 
@@ -161,6 +191,7 @@ class LibraryAnswer(BaseModel):
     videos: int = Field(default=0, description="number of videos, once ready")
     seconds: float = Field(default=0, description="length of all videos together, once ready")
     columns: list[Column] = Field(default=[], description="columns to filter by, once ready")
+    ranges: list[Range] = Field(default=[], description="columns of numbers or dates, once ready")
     done: int = Field(default=0, description="videos that are indexed, while indexing")
     total: int = Field(default=0, description="videos to index, while indexing")
     video: str = Field(default="", description="video that is indexed at the moment")
@@ -253,6 +284,9 @@ class SearchAnswer(BaseModel):
     """The answer to a search."""
 
     query: str
+    image: str | None = Field(
+        default=None, description="name of the picture that was searched for, for further searches"
+    )
     seconds: float = Field(description="time that the search took")
     searched: int = Field(description="videos of the library that pass the filters")
     strength: Literal["strong", "fair", "weak"] | None = Field(
@@ -293,10 +327,15 @@ def video_fields(video: LibraryVideo) -> dict[str, Any]:
     }
 
 
-def search_answer(result: SearchResult) -> SearchAnswer:
-    """Turn a result of the library into the server's answer."""
+def search_answer(result: SearchResult, image: str | None = None) -> SearchAnswer:
+    """Turn a result of the library into the server's answer.
+
+    Args:
+        result: the result.
+        image: name of the picture that was searched for.
+    """
     return SearchAnswer(
-        query=result.query, seconds=result.seconds, searched=result.searched,
+        query=result.query, image=image, seconds=result.seconds, searched=result.searched,
         strength=result.strength, confidence=result.confidence, low=result.low, high=result.high,
         hits=[_hit_answer(hit) for hit in result.hits],
     )  # fmt: skip

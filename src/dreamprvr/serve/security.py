@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_URL = 16_384  # bytes of path and query together
-MAX_BODY = 1024  # bytes; no route reads a body
+MAX_BODY = 1024  # bytes of a request to a route that reads no body
 _LINE_ENDS = re.compile(r"\s*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; object-src 'none'; "
@@ -59,16 +59,18 @@ class Guard:
         open_paths: paths of the pages, and their prefixes ending in "/"; other sites may link
             there, and no token is needed.
         token: what a client must know; None if everybody may ask.
+        bodies: most bytes that a POST to a path may bring, where that is more than `MAX_BODY`.
     """
 
     def __init__(
         self, app: ASGIApp, hosts: Iterable[str], open_paths: Iterable[str],
-        token: str | None = None,
+        token: str | None = None, bodies: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.app = app
         self.hosts = frozenset(host.lower() for host in hosts)
         self.open_paths = tuple(open_paths)
         self.token = token
+        self.bodies = bodies or {}
         # browsers send the cookies of all servers of a machine to each of them
         digest = hashlib.sha256((token or "").encode()).hexdigest()
         self.cookie = f"dreamprvr-{digest[:8]}"
@@ -118,10 +120,11 @@ class Guard:
             return problem(400, line)
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL:
             return problem(413, f"the address is longer than {MAX_URL} bytes")
+        most = self.bodies.get(scope["path"], MAX_BODY) if scope["method"] == "POST" else MAX_BODY
         length = headers.get("content-length", "0")
-        too_long = not length.isdecimal() or int(length[:20]) > MAX_BODY
+        too_long = not length.isdecimal() or int(length[:20]) > most
         if too_long or "transfer-encoding" in headers:
-            return problem(413, f"a request may bring at most {MAX_BODY} bytes")
+            return problem(413, f"a request may bring at most {most:,} bytes, and says how many")
         if not self._is_open(scope) and is_foreign(headers, host):
             return problem(403, "requests of other web sites are refused")
         return None if self.token is None else self._ask_token(scope, headers)

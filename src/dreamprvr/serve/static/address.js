@@ -17,6 +17,9 @@ export function read() {
   return {
     q: words.get("q") || "",
     like: words.get("q") ? "" : words.get("like") || "",
+    image: words.get("q") || words.get("like") ? "" : words.get("image") || "",
+    then: words.get("then") || "",
+    without: words.get("then") ? "" : words.get("without") || "",
     k: /^\d{1,3}$/.test(k) && k >= 1 && k <= MOST ? String(Number(k)) : "10",
     threshold: Number.isFinite(parseFloat(threshold)) && isFinite(threshold) ? threshold : "",
     view: words.get("view") === "videos" ? "videos" : "moments",
@@ -25,6 +28,9 @@ export function read() {
     moment: readMoment(words),
   };
 }
+
+/** Whether a search is for anything: a sentence, a moment or a picture. */
+export const isSearch = (request) => Boolean(request?.q || request?.like || request?.image);
 
 function readMoment(words) {
   const key = words.get("v");
@@ -35,17 +41,18 @@ function readMoment(words) {
 }
 
 /** Write the parameters of a search, for the server. */
-export function parameters({ q, like, k, threshold, where }) {
-  const words = new URLSearchParams(like ? { like } : { q });
+export function parameters({ q, like, image, then, without, k, threshold, where }) {
+  const words = new URLSearchParams();
+  const parts = { q, like, image, then, without, threshold };
+  for (const [name, value] of Object.entries(parts)) if (value) words.set(name, value);
   if (k && k !== "10") words.set("k", k);
-  if (threshold !== "") words.set("threshold", threshold);
   for (const filter of where) words.append("where", filter);
   return words;
 }
 
 /** Write a search and its view, for the address. */
 function written(search) {
-  const words = search.q || search.like ? parameters(search) : new URLSearchParams();
+  const words = isSearch(search) ? parameters(search) : new URLSearchParams();
   if (!search.q && search.folder) words.set("folder", search.folder);
   if (search.view === "videos") words.set("view", search.view);
   return words;

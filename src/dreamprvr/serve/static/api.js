@@ -17,6 +17,9 @@ export const videoUrl = (key, rest = "") => `/api/videos/${key}${rest}`;
 
 export const library = () => ask("/api/library");
 export const search = (parameters, signal) => ask(`/api/search?${parameters}`, { signal });
+/** Search for moments like the picture in a file. */
+export const searchPicture = (file, parameters, signal) =>
+  ask(`/api/search?${parameters}`, { method: "POST", body: file, signal });
 export const videos = (folder, skip, count) =>
   ask(`/api/videos?${new URLSearchParams({ folder, skip, count })}`);
 export const about = (key) => ask(videoUrl(key));

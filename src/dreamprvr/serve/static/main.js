@@ -1,7 +1,7 @@
 // Connects the parts: reads the address, searches, and shows the results.
 
 import * as address from "./address.js";
-import { Gone, about, search } from "./api.js";
+import { Gone, about, search, searchPicture } from "./api.js";
 import * as basket from "./basket.js";
 import { announce, byId, show } from "./dom.js";
 import * as filters from "./filters.js";
@@ -10,7 +10,8 @@ import * as home from "./home.js";
 import { listen } from "./keys.js";
 import { bestFirst, markKept, momentItem } from "./moments.js";
 import * as notices from "./notices.js";
-import { matchOf, scaleOf } from "./parts.js";
+import { scaleOf } from "./parts.js";
+import * as picture from "./picture.js";
 import { Player } from "./player.js";
 import { uncover } from "./player_view.js";
 import { grouped, inPlace, resultItem } from "./result.js";
@@ -23,7 +24,7 @@ let asked = null; // the search whose results are shown; on the start page it ha
 let pages = []; // its hits, copies put together, as they came: a list for each request
 let view = "moments"; // or "videos"
 let showsWeaker = false; // moments that score no better than what no video shows
-let like = ""; // the moment, KEY@SECOND, to which others are to be similar; "" if none
+let example = {}; // to which others are to be similar: a moment, `like`, or a picture, `image`
 
 const player = new Player({
   changed(key, moment, isOther) {
@@ -94,34 +95,41 @@ for (const id of ["save-csv", "save-vtt"]) saves(byId(id), saveFailed);
 /** The search in the form. */
 function wanted() {
   const q = query.value.trim();
-  return { q, like: q ? "" : like, view, ...filters.values() };
+  return { q, ...(q ? {} : example), view, ...filters.values() };
 }
 
-const isSearch = (request) => Boolean(request?.q || request?.like);
+const { isSearch } = address;
 
-async function run(request) {
+/** Search, or show the start page if there is nothing to search for; `file` is a new picture. */
+async function run(request, file = null) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
   asked = null; // first, or closing the player would write the old search into the address
   pages = [];
   showsWeaker = false;
-  like = request.like || "";
+  setExample(request);
   show(hits);
   for (const id of ["more", "weaker"]) byId(id).hidden = true;
   player.close();
   notices.remark("");
   summary.hidden = true;
-  const name = request.q || (request.like && "Similar moments");
+  const name = request.q || ((isSearch(request) || file) && "Similar moments");
   document.title = name ? `${name} · DreamPRVR` : "DreamPRVR";
-  if (!isSearch(request)) {
+  if (!isSearch(request) && !file) {
     start(request, signal);
     return;
   }
   notices.loading();
   byId("results").setAttribute("aria-busy", "true");
   try {
-    const result = await search(address.parameters(request), signal);
+    const words = address.parameters(request);
+    const result = await (file ? searchPicture(file, words, signal) : search(words, signal));
+    if (file) {
+      request.image = result.image;
+      setExample(request);
+      address.push(request);
+    }
     asked = request;
     display(result, request);
     if (result.hits.length && request.q) home.note(request.q);
@@ -130,13 +138,30 @@ async function run(request) {
     const isLater = error instanceof Gone || await isClosed(error);
     if (isLater) await ready();
     if (signal.aborted) return;
-    if (isLater) run(request);
-    else notices.wrong(error.message, () => run(request));
+    if (isLater) run(request, file);
+    else if (file && error.status === 400) {
+      notices.wrong(error.message, picture.choose, "Choose another picture");
+    } else notices.wrong(error.message, () => run(request, file));
     return;
   } finally {
     if (running.signal === signal) byId("results").removeAttribute("aria-busy");
   }
   if (request.moment) address.reopen(player, found(), request.moment, signal);
+}
+
+function setExample({ like, image }) {
+  example = { like, image };
+  picture.showExample(example, () => {
+    example = {};
+    submit();
+    query.focus();
+  });
+}
+
+/** Search for moments like those of a picture. */
+function searchFor(file) {
+  query.value = "";
+  run({ ...wanted(), q: "", like: "", image: "" }, file);
 }
 
 /** Search again, as the library has changed, without disturbing who reads or plays. */
@@ -180,13 +205,13 @@ function display(result, request) {
     return;
   }
   if (!result.hits.length) {
-    notices.nothing(request.threshold !== "" || request.where.length > 0, () => {
+    notices.nothing(filters.narrows(), () => {
       filters.clear();
       submit();
     });
     return;
   }
-  byId("summary-text").textContent = [request.like && `${result.query}:`,
+  byId("summary-text").textContent = [result.query !== request.q && `${result.query}:`,
     `${number} of ${result.searched.toLocaleString("en")}, ${took}`].filter(Boolean).join(" ");
   notices.weak(result.strength === "weak");
   byId("save-csv").href = `/api/export.csv?${address.parameters(request)}`;
@@ -254,10 +279,10 @@ async function allMoments(hit) {
 /** Show the hits in the chosen view. */
 function draw() {
   const isGrid = view === "moments";
-  const pairs = pages.flatMap(bestFirst);
-  const good = pairs.filter(({ hit, moment }) => matchOf(moment, hit.scale) > 0);
+  const pairs = pages.flatMap((page) => bestFirst(page, asked.then));
+  const good = pairs.filter(({ match }) => match > 0);
   const isCut = isGrid && !showsWeaker && good.length > 0 && good.length < pairs.length;
-  hits.className = isGrid ? "grid" : "";
+  hits.className = isGrid ? `grid ${asked.then ? "pairs" : ""}` : "";
   show(hits, ...(isGrid
     ? (isCut ? good : pairs).map((pair, place) => momentItem(pair, place, actions))
     : found().map((hit) => resultItem(hit, actions))));
@@ -347,15 +372,15 @@ listen({
   },
 });
 query.value = address.read().q;
-const { columns } = await ready();
+picture.listen(searchFor);
+filters.offer(await ready());
 notices.none();
-filters.offer(columns);
 restore();
 if (!query.value) query.focus();
 watch({
   hasResults: () => hits.children.length > 0,
   changed(state) {
-    filters.offer(state.columns);
+    filters.offer(state);
     if (isSearch(asked)) again();
     else if (isSearch(wanted())) run(wanted());
     else if (!byId("notice").contains(document.activeElement)) {

@@ -5,37 +5,45 @@ import { el } from "./dom.js";
 import { copies as copiesOf, span, spoken } from "./format.js";
 import { described, fit, matchOf, said, still, titleOf, titled } from "./parts.js";
 
-/** The moments of all hits, best first: pairs of a hit and one of its moments. */
-export function bestFirst(hits) {
-  const pairs = hits.flatMap((hit) => hit.moments.map((moment) => ({ hit, moment })));
-  const match = ({ hit, moment }) => matchOf(moment, hit.scale);
-  return pairs.sort((one, other) =>
-    match(other) - match(one) || other.moment.score - one.moment.score);
+/**
+ * The moments of hits, best first, each as a hit with its `moments`, their `score` and `match`, 0
+ * to 1. Moments that follow each other, `then`, stay together.
+ */
+export function bestFirst(hits, then) {
+  if (then) {
+    return hits.map((hit) =>
+      ({ hit, moments: hit.moments, score: hit.score, match: hit.relevance / 100 }));
+  }
+  return hits.flatMap((hit) => hit.moments.map((moment) =>
+    ({ hit, moments: [moment], score: moment.score, match: matchOf(moment, hit.scale) })))
+    .sort((one, other) => other.match - one.match || other.score - one.score);
 }
 
 /**
- * A moment as an item of the grid. `actions.play(hit, moment)` plays it. The item has the
- * properties `hit`, `moments` (this one) and `buttons` (the one that plays it).
+ * Moments of a video as an item of the grid. `actions.play(hit, moment)` plays one. The item has
+ * the properties `hit`, `moments` and `buttons`, one for each moment.
  */
-export function momentItem({ hit, moment }, place, actions) {
+export function momentItem({ hit, moments, score, match }, place, actions) {
   const { video } = hit;
   const id = `moment-${place}`;
-  const button = still(video, moment.peak, {
+  const buttons = moments.map((moment) => still(video, moment.peak, {
     badge: span(moment), click: () => actions.play(hit, moment),
     label: `Play ${span(moment)} of ${titleOf(video)}, `
       + `${spoken(moment.start)} to ${spoken(moment.end)}`,
-  });
+  }));
+  const keeps = moments.map((moment) => keepButton(video, moment));
+  const isPair = moments.length > 1;
   const item = el("li", { class: "hit tile", tabindex: -1, "aria-labelledby": id },
-    button,
+    isPair ? el("div", { class: "pair" }, buttons.map((button, i) =>
+      el("div", {}, button, keeps[i]))) : buttons,
     el("div", { class: "facts" },
       titled("h2", video, { id }),
-      el("div", { class: "tile-line" }, fit(moment.score, matchOf(moment, hit.scale)),
-        keepButton(video, moment)),
-      said(moment),
+      moments.map(said),
       described({ ...video, duration: null }, 2),
       hit.copies?.length > 0 && el("p", { class: "quiet" }, copiesOf(hit.copies.length)),
-      !video.there && el("p", { class: "missing" }, "The video file is missing.")));
-  return Object.assign(item, { hit, moments: [moment], buttons: [button] });
+      !video.there && el("p", { class: "missing" }, "The video file is missing."),
+      el("div", { class: "tile-line" }, fit(score, match), !isPair && keeps)));
+  return Object.assign(item, { hit, moments, buttons });
 }
 
 /** The button that puts a moment into the basket, or takes it out. */

@@ -38,16 +38,17 @@ export function loading() {
 
 export function nothing(narrowed, clear) {
   card("nothing", "Nothing found",
-    el("p", {}, narrowed ? "No video passes the filters and the least score."
+    el("p", {}, narrowed ? "No video passes the filters and the other options."
       : "No video of this library fits."),
     narrowed && el("button", { type: "button", click: clear },
-      "Search without filters and least score"));
+      "Search without filters and options"));
 }
 
-export function wrong(line, again) {
+/** Say what went wrong; the button, called `label`, calls `again()`. */
+export function wrong(line, again, label = "Try again") {
   announce(line);
   card("wrong", "That did not work", el("p", {}, line),
-    el("button", { type: "button", click: again }, "Try again"));
+    el("button", { type: "button", click: again }, label));
 }
 
 const howFar = (done, total) =>

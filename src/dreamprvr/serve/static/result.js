@@ -34,7 +34,7 @@ export function resultItem(hit, actions) {
         fit(hit.score, hit.relevance >= 0 ? hit.relevance / 100 : shareOf(hit.score, scale))),
       described(video),
       !video.there && missing(),
-      el("div", { class: "moments", role: "group", "aria-label": "Moments, best first" }, buttons,
+      el("div", { class: "moments", role: "group", "aria-label": "Moments" }, buttons,
         !hit.hasAll && moments.length >= SHOWN && el("button", {
           type: "button", class: "all-moments", click: () => actions.all(hit),
         }, "All moments", el("span", { class: "unseen" }, ` of ${titleOf(video)}`)),
