@@ -120,9 +120,11 @@ class OneVideo:
         """Return no result; the link names the moment."""
         return SearchResult(text, (), 0.0, 1, 1)
 
-    def is_wanted(self) -> bool:
-        """Return False, as no process writes it."""
-        return False
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    def renewed(self) -> None:
+        """Return None, as no process writes it."""
 
     def close(self) -> None:
         """Do nothing."""

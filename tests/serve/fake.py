@@ -32,7 +32,7 @@ class FakeLibrary:
         self.delay = delay
         self.calls: list[dict[str, Any]] = []
         self.is_closed = False
-        self.wanted = False
+        self.newer: FakeLibrary | None = None
         self._inside = threading.Lock()
 
     def search(
@@ -69,8 +69,12 @@ class FakeLibrary:
             for name in names
         }
 
-    def is_wanted(self) -> bool:
-        return self.wanted
+    def prepare(self) -> None:
+        pass
+
+    def renewed(self) -> "FakeLibrary | None":
+        newer, self.newer = self.newer, None
+        return newer
 
     def close(self) -> None:
         self.is_closed = True

@@ -23,7 +23,7 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
 from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
-from dreamprvr.search.access import FolderLock, Session, WriterTurn, is_wanted
+from dreamprvr.search.access import Session, WriterTurn
 from dreamprvr.search.background import Background, BackgroundFile
 from dreamprvr.search.catalogue import Payload, library_video
 from dreamprvr.search.conditions import EVERY, find_allowed
@@ -37,6 +37,7 @@ from dreamprvr.search.manifest import (
     OURS,
     Manifest,
     check_engine,
+    engines_in,
     read_manifest,
     refuse_links_in,
 )
@@ -55,36 +56,29 @@ StrPath = str | os.PathLike[str]
 class Library:
     """An open library; `Library.open` and `Library.create` make one.
 
-    Several processes may search at once. A method that writes keeps all others out while it runs,
-    and is refused if any other process has the library open and does not give way. Threads may
-    search in parallel, but not while another thread writes.
+    Several processes may search at once, also while one of them writes: they search what was there
+    before, until `renewed` opens what is there now. A method that writes is refused while another
+    process writes. Threads may search in parallel, but not while another thread writes.
 
     Args:
         path: folder of the library.
         device: name of the device on which the model and the encoder run.
         rule: numbers of the rule that finds moments; None for the default ones.
-        gives_way: True for a program that keeps the library open for long. It must close the
-            library when `is_wanted` returns True; writers wait a while for that.
 
     Raises:
-        UserError: there is no library, it is damaged, or another process writes it.
+        UserError: there is no library, or it is damaged.
     """
 
     def __init__(
-        self,
-        path: StrPath,
-        device: str = "auto",
-        rule: MomentRule | None = None,
-        gives_way: bool = False,
+        self, path: StrPath, device: str = "auto", rule: MomentRule | None = None
     ) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
-        self._kept_background: tuple[int, Background | None] | None = None  # with its videos
+        self._kept_background: tuple[int, Background | None] | None = None  # with its state
         self._device, self._rule = device, rule
-        self._session = Session(
-            self.path, self.manifest, lambda: self._model.model.layout, gives_way
-        )
+        self._session = Session(self.path, self.manifest, lambda: self._model.model.layout)
+        self.manifest = self._session.manifest
 
     @cached_property
     def _model(self) -> "LibraryModel":
@@ -99,14 +93,27 @@ class Library:
 
     @classmethod
     def open(
-        cls,
-        path: StrPath,
-        device: str = "auto",
-        rule: MomentRule | None = None,
-        gives_way: bool = False,
+        cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None
     ) -> "Library":
         """Open a library; the arguments are those of the constructor."""
-        return cls(path, device, rule, gives_way)
+        return cls(path, device, rule)
+
+    def renewed(self) -> "Library | None":
+        """Open the library a second time, if another process has written it since.
+
+        Returns:
+            The library as it is now, with the model and the encoder that are loaded here, unless
+            it has others now; None if nothing has changed. Both are to be closed.
+
+        Raises:
+            UserError: see the constructor.
+        """
+        if self._session.is_current():
+            return None
+        library = Library(self.path, self._device, self._rule)
+        if library.manifest.same_model(self.manifest):
+            library._model = self._model
+        return library
 
     @classmethod
     def create(
@@ -163,13 +170,6 @@ class Library:
         """
         self._model.encoder()
         self._background(self._searcher())
-
-    def is_wanted(self) -> bool:
-        """Return whether another process waits to write this library.
-
-        Close the library to let that process write; it can be opened again afterwards.
-        """
-        return is_wanted(self.path)
 
     # Searching
 
@@ -250,21 +250,19 @@ class Library:
         Args:
             searcher: searcher of the library.
         """
-        videos = searcher.engine.count()
-        if self._kept_background is None or self._kept_background[0] != videos:
-            file = self._background_file()
+        state = self.manifest.videos_of
+        if self._kept_background is None or self._kept_background[0] != state:
+            fingerprint = self.manifest.settings.fingerprint
+            kind = f"{self.manifest.checkpoint} {fingerprint} {self.manifest.collection}"
+            file = BackgroundFile(self.path, f"{kind} {state}")
+            videos = searcher.engine.count()
             background = file.read(videos)
             if background is None and videos:
                 background = searcher.background()
                 if background is not None:
                     file.write(background, videos)
-            self._kept_background = videos, background
+            self._kept_background = state, background
         return self._kept_background[1]
-
-    def _background_file(self) -> BackgroundFile:
-        fingerprint = self.manifest.settings.fingerprint
-        kind = f"{self.manifest.checkpoint} {fingerprint} {self.manifest.collection}"
-        return BackgroundFile(self.path, kind)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         """List the videos that match a filter, in the order of their ids.
@@ -318,15 +316,11 @@ class Library:
             prune: whether to remove videos that the feature file does not hold.
 
         Raises:
-            UserError: the features are of another kind, the CSV is bad, or another process has the
-                library open.
+            UserError: the features are of another kind, the CSV is bad, or another process writes
+                the library.
         """
-        background = self._background_file()
         with FeatureFile(Path(features)) as file, self._writing() as writer:
-            before = background.forget()
             report = writer.update(file, metadata, progress, prune)
-            if not (report.added or report.changed or report.removed or report.renamed):
-                background.restore(before)
             report.warnings += self._read_subtitles(file, writer)
             return report
 
@@ -364,7 +358,6 @@ class Library:
         """
         ids = check_ids(video_ids)
         with self._writing() as writer:
-            self._background_file().forget()
             deleted = writer.delete(ids)
             SpokenWords(self.path).delete(deleted)
             return deleted
@@ -381,16 +374,14 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
-        """Lock the library for writing, and yield a writer."""
-        model = self._model.model  # loaded before other processes are kept out
+        """Yield a writer of the next state, which is searched from the end of the block on."""
+        model = self._model.model  # loaded before other writers are kept out
         try:
-            with self._session.writing() as engine:
-                known = dict(engine.payloads())
-                writer = Writer(self.path, self.manifest, engine, model, known, self._store)
-                yield writer
-                self._model.settings = writer.manifest.settings
-                self.manifest = writer.manifest
+            with self._session.writing() as draft:
+                yield Writer(self.path, draft, model, dict(draft.payloads()), self._store)
         finally:
+            self.manifest = self._session.manifest
+            self._model.settings = self.manifest.settings
             self._payloads = self._kept_background = None
 
 
@@ -414,21 +405,18 @@ def _create(
     check_encoder(find_encoder(settings, device), settings, model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [entry for entry in folder.iterdir() if entry.name not in (NAME, *OURS)]
+        own = (NAME, *OURS, *engines_in(folder))
+        foreign = [entry for entry in folder.iterdir() if entry.name not in own]
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {reason(error)}") from None
     if foreign:  # checked before the lock is taken, since the lock makes files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
     refuse_links_in(folder)
-    writer = WriterTurn(folder)
+    turn = WriterTurn(folder)
     try:
-        lock = FolderLock(folder, write=True)
-        try:
-            _fill(folder, settings, engine, checkpoint, model, moment_tokens)
-        finally:
-            lock.release()
+        _fill(folder, settings, engine, checkpoint, model, moment_tokens)
     finally:
-        writer.release()
+        turn.release()
 
 
 def _fill(

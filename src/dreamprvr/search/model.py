@@ -18,7 +18,7 @@ from dreamprvr.extraction.encoders import TRANSFORMERS, is_missing, load_encoder
 from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.search.encoding import SearchModel, Untrained
-from dreamprvr.search.manifest import ENGINE, MODEL, ROWS, Manifest
+from dreamprvr.search.manifest import COPY, MODEL, ROWS, Manifest, engines_in
 from dreamprvr.training.checkpoint import (
     PROVENANCE,
     Provenance,
@@ -256,5 +256,5 @@ class LibraryModel:
 def forget(folder: Path) -> None:
     """Remove the files that an interrupted `Library.create` left in a folder."""
     (folder / MODEL).unlink(missing_ok=True)
-    for name in (ENGINE, ROWS):
+    for name in (*engines_in(folder), COPY, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)
