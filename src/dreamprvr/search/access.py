@@ -106,9 +106,7 @@ class Session:
         UserError: the engine is damaged, or the library has been made anew.
     """
 
-    def __init__(
-        self, folder: Path, manifest: Manifest, find_layout: Callable[[], Layout]
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, find_layout: Callable[[], Layout]) -> None:
         self.folder, self.manifest, self.find_layout = folder, manifest, find_layout
         self._lock: int | None = None
         self._sign: Any = None

@@ -123,7 +123,7 @@ class BackgroundFile:
 
     Args:
         folder: folder of the library.
-        kind: words for whatever decides scores: the model, the encoder, and the state of the videos.
+        kind: words for what decides scores: the model, the encoder, and the state of the videos.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:

@@ -25,8 +25,10 @@ from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.search.access import Session, WriterTurn
 from dreamprvr.search.background import Background, BackgroundFile
-from dreamprvr.search.catalogue import Payload, library_video
-from dreamprvr.search.conditions import EVERY, find_allowed
+from dreamprvr.search.catalogue import Payload, library_video, metadata_of
+from dreamprvr.search.conditions import find_allowed
+from dreamprvr.search.engine.filters import may_find
+from dreamprvr.search.engine.interface import EVERY
 from dreamprvr.search.engine.opening import create_engine, new_collection
 from dreamprvr.search.engine.points import values
 from dreamprvr.search.indexing import Report, UpdateReport, Writer
@@ -69,9 +71,7 @@ class Library:
         UserError: there is no library, or it is damaged.
     """
 
-    def __init__(
-        self, path: StrPath, device: str = "auto", rule: MomentRule | None = None
-    ) -> None:
+    def __init__(self, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
@@ -92,9 +92,7 @@ class Library:
         return RowStore(self.path, self._model.model) if self.manifest.engine == EDGE else None
 
     @classmethod
-    def open(
-        cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None
-    ) -> "Library":
+    def open(cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> "Library":
         """Open a library; the arguments are those of the constructor."""
         return cls(path, device, rule)
 
@@ -237,7 +235,10 @@ class Library:
             if allowed is EVERY:
                 return spoken.find(words, lambda video_id: True)
             known = self._known()
-            return spoken.find(words, lambda name: name in known and allowed.has(name, known[name]))
+            return spoken.find(
+                words,
+                lambda name: name in known and may_find(allowed, name, metadata_of(known[name])),
+            )
 
         return searcher.search(query, allowed, self._background(searcher), find_spoken)
 
@@ -279,7 +280,7 @@ class Library:
         return [
             library_video(video_id, payload)
             for video_id, payload in sorted(known.items())
-            if allowed.has(video_id, payload)
+            if may_find(allowed, video_id, metadata_of(payload))
         ]
 
     def video(self, video_id: str) -> LibraryVideo | None:

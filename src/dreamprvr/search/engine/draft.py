@@ -8,14 +8,22 @@ each video is replaced as a whole; its readers see videos as they are written.
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.files import check_free_disk, plain_errors, sync
 from dreamprvr.search.engine.disk import copy_files, used
-from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Layout, Record
+from dreamprvr.search.engine.interface import (
+    EVERY,
+    Allowed,
+    Engine,
+    EngineHit,
+    EngineQuery,
+    Layout,
+    Record,
+)
 from dreamprvr.search.engine.opening import open_engine
 from dreamprvr.search.manifest import COPY, EDGE, Manifest
 
@@ -91,14 +99,9 @@ class Draft:
         """Yield payloads as they are now."""
         return self._engine.payloads(video_ids)
 
-    def count(
-        self,
-        where: Mapping[str, Any] | None = None,
-        only: Collection[str] | None = None,
-        besides: Collection[str] = (),
-    ) -> int:
+    def count(self, allowed: Allowed = EVERY) -> int:
         """Count videos as they are now."""
-        return self._engine.count(where, only, besides)
+        return self._engine.count(allowed)
 
     def close(self) -> None:
         """Close what was written; the engine of the last finished state stays open."""
