@@ -68,7 +68,8 @@ def extracted(features: Path) -> str:
 def trained(runs: Path) -> str:
     """Say in which epoch the last training is, by its metrics."""
     files = sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    epochs = [row.get("epoch") for row in csv.DictReader(files[-1].open())] if files else []
+    lines = files[-1].read_text(encoding="utf-8").splitlines() if files else []
+    epochs = [row["epoch"] for row in csv.DictReader(lines)]
     return f"{epochs[-1] if epochs else 0} epochs done"
 
 

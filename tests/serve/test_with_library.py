@@ -55,7 +55,7 @@ def test_from_a_sentence_to_the_second(folder: Path, tmp_path: Path, early: bool
         moment = hits[0]["moments"][0]
         assert 7 <= moment["start"] < moment["end"] <= 10
         assert hits[0]["registers"] == []  # untrained
-        for name, found in (("WALK", {"a"}), ("red.mp4", {"a", "b"}), ("c", {"a", "b", "c"})):
+        for name, found in (("WALK", {"a"}), ("red.mp4", {"a", "b"}), ("c.mp4", {"c"})):
             named = client.get("/api/search", params={"q": "dog", "name": name}).json()["hits"]
             assert {hit["video"]["id"] for hit in named} == found  # by title, path or id
         filtered = {"q": "dog", "where": ["tags=home", "tags=park"]}
