@@ -37,7 +37,7 @@ _MOVES = 50  # most tries to lock the state that is the last finished one just t
 
 
 class WriterTurn:
-    """The right to write a library.
+    """The right to write a library, until `release`; also a context manager.
 
     Args:
         folder: folder of the library; must exist.
@@ -57,6 +57,12 @@ class WriterTurn:
         with suppress(OSError):  # without it, only the error message of other processes says less
             os.truncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {command()}".encode(), 0)
+
+    def __enter__(self) -> "WriterTurn":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let another process write."""
@@ -145,8 +151,7 @@ class Session:
             UserError: another process writes the library.
         """
         _ = self.engine  # raises an error if the library is closed
-        turn = WriterTurn(self.folder)
-        try:
+        with WriterTurn(self.folder):
             self._complete()
             if not self.is_current():
                 self._open()
@@ -155,8 +160,6 @@ class Session:
                 yield draft
             finally:
                 self._finish(draft)
-        finally:
-            turn.release()
 
     def _finish(self, draft: Draft) -> None:
         draft.close()
@@ -173,16 +176,14 @@ class Session:
         if manifest.engine == EDGE and following.engine_in(self.folder).exists():
             repair_engine(self.folder, following, self.find_layout)
             replace(following, videos_of=following.state).write(self.folder)
+            remove_old(self.folder)
 
     def _open(self) -> None:
         """Open the last finished state in place of the one that is open."""
         if self.manifest.next().engine_in(self.folder).exists():
-            with suppress(UserError):  # it is being written just now, or cannot be completed
-                turn = WriterTurn(self.folder)
-                try:
-                    self._complete()
-                finally:
-                    turn.release()
+            # it is being written just now, or cannot be completed
+            with suppress(UserError), WriterTurn(self.folder):
+                self._complete()
         lock, sign, manifest = self._locked()
         try:
             engine = open_engine(self.folder, manifest, self.find_layout)

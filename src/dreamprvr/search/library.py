@@ -140,13 +140,24 @@ class Library:
             UserError: the checkpoint or the encoder does not fit the features, or the folder holds
                 something else.
         """
-        weights = None if checkpoint is None else Path(checkpoint)
+        from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
+
+        folder, weights = Path(path), None if checkpoint is None else Path(checkpoint)
         if weights is not None and moment_tokens:
             raise UserError(
                 "moment tokens are for search without training: leave out --moment_tokens, or "
                 "--ckpt_path"
             )
-        _create(Path(path), Path(features), weights, engine, device, trust_features, moment_tokens)
+        check_engine(engine, "--engine")
+        with FeatureFile(Path(features)) as file:
+            settings = file.settings
+        model = None
+        if weights is not None:
+            check_model(model := read_model(weights), weights, settings, trust_features)
+        check_encoder(find_encoder(settings, device), settings, model)
+        _make_folder(folder)
+        with WriterTurn(folder):
+            _fill(folder, settings, engine, weights, model, moment_tokens)
         return cls(path, device)
 
     def __enter__(self) -> "Library":
@@ -386,24 +397,8 @@ class Library:
             self._payloads = self._kept_background = None
 
 
-def _create(
-    folder: Path, features: Path, checkpoint: Path | None, engine: str, device: str, trust: bool,
-    moment_tokens: bool,
-) -> None:  # fmt: skip
-    """Make an empty library with the arguments of `Library.create`.
-
-    The manifest is written last, and a folder without it is no library. So an interrupted call
-    leaves no half-made library.
-    """
-    from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
-
-    check_engine(engine, "--engine")
-    with FeatureFile(features) as file:
-        settings = file.settings
-    model = None if checkpoint is None else read_model(checkpoint)
-    if model is not None and checkpoint is not None:
-        check_model(model, checkpoint, settings, trust)
-    check_encoder(find_encoder(settings, device), settings, model)
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a library, unless it holds other files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         own = (NAME, *OURS, *engines_in(folder))
@@ -413,11 +408,6 @@ def _create(
     if foreign:  # checked before the lock is taken, since the lock makes files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
     refuse_links_in(folder)
-    turn = WriterTurn(folder)
-    try:
-        _fill(folder, settings, engine, checkpoint, model, moment_tokens)
-    finally:
-        turn.release()
 
 
 def _fill(
@@ -428,6 +418,11 @@ def _fill(
     model: "ModelFile | None",
     moment_tokens: bool,
 ) -> None:
+    """Make an empty library in a folder.
+
+    The manifest is written last, and a folder without it is no library. So an interrupted call
+    leaves no half-made library.
+    """
     from dreamprvr.search.model import forget, search_model, write_model
 
     if (folder / NAME).exists():
