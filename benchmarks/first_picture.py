@@ -101,6 +101,8 @@ def repeat(part: Path, film: Path, times: int) -> None:
 class OneVideo:
     """A library of one video, as far as playing needs a library."""
 
+    version = 0
+
     def __init__(self, video: LibraryVideo) -> None:
         self._video = video
 

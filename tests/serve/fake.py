@@ -33,6 +33,7 @@ class FakeLibrary:
         self.calls: list[dict[str, Any]] = []
         self.is_closed = False
         self.newer: FakeLibrary | None = None
+        self.version = 0
         self._inside = threading.Lock()
 
     def search(
@@ -74,6 +75,8 @@ class FakeLibrary:
 
     def renewed(self) -> "FakeLibrary | None":
         newer, self.newer = self.newer, None
+        if newer is not None:
+            newer.version = self.version + 1
         return newer
 
     def close(self) -> None:

@@ -70,9 +70,9 @@ def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
 
 
 def test_a_newer_state_is_taken_over_and_what_was_there_is_searched_until_then(
-    small: FakeLibrary, tmp_path: Path
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = keeper_of(small, tmp_path)
+    keeper, there, close = keeper_of(small, tmp_path), [], small.close
     keeper.look()  # nothing is open
     keeper.tend()
     first = keeper.search(QUERY)
@@ -80,13 +80,15 @@ def test_a_newer_state_is_taken_over_and_what_was_there_is_searched_until_then(
     keeper.tend()
     assert keeper.search(QUERY) is first
     newer = small.newer = FakeLibrary(small.held[:1])
+    monkeypatch.setattr(small, "close", lambda: there.append(keeper.contents) or close())
     keeper.look()
     assert keeper.search(QUERY) is first
     keeper.look()  # is opened only once
     keeper.tend()
     assert (small.is_closed, newer.is_closed) == (True, False)
     assert keeper.contents is not None
-    assert keeper.contents.videos == 1
+    assert (keeper.contents.videos, keeper.contents.version) == (1, 1)
+    assert there == [keeper.contents]  # when the old one was closed
     assert len(keeper.search(QUERY).hits) == 1  # not from memory
     assert keeper.known("v1") == small.held[1]  # it may be playing
     last = newer.newer = FakeLibrary([])

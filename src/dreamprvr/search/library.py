@@ -96,6 +96,11 @@ class Library:
         """Open a library; the arguments are those of the constructor."""
         return cls(path, device, rule)
 
+    @property
+    def version(self) -> int:
+        """Number of the finished state that is open; each write makes the next one."""
+        return self.manifest.state
+
     def renewed(self) -> "Library | None":
         """Open the library a second time, if another process has written it since.
 

@@ -72,10 +72,15 @@ class Keeper:
     def tend(self) -> None:
         """Open the library if it is not open, or take over what `look` has opened."""
         newer, self._newer = self._newer, None
-        if newer is not None:
-            self.close()
-            self._library, self.contents = newer
-        self.try_open()
+        if newer is None:
+            self.try_open()
+            return
+        old = self._library
+        self._library, self.contents = newer  # at no time there is no library
+        self._listing = None
+        self._answers.clear()
+        if old is not None:
+            old.close()
 
     def try_open(self) -> bool:
         """Try to open the library; return whether it is open, else `message` has the reason."""
@@ -108,6 +113,7 @@ class Keeper:
         return LibraryAnswer(
             state="ready", name=self._name, videos=len(videos),
             seconds=sum(video.duration for video in videos), columns=columns,
+            version=library.version,
         )  # fmt: skip
 
     def state(self) -> LibraryAnswer:
