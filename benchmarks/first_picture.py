@@ -103,6 +103,8 @@ def repeat(part: Path, film: Path, times: int) -> None:
 class OneVideo:
     """A library of one video, as far as playing needs a library."""
 
+    version = 0
+
     def __init__(self, video: LibraryVideo) -> None:
         self._video = video
 
@@ -122,9 +124,11 @@ class OneVideo:
         """Return no result; the link names the moment."""
         return SearchResult(text, (), 0.0, 1, 1)
 
-    def is_wanted(self) -> bool:
-        """Return False, as no process writes it."""
-        return False
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    def renewed(self) -> None:
+        """Return None, as no process writes it."""
 
     def close(self) -> None:
         """Do nothing."""

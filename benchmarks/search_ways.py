@@ -22,7 +22,7 @@ from dreamprvr.models.ms_sl.network import window_means
 from dreamprvr.models.scoring import best_tokens, score_block
 from dreamprvr.search.encoding import RowSettings, SearchModel, Untrained
 from dreamprvr.search.engine.edge import EdgeEngine
-from dreamprvr.search.engine.interface import Engine, EngineQuery, Layout
+from dreamprvr.search.engine.interface import EVERY, Allowed, Engine, EngineQuery, Layout
 from dreamprvr.search.model import LibraryModel
 from dreamprvr.search.queries import Candidates, Query
 from dreamprvr.search.rows import RowStore
@@ -163,7 +163,7 @@ def engine_query(
 ) -> EngineQuery:
     """Make the engine's query of a vector (D,), with the weights of the configurations."""
     rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * query[None]}
-    return EngineQuery(rows, query[None], limit, where or {}, candidates, False)
+    return EngineQuery(rows, query[None], limit, Allowed(where or {}), candidates)
 
 
 def words_query(
@@ -180,7 +180,7 @@ def words_query(
     """
     weighted = weights[:, None] * vectors
     rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * weighted}
-    return EngineQuery(rows, weighted, limit, {}, candidates, False)
+    return EngineQuery(rows, weighted, limit, EVERY, candidates)
 
 
 def disk_bytes(folder: Path) -> int:

@@ -91,16 +91,19 @@ def remove(path: Path) -> None:
 
 Trap = Callable[[Path, Path], None]
 FILE_TRAPS = (file_link, dangling_link, hard_link)
-LIBRARY_FOLDERS = ("rows", "engine", "engine/segments", ".holders")
+LIBRARY_FOLDERS = (
+    "rows", "engine-1", "engine-1/segments", "engine", "engine-2", "engine-2/segments",
+    ".engine.partial",
+)  # fmt: skip
 LIBRARY_FILES = (
-    "library.json", "model.ckpt", "progress.json", ".lock", ".writer", ".wanted", ".server",
-    "engine/interrupted.npz", "engine/edge_config.json",
+    "library.json", "model.ckpt", "progress.json", ".writer", ".server",
+    "engine-1/interrupted.npz", "engine-1/edge_config.json", "engine-1/.lock", "engine/.lock",
+    "engine-2/edge_config.json",
 )  # fmt: skip
 PASSED_OVER = (  # these do no harm, so the library can be used
     f"rows/{DIGEST}.f16", f"rows/.{DIGEST}.f16.PID.partial",
     f"rows/.{DIGEST}.f16.999999999.partial", ".library.json.PID.partial",
     ".progress.json.PID.partial", ".progress.json.999999999.partial",
-    ".holders/999999999-1", ".holders/PID-1",
 )  # fmt: skip
 LIBRARY_TRAPS = [(name, folder_link) for name in LIBRARY_FOLDERS] + [
     (name, trap) for name in LIBRARY_FILES for trap in FILE_TRAPS
@@ -118,8 +121,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Library.create(folder / "library", made, checkpoint(folder / "a.ckpt")) as library:
         library.update(made)
     patch.undo()
-    assert (folder / "library" / "engine" / "edge_config.json").exists()
-    assert (folder / "library" / "engine" / "segments").is_dir()
+    assert (folder / "library" / "engine-1" / "edge_config.json").exists()
+    assert (folder / "library" / "engine-1" / "segments").is_dir()
     assert list((folder / "library" / "rows").iterdir())
     return folder
 
@@ -137,7 +140,7 @@ def create(folder: Path, made: Path) -> None:
 
 def serve(folder: Path, made: Path) -> None:
     """Open a library as the page does."""
-    keeper = Keeper(folder, lambda path: Library.open(path, "cpu", gives_way=True))
+    keeper = Keeper(folder, lambda path: Library.open(path, "cpu"))
     keeper.state()
     keeper.tend()
     keeper.close()
@@ -198,7 +201,7 @@ def test_prepared_names_in_a_library(
         assert state(outside) == before
 
 
-@pytest.mark.parametrize("name", ["rows", "engine", ".lock", ".writer", "library.json"])
+@pytest.mark.parametrize("name", ["rows", "engine-1", ".writer", "library.json"])
 def test_a_link_in_a_library_is_named(
     name: str, tmp_path: Path, outside: Path, whole: Path
 ) -> None:

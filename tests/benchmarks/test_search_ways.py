@@ -21,6 +21,7 @@ from benchmarks.search_ways import (
     open_and_search,
     text_side,
 )
+from dreamprvr.search.engine.interface import Allowed
 
 THIRTY = Videos(30, clips=32, frames=128, concepts=5)
 FORTY = Videos(45, dim=24, clips=4, frames=16, concepts=5, events=3)
@@ -83,7 +84,7 @@ def test_an_engine_finds_what_a_scan_finds(tmp_path: Path, name: str) -> None:
     build = fill(engine, FORTY, scan)
     assert build["write s"] > 0
     assert engine.count() == 45
-    assert engine.count(shelf(3)) == 3
+    assert engine.count(Allowed(shelf(3))) == 3
     for query in FORTY.queries(5).vectors:
         expected = [video_id(int(v)) for v in scan.torch(query, 10)]
         assert [hit.video_id for hit in engine.search(engine_query(query, 10, None))] == expected

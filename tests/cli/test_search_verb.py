@@ -158,7 +158,7 @@ def test_the_page_answers_as_the_command_does(tmp_path: Path) -> None:
     words = [("dog",), ("dog", "-k", "1", "--json"), ("dog", "--where", "tags=food", "--json")]
     alone = [run("search", "library", *each, "--device", "cpu").out for each in words]
     wrong = [refused("search", "library", "dog", "-k", "0", "--device", "cpu")]
-    keeper = Keeper(Path("library"), lambda path: Library.open(path, "cpu", gives_way=True))
+    keeper = Keeper(Path("library"), lambda path: Library.open(path, "cpu"))
     with Server(create_app(keeper, tmp_path / "cache", search_token="t")) as server:
         with address.announced(Path("library"), "127.0.0.1", server.port, "t"):
             while keeper.contents is None:

@@ -41,6 +41,8 @@ class Hub:
         refusal: status and header `X-Error-Code` of every answer, if it refuses.
         cut: bytes of weights after which it hangs up once; 0 for never.
         got: names of the files that were sent, each with the first byte.
+        waited: seconds that the client meant to wait between its tries.
+        free: set unless it is silent.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -48,6 +50,9 @@ class Hub:
         self.refusal: tuple[int, str] | None = None
         self.cut = 0
         self.got: list[tuple[str, int]] = []
+        self.waited = 0.0
+        self.free = threading.Event()
+        self.free.set()
         self.asked = 0
 
 
@@ -66,11 +71,10 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if hub.refusal is not None:
                 self.answer(hub.refusal[0], b"no", {"X-Error-Code": hub.refusal[1]})
             elif path == f"/api/models/{MODEL}":
-                self.answer(200, json.dumps({"id": MODEL, "sha": COMMIT}).encode())
-            elif path.startswith(f"/api/models/{MODEL}/tree/"):
-                tree = [{"type": "file", "path": name, "size": len(content), "oid": name}
-                        for name, content in hub.files.items()]  # fmt: skip
-                self.answer(200, json.dumps(tree).encode())
+                hub.free.wait()
+                files = [{"rfilename": name} for name in hub.files]
+                info = {"id": MODEL, "sha": COMMIT, "siblings": files}
+                self.answer(200, json.dumps(info).encode())
             else:
                 self.file(path.removeprefix(f"/{MODEL}/resolve/").partition("/")[2])
 
@@ -124,10 +128,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     }.items():  # fmt: skip
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", address)
+
     # the client waits longer and longer between its tries
-    patient = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    monkeypatch.setattr(_http, "time", patient)
+    def sleep(seconds: float) -> None:
+        hub.waited += seconds
+
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
     yield hub
+    hub.free.set()
     server.shutdown()
     server.server_close()
 
@@ -224,9 +232,20 @@ def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(UserError, match=r"could not be fetched \(.*[Rr]efused.*\): where there is"):
         fetch(MODEL)
+    assert hub.waited == 0
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"some/model is not on this machine: where there is a"):
         fetch(MODEL)
+
+
+def test_a_silent_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "PATIENCE", 0.3)
+    hub.free.clear()
+    begin = time.monotonic()
+    with pytest.raises(UserError, match=r"could not be fetched \(.*timed out.*\): where there is"):
+        fetch(MODEL)
+    assert time.monotonic() - begin < 5
+    assert (hub.asked, hub.waited) == (1, 0)
 
 
 def test_a_name_that_cannot_be_one_of_the_hub(hub: Hub) -> None:

@@ -8,13 +8,17 @@ see. Each command is printed as one would type it, and then runs in this process
 """
 
 import argparse
+import csv
 import logging
 import os
 import shlex
 import sys
+import threading
 import time
 import warnings
 import webbrowser
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from data_modules.readers.tables import read_tables
@@ -28,13 +32,45 @@ FILMS, VAL, TEST = 26, 2, 4
 EVENTS = (18, 22)  # smallest and largest number in a film, which lasts under three minutes
 EPOCHS = 70
 ASKED = 3
+PAUSE = 10.0  # seconds between two lines on how far a command is
 CONFIG = Path(__file__).parent / "film.yaml"
 
 
-def say(*words: str) -> None:
-    """Print a command as one would type it, and run it."""
+def say(*words: str, how_far: Callable[[], str] | None = None) -> None:
+    """Print a command as one would type it, and run it.
+
+    Args:
+        words: words of the command.
+        how_far: says how far it is; printed every few seconds where the command shows no bar, as
+            in a pipe.
+    """
     print(f"\n$ python -m tests.kit {shlex.join(words)}", flush=True)
-    run(*words)
+    ended = threading.Event()
+
+    def tell(how_far: Callable[[], str]) -> None:
+        while not ended.wait(PAUSE):
+            print(how_far(), flush=True)
+
+    if how_far is not None and not sys.stderr.isatty():
+        threading.Thread(target=tell, args=(how_far,), daemon=True).start()
+    try:
+        run(*words)
+    finally:
+        ended.set()
+
+
+def extracted(features: Path) -> str:
+    """Say how many films are extracted into a feature file that is not complete."""
+    parts = features.with_name(f"{features.name}.parts").glob("*.hdf5")
+    return f"{sum(1 for _ in parts)} films extracted"
+
+
+def trained(runs: Path) -> str:
+    """Say in which epoch the last training is, by its metrics."""
+    files = sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    lines = files[-1].read_text(encoding="utf-8").splitlines() if files else []
+    epochs = [row["epoch"] for row in csv.DictReader(lines)]
+    return f"{epochs[-1] if epochs else 0} epochs done"
 
 
 def newest_checkpoint(runs: Path) -> Path:
@@ -77,15 +113,18 @@ def build(
     """
     data, runs, library = folder / "data", folder / "training", folder / "library"
     print(f"rendering {films} films into {data / COLLECTION / 'videos'}", flush=True)
-    make_films(data, plan_films(films, events), split_names(films, VAL, TEST))
+    make_films(
+        data, plan_films(films, events), split_names(films, VAL, TEST), partial(print, flush=True)
+    )
     features = data / COLLECTION / "features.hdf5"
     say("extract", str(data / COLLECTION / "videos"), "-o", str(features),
-        "--encoder", StatisticsEncoder.name, "--prune")  # fmt: skip
+        "--encoder", StatisticsEncoder.name, "--prune",
+        how_far=partial(extracted, features))  # fmt: skip
     if not (library / "library.json").exists():
         words = ["fit", "--config", str(CONFIG), "--data.root", str(data)]
         words += ["--trainer.default_root_dir", str(runs), "--trainer.max_epochs", str(epochs)]
         words += ["--data.batch_size", "8"]  # small batches, since there are few films
-        say(*words)
+        say(*words, how_far=partial(trained, runs))
     say("index", str(features), "--ckpt_path", str(newest_checkpoint(runs)), "-o", str(library))
     return library
 

@@ -1,5 +1,7 @@
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,33 @@ def test_the_newest_training_is_used(tmp_path: Path) -> None:
         path.touch()
         os.utime(path, (changed, changed))
     assert search_demo.newest_checkpoint(tmp_path).parts[-3] == "version_0"
+
+
+def test_where_no_bar_is_shown_lines_say_how_far_a_command_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, runs = tmp_path / "features.hdf5", tmp_path / "runs"
+    assert search_demo.extracted(features) == "0 films extracted"
+    assert search_demo.trained(runs) == "0 epochs done"
+    for path in (features.with_name("features.hdf5.parts") / "a.hdf5", runs / "version_0" / "x"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (runs / "version_0" / "metrics.csv").write_text("epoch,val/SumR\n0,1.0\n1,2.0\n")
+    assert search_demo.extracted(features) == "1 films extracted"
+    told = threading.Event()
+
+    def how_far() -> str:
+        told.set()
+        return search_demo.trained(runs)
+
+    monkeypatch.setattr(search_demo, "PAUSE", 0.01)
+    monkeypatch.setattr(search_demo, "run", lambda *words: told.wait(60) and time.sleep(0.05))
+    search_demo.say("fit", how_far=how_far)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["$ python -m tests.kit fit", "1 epochs done"]
+    count = len(lines)
+    time.sleep(0.05)
+    assert len(capsys.readouterr().out.splitlines()) <= 1 < count
 
 
 def test_a_missing_training_is_reported(tmp_path: Path) -> None:

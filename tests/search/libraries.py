@@ -11,6 +11,7 @@ from dreamprvr.extraction.encoder import QueryFeatures
 from dreamprvr.extraction.encoders import register
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoFeatures, write_feature_file
 from dreamprvr.search.library import Library
+from dreamprvr.search.manifest import read_manifest
 
 NAME, DIM, TEXT_DIM = "words", 6, 5
 WORDS = ("red", "green", "blue", "dog", "cat", "pan")
@@ -78,3 +79,8 @@ def library(folder: Path, *videos: VideoFeatures, metadata: str = "") -> Library
     opened = Library.create(folder / "library", path)
     opened.update(path, table)
     return opened
+
+
+def engine_of(folder: Path) -> Path:
+    """The folder of the engine that a library is searched by."""
+    return read_manifest(folder).engine_in(folder)

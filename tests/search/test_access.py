@@ -1,124 +1,26 @@
-"""Locks of a library: many processes read, one writes."""
+"""One process writes the next state of a library, while others search the last finished one."""
 
+import json
 import os
-import subprocess
-import sys
+import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from search.libraries import DIM, features, library, video
 from search.test_crash import start
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search import access
-from dreamprvr.search.access import FolderLock, Session, WriterTurn, holders, is_wanted
-from dreamprvr.search.engine.interface import Layout
+from dreamprvr.search.access import Session, WriterTurn, remove_old
+from dreamprvr.search.engine.draft import Draft
+from dreamprvr.search.engine.interface import Layout, Record
+from dreamprvr.search.engine.journal import Journal
 from dreamprvr.search.library import Library
-from dreamprvr.search.manifest import HOLDERS, WANTED, WRITER, read_manifest
+from dreamprvr.search.manifest import COPY, NAME, WRITER, engines_in, read_manifest
 
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer that waits for nobody."""
-    monkeypatch.setattr(access, "BRIEF", 0.1)
-    monkeypatch.setattr(access, "PATIENCE", 0.2)
-
-
-def test_many_processes_may_read(tmp_path: Path) -> None:
-    first, second = FolderLock(tmp_path, write=False), FolderLock(tmp_path, write=False)
-    assert len(holders(tmp_path)) == 2
-    first.release()
-    second.release()
-    assert holders(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("held", "wanted", "message"),
-    [
-        (True, True, r"is in use by `\S+` .* so `\S+` cannot write it now"),
-        (False, True, r"is in use by `\S+` .* so `\S+` cannot write it now"),
-        (True, False, r"is being written by `\S+` .* so `\S+` cannot open it now"),
-    ],
-)
-@pytest.mark.usefixtures("hasty")
-def test_a_writer_is_alone(tmp_path: Path, held: bool, wanted: bool, message: str) -> None:
-    lock = FolderLock(tmp_path, write=held)
-    with pytest.raises(UserError, match=message) as error:
-        FolderLock(tmp_path, write=wanted)
-    assert f"(process {os.getpid()})" in str(error.value)
-    lock.release()
-    FolderLock(tmp_path, write=wanted).release()
-
-
-def give_way(folder: Path, lock: FolderLock) -> None:
-    while not is_wanted(folder):
-        time.sleep(0.01)
-    lock.release()
-
-
-def test_a_writer_waits_for_readers_that_give_way(tmp_path: Path) -> None:
-    readers = [FolderLock(tmp_path, write=False, gives_way=True) for _ in range(2)]
-    assert not is_wanted(tmp_path)
-    with ThreadPoolExecutor(2) as pool:
-        done = [pool.submit(give_way, tmp_path, reader) for reader in readers]
-        writer = FolderLock(tmp_path, write=True)
-        for one in done:
-            one.result()
-    assert not is_wanted(tmp_path)
-    with pytest.raises(UserError, match="is being written"):
-        FolderLock(tmp_path, write=False, gives_way=True)
-    writer.release()
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_writer_does_not_wait_for_ever(tmp_path: Path) -> None:
-    reader = FolderLock(tmp_path, write=False, gives_way=True)
-    with pytest.raises(UserError, match="is in use"):
-        FolderLock(tmp_path, write=True)
-    assert not is_wanted(tmp_path)
-    reader.release()
-
-
-def test_a_writer_waits_a_little_for_other_readers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readers = [FolderLock(tmp_path, write=False, gives_way=bool(way)) for way in (0, 1)]
-    with ThreadPoolExecutor(2) as pool:
-        done = [pool.submit(give_way, tmp_path, reader) for reader in readers]
-        FolderLock(tmp_path, write=True).release()
-        for one in done:
-            one.result()
-    monkeypatch.setattr(access, "BRIEF", 0.1)
-    reader = FolderLock(tmp_path, write=False)
-    begin = time.monotonic()
-    with pytest.raises(UserError, match="is in use"):
-        FolderLock(tmp_path, write=True)
-    assert 0.1 <= time.monotonic() - begin < 2
-    reader.release()
-
-
-@pytest.mark.parametrize("note", ["", "x", str(10**30)])
-def test_a_writer_that_was_killed_wants_nothing(tmp_path: Path, note: str) -> None:
-    (tmp_path / WANTED).write_text(note)
-    assert not is_wanted(tmp_path)
-
-
-def test_notes_of_the_dead_are_forgotten(tmp_path: Path) -> None:
-    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                             capture_output=True, text=True, check=True)  # fmt: skip
-    pid = int(process.stdout)
-    (tmp_path / HOLDERS).mkdir()
-    for name in (f"{pid}-1", "x-1", f"{10**30}-2"):
-        (tmp_path / HOLDERS / name).write_text("`lightning serve`")
-    (tmp_path / HOLDERS / f"{os.getpid()}-3").write_text("`lightning serve`")
-    assert holders(tmp_path) == [f"`lightning serve` (process {os.getpid()})"]
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be opened: No such file"):
-        FolderLock(tmp_path / "none", write=False)
+FRAMES = Layout(DIM, ("frames",), {})
 
 
 def test_a_second_writer_learns_at_once_who_writes(tmp_path: Path) -> None:
@@ -128,7 +30,6 @@ def test_a_second_writer_learns_at_once_who_writes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         WriterTurn(tmp_path)
     assert time.monotonic() - begin < 0.5
-    FolderLock(tmp_path, write=False).release()  # readers are not asked
     first.release()
     WriterTurn(tmp_path).release()
 
@@ -137,7 +38,7 @@ def test_a_second_writer_learns_at_once_who_writes(tmp_path: Path) -> None:
 def test_a_writer_with_an_unreadable_note_is_another_process(
     tmp_path: Path, note: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "_PAUSE", 0.0)
+    monkeypatch.setattr("dreamprvr.search.access._PAUSE", 0.0)
     first = WriterTurn(tmp_path)
     (tmp_path / WRITER).write_text(note)
     with pytest.raises(UserError, match="is being written by another process, so"):
@@ -145,29 +46,37 @@ def test_a_writer_with_an_unreadable_note_is_another_process(
     first.release()
 
 
-def test_of_two_writers_one_writes_and_the_other_is_refused(tmp_path: Path) -> None:
-    """Both begin as readers; the refused one closes the library, and the other waits for this."""
-    library(tmp_path, video("a")).close()
-    path = features(tmp_path / "more.hdf5", [video("a"), video("b")])
-    with (
-        Library.open(tmp_path / "library") as second,
-        start(tmp_path / "library", path) as first,
-    ):
-        assert first.stdout is not None
-        assert first.stdout.readline() == "open\n"
-        begin, note = time.monotonic(), second.path / WRITER
-        # only looks: whoever takes the turn to try would keep the other process from it
-        while not note.exists() or not note.read_text().startswith(f"{first.pid} "):
-            assert time.monotonic() - begin < 60
-            time.sleep(0.01)
-        with pytest.raises(UserError, match=rf"being written by .*\(process {first.pid}\)"):
-            second.update(path)
-        assert len(second.search("dog").hits) == 1  # it goes on searching
-        second.close()
-        assert first.stdout.read() == "b\ndone\n"
-    assert first.returncode == 0
-    with Library.open(tmp_path / "library") as made:
-        assert [found.video_id for found in made.videos()] == ["a", "b"]
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be opened: No such file"):
+        WriterTurn(tmp_path / "none")
+
+
+def test_what_was_there_is_searched_while_another_process_writes(tmp_path: Path) -> None:
+    """A process of its own writes; this one searches, opens and is refused to write."""
+    library(tmp_path, video("old", dog=7)).close()
+    folder = tmp_path / "library"
+    path = features(tmp_path / "more.hdf5", [video(name) for name in "abcd"])
+    with Library.open(folder) as reader, start(folder, path, held=True) as process:
+        assert process.stdout is not None
+        # the process has written its first batch, and waits
+        assert [process.stdout.readline() for _ in range(2)] == ["open\n", "a b\n"]
+        with pytest.raises(UserError, match=rf"being written by .*\(process {process.pid}\)"):
+            reader.delete(["old"])
+        for opened in (reader, Library.open(folder)):
+            assert [hit.video.video_id for hit in opened.search("dog").hits] == ["old"]
+            assert opened.renewed() is None
+        opened.close()
+        assert process.communicate("go on\n")[0] == "c d\ndone\n"
+        assert len(reader.search("dog", k=100).hits) == 1  # as it was
+        newer = reader.renewed()
+        assert newer is not None
+        assert newer._model is reader._model  # nothing is loaded again
+        assert len(newer.search("dog", k=100).hits) == 5
+        assert len(engines_in(folder)) == 2
+        reader.close()
+        assert len(engines_in(folder)) == 1
+        newer.close()
+    assert process.returncode == 0
 
 
 @pytest.fixture
@@ -177,56 +86,182 @@ def folder(tmp_path: Path) -> Path:
 
 
 def session_of(folder: Path) -> Session:
-    return Session(folder, read_manifest(folder), lambda: Layout(DIM, ("frames",), {}))
+    return Session(folder, read_manifest(folder), lambda: FRAMES)
 
 
-def test_a_session_reads_then_writes_then_reads(folder: Path) -> None:
+def record(name: str) -> Record:
+    rows = np.eye(DIM, dtype=np.float32)
+    return Record(name, {"frames": rows}, rows, {}, {"source": {"path": ""}, "metadata": {}})
+
+
+def test_a_state_is_whole_before_it_is_seen(folder: Path) -> None:
+    reader, writer = session_of(folder), session_of(folder)
+    with writer.writing() as draft:
+        draft.delete(["a"])
+        draft.upsert([record("c"), record("d")])
+        assert (draft.count(), reader.engine.count()) == (3, 2)
+        late = session_of(folder)
+        assert (late.engine.count(), reader.is_current(), late.is_current()) == (2, True, True)
+    assert (writer.engine.count(), writer.is_current()) == (3, True)
+    assert (reader.engine.count(), reader.is_current()) == (2, False)
+    for session, states in ((reader, 2), (late, 1), (writer, 1)):
+        session.close()
+        assert len(engines_in(folder)) == states
+    assert session_of(folder).engine.count() == 3
+
+
+def test_only_a_change_makes_a_state(folder: Path) -> None:
+    before = (folder / NAME).stat().st_ino, engines_in(folder)
     session = session_of(folder)
-    FolderLock(folder, write=False).release()  # others may read
-    with session.writing() as engine:
-        with pytest.raises(UserError, match="is being written"):
-            FolderLock(folder, write=False)
-        engine.delete(["a"])
-    FolderLock(folder, write=False).release()
-    assert session.engine.count() == 1
+    with session.writing() as draft:
+        draft.upsert([])
+        draft.delete([])
+        draft.set_payloads({})
+    assert ((folder / NAME).stat().st_ino, engines_in(folder)) == before
+    for change, moved in (
+        (lambda draft: draft.compact(), False),
+        (lambda draft: draft.set_payloads({"a": record("a").payload}), False),
+        (lambda draft: draft.delete(["a"]), True),
+    ):
+        old = session.manifest
+        with session.writing() as draft:
+            change(draft)
+        assert session.manifest.state == old.state + 1
+        assert (session.manifest.videos_of == session.manifest.state) is moved
     session.close()
-    assert holders(folder) == []
 
 
-def test_an_error_while_writing_leaves_the_session_open(folder: Path) -> None:
+def test_an_error_while_writing_keeps_what_was_written(folder: Path) -> None:
     session = session_of(folder)
-    with pytest.raises(ZeroDivisionError), session.writing():
-        raise ZeroDivisionError
-    assert session.engine.count() == 2
-    session.close()
 
+    def fail(*video_ids: str) -> None:
+        with session.writing() as draft:
+            draft.delete(video_ids)
+            raise ZeroDivisionError
 
-def test_a_reader_in_the_way_leaves_it_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "BRIEF", 0.1)
-    session = session_of(folder)
-    other = FolderLock(folder, write=False)
-    with pytest.raises(UserError, match="is in use"), session.writing():
-        pass
-    assert session.engine.count() == 2
-    other.release()
+    for video_ids, left in (((), 2), (("a",), 1)):
+        with pytest.raises(ZeroDivisionError):
+            fail(*video_ids)
+        assert session.engine.count() == left
     WriterTurn(folder).release()
     session.close()
 
 
-def test_only_one_session_at_a_time_sets_out_to_write(folder: Path) -> None:
-    first, second = (session_of(folder) for _ in range(2))
-    writer = WriterTurn(folder)
-    with pytest.raises(UserError, match="cannot write it now"), second.writing():
-        pass
-    assert second.engine.count() == 2
-    second.close()
-    writer.release()
-    with first.writing() as engine:
-        with pytest.raises(UserError, match="cannot write it now"):
-            WriterTurn(folder)
-        engine.delete(["a"])
-    assert first.engine.count() == 1
+def test_a_writer_begins_with_the_last_finished_state(folder: Path) -> None:
+    first, second = session_of(folder), session_of(folder)
+    with first.writing() as draft:
+        draft.upsert([record("c")])
+        with pytest.raises(UserError, match="cannot write it now"), second.writing():
+            pass
+        assert second.engine.count() == 2
+    with second.writing() as draft:
+        draft.upsert([record("d")])
+    assert second.engine.count() == 4
     first.close()
+    second.close()
+    assert len(engines_in(folder)) == 1
+
+
+def killed(folder: Path, *changes: Callable[[Draft], object]) -> Draft:
+    """Leave a draft as a writer does that is killed; return it."""
+    session = session_of(folder)
+    draft = Draft(folder, session.manifest, session.engine, lambda: FRAMES)
+    for change in changes:
+        change(draft)
+    draft.close()
+    session.close()
+    return draft
+
+
+def test_the_draft_of_a_killed_writer_is_completed_by_whoever_opens(folder: Path) -> None:
+    draft = killed(folder, lambda draft: draft.upsert([record("c"), record("d")]))
+    Journal(draft.manifest.engine_in(folder)).open(["d"])  # killed within its last batch
+    turn = WriterTurn(folder)
+    at_work = session_of(folder)  # another writer may be at work on the draft
+    assert (at_work.engine.count(), at_work.manifest.state) == (2, draft.manifest.state - 1)
+    turn.release()
+    session = session_of(folder)
+    assert sorted(name for name, _ in session.engine.payloads()) == ["a", "b", "c"]
+    assert session.manifest.videos_of == session.manifest.state == draft.manifest.state
+    at_work.close()
+    session.close()
+    assert len(engines_in(folder)) == 1
+
+
+def test_a_draft_that_cannot_be_completed_hinders_writers_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = killed(folder, lambda draft: draft.upsert([record("c")]))
+    Journal(draft.manifest.engine_in(folder)).open(["c"])
+    usage = shutil._ntuple_diskusage(10**12, 10**12, 0)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: usage)
+        session = session_of(folder)
+        assert session.engine.count() == 2
+        with pytest.raises(UserError, match="MB of free disk"), session.writing():
+            pass
+        assert session.engine.count() == 2
+    with session.writing():
+        pass
+    assert (session.engine.count(), session.is_current()) == (2, True)
+    session.close()
+
+
+def test_a_copy_that_was_not_complete_is_made_again(folder: Path) -> None:
+    (folder / COPY / "segments").mkdir(parents=True)
+    (folder / COPY / "edge_config.json").write_text("{")
+    session = session_of(folder)
+    assert session.engine.count() == 2
+    with session.writing() as draft:
+        draft.delete(["a"])
+    assert (session.engine.count(), (folder / COPY).exists()) == (1, False)
+    session.close()
+
+
+def test_a_state_that_is_removed_while_it_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer finishes the next state just after `library.json` was read."""
+    read, writer = read_manifest, session_of(folder)
+
+    def overtaken(path: Path) -> object:
+        manifest = read(path)
+        monkeypatch.undo()
+        with writer.writing() as draft:
+            draft.delete(["a"])
+        assert not manifest.engine_in(folder).exists()
+        return manifest
+
+    first = read_manifest(folder)
+    monkeypatch.setattr("dreamprvr.search.access.read_manifest", overtaken)
+    session = Session(folder, first, lambda: FRAMES)
+    assert session.engine.count() == 1
+    session.close()
+    writer.close()
+
+
+def test_the_current_state_and_later_ones_are_not_removed(folder: Path) -> None:
+    draft = killed(folder, lambda draft: draft.compact())
+    (folder / NAME).with_suffix(".away").write_bytes((folder / NAME).read_bytes())
+    before = engines_in(folder)
+    assert len(before) == 2
+    remove_old(folder)
+    (folder / NAME).unlink()
+    remove_old(folder)
+    assert engines_in(folder) == before
+    assert max(before.values()) == draft.manifest.state
+
+
+def test_a_library_that_was_made_anew(folder: Path) -> None:
+    session = session_of(folder)
+    content = json.loads((folder / NAME).read_text())
+    (folder / NAME).unlink()
+    (folder / NAME).write_text(json.dumps({**content, "checkpoint": "another"}))
+    assert not session.is_current()
+    with pytest.raises(UserError, match="has been made anew: open it again"), session.writing():
+        pass
+    assert session.engine.count() == 2
+    session.close()
 
 
 def test_a_closed_session_cannot_be_used(folder: Path) -> None:
@@ -237,11 +272,11 @@ def test_a_closed_session_cannot_be_used(folder: Path) -> None:
         _ = session.engine
     with pytest.raises(UserError, match="is closed"), session.writing():
         pass
-    FolderLock(folder, write=True).release()
+    WriterTurn(folder).release()
 
 
-def test_a_damaged_engine_lets_go_of_the_lock(folder: Path) -> None:
-    (folder / "engine" / "edge_config.json").write_text("{")
+def test_a_damaged_engine_lets_go_of_its_locks(folder: Path) -> None:
+    (read_manifest(folder).engine_in(folder) / "edge_config.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         session_of(folder)
-    FolderLock(folder, write=True).release()
+    shutil.rmtree(folder)

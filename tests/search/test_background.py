@@ -81,13 +81,11 @@ def test_a_background_is_made_once_and_again_when_videos_change(
         assert path.read_bytes() == before
         changed = features(tmp_path / "new.hdf5", [video("a", seed=1, dog=7)])
         opened.update(changed)
-        assert not path.exists()
         opened.prepare()
         assert len(made_backgrounds) == 2
-        assert path.exists()
+        assert path.read_bytes() != before  # of as many videos, but others
         opened.delete(["a"])
         assert opened.search("dog").strength is None
-        assert not path.exists()
 
 
 GOOD = {"format": 1, "kind": "k", "videos": 2, "scores": {"videos": [2, 1], "moments": [0.5]}}
@@ -135,7 +133,6 @@ def test_a_folder_that_may_not_be_written_is_no_error(tmp_path: Path) -> None:
     file = BackgroundFile(tmp_path / "a file" / "folder", "k")
     (tmp_path / "a file").touch()
     file.write(Background(Level((1.0,)), Level((1.0,))), 2)
-    file.restore(file.forget())
     assert file.read(2) is None
 
 

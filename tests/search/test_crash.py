@@ -12,11 +12,11 @@ import pytest
 import torch
 from search.libraries import features, library, video
 
-from dreamprvr.core.errors import UserError
 from dreamprvr.extraction.feature_file import VideoFeatures
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.search.engine.journal import Journal
 from dreamprvr.search.library import Library
+from dreamprvr.search.manifest import engines_in
 
 TESTS = Path(__file__).parents[1]
 
@@ -26,12 +26,15 @@ def directions(film: VideoFeatures) -> np.ndarray:
     return unit(torch.from_numpy(film.rows)).numpy()
 
 
-def start(folder: Path, *paths: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *paths: Path, held: bool = False) -> subprocess.Popen[str]:
     """A process that indexes; see `search.crashing`."""
     modules = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
     return subprocess.Popen(
         [sys.executable, "-m", "search.crashing", str(folder), *map(str, paths)], text=True,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stdin=subprocess.PIPE,
+        env={
+            **os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "HELD": "yes" * held,
+        },
     )  # fmt: skip
 
 
@@ -50,7 +53,8 @@ def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> se
 def check(folder: Path, films: dict[str, VideoFeatures], names: set[str]) -> None:
     """The named videos are there, each as in the feature file."""
     with Library.open(folder) as opened:
-        assert not Journal(folder / "engine").is_open()
+        assert not Journal(opened.manifest.engine_in(folder)).is_open()
+        assert len(engines_in(folder)) == 1
         assert names <= {found.video_id for found in opened.videos()}
         for record in opened._session.engine.fetch(sorted(names)):
             expected = films[record.video_id]
@@ -114,17 +118,3 @@ def test_killed_while_it_writes_metadata(tmp_path: Path) -> None:
         check(made, films, set(films))
         with Library.open(made) as opened:
             assert all(found.metadata.keys() == {"version"} for found in opened.videos())
-
-
-@pytest.mark.slow
-def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
-    names = [f"v{number:03d}" for number in range(300)]
-    library(tmp_path, video("v000")).close()
-    path = features(tmp_path / "features.hdf5", [video(name) for name in names])
-    with start(tmp_path / "library", path) as process:
-        assert process.stdout is not None
-        for _ in range(2):
-            process.stdout.readline()
-        with pytest.raises(UserError, match=rf"is being written by .*\(process {process.pid}\)"):
-            Library.open(tmp_path / "library")
-        process.kill()

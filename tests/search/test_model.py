@@ -124,7 +124,11 @@ def test_an_encoder_that_is_gone(tmp_path: Path) -> None:
     manifest = tmp_path / "library" / "library.json"
     manifest.write_text(manifest.read_text().replace('"words"', '"os:system"'))
     opened = Library.open(tmp_path / "library")
-    with opened, pytest.raises(UserError, match="no encoder 'os:system'"):
+    message = (
+        r"the encoder 'os:system' that made the features is not installed here: .* by that program "
+        r"\(`Library\.open`\), or make it a package with an entry point of .*dreamprvr\.encoders"
+    )
+    with opened, pytest.raises(UserError, match=message):
         opened.search("dog")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from search.checkpoints import network
-from search.libraries import DIM, features, library, video
+from search.libraries import DIM, engine_of, features, library, video
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search import rows as rows_module
@@ -160,7 +160,7 @@ NAMES = ["v3", "v0", "nobody", "v4", "v1", "v2"]
 @pytest.fixture
 def engine(tmp_path: Path) -> EdgeEngine:
     library(tmp_path, *(video(f"v{number}", rows=10) for number in range(5))).close()
-    return EdgeEngine(tmp_path / "library" / "engine", lambda: FRAMES.layout)
+    return EdgeEngine(engine_of(tmp_path / "library"), lambda: FRAMES.layout)
 
 
 @pytest.mark.parametrize("own", [(), ("v0",), ("v3", "v2"), ("v0", "v1", "v2", "v3", "v4")])

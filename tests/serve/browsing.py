@@ -1,6 +1,5 @@
 """The page in a real browser: Debian's Chromium, driven by playwright."""
 
-import os
 import shutil
 import socket
 import threading
@@ -14,7 +13,6 @@ import pytest
 import uvicorn
 from serve.fake import FakeLibrary, keeper_of
 
-from dreamprvr.search.manifest import WANTED
 from dreamprvr.serve.app import create_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -103,19 +101,6 @@ class Server:
         self.server.should_exit = True
         self.thread.join(30)
         self.listening.close()
-
-
-def ask_for(library: FakeLibrary, folder: Path) -> None:
-    """Ask for a library as a process does that wants to write it; the server lets go of it."""
-    folder.mkdir(exist_ok=True)
-    (folder / WANTED).write_text(str(os.getpid()))
-    library.wanted = True
-
-
-def give_back(library: FakeLibrary, folder: Path) -> None:
-    """The process has written it."""
-    library.wanted = False
-    (folder / WANTED).unlink()
 
 
 @contextmanager

@@ -35,7 +35,8 @@ class FakeLibrary:
         self.delay = delay
         self.calls: list[dict[str, Any]] = []
         self.is_closed = False
-        self.wanted = False
+        self.newer: FakeLibrary | None = None
+        self.version = 0
         self._inside = threading.Lock()
 
     def search(
@@ -81,8 +82,14 @@ class FakeLibrary:
             for name in names
         }
 
-    def is_wanted(self) -> bool:
-        return self.wanted
+    def prepare(self) -> None:
+        pass
+
+    def renewed(self) -> "FakeLibrary | None":
+        newer, self.newer = self.newer, None
+        if newer is not None:
+            newer.version = self.version + 1
+        return newer
 
     def close(self) -> None:
         self.is_closed = True

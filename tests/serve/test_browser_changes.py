@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve.browsing import VIDEO, Server, ask_for, give_back, page_of, until
+from serve.browsing import VIDEO, Server, page_of, until
 from serve.fake import FakeLibrary, keeper_of
 from serve.films import film
 from starlette.applications import Starlette
@@ -17,7 +17,6 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import app as app_module
 from dreamprvr.serve.app import create_app
@@ -52,10 +51,8 @@ def test_results_are_renewed_under_the_readers_eyes(
         page.wait_for_timeout(200)
     before = page.evaluate(READ)
     url = page.url
-    ask_for(library, tmp_path / "library")
-    page.wait_for_selector("#writing:not([hidden])")
     library.held.insert(0, LibraryVideo("new", library.held[0].path, 12.0, {}))
-    give_back(library, tmp_path / "library")
+    library.newer = library  # another process has written it
     page.wait_for_selector(f"#remark >> text={CHANGED}")
     assert page.locator(".hit h2").all_inner_texts()[:2] == ["new", "Red pan"]
     assert page.locator("#summary-text").inner_text().startswith("5 videos of 5")
@@ -84,9 +81,7 @@ def test_a_change_between_two_requests_is_noticed(
         pass  # the page has looked, and looks again in three seconds
     page.wait_for_timeout(1200)  # the server looks as often from now on
     del library.held[1:]
-    ask_for(library, tmp_path / "library")
-    page.wait_for_timeout(300)
-    give_back(library, tmp_path / "library")
+    library.newer = library
     until(page, "document.querySelectorAll('.hit').length === 1")
 
 
@@ -197,17 +192,6 @@ def test_a_clip_that_fails(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert link.inner_text() == "Save as mp4"
     page.locator(".moment").nth(1).click()  # another moment, another file
     until(page, "document.querySelector('#player .failed').textContent === ''")
-
-
-def test_a_table_while_the_library_is_written(
-    page: Any, library: FakeLibrary, tmp_path: Path
-) -> None:
-    ask_for(library, tmp_path / "library")
-    page.wait_for_selector("#writing:not([hidden])")
-    page.locator("#save-csv").click()
-    page.locator("#save-failed:not(:empty)").wait_for()
-    line = page.locator("#save-failed").inner_text()
-    assert line == "Not saved: the library is not open now; try again in a moment"
 
 
 def test_a_click_for_another_tab_is_left_to_the_browser(page: Any) -> None:
@@ -423,33 +407,6 @@ def test_while_it_is_indexed(
         blank_page.wait_for_selector("text=another process writes this library")
         free.set()
         blank_page.wait_for_selector(".hit")
-
-
-def test_while_it_is_indexed_again(
-    blank_page: Any, library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Results stay, a line gives the reason for waiting, and a search gets its answer later."""
-    monkeypatch.setattr(app_module, "_RETRY", 0.05)
-    with Server(create_app(keeper_of(library, tmp_path), tmp_path / "cache")) as server:
-        blank_page.goto(f"{server.address}/?q=red&view=videos")
-        blank_page.wait_for_selector(".hit")
-        progress = {"done": 3, "total": 40, "video": "a__b", "pid": os.getpid()}
-        (tmp_path / "progress.json").write_text(json.dumps(progress))
-        (tmp_path / WANTED).write_text(str(os.getpid()))
-        library.wanted = True
-        blank_page.wait_for_selector("#writing:not([hidden])")
-        line = blank_page.locator("#writing").inner_text()
-        assert line == "Indexing 3 of 40: searches wait until it is done"
-        assert blank_page.locator(".hit").count() == len(library.held)
-        blank_page.fill("#query", "blue")
-        blank_page.press("#query", "Enter")
-        blank_page.wait_for_selector(".indexing >> text=Indexing 3 of 40")
-        library.wanted = False
-        for name in ("progress.json", WANTED):
-            (tmp_path / name).unlink()
-        blank_page.wait_for_selector(".hit")
-        assert blank_page.title() == "blue · DreamPRVR"
-        blank_page.wait_for_selector("#writing", state="hidden")
 
 
 def test_the_page_recovers_when_the_server_restarts(

@@ -9,7 +9,6 @@ from serve.fake import FakeLibrary, keeper_of
 from starlette.exceptions import HTTPException
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search.manifest import WANTED
 from dreamprvr.search.results import LibraryVideo
 from dreamprvr.serve import keeper as keeper_module
 from dreamprvr.serve.keeper import Keeper
@@ -70,29 +69,55 @@ def test_it_waits_for_the_library(small: FakeLibrary, tmp_path: Path) -> None:
     assert small.is_closed
 
 
-def test_the_page_lets_a_writer_work_and_searches_again(small: FakeLibrary, tmp_path: Path) -> None:
-    keeper = keeper_of(small, tmp_path)
+def test_a_newer_state_is_taken_over_and_what_was_there_is_searched_until_then(
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, there, close = keeper_of(small, tmp_path), [], small.close
+    keeper.look()  # nothing is open
     keeper.tend()
-    keeper.search(QUERY)
+    first = keeper.search(QUERY)
+    keeper.look()
     keeper.tend()
+    assert keeper.search(QUERY) is first
+    newer = small.newer = FakeLibrary(small.held[:1])
+    monkeypatch.setattr(small, "close", lambda: there.append(keeper.contents) or close())
+    keeper.look()
+    assert keeper.search(QUERY) is first
+    keeper.look()  # is opened only once
+    keeper.tend()
+    assert (small.is_closed, newer.is_closed) == (True, False)
     assert keeper.contents is not None
-    small.wanted = True
-    (tmp_path / WANTED).write_text(str(os.getpid()))
-    keeper.tend()
-    assert small.is_closed
-    assert keeper.contents is None
-    assert keeper.message == "another process is about to write the library"
+    assert (keeper.contents.videos, keeper.contents.version) == (1, 1)
+    assert there == [keeper.contents]  # when the old one was closed
+    assert len(keeper.search(QUERY).hits) == 1  # not from memory
+    assert keeper.known("v1") == small.held[1]  # it may be playing
+    last = newer.newer = FakeLibrary([])
+    keeper.look()
+    keeper.close()
+    assert (newer.is_closed, last.is_closed, keeper.contents) == (True, True, None)
     for ask in (lambda: keeper.search(QUERY), lambda: keeper.video("v1")):
         with pytest.raises(HTTPException, match="the library is not open now") as refusal:
             ask()
         assert refusal.value.status_code == 503
-    assert keeper.known("v1") == small.held[1]  # it may be playing
-    small.wanted = False
-    (tmp_path / WANTED).unlink()
+
+
+def test_a_newer_state_that_cannot_be_opened_changes_nothing(
+    small: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged() -> None:
+        raise UserError("the engine's files are damaged")
+
+    keeper = keeper_of(small, tmp_path)
     keeper.tend()
-    assert keeper.contents is not None
-    keeper.search(QUERY)
-    assert len(small.calls) == 2  # not from memory: the library is another now
+    small.newer = FakeLibrary([])
+    monkeypatch.setattr(small.newer, "prepare", damaged)
+    broken = small.newer
+    keeper.look()
+    assert broken.is_closed
+    monkeypatch.setattr(small, "renewed", damaged)
+    keeper.look()
+    keeper.tend()
+    assert len(keeper.search(QUERY).hits) == 3
 
 
 def test_progress(tmp_path: Path) -> None:
@@ -103,6 +128,8 @@ def test_progress(tmp_path: Path) -> None:
     assert state is not None
     assert (state.state, state.done, state.total, state.video) == ("indexing", 12, 40, "a.mp4")
     assert keeper.state() == state
+    keeper.tend()
+    assert keeper.state() == state  # nothing is there to be searched yet
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     write_progress(tmp_path, pid=done.pid)  # killed while it wrote

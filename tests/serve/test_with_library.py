@@ -10,10 +10,12 @@ import pytest
 from models.published_models import OTHER_MODELS
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
+from search.test_crash import start
 from search.test_encoding import made
 from serve.films import png
 from starlette.testclient import TestClient
 
+from dreamprvr.extraction import encoders
 from dreamprvr.extraction.find_videos import find_videos
 from dreamprvr.search.encoding import SearchModel
 from dreamprvr.search.library import Library
@@ -54,6 +56,9 @@ def test_from_a_sentence_to_the_second(folder: Path, tmp_path: Path, early: bool
         moment = hits[0]["moments"][0]
         assert 7 <= moment["start"] < moment["end"] <= 10
         assert hits[0]["registers"] == []  # untrained
+        for name, found in (("WALK", {"a"}), ("red.mp4", {"a", "b"}), ("c.mp4", {"c"})):
+            named = client.get("/api/search", params={"q": "dog", "name": name}).json()["hits"]
+            assert {hit["video"]["id"] for hit in named} == found  # by title, path or id
         filtered = {"q": "dog", "where": ["tags=home", "tags=park"]}
         assert client.get("/api/search", params=filtered).json()["searched"] == 2
         refused = client.get("/api/search", params={"q": "dog", "where": "no=1"})
@@ -85,21 +90,20 @@ def test_a_picture_is_searched_as_by_the_command(
         )
 
 
-def test_a_library_that_is_being_written(folder: Path, tmp_path: Path) -> None:
-    """The page waits, and takes the library over when its writer is done."""
-    keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
-    with Library.open(folder) as writer, writer._writing():
-        assert not keeper.try_open()
-    assert "library" in keeper.message
-    assert "\n" not in keeper.message
-    assert keeper.try_open()
-    keeper.close()
-
-
-def test_an_open_page_gives_way_to_a_writer(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_page_searches_what_was_there_while_another_process_writes(
+    folder: Path, tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A real process writes; the page then shows its state, without loading the encoder again."""
     monkeypatch.setattr(app_module, "_RETRY", 0.05)
+    loaded: list[str] = []
+
+    class Counted(WordEncoder):
+        def __init__(self, device: str = "cpu") -> None:
+            super().__init__(device)
+            loaded.append(device)
+
+    monkeypatch.setitem(encoders._registered, WordEncoder.name, Counted)
+    path = features(tmp_path / "more.hdf5", [video(name, rows=12) for name in "defg"])
     keeper = Keeper(folder, lambda path: _open_library(path, "cpu"))
     with TestClient(create_app(keeper, tmp_path / "cache"), base_url="http://localhost") as client:
 
@@ -107,12 +111,24 @@ def test_an_open_page_gives_way_to_a_writer(
             while client.get("/api/library").json().get("videos") != videos:
                 time.sleep(0.01)
 
+        def searched() -> int:
+            return int(client.get("/api/search", params={"q": "dog"}).json()["searched"])
+
         wait(3)
-        assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 3
+        with start(folder, path, held=True) as process:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["open\n", "d e\n"]
+            assert (folder / "progress.json").exists()
+            assert client.get("/api/library").json()["state"] == "ready"
+            assert searched() == 3
+            assert process.communicate("go on\n")[0] == "f g\ndone\n"
+        wait(7)
+        assert searched() == 7
         with Library.open(folder) as writer:
             assert writer.delete(["c"]) == ["c"]
-        wait(2)
-        assert client.get("/api/search", params={"q": "dog"}).json()["searched"] == 2
+        wait(6)
+        assert searched() == 6
+    assert loaded == ["cpu"]
 
 
 def test_registers_of_a_trained_library(tmp_path: Path) -> None:

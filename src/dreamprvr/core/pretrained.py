@@ -21,6 +21,7 @@ INSTALL = "pip install 'dreamprvr[search]'"
 REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
+PATIENCE = 5.0  # seconds to wait for the hub's first answer
 SMALL = (".json", ".txt", ".model")  # endings of a model's files beside its weights
 
 
@@ -52,7 +53,9 @@ def fetch(source: str) -> str:
             raise _missing(source)
         # above the progress that may be shown
         tqdm.write(f"fetching {source} into {constants.HF_HUB_CACHE}, once", file=sys.stderr)
-        for name in _wanted(HfApi().list_repo_files(source)):
+        # asked for in this way, the client does not try again, which takes 23 s without a network
+        held = HfApi().model_info(source, timeout=PATIENCE).siblings or []
+        for name in _wanted([file.rfilename for file in held]):
             config = hf_hub_download(source, name)
         return str(Path(config).parent)  # type: ignore[arg-type]
     except HFValidationError:  # the name can only be one of a folder

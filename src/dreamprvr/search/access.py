@@ -1,150 +1,49 @@
-"""Locks of a library: many processes may search it at once, or one process writes it alone.
+"""Access to a library: many processes search its last finished state while one writes the next.
 
-A process that wants to write takes three steps:
+1. A writer takes the `WriterTurn`. Only one process has it, and any other gets an error at once.
+2. It writes a `Draft` beside the engine that is searched. Readers do not notice.
+3. At the end it writes `library.json`, which then names the new state. Whoever opens the library
+   from now on finds this one; whoever has it open goes on with the old state, and opens the new
+   one when `is_current` returns False.
 
-1. It takes the `WriterTurn`. Only one process has it, and any other gets an error at once. The lock
-   of the folder is not enough: both processes have the library open for reading, and each would
-   wait for the other to close it.
-2. It leaves a note that it wants the library, and waits for the readers. It waits a few seconds for
-   short searches. It waits longer for programs that stay open for hours, such as the web page:
-   these look for the note and close the library when they find it.
-3. It takes the `FolderLock` for writing. Now no other process has the library open.
+A reader locks the folder of the state that it searches. Folders of older states are removed as soon
+as nobody has them locked: by the writer, or by the last reader that closes one. If a writer is
+killed, the next process that opens the library completes its draft, so that no video is lost that
+was written. If that cannot be done, say on a full disk, the last finished state is searched.
 
 `Session` takes these steps, and keeps the engine open.
 """
 
 import os
-import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import inside, is_running, read_regular, write_note
+from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.locks import command, open_lock, take
+from dreamprvr.search.engine.draft import Draft
 from dreamprvr.search.engine.interface import Engine, Layout
-from dreamprvr.search.engine.opening import is_interrupted, open_engine, repair_engine
-from dreamprvr.search.manifest import HOLDERS, LOCK, WANTED, WRITER, Manifest
+from dreamprvr.search.engine.opening import open_engine, repair_engine
+from dreamprvr.search.manifest import EDGE, NAME, WRITER, Manifest, engines_in, read_manifest
 
-BRIEF = 5.0  # seconds that a writer waits for readers of any kind
-PATIENCE = 30.0  # seconds that a writer waits if all readers give way
-_GIVES_WAY = "-gives-way"  # ends the name of a reader's note
-_NOTE = re.compile(r"(\d{1,20})-\d+(-gives-way)?")
+LOCK = ".lock"  # in the folder of an engine
 _TRIES, _PAUSE = 5, 0.02  # the process that took the turn may not have written its note yet
-
-
-class FolderLock:
-    """A lock of a library's folder, held until `release` or until the process ends.
-
-    A note beside the lock names the process that holds it, for the error message of other
-    processes.
-
-    Args:
-        folder: folder of the library; must exist.
-        write: whether to keep all other processes out; take a `WriterTurn` first.
-        gives_way: whether this is a reader that looks at `is_wanted` every few seconds.
-
-    Raises:
-        UserError: another process holds the lock; the message names it and says what to do.
-    """
-
-    def __init__(self, folder: Path, write: bool, gives_way: bool = False) -> None:
-        self.folder = folder
-        name = f"{os.getpid()}-{id(self)}{_GIVES_WAY if gives_way else ''}"
-        self._note = folder / HOLDERS / name
-        self._descriptor = open_lock(folder, LOCK, write)
-        try:
-            self._take(write)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-        # without the note, only the error message of other processes says less
-        with suppress(OSError, UserError):
-            inside(folder, HOLDERS, kind="folder").mkdir(exist_ok=True)
-            write_note(self._note, command())
-
-    def _take(self, write: bool) -> None:
-        if take(self._descriptor, write) or (write and self._wait()):
-            return
-        who = ", ".join(holders(self.folder)) or "another process"
-        doing, action = ("in use", "write") if write else ("being written", "open")
-        raise UserError(
-            f"library {self.folder} is {doing} by {who}, so {command()} cannot {action} it now: "
-            "wait for it, or stop it, and try again"
-        )
-
-    def _wait(self) -> bool:
-        """Wait until the readers have closed the library; return whether the lock was taken."""
-        note = self.folder / WANTED
-        begin = time.monotonic()
-        with suppress(OSError, UserError):
-            write_note(note, str(os.getpid()))
-        try:
-            while time.monotonic() - begin < self._patience():
-                time.sleep(0.05)
-                if take(self._descriptor, exclusive=True):
-                    return True
-            return take(self._descriptor, exclusive=True)  # the last reader may have just closed
-        finally:
-            with suppress(OSError):
-                note.unlink()
-
-    def _patience(self) -> float:
-        notes = _notes(self.folder)
-        giving_way = [note for note in notes if note.name.endswith(_GIVES_WAY)]
-        return PATIENCE if notes and len(giving_way) == len(notes) else BRIEF
-
-    def release(self) -> None:
-        """Let other processes open the library."""
-        with suppress(OSError):
-            self._note.unlink()
-        os.close(self._descriptor)
-
-
-def is_wanted(folder: Path) -> bool:
-    """Return whether a process waits to write the library in `folder`."""
-    try:
-        return is_running(int(read_regular(folder / WANTED, 20)))
-    except (OSError, UserError, ValueError):
-        return False
-
-
-def holders(folder: Path) -> list[str]:
-    """List the processes that have a library open, such as "`lightning serve` (process 4711)"."""
-    processes = []
-    for note in _notes(folder):
-        with suppress(OSError, UserError):
-            text = read_regular(note, 40).decode(errors="replace")
-            processes.append(f"{text} (process {note.name.partition('-')[0]})")
-    return processes
-
-
-def _notes(folder: Path) -> list[Path]:
-    """List the notes of running processes, and remove the notes of killed ones."""
-    notes = []
-    with suppress(OSError, UserError):
-        for note in sorted(inside(folder, HOLDERS, kind="folder").iterdir()):
-            if (match := _NOTE.fullmatch(note.name)) is None:
-                continue
-            if is_running(int(match[1])):
-                notes.append(note)
-            else:
-                note.unlink(missing_ok=True)  # if it is a link, this removes the link, not the file
-    return notes
+_MOVES = 50  # most tries to lock the state that is the last finished one just then
 
 
 class WriterTurn:
-    """The right to be the next to write a library.
-
-    A writer takes it before it closes the library for reading, and holds it until the library is
-    open for reading again.
+    """The right to write a library, until `release`; also a context manager.
 
     Args:
         folder: folder of the library; must exist.
 
     Raises:
-        UserError: another process writes, or is about to; the message names it.
+        UserError: another process writes; the message names it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -158,6 +57,12 @@ class WriterTurn:
         with suppress(OSError):  # without it, only the error message of other processes says less
             os.truncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {command()}".encode(), 0)
+
+    def __enter__(self) -> "WriterTurn":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let another process write."""
@@ -176,29 +81,41 @@ def _writer(folder: Path) -> str:
     return "another process"
 
 
+def remove_old(folder: Path) -> None:
+    """Remove the engines of states that are no longer searched.
+
+    Args:
+        folder: folder of a library.
+    """
+    with suppress(UserError):
+        current = read_manifest(folder).state
+        for name, state in engines_in(folder).items():
+            if state < current:
+                descriptor = open_lock(folder / name, LOCK)
+                if take(descriptor, exclusive=True):
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                os.close(descriptor)
+
+
 class Session:
-    """A library's lock and engine, open for searching until `close`, and for a while for writing.
+    """A library's engine, open for searching until `close`, and for a while for writing.
 
     Args:
         folder: folder of the library.
         manifest: manifest of the library.
         find_layout: returns the vectors of a video; called when vectors are read or written.
-        gives_way: whether this process looks at `is_wanted` every few seconds, and closes.
+
+    Attributes:
+        manifest: manifest of the state that is open.
 
     Raises:
-        UserError: the engine is damaged, or another process writes the library.
+        UserError: the engine is damaged, or the library has been made anew.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        find_layout: Callable[[], Layout],
-        gives_way: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, find_layout: Callable[[], Layout]) -> None:
         self.folder, self.manifest, self.find_layout = folder, manifest, find_layout
-        self.gives_way = gives_way
-        self._lock: FolderLock | None = None
+        self._lock: int | None = None
+        self._sign: Any = None
         self._engine: Engine | None = None
         self._open()
 
@@ -209,6 +126,10 @@ class Session:
             raise UserError(f"library {self.folder} is closed")
         return self._engine
 
+    def is_current(self) -> bool:
+        """Return whether the state that is open is the last finished one."""
+        return _sign(self.folder) == self._sign
+
     def close(self) -> None:
         """Release files and locks; a second call does nothing."""
         engine, self._engine = self._engine, None
@@ -216,46 +137,95 @@ class Session:
         if engine is not None:
             engine.close()
         if lock is not None:
-            lock.release()
+            os.close(lock)
+            if not self.is_current():
+                remove_old(self.folder)
 
     @contextmanager
-    def writing(self) -> Iterator[Engine]:
-        """Lock the library for writing and yield its engine; reopen it for searching afterwards.
+    def writing(self) -> Iterator[Draft]:
+        """Yield a draft of the next state; at the end it becomes the state that is searched.
+
+        After an error in the block, what was written until then does so.
 
         Raises:
-            UserError: another process has the library open.
+            UserError: another process writes the library.
         """
         _ = self.engine  # raises an error if the library is closed
-        writer = WriterTurn(self.folder)  # taken before the lock for reading is released
-        try:
-            self.close()
-            self._lock = FolderLock(self.folder, write=True)
-            repair_engine(self.folder, self.manifest, self.find_layout)
-            self._engine = open_engine(self.folder, self.manifest, self.find_layout)
-            yield self._engine
-        finally:
-            try:
-                self.close()
+        with WriterTurn(self.folder):
+            self._complete()
+            if not self.is_current():
                 self._open()
+            draft = Draft(self.folder, self.manifest, self.engine, self.find_layout)
+            try:
+                yield draft
             finally:
-                writer.release()
+                self._finish(draft)
+
+    def _finish(self, draft: Draft) -> None:
+        draft.close()
+        if draft.manifest != self.manifest:
+            repair_engine(self.folder, draft.manifest, self.find_layout)  # after an error
+            draft.manifest.write(self.folder)
+            self.manifest = draft.manifest
+            self._open()
+
+    def _complete(self) -> None:
+        """Finish the draft of a writer that was killed; the writer's turn must be taken."""
+        manifest = read_manifest(self.folder)
+        following = manifest.next()
+        if manifest.engine == EDGE and following.engine_in(self.folder).exists():
+            repair_engine(self.folder, following, self.find_layout)
+            replace(following, videos_of=following.state).write(self.folder)
+            remove_old(self.folder)
 
     def _open(self) -> None:
-        self._lock = self._reading_lock()
+        """Open the last finished state in place of the one that is open."""
+        if self.manifest.next().engine_in(self.folder).exists():
+            # it is being written just now, or cannot be completed
+            with suppress(UserError), WriterTurn(self.folder):
+                self._complete()
+        lock, sign, manifest = self._locked()
         try:
-            self._engine = open_engine(self.folder, self.manifest, self.find_layout)
+            engine = open_engine(self.folder, manifest, self.find_layout)
         except BaseException:
-            self.close()
+            if lock is not None:
+                os.close(lock)
             raise
+        self.close()
+        self._lock, self._sign, self.manifest, self._engine = lock, sign, manifest, engine
 
-    def _reading_lock(self) -> FolderLock:
-        while True:
-            lock = FolderLock(self.folder, write=False, gives_way=self.gives_way)
-            if not is_interrupted(self.folder, self.manifest):
-                return lock
-            lock.release()
-            writing = FolderLock(self.folder, write=True)
+    def _locked(self) -> tuple[int | None, Any, Manifest]:
+        """Lock the last finished state, so that it is not removed.
+
+        Returns:
+            The descriptor of the lock, None for a server; the sign of `library.json`; its content.
+        """
+        for _ in range(_MOVES):
+            sign, manifest = _sign(self.folder), read_manifest(self.folder)
+            if not manifest.same_model(self.manifest):
+                raise UserError(f"library {self.folder} has been made anew: open it again")
+            if manifest.engine != EDGE:
+                return None, sign, manifest
             try:
-                repair_engine(self.folder, self.manifest, self.find_layout)
-            finally:
-                writing.release()
+                lock = open_lock(manifest.engine_in(self.folder), LOCK, write=False)
+            except UserError:
+                if _sign(self.folder) == sign:
+                    raise
+                continue  # a writer has just finished the next state, and has removed this one
+            if take(lock, exclusive=False) and _sign(self.folder) == sign:
+                return lock, sign, manifest
+            os.close(lock)
+            time.sleep(_PAUSE)
+        raise UserError(f"library {self.folder} cannot be opened: its files are locked; try again")
+
+
+def _sign(folder: Path) -> Any:
+    """Return what changes with `library.json`, which is replaced and never changed; None if gone.
+
+    Args:
+        folder: folder of the library.
+    """
+    with suppress(OSError):
+        status = (folder / NAME).stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return None

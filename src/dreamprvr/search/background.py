@@ -123,7 +123,7 @@ class BackgroundFile:
 
     Args:
         folder: folder of the library.
-        kind: digest of whatever decides scores besides the videos: the model and the encoder.
+        kind: words for what decides scores: the model, the encoder, and the state of the videos.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -158,25 +158,6 @@ class BackgroundFile:
         content = {**dict(facts), "scores": scores}
         with suppress(UserError):
             write_text(self.path, json.dumps(content))
-
-    def forget(self) -> bytes:
-        """Remove the file, before videos change, and return what it held; b"" if there is none."""
-        content = b""
-        with suppress(OSError, UserError):
-            content = read_regular(self.path, LIMIT)
-        with suppress(OSError):
-            self.path.unlink()
-        return content
-
-    def restore(self, content: bytes) -> None:
-        """Write the file again, if no videos have changed after all.
-
-        Args:
-            content: what `forget` returned.
-        """
-        if content:
-            with suppress(UserError):
-                write_text(self.path, content.decode(errors="replace"))
 
 
 def _level(scores: object) -> Level:

@@ -15,8 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import normal_id, number, quote
-from dreamprvr.search.catalogue import Payload, library_video, metadata_of
-from dreamprvr.search.engine.filters import check_columns, matches
+from dreamprvr.search.catalogue import Payload, library_video
+from dreamprvr.search.engine.filters import check_columns
+from dreamprvr.search.engine.interface import Allowed
 from dreamprvr.search.engine.points import values
 
 LENGTH = "length"  # the column of a video's seconds, unless the metadata has one of this name
@@ -27,34 +28,6 @@ _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?", re.ASC
 
 Test = Callable[[str], bool]
 """Tells whether a value of a column meets a condition."""
-
-
-class Allowed(NamedTuple):
-    """The videos that a search may find, as the engine takes them.
-
-    Args:
-        where: allowed values by metadata column; every column must match.
-        only: ids of the videos that may be found; None for all.
-        besides: ids of videos that may not be found.
-    """
-
-    where: Mapping[str, Sequence[str]] = {}
-    only: frozenset[str] | None = None
-    besides: frozenset[str] = frozenset()
-
-    def has(self, video_id: str, payload: Payload) -> bool:
-        """Return whether a video may be found, by the rules of the engine.
-
-        Args:
-            video_id: id of the video.
-            payload: payload of the video.
-        """
-        if video_id in self.besides or (self.only is not None and video_id not in self.only):
-            return False
-        return matches(metadata_of(payload), self.where)
-
-
-EVERY = Allowed()
 
 
 class Extent(NamedTuple):

@@ -30,9 +30,10 @@ from dreamprvr.search.catalogue import (
     read_metadata,
     same_vectors,
 )
+from dreamprvr.search.engine.draft import Draft
 from dreamprvr.search.engine.interface import Engine, Record
 from dreamprvr.search.engine.points import METADATA
-from dreamprvr.search.manifest import PROGRESS, Manifest
+from dreamprvr.search.manifest import PROGRESS
 from dreamprvr.search.rows import RowStore
 
 if TYPE_CHECKING:  # a library is listed without torch, which takes seconds to be imported
@@ -301,8 +302,7 @@ class Writer:
 
     Args:
         folder: folder of the library.
-        manifest: manifest of the library.
-        engine: engine of the library, open for writing.
+        draft: the next state of the library.
         model: model of the library.
         known: payloads of all videos, by id.
         store: files of rows beside the engine, if there are any.
@@ -311,14 +311,13 @@ class Writer:
     def __init__(
         self,
         folder: Path,
-        manifest: Manifest,
-        engine: Engine,
+        draft: Draft,
         model: "SearchModel",
         known: Mapping[str, Payload],
         store: RowStore | None = None,
     ) -> None:
-        self.folder, self.manifest = folder, manifest
-        self.engine, self.model, self.known, self.store = engine, model, known, store
+        self.folder, self.engine = folder, draft
+        self.model, self.known, self.store = model, known, store
 
     def update(
         self,
@@ -335,7 +334,7 @@ class Writer:
             progress: function that is told the progress, or None.
             prune: whether to remove videos that the feature file does not hold.
         """
-        differences = self.manifest.settings.differences(features.settings)
+        differences = self.engine.manifest.settings.differences(features.settings)
         if differences:
             raise UserError(
                 f"{features.path} does not fit library {self.folder} ({differences} in the file): "
@@ -365,13 +364,12 @@ class Writer:
         Returns:
             A warning if the name changed, or nothing.
         """
-        before = self.manifest.settings.encoder
+        manifest = self.engine.manifest
+        before = manifest.settings.encoder
         if settings.encoder == before or is_missing(settings.encoder):
             return []
-        self.manifest = replace(
-            self.manifest, settings=replace(self.manifest.settings, encoder=settings.encoder)
-        )
-        self.manifest.write(self.folder)
+        named = replace(manifest.settings, encoder=settings.encoder)
+        self.engine.manifest = replace(manifest, settings=named)
         return [f"the library's encoder was {before}; from now on it is {settings.encoder}"]
 
     def set_metadata(self, path: StrPath) -> UpdateReport:

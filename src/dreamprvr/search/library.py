@@ -23,10 +23,12 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
 from dreamprvr.evaluation.moments import MomentRule
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
-from dreamprvr.search.access import FolderLock, Session, WriterTurn, is_wanted
+from dreamprvr.search.access import Session, WriterTurn
 from dreamprvr.search.background import Background, BackgroundFile
-from dreamprvr.search.catalogue import Payload, library_video
-from dreamprvr.search.conditions import EVERY, find_allowed
+from dreamprvr.search.catalogue import Payload, library_video, metadata_of
+from dreamprvr.search.conditions import find_allowed
+from dreamprvr.search.engine.filters import may_find
+from dreamprvr.search.engine.interface import EVERY
 from dreamprvr.search.engine.opening import create_engine, new_collection
 from dreamprvr.search.engine.points import values
 from dreamprvr.search.indexing import Report, UpdateReport, Writer
@@ -37,6 +39,7 @@ from dreamprvr.search.manifest import (
     OURS,
     Manifest,
     check_engine,
+    engines_in,
     read_manifest,
     refuse_links_in,
 )
@@ -55,36 +58,27 @@ StrPath = str | os.PathLike[str]
 class Library:
     """An open library; `Library.open` and `Library.create` make one.
 
-    Several processes may search at once. A method that writes keeps all others out while it runs,
-    and is refused if any other process has the library open and does not give way. Threads may
-    search in parallel, but not while another thread writes.
+    Several processes may search at once, also while one of them writes: they search what was there
+    before, until `renewed` opens what is there now. A method that writes is refused while another
+    process writes. Threads may search in parallel, but not while another thread writes.
 
     Args:
         path: folder of the library.
         device: name of the device on which the model and the encoder run.
         rule: numbers of the rule that finds moments; None for the default ones.
-        gives_way: True for a program that keeps the library open for long. It must close the
-            library when `is_wanted` returns True; writers wait a while for that.
 
     Raises:
-        UserError: there is no library, it is damaged, or another process writes it.
+        UserError: there is no library, or it is damaged.
     """
 
-    def __init__(
-        self,
-        path: StrPath,
-        device: str = "auto",
-        rule: MomentRule | None = None,
-        gives_way: bool = False,
-    ) -> None:
+    def __init__(self, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._payloads: dict[str, Payload] | None = None
-        self._kept_background: tuple[int, Background | None] | None = None  # with its videos
+        self._kept_background: tuple[int, Background | None] | None = None  # with its state
         self._device, self._rule = device, rule
-        self._session = Session(
-            self.path, self.manifest, lambda: self._model.model.layout, gives_way
-        )
+        self._session = Session(self.path, self.manifest, lambda: self._model.model.layout)
+        self.manifest = self._session.manifest
 
     @cached_property
     def _model(self) -> "LibraryModel":
@@ -98,15 +92,31 @@ class Library:
         return RowStore(self.path, self._model.model) if self.manifest.engine == EDGE else None
 
     @classmethod
-    def open(
-        cls,
-        path: StrPath,
-        device: str = "auto",
-        rule: MomentRule | None = None,
-        gives_way: bool = False,
-    ) -> "Library":
+    def open(cls, path: StrPath, device: str = "auto", rule: MomentRule | None = None) -> "Library":
         """Open a library; the arguments are those of the constructor."""
-        return cls(path, device, rule, gives_way)
+        return cls(path, device, rule)
+
+    @property
+    def version(self) -> int:
+        """Number of the finished state that is open; each write makes the next one."""
+        return self.manifest.state
+
+    def renewed(self) -> "Library | None":
+        """Open the library a second time, if another process has written it since.
+
+        Returns:
+            The library as it is now, with the model and the encoder that are loaded here, unless
+            it has others now; None if nothing has changed. Both are to be closed.
+
+        Raises:
+            UserError: see the constructor.
+        """
+        if self._session.is_current():
+            return None
+        library = Library(self.path, self._device, self._rule)
+        if library.manifest.same_model(self.manifest):
+            library._model = self._model
+        return library
 
     @classmethod
     def create(
@@ -135,13 +145,24 @@ class Library:
             UserError: the checkpoint or the encoder does not fit the features, or the folder holds
                 something else.
         """
-        weights = None if checkpoint is None else Path(checkpoint)
+        from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
+
+        folder, weights = Path(path), None if checkpoint is None else Path(checkpoint)
         if weights is not None and moment_tokens:
             raise UserError(
                 "moment tokens are for search without training: leave out --moment_tokens, or "
                 "--ckpt_path"
             )
-        _create(Path(path), Path(features), weights, engine, device, trust_features, moment_tokens)
+        check_engine(engine, "--engine")
+        with FeatureFile(Path(features)) as file:
+            settings = file.settings
+        model = None
+        if weights is not None:
+            check_model(model := read_model(weights), weights, settings, trust_features)
+        check_encoder(find_encoder(settings, device), settings, model)
+        _make_folder(folder)
+        with WriterTurn(folder):
+            _fill(folder, settings, engine, weights, model, moment_tokens)
         return cls(path, device)
 
     def __enter__(self) -> "Library":
@@ -163,13 +184,6 @@ class Library:
         """
         self._model.encoder()
         self._background(self._searcher())
-
-    def is_wanted(self) -> bool:
-        """Return whether another process waits to write this library.
-
-        Close the library to let that process write; it can be opened again afterwards.
-        """
-        return is_wanted(self.path)
 
     # Searching
 
@@ -237,7 +251,10 @@ class Library:
             if allowed is EVERY:
                 return spoken.find(words, lambda video_id: True)
             known = self._known()
-            return spoken.find(words, lambda name: name in known and allowed.has(name, known[name]))
+            return spoken.find(
+                words,
+                lambda name: name in known and may_find(allowed, name, metadata_of(known[name])),
+            )
 
         return searcher.search(query, allowed, self._background(searcher), find_spoken)
 
@@ -250,21 +267,19 @@ class Library:
         Args:
             searcher: searcher of the library.
         """
-        videos = searcher.engine.count()
-        if self._kept_background is None or self._kept_background[0] != videos:
-            file = self._background_file()
+        state = self.manifest.videos_of
+        if self._kept_background is None or self._kept_background[0] != state:
+            fingerprint = self.manifest.settings.fingerprint
+            kind = f"{self.manifest.checkpoint} {fingerprint} {self.manifest.collection}"
+            file = BackgroundFile(self.path, f"{kind} {state}")
+            videos = searcher.engine.count()
             background = file.read(videos)
             if background is None and videos:
                 background = searcher.background()
                 if background is not None:
                     file.write(background, videos)
-            self._kept_background = videos, background
+            self._kept_background = state, background
         return self._kept_background[1]
-
-    def _background_file(self) -> BackgroundFile:
-        fingerprint = self.manifest.settings.fingerprint
-        kind = f"{self.manifest.checkpoint} {fingerprint} {self.manifest.collection}"
-        return BackgroundFile(self.path, kind)
 
     def videos(self, where: Mapping[str, Any] | None = None) -> list[LibraryVideo]:
         """List the videos that match a filter, in the order of their ids.
@@ -281,7 +296,7 @@ class Library:
         return [
             library_video(video_id, payload)
             for video_id, payload in sorted(known.items())
-            if allowed.has(video_id, payload)
+            if may_find(allowed, video_id, metadata_of(payload))
         ]
 
     def video(self, video_id: str) -> LibraryVideo | None:
@@ -318,15 +333,11 @@ class Library:
             prune: whether to remove videos that the feature file does not hold.
 
         Raises:
-            UserError: the features are of another kind, the CSV is bad, or another process has the
-                library open.
+            UserError: the features are of another kind, the CSV is bad, or another process writes
+                the library.
         """
-        background = self._background_file()
         with FeatureFile(Path(features)) as file, self._writing() as writer:
-            before = background.forget()
             report = writer.update(file, metadata, progress, prune)
-            if not (report.added or report.changed or report.removed or report.renamed):
-                background.restore(before)
             report.warnings += self._read_subtitles(file, writer)
             return report
 
@@ -364,7 +375,6 @@ class Library:
         """
         ids = check_ids(video_ids)
         with self._writing() as writer:
-            self._background_file().forget()
             deleted = writer.delete(ids)
             SpokenWords(self.path).delete(deleted)
             return deleted
@@ -381,54 +391,28 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
-        """Lock the library for writing, and yield a writer."""
-        model = self._model.model  # loaded before other processes are kept out
+        """Yield a writer of the next state, which is searched from the end of the block on."""
+        model = self._model.model  # loaded before other writers are kept out
         try:
-            with self._session.writing() as engine:
-                known = dict(engine.payloads())
-                writer = Writer(self.path, self.manifest, engine, model, known, self._store)
-                yield writer
-                self._model.settings = writer.manifest.settings
-                self.manifest = writer.manifest
+            with self._session.writing() as draft:
+                yield Writer(self.path, draft, model, dict(draft.payloads()), self._store)
         finally:
+            self.manifest = self._session.manifest
+            self._model.settings = self.manifest.settings
             self._payloads = self._kept_background = None
 
 
-def _create(
-    folder: Path, features: Path, checkpoint: Path | None, engine: str, device: str, trust: bool,
-    moment_tokens: bool,
-) -> None:  # fmt: skip
-    """Make an empty library with the arguments of `Library.create`.
-
-    The manifest is written last, and a folder without it is no library. So an interrupted call
-    leaves no half-made library.
-    """
-    from dreamprvr.search.model import check_encoder, check_model, find_encoder, read_model
-
-    check_engine(engine, "--engine")
-    with FeatureFile(features) as file:
-        settings = file.settings
-    model = None if checkpoint is None else read_model(checkpoint)
-    if model is not None and checkpoint is not None:
-        check_model(model, checkpoint, settings, trust)
-    check_encoder(find_encoder(settings, device), settings, model)
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a library, unless it holds other files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [entry for entry in folder.iterdir() if entry.name not in (NAME, *OURS)]
+        own = (NAME, *OURS, *engines_in(folder))
+        foreign = [entry for entry in folder.iterdir() if entry.name not in own]
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {reason(error)}") from None
     if foreign:  # checked before the lock is taken, since the lock makes files
         raise UserError(f"{folder} holds other files: name a new folder for the library")
     refuse_links_in(folder)
-    writer = WriterTurn(folder)
-    try:
-        lock = FolderLock(folder, write=True)
-        try:
-            _fill(folder, settings, engine, checkpoint, model, moment_tokens)
-        finally:
-            lock.release()
-    finally:
-        writer.release()
 
 
 def _fill(
@@ -439,6 +423,11 @@ def _fill(
     model: "ModelFile | None",
     moment_tokens: bool,
 ) -> None:
+    """Make an empty library in a folder.
+
+    The manifest is written last, and a folder without it is no library. So an interrupted call
+    leaves no half-made library.
+    """
     from dreamprvr.search.model import forget, search_model, write_model
 
     if (folder / NAME).exists():

@@ -1,14 +1,16 @@
 """`library.json`, the file that describes a library; it is checked, as it may come from others."""
 
 import json
+import os
 import re
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import FOLDER, LIBRARY, refuse_other_kinds
-from dreamprvr.core.files import atomic_path, inside, refuse_links
+from dreamprvr.core.files import atomic_path, inside, refuse_links, sync
 from dreamprvr.core.text import load_json, quote
 from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.search.address import NOTE
@@ -17,9 +19,10 @@ NAME, FORMAT, VERSION = "library.json", "dreamprvr-library", 1
 EDGE = "edge"
 # names of the other files and folders in the folder of a library
 MODEL, ENGINE, ROWS, PROGRESS = "model.ckpt", "engine", "rows", "progress.json"
-BACKGROUND, SPOKEN = "background.json", "spoken.sqlite"
-LOCK, HOLDERS, WANTED, WRITER = ".lock", ".holders", ".wanted", ".writer"
-OURS = (MODEL, ENGINE, ROWS, PROGRESS, BACKGROUND, SPOKEN, LOCK, HOLDERS, WANTED, WRITER, NOTE)
+BACKGROUND, SPOKEN, WRITER = "background.json", "spoken.sqlite", ".writer"
+COPY = ".engine.partial"  # a copy of an engine that is not complete
+OURS = (MODEL, ROWS, PROGRESS, BACKGROUND, SPOKEN, WRITER, COPY, NOTE)
+_ENGINES = re.compile(rf"{ENGINE}(?:-([1-9]\d{{0,8}}))?")
 _ADDRESS = re.compile(
     r"https?://(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?"
     r"(?:/[\w.~/-]*)?",
@@ -38,6 +41,8 @@ class Manifest:
         collection: name of the collection on the server; "" for the embedded engine.
         checkpoint: digest of the model; "" for search without training.
         moment_tokens: True if untrained search has moment tokens in place of the rows.
+        state: number of the finished state that is searched; each write makes the next one.
+        videos_of: number of the state since which vectors and ids of videos are the same.
     """
 
     settings: ExtractionSettings
@@ -46,9 +51,11 @@ class Manifest:
     collection: str
     checkpoint: str
     moment_tokens: bool = False
+    state: int = 0
+    videos_of: int = 0
 
     def write(self, folder: Path) -> None:
-        """Write `library.json`.
+        """Write `library.json`, and wait until it is on the disk.
 
         Args:
             folder: folder of the library.
@@ -56,6 +63,36 @@ class Manifest:
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
         with atomic_path(folder / NAME) as partial:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            sync(partial)
+        sync(folder)
+
+    def engine_in(self, folder: Path) -> Path:
+        """Return the folder of the embedded engine.
+
+        Args:
+            folder: folder of the library.
+        """
+        return folder / (f"{ENGINE}-{self.state}" if self.state else ENGINE)
+
+    def next(self) -> "Manifest":
+        """Return the manifest of the next state, with the same videos."""
+        return replace(self, state=self.state + 1)
+
+    def same_model(self, other: "Manifest") -> bool:
+        """Return whether two manifests are of the same encoder, model and engine."""
+        return self == replace(other, state=self.state, videos_of=self.videos_of)
+
+
+def engines_in(folder: Path) -> dict[str, int]:
+    """List the folders of embedded engines in a library, with the numbers of their states.
+
+    Args:
+        folder: folder of a library or of one to be made.
+    """
+    with suppress(OSError):
+        matches = [_ENGINES.fullmatch(name) for name in sorted(os.listdir(folder))]
+        return {match[0]: int(match[1] or 0) for match in matches if match}
+    return {}
 
 
 def refuse_links_in(folder: Path) -> None:
@@ -71,10 +108,10 @@ def refuse_links_in(folder: Path) -> None:
     Raises:
         UserError: there is a link; the message names the first one.
     """
-    folders = (ENGINE, ROWS, HOLDERS)
-    for name in (NAME, *OURS):
-        inside(folder, name, kind="folder" if name in folders else "file")
-    refuse_links(folder, ENGINE, hard=True)
+    engines = tuple(engines_in(folder))
+    for name in (NAME, *OURS, *engines):
+        inside(folder, name, kind="folder" if name in (ROWS, COPY, *engines) else "file")
+    refuse_links(folder, *engines, hard=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -106,9 +143,13 @@ def read_manifest(folder: Path) -> Manifest:
         moment_tokens = content.get("moment_tokens", False)
         if not isinstance(moment_tokens, bool):
             raise TypeError(f"moment_tokens is {quote(moment_tokens)}")
+        state, videos_of = (content.get(name, 0) for name in ("state", "videos_of"))
+        if not all(type(value) is int and 0 <= value < 10**9 for value in (state, videos_of)):
+            raise TypeError(f"state is {quote(state)}, videos_of {quote(videos_of)}")
         manifest = Manifest(
-            settings=ExtractionSettings(**settings), **plain_values, moment_tokens=moment_tokens
-        )
+            settings=ExtractionSettings(**settings), **plain_values, moment_tokens=moment_tokens,
+            state=state, videos_of=videos_of,
+        )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); index into a new folder") from None
     check_engine(manifest.engine, str(path))

@@ -13,12 +13,20 @@ from torch import Tensor
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import atomic_path
+from dreamprvr.core.text import quote
 from dreamprvr.extraction.encoder import Encoder, no_text
-from dreamprvr.extraction.encoders import TRANSFORMERS, is_missing, load_encoder, pick_device
+from dreamprvr.extraction.encoders import (
+    GROUP,
+    TRANSFORMERS,
+    encoder_names,
+    is_missing,
+    load_encoder,
+    pick_device,
+)
 from dreamprvr.extraction.feature_file import ExtractionSettings
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.search.encoding import SearchModel, Untrained
-from dreamprvr.search.manifest import ENGINE, MODEL, ROWS, Manifest
+from dreamprvr.search.manifest import COPY, MODEL, ROWS, Manifest, engines_in
 from dreamprvr.training.checkpoint import (
     PROVENANCE,
     Provenance,
@@ -196,6 +204,12 @@ def find_encoder(settings: ExtractionSettings, device: str) -> Encoder:
             f"with --encoder {TRANSFORMERS}FOLDER and index those features into the library again, "
             "which then takes the folder's new place"
         )
+    if not settings.encoder.startswith(TRANSFORMERS) and settings.encoder not in encoder_names():
+        raise UserError(
+            f"the encoder {quote(settings.encoder)} that made the features is not installed here: "
+            "install its package; if only a program of yours registers it, search by that program "
+            f"(`Library.open`), or make it a package with an entry point of the group {GROUP}"
+        )
     return load_encoder(settings.encoder, device)
 
 
@@ -256,5 +270,5 @@ class LibraryModel:
 def forget(folder: Path) -> None:
     """Remove the files that an interrupted `Library.create` left in a folder."""
     (folder / MODEL).unlink(missing_ok=True)
-    for name in (ENGINE, ROWS):
+    for name in (*engines_in(folder), COPY, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)

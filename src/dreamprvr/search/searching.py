@@ -15,8 +15,14 @@ from dreamprvr.evaluation.moments import Curve, Moment, MomentRule, find_moments
 from dreamprvr.search.background import Background, Level, sentences
 from dreamprvr.search.catalogue import library_video, row_count, timeline_of
 from dreamprvr.search.combining import best_pair, fused, without
-from dreamprvr.search.conditions import EVERY, Allowed
-from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Record
+from dreamprvr.search.engine.interface import (
+    EVERY,
+    Allowed,
+    Engine,
+    EngineHit,
+    EngineQuery,
+    Record,
+)
 from dreamprvr.search.engine.points import SCANNED
 from dreamprvr.search.queries import Query, candidate_count
 from dreamprvr.search.results import Best, Hit, SearchResult, SpokenMoment, judged
@@ -50,6 +56,24 @@ class Asked(NamedTuple):
     def parts(self) -> list["EncodedQueries"]:
         """Return the parts that the engine searches for."""
         return [self.first] if self.then is None else [self.first, self.then]
+
+
+class Task(NamedTuple):
+    """What is asked, and of which videos.
+
+    Args:
+        asked: the encoded query.
+        query: the query.
+        allowed: videos that may be found.
+        searched: number of these videos.
+        chosen: number of candidates; None for all videos.
+    """
+
+    asked: Asked
+    query: Query
+    allowed: Allowed
+    searched: int
+    chosen: int | None
 
 
 class Ranking(NamedTuple):
@@ -126,55 +150,48 @@ class Searcher:
         begin = time.perf_counter()
         asked = self._encoded(query)
         if query.like is not None:
-            allowed = allowed._replace(besides=allowed.besides | {query.like[0]})
-        searched = self.engine.count(*allowed)
-        chosen = candidate_count(query.candidates, searched)
+            allowed = allowed._replace(besides={*allowed.besides, query.like[0]})
+        task = self._task(asked, query, allowed)
         said: dict[str, list[Spoken]] = {}
         if find_spoken is not None and query.subtitles and query.text and query.is_plain:
             said = {passages[0].video_id: passages for passages in find_spoken(query.text)}
-        found, limit = self._ranking(asked, query, allowed, searched, chosen, said)
+        found, limit = self._ranking(task, said)
         page = found.order[query.skip : query.skip + query.k]
         hits = tuple(
             self._hit(rank, record, found, asked, query)
             for rank, record in enumerate(self._look_up(page), query.skip + 1)
         )
-        scored = searched if chosen is None else min(searched, max(chosen, limit))
+        scored = task.searched
+        if task.chosen is not None:
+            scored = min(scored, max(task.chosen, limit))
         seconds = time.perf_counter() - begin
-        result = SearchResult(query.shown, hits, seconds, searched, scored)
+        result = SearchResult(query.shown, hits, seconds, task.searched, scored)
         return judged(result, self._best(asked, found), background if asked.is_text else None)
 
-    def _ranking(
-        self,
-        asked: Asked,
-        query: Query,
-        allowed: Allowed,
-        searched: int,
-        chosen: int | None,
-        said: Mapping[str, list[Spoken]],
-    ) -> tuple[Ranking, int]:
+    def _task(self, asked: Asked, query: Query, allowed: Allowed = EVERY) -> Task:
+        searched = self.engine.count(allowed)
+        return Task(asked, query, allowed, searched, candidate_count(query.candidates, searched))
+
+    def _ranking(self, task: Task, said: Mapping[str, list[Spoken]]) -> tuple[Ranking, int]:
         """Rank videos by what is seen and, if there are such, by what is said.
 
         Args:
-            asked: the encoded query.
-            query: the query.
-            allowed: videos that may be found.
-            searched: number of these videos.
-            chosen: number of candidates; None for all videos.
+            task: what is asked.
             said: passages by id, the best video first.
 
         Returns:
             The ranking, and the number of videos that the engine was asked for.
         """
-        last = query.skip + query.k
-        needed = max(last, COUNTED) if said else last
-        ranked, limit = self._ranked(asked, query, allowed, searched, chosen, needed)
-        least = -math.inf if query.threshold is None else query.threshold
+        last = task.query.skip + task.query.k
+        ranked, limit = self._ranked(task, max(last, COUNTED) if said else last)
+        least = -math.inf if task.query.threshold is None else task.query.threshold
         seen = {name: score for name, score in ranked if score >= least}
         if not said:
             return Ranking(list(seen), list(seen), seen, {}), limit
-        others = allowed._replace(only=frozenset(said.keys() - seen.keys()))
-        count = len(others.only or ())
-        more = self._ranked(asked, query, others, count, None, count)[0] if count else []
+        others = said.keys() - seen.keys()
+        only = task.allowed._replace(only=others)
+        rest = task._replace(allowed=only, searched=len(others), chosen=None)
+        more = self._ranked(rest, len(others))[0] if others else []
         scores = {**dict(more), **seen}
         known = {name: passages for name, passages in said.items() if name in scores}
         return Ranking(fused(list(seen), list(known), COUNTED), list(seen), scores, known), limit
@@ -209,10 +226,7 @@ class Searcher:
                 asked = Asked(self.model.encode_query(self.library_model.encoder(), text))
             except UserError:  # the encoder knows none of its words
                 continue
-            query = Query(text, k=1)
-            searched = self.engine.count()
-            chosen = candidate_count(None, searched)
-            ranked, _ = self._ranked(asked, query, EVERY, searched, chosen, 1)
+            ranked, _ = self._ranked(self._task(asked, Query(text, k=1)), 1)
             for record in self._look_up([name for name, _ in ranked[:1]]):
                 videos.append(ranked[0][1])
                 moments.append(self._over_time(asked, record, 1).sure)
@@ -251,45 +265,30 @@ class Searcher:
 
     # Ranking
 
-    def _ranked(
-        self,
-        asked: Asked,
-        query: Query,
-        allowed: Allowed,
-        searched: int,
-        chosen: int | None,
-        needed: int,
-    ) -> tuple[list[tuple[str, float]], int]:
+    def _ranked(self, task: Task, needed: int) -> tuple[list[tuple[str, float]], int]:
         """Rank videos by what is seen.
 
         Args:
-            asked: the encoded query.
-            query: the query.
-            allowed: videos that may be found.
-            searched: number of these videos.
-            chosen: number of candidates; None for all videos.
+            task: what is asked.
             needed: number of videos to rank.
 
         Returns:
             Ids and scores, best first, of at least `needed` videos if there are so many; and the
             number of videos that the engine was asked for.
         """
-        again = self._scorer(asked)
+        again = self._scorer(task.asked)
         # A block of videos is scored again as a whole, so that the pages of an answer, which have
         # the same k, never share a video.
-        block = max(query.k, query.rescored)
+        block = max(task.query.k, task.query.rescored)
         limit = needed if again is None else block * -(-needed // block)
-        parts = [self.model.engine_rows(part) for part in asked.parts]
+        parts = [self.model.engine_rows(part) for part in task.asked.parts]
         rows = {
             scale: np.concatenate([part[scale] for part in parts]) / len(parts)
             for scale in parts[0]
         }
-        segments = np.concatenate([self.model.segment_rows(part) for part in asked.parts])
-        engine_query = EngineQuery(
-            rows, segments, limit, allowed.where, chosen, searched > SCANNED, allowed.only,
-            allowed.besides,
-        )  # fmt: skip
-        hits = self._hits(engine_query)
+        segments = np.concatenate([self.model.segment_rows(part) for part in task.asked.parts])
+        graph = task.searched > SCANNED
+        hits = self._hits(EngineQuery(rows, segments, limit, task.allowed, task.chosen, graph))
         if again is None:
             return [(hit.video_id, hit.score) for hit in hits], limit
         ranked = []

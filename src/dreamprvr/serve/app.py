@@ -30,7 +30,7 @@ from dreamprvr.serve.sending import Leaving, Unchanged, unless_held
 _STATIC = Path(__file__).with_name("static")
 _CACHE_BYTES = 2 * 1024**3
 _PACKED = 500  # bytes of the smallest answer that is compressed
-_RETRY = 1.0  # seconds between looks at whether the library is wanted, or free
+_RETRY = 1.0  # seconds between looks at whether the library can be opened, or is newer
 
 mimetypes.add_type("text/javascript", ".js")  # systems may have another type, which no browser runs
 
@@ -99,10 +99,11 @@ async def _script(request: Request) -> Response:
 
 
 async def _keep_open(routes: Routes) -> None:
-    """Keep the library open while no other process wants to write it."""
+    """Open the library, and keep it as new as what other processes have finished."""
     try:
         while True:
-            with suppress(HTTPException):  # too many searches wait; they end
+            with suppress(HTTPException):  # too much waits; it ends
+                await routes.renewals.run(routes.keeper.look)
                 await routes.searches.run(routes.keeper.tend)
             routes.media.passes.close_idle()
             await asyncio.sleep(_RETRY)

@@ -1,10 +1,11 @@
-"""Keeps the library open while no other process writes it, and remembers answers."""
+"""Keeps the library open, in its last finished state, and remembers answers."""
 
 import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from starlette.exceptions import HTTPException
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import is_running, read_regular
 from dreamprvr.core.text import message_line
-from dreamprvr.search.access import is_wanted
 from dreamprvr.search.conditions import extents
 from dreamprvr.search.engine.filters import parse_where
 from dreamprvr.search.results import LibraryVideo, SearchResult, as_json, as_text
@@ -32,9 +32,9 @@ _SHOWN_VALUES = 200  # a column with more values is no use as a list to choose f
 
 
 class Keeper:
-    """The library of the page, open whenever no other process writes it.
+    """The library of the page; while another process writes it, what was there before is searched.
 
-    All methods that touch the library are called on one thread, that of the searches.
+    All methods that touch the library are called on one thread, that of the searches, but `look`.
 
     Args:
         folder: path of the library.
@@ -54,36 +54,58 @@ class Keeper:
         self.contents: LibraryAnswer | None = None
         self._opener = opener
         self._library: Library | None = None
+        self._newer: tuple[Library, LibraryAnswer] | None = None
         self._answers: OrderedDict[SearchQuery, tuple[float, SearchResult]] = OrderedDict()
         self._videos: OrderedDict[str, tuple[float, LibraryVideo]] = OrderedDict()
         self._listing: Listing | None = None
         self._lock = threading.Lock()  # `known` is called on every thread
 
+    def look(self) -> None:
+        """Open the library as another process has left it, for `tend`; on a thread of its own.
+
+        Meanwhile searches go on. The model and the encoder are not loaded again.
+        """
+        library = self._library
+        if library is None or self._newer is not None:
+            return
+        with suppress(UserError):  # it is gone, or damaged: what is open stays
+            newer = library.renewed()
+            if newer is not None:
+                self._newer = self._prepared(newer)
+
     def tend(self) -> None:
-        """Close the library if another process wants to write it, else open it."""
-        if self._library is not None and self._library.is_wanted():
-            self.close()
-        self.try_open()
+        """Open the library if it is not open, or take over what `look` has opened."""
+        newer, self._newer = self._newer, None
+        if newer is None:
+            self.try_open()
+            return
+        old = self._library
+        self._library, self.contents = newer  # at no time there is no library
+        self._listing = None
+        self._answers.clear()
+        if old is not None:
+            old.close()
 
     def try_open(self) -> bool:
         """Try to open the library; return whether it is open, else `message` has the reason."""
         if self._library is not None:
             return True
-        if is_wanted(self.folder):
-            self.message = "another process is about to write the library"
-            return False
         try:
-            library = self._opener(self.folder)
-            try:
-                self.contents = self._contents(library)
-            except BaseException:
-                library.close()
-                raise
+            self._library, self.contents = self._prepared(self._opener(self.folder))
         except UserError as error:
             self.message = message_line(error)
             return False
-        self._library, self.message = library, ""
+        self.message = ""
         return True
+
+    def _prepared(self, library: "Library") -> "tuple[Library, LibraryAnswer]":
+        """Make a library that was just opened ready for searches, and describe its contents."""
+        try:
+            library.prepare()
+            return library, self._contents(library)
+        except BaseException:
+            library.close()
+            raise
 
     def _contents(self, library: "Library") -> LibraryAnswer:
         videos, held = library.videos(), library.columns()
@@ -96,15 +118,16 @@ class Keeper:
         return LibraryAnswer(
             state="ready", name=self._name, videos=len(videos), seconds=sum(lengths),
             columns=columns,
+            version=library.version,
             ranges=[Range(**extent._asdict()) for extent in extents(held, lengths)],
         )  # fmt: skip
 
     def state(self) -> LibraryAnswer:
-        """Return what the library holds, or why it cannot be searched now."""
-        if self.contents is not None:
+        """Return what the library holds; how far it is while there is nothing, or why there is."""
+        if self.contents is not None and self.contents.videos:
             return self.contents
         closed = LibraryAnswer(state="opening", name=self._name, message=self.message)
-        return self.indexing() or closed
+        return self.indexing() or self.contents or closed
 
     def indexing(self) -> LibraryAnswer | None:
         """Read how far indexing is from `progress.json`; None if no process is writing."""
@@ -193,14 +216,17 @@ class Keeper:
     def close(self) -> None:
         """Close the library and forget its answers, but not its videos, as one may be playing."""
         library, self._library = self._library, None
+        newer, self._newer = self._newer, None
         self.contents = self._listing = None
         self._answers.clear()
         if library is not None:
             library.close()
+        if newer is not None:
+            newer[0].close()
 
 
 def closed_for_now() -> HTTPException:
-    """Return the refusal while another process writes; `/api/library` has the progress."""
+    """Return the refusal until the library is open; `/api/library` has the reason."""
     return HTTPException(503, "the library is not open now; try again in a moment")
 
 

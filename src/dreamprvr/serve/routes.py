@@ -88,6 +88,7 @@ class Routes:
         self.media = media
         self.token = token
         self.searches = Workers("searches", threads=1, waiting=WAITING_SEARCHES)
+        self.renewals = Workers("looks at the library", threads=1, waiting=0)
         self.stills = Workers("thumbnails", threads=2, waiting=400)
         self.probes = Workers("questions about videos", threads=2, waiting=400)
         self.clips = Workers("clips", threads=1, waiting=8)
@@ -122,7 +123,7 @@ class Routes:
 
     async def close(self) -> None:
         """Stop what is being made, and let go of the library."""
-        for workers in (self.stills, self.probes, self.clips, self.pieces):
+        for workers in (self.renewals, self.stills, self.probes, self.clips, self.pieces):
             workers.close()
         self.media.passes.close_idle(0.0)
         await self.searches.run(self.keeper.close)

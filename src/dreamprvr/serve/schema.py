@@ -192,6 +192,7 @@ class LibraryAnswer(BaseModel):
     seconds: float = Field(default=0, description="length of all videos together, once ready")
     columns: list[Column] = Field(default=[], description="columns to filter by, once ready")
     ranges: list[Range] = Field(default=[], description="columns of numbers or dates, once ready")
+    version: int = Field(default=0, description="another number after each change, once ready")
     done: int = Field(default=0, description="videos that are indexed, while indexing")
     total: int = Field(default=0, description="videos to index, while indexing")
     video: str = Field(default="", description="video that is indexed at the moment")

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_NOTICED = 4  # turns of the event loop until it knows that a client has hung up
 _FILES = StaticFiles()  # for its comparison of headers
 
 
@@ -30,7 +31,7 @@ class Leaving:
             await self.app(scope, receive, send)
             return
         messages: asyncio.Queue[Message] = asyncio.Queue()
-        work = asyncio.ensure_future(self.app(scope, messages.get, send))
+        work = asyncio.ensure_future(self._begin(scope, messages.get, send))
         has_left = False
 
         async def listen() -> None:
@@ -51,6 +52,11 @@ class Leaving:
                 raise
         finally:
             listening.cancel()
+
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(_NOTICED):  # so that nothing is done for a client that has hung up already
+            await asyncio.sleep(0)
+        await self.app(scope, receive, send)
 
 
 class Unchanged:

@@ -161,13 +161,7 @@ def default_cache() -> Path:
 def _open_library(path: Path, device: str) -> "Library":
     from dreamprvr.search.library import Library
 
-    library = Library.open(path, device=device, gives_way=True)
-    try:
-        library.prepare()
-    except BaseException:
-        library.close()
-        raise
-    return library
+    return Library.open(path, device=device)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -58,7 +58,7 @@ def query(**changes: Any) -> EngineQuery:
         for scale, weight in zip(("clips", "frames"), weights, strict=True)
         if weight
     }
-    settings = {"rows": rows, "segments": vector, "limit": 10, "where": {}}
+    settings = {"rows": rows, "segments": vector, "limit": 10}
     return EngineQuery(**{**settings, **changes})
 
 

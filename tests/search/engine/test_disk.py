@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from search.libraries import features, library, video
+from search.libraries import engine_of, features, library, video
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import MARGIN, MB, DiskFull, check_free_disk
 from dreamprvr.search.engine import disk as disk_module
+from dreamprvr.search.engine import draft
 from dreamprvr.search.engine.disk import check_holes, plain_errors, used
 from dreamprvr.search.engine.edge import EdgeEngine
 from dreamprvr.search.engine.interface import Layout
@@ -52,7 +53,7 @@ DAMAGES = [
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_damaged_files(tmp_path: Path, name: str, damage: bytes | int | None) -> None:
     library(tmp_path, video("a", dog=7), video("b")).close()
-    (segment,) = (tmp_path / "library" / "engine" / "segments").iterdir()
+    (segment,) = (engine_of(tmp_path / "library") / "segments").iterdir()
     path = segment / name
     if isinstance(damage, bytes):
         with path.open("r+b") as file:
@@ -62,7 +63,7 @@ def test_damaged_files(tmp_path: Path, name: str, damage: bytes | int | None) ->
     else:
         os.truncate(path, damage)
     with (
-        pytest.raises(UserError, match=r"engine cannot be read \(.+\): move it away and index"),
+        pytest.raises(UserError, match=r"engine-1 cannot be read \(.+\): move it away and index"),
         Library.open(tmp_path / "library") as opened,
     ):
         opened.search("dog")
@@ -70,12 +71,12 @@ def test_damaged_files(tmp_path: Path, name: str, damage: bytes | int | None) ->
 
 def test_a_panic_prints_no_backtrace(tmp_path: Path) -> None:
     library(tmp_path, video("a")).close()
-    (segment,) = (tmp_path / "library" / "engine" / "segments").iterdir()
+    (segment,) = (engine_of(tmp_path / "library") / "segments").iterdir()
     os.truncate(segment / "vector_storage-segments" / "deleted" / "status.dat", 0)
     code = "import sys; from pathlib import Path; from dreamprvr.search.engine.edge import *; "
     code += "EdgeEngine(Path(sys.argv[1]), lambda: Layout(6, ('frames',), {}))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "library" / "engine")], text=True,
+        [sys.executable, "-c", code, str(engine_of(tmp_path / "library"))], text=True,
         capture_output=True, env={**os.environ, "RUST_BACKTRACE": "1"}, check=False,
     )  # fmt: skip
     before, _, after = done.stderr.partition("Traceback")
@@ -94,7 +95,7 @@ def test_files_that_may_not_be_written(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library(tmp_path, video("a", dog=7)).close()
-    forbidden = tmp_path / "library" / "engine" / name
+    forbidden = engine_of(tmp_path / "library") / name
     monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (forbidden, os.W_OK))
     with pytest.raises(UserError, match=f"^{forbidden} may not be written, .* copy the library"):
         Library.open(tmp_path / "library")
@@ -150,7 +151,9 @@ def test_holes_of_files_count_on_a_disk_in_memory(
     check_holes(tmp_path)  # a system that does not say
 
 
-def test_a_library_on_a_disk_that_fills(tmp_path: Path, disk: Disk) -> None:
+def test_a_library_on_a_disk_that_fills(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with library(tmp_path, video("a", dog=7)) as made:
         path = features(tmp_path / "more.hdf5", [video("a", dog=7), video("b")])
         disk(MARGIN - 1)
@@ -158,7 +161,17 @@ def test_a_library_on_a_disk_that_fills(tmp_path: Path, disk: Disk) -> None:
             with pytest.raises(UserError, match=r"needs 3[23] MB of free disk"):
                 change()
         assert [hit.video.video_id for hit in made.search("dog").hits] == ["a"]
-        disk(MARGIN + used(made.path / "engine") // 2)  # enough for a video, not for all
+        disk(MARGIN + used(engine_of(made.path)) - 1)
+        with pytest.raises(DiskFull, match="a copy, which is written while the library is search"):
+            made.update(path)
+        copied = disk_module.copy_files
+
+        def fill(source: Path, target: Path) -> None:
+            copied(source, target)
+            disk(MARGIN + used(target) // 2)  # enough for a video, not for all
+
+        monkeypatch.setattr(draft, "copy_files", fill)
+        disk(10**12)
         report = made.update(path)
         assert report.added == ["b"]
         assert "could not be compacted; later, run `lightning library compact" in report.warnings[0]

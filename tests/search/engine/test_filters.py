@@ -1,7 +1,8 @@
 import pytest
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.search.engine.filters import check_columns, matches, parse_where
+from dreamprvr.search.engine.filters import check_columns, may_find, parse_where
+from dreamprvr.search.engine.interface import Allowed
 
 FILM = {"title": "Pancakes", "tags": ["cooking", "home"], "year": 2020}
 
@@ -31,7 +32,6 @@ def test_a_word_without_a_column_is_refused(word: str):
 @pytest.mark.parametrize(
     ("where", "met"),
     [
-        (None, True),
         ({}, True),
         ({"tags": "home"}, True),
         ({"tags": ["sport", "home"]}, True),
@@ -42,8 +42,11 @@ def test_a_word_without_a_column_is_refused(word: str):
         ({"place": "home"}, False),
     ],
 )
-def test_lists_are_filtered_as_the_engine_does_it(where: dict[str, object] | None, met: bool):
-    assert matches(FILM, where) is met
+def test_lists_are_filtered_as_the_engine_does_it(where: dict[str, object], met: bool):
+    assert may_find(Allowed(where), "film", FILM) is met
+    assert may_find(Allowed(where, {"film"}), "film", FILM) is met
+    assert not may_find(Allowed(where, {"other"}), "film", FILM)
+    assert not may_find(Allowed(where, besides={"film"}), "film", FILM)
 
 
 def test_an_unknown_column_is_named_with_those_there_are():

@@ -20,7 +20,7 @@ from search.engine.cases import (
     unit,
 )
 
-from dreamprvr.search.engine.interface import Engine, EngineHit, EngineQuery, Record
+from dreamprvr.search.engine.interface import Allowed, Engine, EngineHit, EngineQuery, Record
 
 pytestmark = [
     # Qdrant's engine in memory keeps no index and searches exactly, and says so
@@ -94,9 +94,9 @@ def test_several_rows_a_scale_and_other_scales(kind: str, tmp_path: Path) -> Non
 def test_filters(filled: Engine, where: dict[str, Any], numbers: list[int]) -> None:
     kept = [VIDEOS[number] for number in numbers]
     for candidates in (None, 150):
-        asked = query(where=where, limit=20, candidates=candidates)
+        asked = query(allowed=Allowed(where), limit=20, candidates=candidates)
         same(filled.search(asked), kept, asked)
-    assert filled.count(where) == len(kept)
+    assert filled.count(Allowed(where)) == len(kept)
 
 
 def test_candidates_are_the_nearest_segments(filled: Engine) -> None:
@@ -111,17 +111,17 @@ def test_only_and_besides_name_videos(filled: Engine, candidates: int | None) ->
     only = [f"video {number}" for number in range(20)] + ["unknown"]
     besides = ["video 3", "video 149"]
     kept = [video for video in VIDEOS if video.video_id in only and video.video_id not in besides]
-    asked = query(only=only, besides=besides, limit=30, candidates=candidates)
+    asked = query(allowed=Allowed({}, only, besides), limit=30, candidates=candidates)
     same(filled.search(asked), kept, asked)
-    assert filled.count(None, only, besides) == 19
-    assert filled.count({"group": "3"}, only, besides) == 3  # 8, 13 and 18
-    assert filled.count(None, ()) == 0
-    assert filled.count({"group": []}) == 0
-    assert filled.count(None, None, besides) == 148
+    assert filled.count(Allowed({}, only, besides)) == 19
+    assert filled.count(Allowed({"group": "3"}, only, besides)) == 3  # 8, 13 and 18
+    assert filled.count(Allowed(only=())) == 0
+    assert filled.count(Allowed({"group": []})) == 0
+    assert filled.count(Allowed(besides=besides)) == 148
 
 
 def test_a_filter_stands_before_the_candidates(filled: Engine) -> None:
-    asked = query(where={"group": "3"}, candidates=30, limit=30)
+    asked = query(allowed=Allowed({"group": "3"}), candidates=30, limit=30)
     same(filled.search(asked), VIDEOS[3::5], asked)
 
 
@@ -163,8 +163,8 @@ def test_only_payloads_are_replaced(filled: Engine) -> None:
     (found,) = filled.fetch(["video 3"])
     assert found.payload == {"metadata": {"group": "new"}}
     np.testing.assert_allclose(found.tokens["frames"], VIDEOS[3].tokens["frames"], atol=1e-3)
-    assert filled.count({"group": "new"}) == 1
-    assert filled.count({"group": "3"}) == 29
+    assert filled.count(Allowed({"group": "new"})) == 1
+    assert filled.count(Allowed({"group": "3"})) == 29
 
 
 def test_deleted_videos_are_not_found(filled: Engine) -> None:
@@ -189,7 +189,7 @@ def test_equal_scores_come_by_id(filled: Engine) -> None:
     payload = {"metadata": {"group": "twins"}}
     twins = [replace(VIDEOS[0], video_id=name, payload=payload) for name in ("c", "a", "b")]
     filled.upsert(twins)
-    found = filled.search(query(where={"group": "twins"}))
+    found = filled.search(query(allowed=Allowed({"group": "twins"})))
     assert [hit.video_id for hit in found] == ["a", "b", "c"]
 
 

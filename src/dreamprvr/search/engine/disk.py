@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.files import check_free_disk
+from dreamprvr.core.files import check_free_disk, open_regular, sync
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = ("tmpfs", "ramfs")
+_BLOCK = 2**16  # bytes; a block of zeros is not written
 _PANICS = "pyo3_runtime"  # module of the class of panics, which cannot be imported
 
 
@@ -78,6 +79,39 @@ def check_holes(folder: Path) -> None:
     """
     if _in_memory(folder) and (missing := _holes(folder)):
         check_free_disk(folder, missing, "opening a library on a disk in memory")
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy an engine's folder to a new one, and wait until the copy is on the disk.
+
+    Blocks of zeros become holes, as most of an engine's files are. Other processes may have the
+    engine open for searching: they change no content, but may replace or remove small files.
+
+    Args:
+        source: folder of the engine.
+        target: path of the copy, which must not exist.
+    """
+    for parent, folders, files in os.walk(source):
+        folders.sort()
+        place = target / Path(parent).relative_to(source)
+        place.mkdir()
+        for name in sorted(files):
+            with suppress(FileNotFoundError):
+                _copy_file(Path(parent, name), place / name)
+        sync(place)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with os.fdopen(open_regular(source), "rb") as reading, target.open("xb") as writing:
+        size = 0
+        while block := reading.read(_BLOCK):
+            if block != bytes(len(block)):
+                writing.seek(size)
+                writing.write(block)
+            size += len(block)
+        writing.truncate(size)
+        writing.flush()
+        os.fsync(writing.fileno())
 
 
 def used(folder: Path) -> int:

@@ -10,7 +10,7 @@ The caller locks the folder for many readers or for one writer.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,10 @@ from dreamprvr.core.text import load_json
 from dreamprvr.search.engine.disk import check_holes, check_writable, plain_errors, reading, used
 from dreamprvr.search.engine.filters import where_filter
 from dreamprvr.search.engine.interface import (
+    EVERY,
     SEGMENTS,
     TOKENS,
+    Allowed,
     EngineHit,
     EngineQuery,
     Layout,
@@ -170,7 +172,7 @@ class EdgeEngine:
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.find_layout())
-        allowed = where_filter(edge, query.where, query.only, query.besides)
+        allowed = where_filter(edge, query.allowed)
         prefetch = None
         if query.candidates is not None:
             nearest = edge.Query.Nearest(query.segments.tolist(), using=SEGMENTS)
@@ -212,14 +214,9 @@ class EdgeEngine:
             if offset is None:
                 return
 
-    def count(
-        self,
-        where: Mapping[str, Any] | None = None,
-        only: Collection[str] | None = None,
-        besides: Collection[str] = (),
-    ) -> int:
+    def count(self, allowed: Allowed = EVERY) -> int:
         """Count the videos that a query of these conditions may find."""
-        request = edge.CountRequest(exact=True, filter=where_filter(edge, where, only, besides))
+        request = edge.CountRequest(exact=True, filter=where_filter(edge, allowed))
         with reading(self.folder):
             return int(self._shard.count(request))
 

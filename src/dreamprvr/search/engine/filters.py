@@ -7,6 +7,7 @@ from typing import Any
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
+from dreamprvr.search.engine.interface import Allowed
 from dreamprvr.search.engine.points import FACETS, facet, point_id, values
 
 _CONDITION = re.compile(r"([^=<>]*)(>=|<=|=|>|<)(.*)", re.DOTALL)
@@ -51,33 +52,29 @@ def check_columns(where: Mapping[str, Any], columns: Mapping[str, Sequence[str]]
             raise UserError(f"no metadata column {quote(column)}; there are: {known}")
 
 
-def matches(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> bool:
-    """Return whether a video's metadata meets all conditions, by the rule of the engine.
+def may_find(allowed: Allowed, video_id: str, metadata: Mapping[str, Any]) -> bool:
+    """Return whether a video may be found, by the rule of the engine.
 
     Args:
+        allowed: videos that may be found.
+        video_id: id of the video.
         metadata: value, or list of values, by column.
-        where: allowed value, or list of allowed values, by column; None allows all.
     """
+    if video_id in allowed.besides or (allowed.only is not None and video_id not in allowed.only):
+        return False
     return all(
         column in metadata
-        and {str(value) for value in values(allowed)} & {str(v) for v in values(metadata[column])}
-        for column, allowed in (where or {}).items()
+        and {str(value) for value in values(words)} & {str(v) for v in values(metadata[column])}
+        for column, words in allowed.where.items()
     )
 
 
-def where_filter(
-    models: ModuleType,
-    where: Mapping[str, Any] | None,
-    only: Collection[str] | None = None,
-    besides: Collection[str] = (),
-) -> Any:
+def where_filter(models: ModuleType, allowed: Allowed) -> Any:
     """Write conditions for an engine: all columns must match, each with any of its values.
 
     Args:
         models: `qdrant_edge` or `qdrant_client.models`, which have the same class names.
-        where: allowed value, or list of allowed values, by column.
-        only: ids of the videos that are allowed; None allows all.
-        besides: ids of videos that are not allowed.
+        allowed: videos that may be found.
 
     Returns:
         A filter of that module; None without conditions.
@@ -85,9 +82,9 @@ def where_filter(
     must: list[Any] = [
         models.FieldCondition(
             key=FACETS,
-            match=models.MatchAny(any=[facet(column, value) for value in values(allowed)]),
+            match=models.MatchAny(any=[facet(column, value) for value in values(words)]),
         )
-        for column, allowed in (where or {}).items()
+        for column, words in allowed.where.items()
     ]
     # the one argument of this class is the only one with two names
     argument = "point_ids" if models.__name__ == "qdrant_edge" else "has_id"
@@ -95,6 +92,6 @@ def where_filter(
     def has_id(video_ids: Collection[str]) -> Any:
         return models.HasIdCondition(**{argument: set(map(point_id, video_ids))})
 
-    must += [] if only is None else [has_id(only)]
-    must_not = [has_id(besides)] if besides else None
+    must += [] if allowed.only is None else [has_id(allowed.only)]
+    must_not = [has_id(allowed.besides)] if allowed.besides else None
     return models.Filter(must=must or None, must_not=must_not) if must or must_not else None

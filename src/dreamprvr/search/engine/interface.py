@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,6 +58,24 @@ class Record:
     payload: Mapping[str, Any]
 
 
+class Allowed(NamedTuple):
+    """The videos that a search may find.
+
+    Args:
+        where: allowed value, or list of allowed values, by metadata column; every column must
+            match. A column with several values matches if one of them is allowed.
+        only: ids of the videos that may be found; None for all.
+        besides: ids of videos that may not be found.
+    """
+
+    where: Mapping[str, Any] = {}
+    only: Collection[str] | None = None
+    besides: Collection[str] = frozenset()
+
+
+EVERY = Allowed()
+
+
 @dataclass(frozen=True)
 class EngineQuery:
     """A query as the engine takes it.
@@ -67,23 +85,18 @@ class EngineQuery:
             the sum over all rows of the best product with a token of the row's scale.
         segments: rows (W, D) that the segments are compared with.
         limit: largest number of videos to return.
-        where: allowed value, or list of allowed values, by column; every column must match. A
-            column with several values matches if one of them is allowed.
+        allowed: videos that may be found.
         candidates: number of videos that are scored exactly; None scores every video exactly.
         graph: whether to find candidates by the graph of segments, if there is one, instead of
             scanning all segments.
-        only: ids of the videos that may be found; None for all.
-        besides: ids of videos that may not be found.
     """
 
     rows: Mapping[str, np.ndarray]
     segments: np.ndarray
     limit: int
-    where: Mapping[str, Any]
+    allowed: Allowed = EVERY
     candidates: int | None = None
     graph: bool = False
-    only: Collection[str] | None = None
-    besides: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -123,13 +136,8 @@ class Engine(Protocol):
         """Yield id and payload of the given videos, or of all for None, in any order."""
         ...
 
-    def count(
-        self,
-        where: Mapping[str, Any] | None = None,
-        only: Collection[str] | None = None,
-        besides: Collection[str] = (),
-    ) -> int:
-        """Count the videos that a query of these conditions may find; None counts all."""
+    def count(self, allowed: Allowed = EVERY) -> int:
+        """Count the videos that a query of these conditions may find."""
         ...
 
     def compact(self) -> None:

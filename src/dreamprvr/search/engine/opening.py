@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from dreamprvr.search.engine.interface import Engine, Layout
-from dreamprvr.search.manifest import EDGE, ENGINE, Manifest
+from dreamprvr.search.manifest import EDGE, Manifest
 
 
 def new_collection(engine: str) -> str:
@@ -27,7 +27,7 @@ def create_engine(folder: Path, manifest: Manifest, layout: Layout) -> Engine:
     if manifest.engine == EDGE:
         from dreamprvr.search.engine.edge import EdgeEngine
 
-        return EdgeEngine.create(folder / ENGINE, layout)
+        return EdgeEngine.create(manifest.engine_in(folder), layout)
     from dreamprvr.search.engine.remote import RemoteEngine, connect
 
     return RemoteEngine.create(connect(manifest.engine), manifest.collection, layout)
@@ -48,7 +48,7 @@ def open_engine(folder: Path, manifest: Manifest, find_layout: Callable[[], Layo
     if manifest.engine == EDGE:
         from dreamprvr.search.engine.edge import EdgeEngine
 
-        return EdgeEngine(folder / ENGINE, find_layout)
+        return EdgeEngine(manifest.engine_in(folder), find_layout)
     from dreamprvr.search.engine.remote import RemoteEngine, connect
 
     return RemoteEngine(connect(manifest.engine), manifest.collection, find_layout)
@@ -58,22 +58,15 @@ def repair_engine(folder: Path, manifest: Manifest, find_layout: Callable[[], La
     """Repair the videos that a killed writer left half written.
 
     Args:
-        folder: folder of the library; it must be locked for writing.
-        manifest: manifest of the library.
+        folder: folder of the library.
+        manifest: manifest of the state that was being written; nobody else may write it.
         find_layout: returns the vectors of a video; called only if there is something to repair.
     """
-    if is_interrupted(folder, manifest):
-        from dreamprvr.search.engine.edge import EdgeEngine
-
-        engine = EdgeEngine(folder / ENGINE, find_layout)
-        engine.repair()
-        engine.close()
-
-
-def is_interrupted(folder: Path, manifest: Manifest) -> bool:
-    """Return whether a writer of a library was killed, so that `repair_engine` is needed."""
     if manifest.engine != EDGE:
-        return False
+        return
     from dreamprvr.search.engine.edge import EdgeEngine
 
-    return EdgeEngine.is_interrupted(folder / ENGINE)
+    if EdgeEngine.is_interrupted(manifest.engine_in(folder)):
+        engine = EdgeEngine(manifest.engine_in(folder), find_layout)
+        engine.repair()
+        engine.close()

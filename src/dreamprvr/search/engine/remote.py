@@ -1,7 +1,7 @@
 """A client of a Qdrant server or cluster; points have the same layout as in the embedded engine."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,8 +9,10 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.search.engine.filters import where_filter
 from dreamprvr.search.engine.interface import (
+    EVERY,
     SEGMENTS,
     TOKENS,
+    Allowed,
     EngineHit,
     EngineQuery,
     Layout,
@@ -124,7 +126,7 @@ class RemoteEngine:
     def search(self, query: EngineQuery) -> list[EngineHit]:
         """Find the best videos by exact score, among all videos or among candidates."""
         rows, constant = query_rows(query, self.find_layout())
-        allowed = where_filter(models, query.where, query.only, query.besides)
+        allowed = where_filter(models, query.allowed)
         prefetch = None
         if query.candidates is not None:
             count = max(query.candidates, query.limit)
@@ -169,16 +171,11 @@ class RemoteEngine:
             if offset is None:
                 return
 
-    def count(
-        self,
-        where: Mapping[str, Any] | None = None,
-        only: Collection[str] | None = None,
-        besides: Collection[str] = (),
-    ) -> int:
+    def count(self, allowed: Allowed = EVERY) -> int:
         """Count the videos that a query of these conditions may find."""
         with _plain_errors():
-            allowed = where_filter(models, where, only, besides)
-            return self.client.count(self.collection, count_filter=allowed, exact=True).count
+            found = where_filter(models, allowed)
+            return self.client.count(self.collection, count_filter=found, exact=True).count
 
     def compact(self) -> None:
         """Do nothing: a server optimises by itself."""

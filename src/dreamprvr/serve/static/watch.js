@@ -29,12 +29,17 @@ async function answer() {
   }
 }
 
+let known = null; // what was told of the library when it was last open
+
 /** Wait until the library is open, showing why it is not. */
 export async function ready() {
   for (;;) {
     const state = await answer();
     byId("library-name").textContent = state.name;
-    if (state.state === "ready") return state;
+    if (state.state === "ready") {
+      known ??= JSON.stringify(state);
+      return state;
+    }
     closed(state);
     await pause(POLL);
   }
@@ -48,7 +53,6 @@ export async function isClosed(error) {
 /** Watch the library for as long as the page is open. */
 export async function watch({ hasResults, changed }) {
   let isWritten = false;
-  let known = null; // what was told of the library when it was last open
   for (;;) {
     await pause(3 * POLL);
     if (document.hidden) continue;
@@ -59,7 +63,6 @@ export async function watch({ hasResults, changed }) {
     if (isWritten && !hasResults()) closed(state);
     if (isWritten) continue;
     const told = JSON.stringify(state);
-    // what is written in a moment is noticed by its size only
     if (wasWritten || (known !== null && known !== told)) changed(state);
     known = told;
   }
