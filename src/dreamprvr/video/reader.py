@@ -208,7 +208,6 @@ class _Reading:
         self._held: set[float] = set()
         self._turns: list[float] = []
         self._spare = 0
-        self._units: dict[int, float] = {}  # seconds of a unit of the stamps of each stream
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file up to which it was read
         self._damaged = 0
@@ -311,9 +310,7 @@ class _Reading:
         stamp = packet.dts if self._numbered else packet.pts
         if stamp is None:
             return None
-        unit = self._units.get(packet.stream_index)
-        if unit is None:
-            unit = self._units[packet.stream_index] = float(packet.time_base or 0)
+        unit = float(packet.time_base or 0)
         second = stamp * unit - self._header.zero
         length = (packet.duration or 0) * unit
         self._last_packet = max(self._last_packet, second + length)
