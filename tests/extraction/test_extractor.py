@@ -409,7 +409,7 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     videos = [FoundVideo("gone", Path("gone").absolute())]
     with Progress(videos) as bar:
-        bar.done("a", 1.0)
+        bar.done("gone", 1.0)
     assert capsys.readouterr().err == ""
 
 
