@@ -74,7 +74,7 @@ def test_any_second_of_pictures_that_stay(tmp_path: Path, pause: float) -> None:
         times.append(times[-1] + (pause if number % 7 in (2, 3) else 0.04))
     path = write_movie(tmp_path / "a.mkv", times, keyframes=50, reordered=2)
     whole = list(VideoReader(path))
-    for shown in whole[::3]:
+    for shown in whole[::2]:
         second = shown.begin + 0.6 * (shown.end - shown.begin)
         assert key(next(VideoReader(path).read(second))) == key(shown)
 
