@@ -18,6 +18,7 @@ longer one: 1 if it takes as long as the longer part alone, 0 if as long as both
 
 import contextlib
 import json
+import select
 import statistics
 import subprocess
 import tempfile
@@ -114,7 +115,11 @@ def _have_done(process: "subprocess.Popen[str]", job: Job) -> None:
 
 
 def _wait(process: "subprocess.Popen[str]") -> None:
-    if process.stdout is None or not process.stdout.readline():
+    assert process.stdout is not None
+    # its own processes may outlive it, and would keep the pipe open
+    while process.poll() is None and not select.select([process.stdout], [], [], 1.0)[0]:
+        pass
+    if process.poll() is not None or not process.stdout.readline():
         raise RuntimeError("the published extractor ended; its messages say why")
 
 

@@ -2,6 +2,7 @@
 
 Each line of the input is JSON: paths of `videos`, the number `nth` (every nth picture is encoded)
 and the `folder` of the results. A line is printed when the model is ready, and when a job is done.
+One gigabyte is set aside for pictures; by default the extractor takes four.
 
 A torchvision that was built for another torch has no compiled operators, and cannot be imported
 without the names of two of them. Nothing here calls them.
@@ -48,7 +49,9 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         with contextlib.redirect_stdout(sys.stderr):
-            module.clip_video_encode(job["videos"], job["folder"], take_every_nth=job["nth"])
+            module.clip_video_encode(
+                job["videos"], job["folder"], take_every_nth=job["nth"], frame_memory_size=1
+            )
         print("done", flush=True)
 
 

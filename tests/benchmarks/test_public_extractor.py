@@ -13,7 +13,7 @@ def create_model_and_transforms(name, pretrained):
 MODULE = """
 import json
 import open_clip
-def clip_video_encode(videos, folder, take_every_nth):
+def clip_video_encode(videos, folder, take_every_nth, frame_memory_size):
     made = open_clip.create_model_and_transforms("another", pretrained="fetched")
     with open(folder, "a") as file:
         print(json.dumps([videos, take_every_nth, made]), file=file)
