@@ -33,7 +33,7 @@ import torch
 
 from benchmarks.encoders import made
 from benchmarks.films import PART, write_film
-from benchmarks.measuring import begin, comparison, interleave, parser, publish
+from benchmarks.measuring import begin, comparison, interleave, parser, publish, table
 from dreamprvr.extraction.extractor import extract, settings_of
 from dreamprvr.extraction.find_videos import FoundVideos, find_videos
 from dreamprvr.extraction.windows import ReadAhead, WindowRead
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind, found in {**sets, "film": find_videos([folder / "film.mp4"])}.items():
             ways, windows = ways_of(found, encoder, folder, publicly)
             taken = seconds[kind] = interleave(ways, args.rounds)
-            rows += [
+            there = [
                 {
                     "videos": kind, "way": way, **cells,
                     "video s a second": windows / cells["seconds"],
@@ -188,6 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 }
                 for way, cells in comparison(taken).items()
             ]  # fmt: skip
+            print(table(there), flush=True)
+            rows += there
     publish(args, rows, seconds=seconds)
 
 

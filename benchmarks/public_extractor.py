@@ -11,6 +11,8 @@ without the names of two of them. Nothing here calls them.
 import contextlib
 import json
 import sys
+from collections.abc import Callable
+from functools import partialmethod
 from typing import Any
 
 
@@ -38,7 +40,14 @@ def extractor(threads: int) -> Any:
     module: Any = sys.modules["clip_video_encode.clip_video_encode"]
     made = module.open_clip.create_model_and_transforms("ViT-B-32", pretrained="")
     module.open_clip.create_model_and_transforms = lambda *names, **options: made
+    module.FrameReader.release_memory = partialmethod(_release, module.FrameReader.release_memory)
     return module
+
+
+def _release(reader: Any, release: Callable[[Any], None]) -> None:
+    """Let go of the shared memory, whose name the process that reads has sometimes removed."""
+    with contextlib.suppress(FileNotFoundError):
+        release(reader)
 
 
 def main() -> None:
