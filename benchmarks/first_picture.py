@@ -16,17 +16,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import uvicorn
-from av.audio.frame import AudioFrame
-from av.video.frame import VideoFrame
 from playwright.sync_api import sync_playwright
 
+from benchmarks.films import PART, write_film
 from benchmarks.measuring import begin, parser, publish
 from dreamprvr.search.results import LibraryVideo, SearchResult
 from dreamprvr.serve.app import create_app
@@ -37,67 +33,11 @@ from dreamprvr.serve.media import Media
 from dreamprvr.serve.pieces import SECONDS
 from dreamprvr.serve.schema import video_key
 
-WIDTH, HEIGHT, RATE, SAMPLES = 1920, 1080, 25, 48_000
-PART = 10  # seconds between keyframes, and of the part that is encoded; the film repeats it
-OPTIONS = {"libx265": {"preset": "superfast", "x265-params": "open-gop=0:log-level=none"}}
+SIZE, RATE = (1920, 1080), 25
 SHOWN = """() => {
   const video = document.querySelector("video");
   return Boolean(video && video.readyState > 1 && !video.seeking && video.videoWidth);
 }"""
-
-
-def write_part(path: Path, codec: str, smaller: int = 1) -> None:
-    """Encode a part of the film: a landscape of blocks that moves, with noise, and a tone.
-
-    Args:
-        path: path of the file, an mp4.
-        codec: name of the encoder.
-        smaller: number by which width and height are divided.
-    """
-    width, height = WIDTH // smaller, HEIGHT // smaller
-    noise = np.random.default_rng(0)
-    blocks = noise.integers(0, 256, (70, 130, 3), np.uint8).repeat(20, axis=0).repeat(20, axis=1)
-    with av.open(path, "w") as writer:
-        video: Any = writer.add_stream(codec, rate=RATE)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.codec_context.gop_size = PART * RATE
-        video.options = OPTIONS.get(codec, {})
-        audio: Any = writer.add_stream("aac", rate=SAMPLES, layout="stereo")
-        grain = noise.integers(0, 12, (height, width, 1), np.uint8)
-        for number in range(PART * RATE):
-            y, x = number, 2 * number
-            seen = blocks[y : y + height, x : x + width] // 2 + np.roll(grain, number * 7)
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(seen), "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            writer.mux(video.encode(frame))
-        writer.mux(video.encode(None))
-        tone = np.sin(np.arange(PART * SAMPLES) / 20).astype(np.float32) / 4
-        for at in range(0, len(tone), SAMPLES):
-            sound = AudioFrame.from_ndarray(np.stack([tone[at : at + SAMPLES]] * 2), "fltp")
-            sound.sample_rate, sound.pts, sound.time_base = SAMPLES, at, Fraction(1, SAMPLES)
-            writer.mux(audio.encode(sound))
-        writer.mux(audio.encode(None))
-
-
-def repeat(part: Path, film: Path, times: int) -> None:
-    """Write a film that shows a part several times."""
-    with av.open(film, "w", container_options={"movflags": "faststart"}) as writer:
-        copies: dict[int, Any] = {}
-        for number in range(times):
-            with av.open(part) as reader:
-                for stream in reader.streams if not copies else ():
-                    copies[stream.index] = writer.add_stream_from_template(stream)
-                for packet in reader.demux():
-                    unit, pts, dts = packet.time_base, packet.pts, packet.dts
-                    if pts is None or dts is None:
-                        continue
-                    # packets before and after the part are silence that fills a block
-                    if packet.stream.type == "audio" and not 0 <= pts * unit < PART - 0.03:
-                        continue
-                    late = round(PART * number / unit)
-                    packet.pts, packet.dts = pts + late, dts + late
-                    packet.stream = copies[packet.stream.index]
-                    writer.mux(packet)
 
 
 class OneVideo:
@@ -204,8 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for codec in args.codecs:
             folder = Path(name) / codec
             folder.mkdir()
-            write_part(folder / "part.mp4", codec)
-            repeat(folder / "part.mp4", folder / "film.mp4", max(args.minutes * 60 // PART, 1))
+            parts = max(args.minutes * 60 // PART, 1)
+            write_film(folder / "film.mp4", codec, SIZE, RATE, parts)
             video = LibraryVideo("film", folder / "film.mp4", args.minutes * 60.0, {})
             with served(OneVideo(video), folder) as address:
                 firsts, seeks = waits(browser, address, video, args.rounds)

@@ -18,7 +18,8 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.first_picture import SHOWN, OneVideo, served, write_part
+from benchmarks.films import write_film
+from benchmarks.first_picture import SHOWN, OneVideo, served
 from benchmarks.measuring import begin, parser, publish
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
 
@@ -131,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = begin(options, arguments)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)
-        write_part(folder / "film.mp4", "libx264", smaller=10)
+        write_film(folder / "film.mp4", "libx264", (192, 108), 25, parts=1)
         videos = [
             LibraryVideo(f"film{number}", folder / "film.mp4", SECONDS, {"title": f"Film {number}"})
             for number in range(args.videos)

@@ -10,9 +10,9 @@ import pytest
 from extraction.movies import constant, write_movie
 
 from dreamprvr.extraction import windows as module
-from dreamprvr.extraction.feature_file import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, VideoRecord
 from dreamprvr.extraction.find_videos import FoundVideo
-from dreamprvr.extraction.windows import ReadAhead, VideoFailed, VideoRead, WindowRead, cut
+from dreamprvr.extraction.windows import ReadAhead, VideoFailed, Waiting, WindowRead, cut
 
 SETTINGS = ExtractionSettings("clock", "c10c", 3, 2.0, 1.0, 1.0)
 
@@ -123,14 +123,17 @@ def videos(tmp_path: Path) -> list[FoundVideo]:
 def test_events_come_in_order(videos: list[FoundVideo]) -> None:
     with ReadAhead(videos, SETTINGS, 0) as events:
         found = list(events)
-    kinds = [(type(event), event.video.video_id) for event in found]
+    kinds = [
+        (type(event), event.video_id if isinstance(event, VideoRecord) else event.video.video_id)
+        for event in found
+    ]
     assert kinds == [
-        *[(WindowRead, "a")] * 3, (VideoRead, "a"), (VideoFailed, "broken"),
-        *[(WindowRead, "b")] * 2, (VideoRead, "b"),
+        *[(WindowRead, "a")] * 3, (VideoRecord, "a"), (VideoFailed, "broken"),
+        *[(WindowRead, "b")] * 2, (VideoRecord, "b"),
     ]  # fmt: skip
     a, failed, b = found[3], found[4], found[7]
-    assert isinstance(a, VideoRead)
-    assert isinstance(b, VideoRead)
+    assert isinstance(a, VideoRecord)
+    assert isinstance(b, VideoRecord)
     assert isinstance(failed, VideoFailed)
     status = videos[0].path.stat()
     assert (a.size, a.mtime_ns) == (status.st_size, status.st_mtime_ns)
@@ -147,8 +150,8 @@ def test_reading_ahead_stops_at_the_memory_limit(
 ) -> None:
     monkeypatch.setattr(module, "AHEAD_BYTES", 1)
     put: list[object] = []
-    original = ReadAhead._put
-    monkeypatch.setattr(ReadAhead, "_put", lambda s, e: (original(s, e), put.append(e)))
+    original = Waiting.put
+    monkeypatch.setattr(Waiting, "put", lambda s, e: (original(s, e), put.append(e)))
     with ReadAhead(videos, SETTINGS, 0) as events:
         for taken, _ in enumerate(events):
             # what is taken, what waits, and marks without pictures
@@ -210,7 +213,7 @@ def test_a_video_of_which_most_is_lost_has_failed(tmp_path: Path, copies: int, f
         assert isinstance(last, VideoFailed)
         assert last.reason.startswith("8.0 of 12.0 s have no pictures, which is too much: 67% of")
     else:
-        assert isinstance(last, VideoRead)
+        assert isinstance(last, VideoRecord)
         assert last.warning.startswith("50% of the file")
 
 
@@ -220,7 +223,7 @@ def test_joined_recordings_are_reported_and_read_completely(tmp_path: Path) -> N
     with ReadAhead([FoundVideo("a", path)], SETTINGS, 0) as events:
         found = list(events)
     done = found[-1]
-    assert isinstance(done, VideoRead)
+    assert isinstance(done, VideoRecord)
     assert len(found) == 10
     assert done.duration == pytest.approx(9.0, abs=1e-6)
     assert done.warning == "its clock jumps at 3.0, 6.0 s: the next picture follows the last"

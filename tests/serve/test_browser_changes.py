@@ -308,7 +308,7 @@ def test_a_seek_gives_up_the_piece_that_is_made(
     real, given_up = Media.piece, []
 
     def slow(media: Media, source: Any, number: int, check: Any) -> Path:
-        while number == 5:
+        while number == 10:
             try:
                 check()
             except Stopped:
@@ -325,12 +325,12 @@ def test_a_seek_gives_up_the_piece_that_is_made(
         page.wait_for_timeout(300)
         page.evaluate(f"{VIDEO}.currentTime = 20")
         until(page, f"!{VIDEO}.seeking && {VIDEO}.readyState > 1")
-        assert given_up == [5]
+        assert given_up == [10]
         page.evaluate(f"{VIDEO}.currentTime = 10")
         page.wait_for_timeout(300)
         page.get_by_role("button", name="Close the player").click()
         page.wait_for_timeout(300)
-        assert given_up == [5, 5]
+        assert given_up == [10, 10]
 
 
 def test_a_file_that_cannot_be_played_in_any_way(

@@ -140,5 +140,5 @@ def test_a_piece_is_made_once(media: Media, films: Path) -> None:
     assert media.piece(file, 1, quiet).stat().st_ino == written
     assert media.piece(file, 2, quiet) != path
     with pytest.raises(NotPlayable, match=r"old\.avi ends before second 8\.0"):
-        media.piece(file, 4, quiet)
+        media.piece(file, 8, quiet)
     assert len(list(media.cache.folder.iterdir())) == 2

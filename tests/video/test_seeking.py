@@ -1,13 +1,16 @@
 """Reading from a second on gives the pictures that reading it all gives for these seconds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from extraction.movies import constant, seconds_of, write_movie
 from shared import DATA, needs_data
 from video.odd_files import joined
 
+from dreamprvr.video import reader
 from dreamprvr.video.reader import Shown, VideoReader
 
 SECONDS = np.arange(0.03, 7.9, 0.71)
@@ -61,6 +64,38 @@ def test_any_second_of_joined_recordings(tmp_path: Path, ending: str) -> None:
     assert_seeks(joined(tmp_path / f"a.{ending}", [3.2, 4.8], [0, 1], codec=codec))
     if ending == "ts":
         assert_seeks(joined(tmp_path / "b.ts", [2, 2, 2, 2], [0, 0, 9000, 1], reordered=2))
+
+
+@pytest.mark.parametrize("pause", [0.04, 0.9, 1.1, 2.5])
+def test_any_second_of_pictures_that_stay(tmp_path: Path, pause: float) -> None:
+    """The wanted picture, or the one before, may be of those that are left out on the way to it."""
+    times = [0.0]
+    for number in range(60):
+        times.append(times[-1] + (pause if number % 7 in (2, 3) else 0.04))
+    path = write_movie(tmp_path / "a.mkv", times, keyframes=50, reordered=2)
+    whole = list(VideoReader(path))
+    for shown in whole[::2]:
+        second = shown.begin + 0.6 * (shown.end - shown.begin)
+        assert key(next(VideoReader(path).read(second))) == key(shown)
+
+
+def test_pictures_that_no_other_one_needs_are_left_out_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_movie(tmp_path / "a.mp4", constant(8, 25), keyframes=200, reordered=2)
+    decoded: list[float] = []
+    frames = reader._Reading._frames
+
+    def counted(self: reader._Reading) -> Iterator[VideoFrame]:
+        for frame in frames(self):
+            decoded.append(float(frame.time))
+            yield frame
+
+    monkeypatch.setattr(reader._Reading, "_frames", counted)
+    next(VideoReader(path).read(6.0))
+    assert len([second for second in decoded if second < 5.0]) < 100
+    near = [second for second in decoded if 5.0 <= second < 6.0]
+    assert near == pytest.approx(constant(1, 25, 5.0))
 
 
 @needs_data

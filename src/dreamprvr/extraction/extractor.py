@@ -13,11 +13,16 @@ from tqdm import tqdm
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.text import one_line
 from dreamprvr.extraction.encoder import Encoder
-from dreamprvr.extraction.feature_file import LARGEST_BATCH, ExtractionSettings, VideoFeatures
+from dreamprvr.extraction.feature_file import (
+    LARGEST_BATCH,
+    ExtractionSettings,
+    VideoFeatures,
+    VideoRecord,
+)
 from dreamprvr.extraction.find_videos import FoundVideo, FoundVideos
 from dreamprvr.extraction.output import FeatureOutput, Stored
 from dreamprvr.extraction.plan import Plan, make_plan
-from dreamprvr.extraction.windows import ReadAhead, VideoRead, WindowRead
+from dreamprvr.extraction.windows import ReadAhead, WindowRead
 
 BATCH_BYTES = 256 * 2**20  # bytes of pictures in a batch, above which it has fewer windows
 BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
@@ -193,7 +198,7 @@ class _Run:
         self.renewed, self.cost = time.monotonic(), 0.0  # when and in how many seconds
         self.batcher = Batcher(encoder, batch_size)
         self.count = encoder.frames_per_window
-        self.waiting: list[VideoRead] = []  # videos with rows in a batch that is not full
+        self.waiting: list[VideoRecord] = []  # videos with rows in a batch that is not full
 
     def extract(self, show_progress: bool | None, report: "Report | None") -> None:
         """Read, encode and keep every pending video."""
@@ -203,40 +208,36 @@ class _Run:
             ReadAhead(pending, self.store.settings, self.count) as events,
         ):
             for event in events:
-                if isinstance(event, WindowRead):
-                    self.batcher.add(event.video.video_id, event.window.frames)
-                    progress.within(event.video, event.window.end, event.expected_end)
-                elif isinstance(event, VideoRead):
+                if isinstance(event, VideoRecord):
                     self.waiting.append(event)
-                    progress.done(event.video, event.duration)
+                    progress.done(event.video_id, event.duration)
+                elif isinstance(event, WindowRead):
+                    self.batcher.add(event.video.video_id, event.window.frames)
+                    progress.within(event.video.video_id, event.window.end, event.expected_end)
                 else:
                     self.batcher.forget(event.video.video_id)
                     self.summary.failures.append((event.video.path, event.reason))
-                    progress.done(event.video, 0.0)
+                    progress.done(event.video.video_id, 0.0)
                 self._keep_complete()
             self.batcher.flush()
             self._keep_complete()
 
     def _keep_complete(self) -> None:
-        while self.waiting and self.batcher.is_complete(self.waiting[0].video.video_id):
+        while self.waiting and self.batcher.is_complete(self.waiting[0].video_id):
             self._keep(self.waiting.pop(0))
 
-    def _keep(self, done: VideoRead) -> None:
-        video = done.video
-        rows = self.batcher.take(video.video_id)
+    def _keep(self, record: VideoRecord) -> None:
+        rows = self.batcher.take(record.video_id)
         if not np.isfinite(rows).all():
-            self.summary.failures.append((video.path, "the encoder gave NaN or infinite values"))
+            reason = "the encoder gave NaN or infinite values"
+            self.summary.failures.append((record.path, reason))
             return
-        self.plan.kept[video.video_id] = self.store.add(
-            VideoFeatures(
-                video.video_id, done.start, done.duration, video.path, done.size, done.mtime_ns,
-                done.warning, rows=rows,
-            )
-        )  # fmt: skip
+        video = VideoFeatures(**vars(record), rows=rows)
+        self.plan.kept[record.video_id] = self.store.add(video)
         self.summary.extracted += 1
-        self.summary.video_seconds += done.duration
-        if done.warning:
-            self.summary.warnings.append((video.path, done.warning))
+        self.summary.video_seconds += record.duration
+        if record.warning:
+            self.summary.warnings.append((record.path, record.warning))
         since = time.monotonic() - self.renewed
         if self.joined is not None and since >= RENEWING * self.cost:
             self._renew_output(self.joined)
@@ -266,7 +267,6 @@ class Batcher:
         self._waiting: list[tuple[str, np.ndarray]] = []
         self._bytes = 0
         self._rows: dict[str, list[np.ndarray]] = {}
-        self._counts: dict[str, int] = {}
 
     def add(self, video_id: str, frames: np.ndarray) -> None:
         """Take the next window of a video, frames (n, H, W, 3)."""
@@ -274,7 +274,6 @@ class Batcher:
             self.flush()
         self._waiting.append((video_id, frames))
         self._bytes += frames.nbytes
-        self._counts[video_id] = self._counts.get(video_id, 0) + 1
         if len(self._waiting) >= self._batch_size:
             self.flush()
 
@@ -307,11 +306,10 @@ class Batcher:
 
     def is_complete(self, video_id: str) -> bool:
         """Check that all windows of a video that were added are encoded."""
-        return len(self._rows.get(video_id, [])) == self._counts.get(video_id, 0)
+        return all(waiting != video_id for waiting, _ in self._waiting)
 
     def take(self, video_id: str) -> np.ndarray:
         """Return the rows (N, F) of a complete video, and forget the video."""
-        del self._counts[video_id]
         return np.stack(self._rows.pop(video_id))
 
     def forget(self, video_id: str) -> None:
@@ -320,7 +318,6 @@ class Batcher:
         self._bytes = sum(frames.nbytes for _, frames in kept)
         self._waiting = kept
         self._rows.pop(video_id, None)
-        self._counts.pop(video_id, None)
 
 
 class Progress:
@@ -359,27 +356,27 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
 
-    def within(self, video: FoundVideo, seconds: float, expected: float | None) -> None:
+    def within(self, video_id: str, seconds: float, expected: float | None) -> None:
         """Show that a video has been read up to a second.
 
         Args:
-            video: the video.
+            video_id: id of the video.
             seconds: the second up to which it has been read.
             expected: second at which it ends by its header; None if it does not say.
         """
         share = min(1.0, seconds / expected) if expected and expected > 0 else 0.0
-        self._show(self._done_bytes + round(share * self._sizes[video.video_id]), seconds)
+        self._show(self._done_bytes + round(share * self._sizes[video_id]), seconds)
 
-    def done(self, video: FoundVideo, seconds: float) -> None:
+    def done(self, video_id: str, seconds: float) -> None:
         """Show that a video is done.
 
         Args:
-            video: the video.
+            video_id: id of the video.
             seconds: its length; 0 if it failed.
         """
         self.finished += 1
         self._seconds += seconds
-        self._done_bytes += self._sizes[video.video_id]
+        self._done_bytes += self._sizes[video_id]
         self._show(self._done_bytes, 0.0)
 
     def _show(self, done: int, seconds: float) -> None:

@@ -91,10 +91,8 @@ class FoundVideos:
         return f"{count:,} {are}: {', '.join(said)}{more}"
 
 
-@dataclass(frozen=True)
-class _Named:
-    path: Path
-    base: Path  # folder from which the path makes the id
+Place = tuple[Path, int]
+"""Path and depth of a file, as in `FoundVideo`."""
 
 
 def find_videos(arguments: Sequence[str | Path]) -> FoundVideos:
@@ -114,14 +112,14 @@ def find_videos(arguments: Sequence[str | Path]) -> FoundVideos:
         UserError: the arguments name no video that exists, or a list cannot be read.
     """
     found = FoundVideos()
-    named = [item for argument in arguments for item in _Search(found).expand(Path(argument))]
+    unique: dict[str, Place] = {}
+    for argument in arguments:
+        for place in _Search(found).expand(Path(argument)):
+            unique.setdefault(os.path.realpath(place[0]), place)
     found.unseen = list(dict.fromkeys(found.unseen))
-    unique = {os.path.realpath(item.path): item for item in reversed(named)}
-    kept = set(map(id, unique.values()))
-    files = [item for item in named if id(item) in kept]
-    if not files:
+    if not unique:
         raise UserError(_nothing(arguments, found))
-    places = [(item.path, len(item.path.relative_to(item.base).parts)) for item in files]
+    places = list(unique.values())
     ids = unique_ids([next(id_forms(*place)) for place in places], places)
     found.videos = [FoundVideo(name, *place) for name, place in zip(ids, places, strict=True)]
     return found
@@ -158,14 +156,14 @@ class _Search:
     def __init__(self, found: FoundVideos) -> None:
         self.found = found
 
-    def expand(self, argument: Path) -> Iterator[_Named]:
+    def expand(self, argument: Path) -> Iterator[Place]:
         path = Path(os.path.abspath(argument))
         if path.suffix.lower() == ".txt" and os.path.exists(path) and not path.is_dir():
             yield from self._listed(path)
         else:
             yield from self._entry(path, path.parent)
 
-    def _entry(self, path: Path, base: Path) -> Iterator[_Named]:
+    def _entry(self, path: Path, base: Path) -> Iterator[Place]:
         try:
             os.stat(path)
         except OSError as error:
@@ -174,11 +172,11 @@ class _Search:
         if path.is_dir():
             if kind_of(path) == LIBRARY:
                 raise UserError(f"{path} is {described(path, 'a folder of videos')}")
-            yield from (_Named(file, path) for file in self._walk(path))
+            yield from ((file, len(file.relative_to(path).parts)) for file in self._walk(path))
         else:
-            yield _Named(path, base)
+            yield path, len(path.relative_to(base).parts)
 
-    def _listed(self, path: Path) -> Iterator[_Named]:
+    def _listed(self, path: Path) -> Iterator[Place]:
         """Give the files that the lines of a list name."""
         if kind_of(path) in (CAPTIONS, SUBTITLES):
             raise UserError(f"{path} is {described(path, 'a list of videos')}")
@@ -242,7 +240,7 @@ def names_of(path: Path) -> Iterator[str]:
 
 
 def unique_ids(
-    ids: Sequence[str], files: Sequence[tuple[Path, int]], taken: Collection[str] = frozenset()
+    ids: Sequence[str], files: Sequence[Place], taken: Collection[str] = frozenset()
 ) -> list[str]:
     """Make ids unique by longer forms where two of them are the same.
 

@@ -62,7 +62,7 @@ def make_plan(
     for name, video in zip(ids, videos, strict=True):
         if name in stored and _is_unchanged(video.path, stored[name]):
             record = stored[name].record
-            if not _is_same_path(video.path, record.path):
+            if os.path.realpath(video.path) != os.path.realpath(record.path):
                 record, plan.changed = replace(record, path=video.path), True
             plan.kept[name] = Stored(stored[name].file, record)
             plan.unchanged += 1
@@ -157,10 +157,6 @@ def _keep_the_rest(
 
 def _is_below(path: Path, places: Sequence[Path]) -> bool:
     return any(path.is_relative_to(place) for place in places)
-
-
-def _is_same_path(path: Path, before: Path) -> bool:
-    return path == before or os.path.realpath(path) == os.path.realpath(before)
 
 
 def _is_unchanged(path: Path, stored: Stored) -> bool:

@@ -1,8 +1,10 @@
 """Cut videos into windows of equal seconds, read ahead of the encoder by a thread."""
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dreamprvr.core.errors import first_line
-from dreamprvr.extraction.feature_file import ExtractionSettings
+from dreamprvr.extraction.feature_file import ExtractionSettings, VideoRecord
 from dreamprvr.extraction.find_videos import FoundVideo
 from dreamprvr.video.reader import ROUNDING, Shown, VideoReader
 from dreamprvr.video.source import VideoError, check_file
@@ -125,27 +127,6 @@ class WindowRead:
 
 
 @dataclass(frozen=True)
-class VideoRead:
-    """The whole of a video was read; its windows came before this event.
-
-    Args:
-        video: the video.
-        start: second at which its first window begins.
-        duration: second at which it ends.
-        size: size of the file in bytes.
-        mtime_ns: time of the file's last change, in nanoseconds.
-        warning: oddities of the video in words, or "".
-    """
-
-    video: FoundVideo
-    start: float
-    duration: float
-    size: int
-    mtime_ns: int
-    warning: str
-
-
-@dataclass(frozen=True)
 class VideoFailed:
     """A video cannot be used, so its windows must be forgotten.
 
@@ -158,7 +139,33 @@ class VideoFailed:
     reason: str
 
 
-Event = WindowRead | VideoRead | VideoFailed
+Event = WindowRead | VideoRecord | VideoFailed
+"""The record of a video comes after all of its windows."""
+
+
+class Waiting(queue.Queue[Event | None]):
+    """Events that wait for the encoder; it is full once their pictures have `maxsize` bytes."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self.size = 0
+
+    def _qsize(self) -> int:
+        return self.size
+
+    def _put(self, event: Event | None) -> None:
+        super()._put(event)
+        self.size += _size(event)
+
+    def _get(self) -> Event | None:
+        event = super()._get()
+        self.size -= _size(event)
+        return event
+
+
+def _size(event: Event | None) -> int:
+    """Return the bytes of an event's pictures, and one more, since no event is nothing."""
+    return 1 + (event.window.frames.nbytes if isinstance(event, WindowRead) else 0)
 
 
 class ReadAhead:
@@ -174,10 +181,7 @@ class ReadAhead:
         self, videos: Sequence[FoundVideo], settings: ExtractionSettings, count: int
     ) -> None:
         self._videos, self._settings, self._count = videos, settings, count
-        self._events: deque[Event | None] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._stopped = False
+        self._events, self._stopped = Waiting(AHEAD_BYTES), False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "ReadAhead":
@@ -185,48 +189,29 @@ class ReadAhead:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._changed:
-            self._stopped = True
-            self._events.clear()
-            self._changed.notify_all()
-        self._thread.join()
+        self._stopped = True
+        while self._thread.is_alive():  # it may wait for room
+            with suppress(queue.Empty):
+                self._events.get(timeout=0.05)
 
     def __iter__(self) -> Iterator[Event]:
-        while True:
-            with self._changed:
-                while not self._events:
-                    self._changed.wait()
-                event = self._events.popleft()
-                self._bytes -= _bytes(event)
-                self._changed.notify_all()
-            if event is None:
-                return
+        while (event := self._events.get()) is not None:
             yield event
-
-    def _put(self, event: Event | None) -> None:
-        """Add an event once its pictures fit in `AHEAD_BYTES`; a single event always fits."""
-        size = _bytes(event)
-        with self._changed:
-            while self._events and self._bytes + size > AHEAD_BYTES and not self._stopped:
-                self._changed.wait()
-            self._events.append(event)
-            self._bytes += size
-            self._changed.notify_all()
 
     def _run(self) -> None:
         for video in self._videos:
             if self._stopped:
                 return
             try:
-                self._put(self._read(video))
+                self._events.put(self._read(video))
             except VideoError as error:
-                self._put(VideoFailed(video, str(error)))
+                self._events.put(VideoFailed(video, str(error)))
             except Exception as error:  # what a broken file does to a decoder is not known
                 reason = f"{type(error).__name__}: {first_line(error)}"
-                self._put(VideoFailed(video, f"cannot be read ({reason})"))
-        self._put(None)
+                self._events.put(VideoFailed(video, f"cannot be read ({reason})"))
+        self._events.put(None)
 
-    def _read(self, video: FoundVideo) -> VideoRead:
+    def _read(self, video: FoundVideo) -> VideoRecord:
         before = check_file(video.path)
         reader = VideoReader(video.path)
         settings, start, end = self._settings, None, 0.0
@@ -236,7 +221,7 @@ class ReadAhead:
                 break
             start = window.begin if start is None else start
             end = window.end
-            self._put(WindowRead(video, window, reader.expected_end))
+            self._events.put(WindowRead(video, window, reader.expected_end))
         after = check_file(video.path)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise VideoError("changed while it was read: run again when it is complete")
@@ -245,11 +230,7 @@ class ReadAhead:
                 f"{reader.lost:.1f} of {reader.length:.1f} s have no pictures, which is too much: "
                 + "; ".join(reader.warnings)
             )
-        return VideoRead(
-            video, start or 0.0, max(end, reader.end), before.st_size, before.st_mtime_ns,
-            "; ".join(reader.warnings),
+        return VideoRecord(
+            video.video_id, start or 0.0, max(end, reader.end), video.path, before.st_size,
+            before.st_mtime_ns, "; ".join(reader.warnings),
         )  # fmt: skip
-
-
-def _bytes(event: Event | None) -> int:
-    return event.window.frames.nbytes if isinstance(event, WindowRead) else 0

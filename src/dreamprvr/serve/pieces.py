@@ -17,7 +17,7 @@ from dreamprvr.serve.containers import SourceFile, readable
 from dreamprvr.serve.transcode import BLOCK, RATE, Cutter, Mp4, ticks
 from dreamprvr.serve.workers import Check
 
-SECONDS = 2.0  # length of a piece
+SECONDS = 1.0  # length of a piece; nothing is seen before the first one is made
 MIME = 'video/mp4; codecs="avc1.640028"'
 MIME_WITH_SOUND = 'video/mp4; codecs="avc1.640028,mp4a.40.2"'
 _LONGEST = 854  # pixels of the longer side: 480p

@@ -242,7 +242,7 @@ class Routes:
         )
 
     async def piece(self, key: Key, number: Number, request: Request) -> Response:
-        """Two seconds of a video, for players that append pieces; the times are the video's own."""
+        """A second of a video, for players that append pieces; the times are the video's own."""
         _, source = await self._source(key)
         path = self.media.piece_path(source, number)
         return await self._made(

@@ -39,13 +39,10 @@ class _Track:
     ahead: float | None = None
     seen: int = 0
 
-    def seconds(self, count: int | None) -> float | None:
-        """Convert a stamp of the file to seconds."""
-        return None if count is None else count * self.unit
-
     def stamp(self, packet: Packet) -> float | None:
         """Return the second by which the packets of the stream are ordered."""
-        return self.seconds(packet.pts if packet.dts is None else packet.dts)
+        count = packet.pts if packet.dts is None else packet.dts
+        return None if count is None else count * self.unit
 
 
 @dataclass
@@ -126,13 +123,12 @@ class Clock:
             return packet.stream_index == self.pictures or not self._in_time(track, packet)
         if stamp < track.last - (_BACK if decoding else 10 * _BACK):
             return True
-        if packet.is_keyframe and packet.stream_index == self.pictures and not self.numbered:
+        is_key = packet.is_keyframe and packet.stream_index == self.pictures and not self.numbered
+        if is_key and packet.pts is not None and track.newest is not None:
             # all pictures that are decoded before a keyframe must be shown before it
-            begin = track.seconds(packet.pts)
-            if begin is not None and track.newest is not None:
-                ahead = begin + track.offset - track.newest
-                again = self.broadcast and stamp <= track.last + _SAME
-                return ahead < (_SAME if again else -_SAME)
+            ahead = packet.pts * track.unit + track.offset - track.newest
+            again = self.broadcast and stamp <= track.last + _SAME
+            return ahead < (_SAME if again else -_SAME)
         return False
 
     def _in_time(self, track: _Track, packet: Packet) -> bool:

@@ -32,6 +32,7 @@ from dreamprvr.video.source import Header, VideoError, decoder_of, open_video, r
 
 MAX_SHORT_SIDE = 720  # pixels; larger pictures are shrunk, as encoders read a few hundred pixels
 ROUNDING = 1e-4  # seconds by which time stamps may be rounded
+_EXACT = 1.0  # seconds before the wanted ones from which on all pictures are decoded
 _WARM_UP = 0.5  # seconds of sound that are decoded before the wanted ones
 LONGEST_LAST = 3600.0  # longest time in seconds for which the last picture is shown
 MISSING_SECONDS = 1.0  # by which a complete file may end earlier than its header says
@@ -132,31 +133,50 @@ class VideoReader:
             VideoError: the file gives no picture.
         """
         for place in places(self.path, start):
-            with open_video(self.path) as (container, stream):
-                header = read_header(container, stream)
-                self.expected_end = header.end or header.file_end
-                self.rate, self.has_sound = stream.average_rate, bool(container.streams.audio)
-                reading = _Reading(container, stream, header, place)
-                if hear is not None:
-                    reading.listen_from(start)
-                pictures = reading.pictures()
-                first = next(pictures, None)
-                if place is not None and (first is None or first.begin > start + ROUNDING):
-                    continue  # the place was too late
-                if first is None:
-                    raise VideoError("no picture could be decoded")
-                last = first
-                for shown in chain([first], pictures):
-                    last = shown
-                    if shown.end > start + ROUNDING:
-                        yield shown
-                        reading.pass_on(hear)
-                if last.end <= start + ROUNDING:
-                    yield last
-                self.end = last.end
-                if start <= 0:
-                    self.lost, self.length, self.warnings = reading.report(last, self.path)
-                return
+            for exact in (0.0,) if place is None else (start - _EXACT, 0.0):
+                if (yield from self._read_from(place, exact, start, hear)):
+                    return
+
+    def _read_from(
+        self, place: Place, exact: float, start: float, hear: Hear | None
+    ) -> Generator[Shown, None, bool]:
+        """Give the pictures as `read` does, if that is possible from a place.
+
+        Args:
+            place: place to begin at.
+            exact: second before which pictures that no other one needs are not decoded.
+            start: see `read`.
+            hear: see `read`.
+
+        Returns:
+            False, with nothing given, if the picture on the screen at the start lies before the
+            place, or may not have been decoded.
+        """
+        with open_video(self.path) as (container, stream):
+            header = read_header(container, stream)
+            self.expected_end = header.end or header.file_end
+            self.rate, self.has_sound = stream.average_rate, bool(container.streams.audio)
+            reading = _Reading(container, stream, header, place, exact)
+            if hear is not None:
+                reading.listen_from(start)
+            pictures = reading.pictures()
+            before = shown = next(pictures, None)
+            if place is not None and (shown is None or shown.begin > start + ROUNDING):
+                return False
+            if shown is None or before is None:
+                raise VideoError("no picture could be decoded")
+            while shown.end <= start + ROUNDING and (after := next(pictures, None)) is not None:
+                before, shown = shown, after
+            if before.begin < exact:  # also the one before it, which is needed to deinterlace
+                return False
+            last = shown
+            for last in chain([shown], pictures):
+                yield last
+                reading.pass_on(hear)
+            self.end = last.end
+            if start <= 0:
+                self.lost, self.length, self.warnings = reading.report(last, self.path)
+            return True
 
 
 class _Reading:
@@ -167,10 +187,12 @@ class _Reading:
         stream: its stream of pictures.
         header: times of its header.
         place: place to begin at, see `places`.
+        exact: second before which pictures that no other one needs are not decoded.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, header: Header, place: Place
+        self, container: InputContainer, stream: VideoStream, header: Header, place: Place,
+        exact: float,
     ) -> None:  # fmt: skip
         self._decoder = decoder_of(stream)
         self._container, self._stream, self._header, self._place = container, stream, header, place
@@ -181,11 +203,11 @@ class _Reading:
         self._gap = BROKEN_JUMP if is_broadcast(container) else REAL_GAP
         self._numbered = is_numbered(container)
         self._decoder.copy_opaque = self._numbered
+        self._exact = 0.0 if self._numbered else exact
         # seconds of the pictures in the decoder: by their numbers, and in the order of showing
         self._held: set[float] = set()
         self._turns: list[float] = []
         self._spare = 0
-        self._units: dict[int, float] = {}  # seconds of a unit of the stamps of each stream
         self._last_packet = 0.0
         self._read_to = 0  # byte of the file up to which it was read
         self._damaged = 0
@@ -275,6 +297,7 @@ class _Reading:
             if packet is None or seen:
                 if packet is not None and second is not None:
                     self._expect(packet, second)
+                    self._decoder.skip_frame = "NONREF" if second < self._exact else "DEFAULT"
                 try:
                     yield from self._decoder.decode(packet)
                 except (av.FFmpegError, ValueError):
@@ -287,9 +310,7 @@ class _Reading:
         stamp = packet.dts if self._numbered else packet.pts
         if stamp is None:
             return None
-        unit = self._units.get(packet.stream_index)
-        if unit is None:
-            unit = self._units[packet.stream_index] = float(packet.time_base or 0)
+        unit = float(packet.time_base or 0)
         second = stamp * unit - self._header.zero
         length = (packet.duration or 0) * unit
         self._last_packet = max(self._last_packet, second + length)

@@ -169,9 +169,8 @@ def _keyframes(path: Path, size: int, mtime_ns: int) -> Sequence[Keyframe] | Non
                 )
         except BROKEN:
             pass  # nothing can be read after this place
-    clear = [key for key, after in pairwise(keyframes) if _is_before(key, after)]
+    clear = [
+        key for key, after in pairwise(keyframes)
+        if key.position < after.position and key.second < after.second
+    ]  # fmt: skip
     return [*clear, *keyframes[-1:]]
-
-
-def _is_before(key: Keyframe, after: Keyframe) -> bool:
-    return key.position < after.position and key.second < after.second

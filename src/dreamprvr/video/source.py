@@ -120,7 +120,8 @@ def _open(path: Path) -> InputContainer:
         )  # fmt: skip
     except (av.FFmpegError, OSError, ValueError) as error:
         if kind_of(path) in (VIDEO, UNKNOWN):
-            raise VideoError(f"not a video that can be read ({_reason(error)})") from None
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise VideoError(f"not a video that can be read ({reason})") from None
         raise VideoError(f"not a video that can be read: it is {described(path)}") from None
 
 
@@ -202,7 +203,3 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
 
 def _seconds(count: int | None, unit: float) -> float | None:
     return None if count is None else count * unit
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or first_line(error))
