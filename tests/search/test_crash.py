@@ -2,14 +2,15 @@
 
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
+from signal import SIGKILL
 
 import numpy as np
 import pytest
 import torch
+from cli import running
+from cli.forks import Command
 from search.libraries import features, library, video
 
 from dreamprvr.core.errors import UserError
@@ -18,32 +19,25 @@ from dreamprvr.models.layers.basic import unit
 from dreamprvr.search.engine.journal import Journal
 from dreamprvr.search.library import Library
 
-TESTS = Path(__file__).parents[1]
-
 
 def directions(film: VideoFeatures) -> np.ndarray:
     """The rows of a video, of unit length."""
     return unit(torch.from_numpy(film.rows)).numpy()
 
 
-def start(folder: Path, *paths: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *paths: Path) -> Command:
     """A process that indexes; see `search.crashing`."""
-    modules = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
-    return subprocess.Popen(
-        [sys.executable, "-m", "search.crashing", str(folder), *map(str, paths)], text=True,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    return running.start(folder, *paths, module="search.crashing")
 
 
-def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> set[str]:
+def kill_after(process: Command, lines: int, seconds: float) -> set[str]:
     """Kill the process after a number of lines, and return the videos that it acknowledged."""
-    with process:
-        assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(lines)]
-        time.sleep(seconds)
-        process.kill()
-        said += process.stdout.readlines()
-    assert said[0] == "open\n"
+    process.printed(lines)
+    time.sleep(seconds)
+    os.kill(process.pid, SIGKILL)
+    _, out, _, _ = process.wait()
+    said = out.splitlines()
+    assert said[0] == "open"
     return {name for line in said[1:] for name in line.split()} - {"done"}
 
 
@@ -89,9 +83,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         check(made, films, acknowledged)
         known |= acknowledged
         complete(made, sorted(known), version)
-    with start(made, path) as process:
-        process.communicate()
-    assert process.returncode == 0
+    code, _, errors, _ = start(made, path).wait()
+    assert code == 0, errors
     check(made, films, set(names))
     with Library.open(made) as opened:
         report = opened.update(path)
@@ -121,10 +114,11 @@ def test_a_second_writer_and_readers_are_refused(tmp_path: Path) -> None:
     names = [f"v{number:03d}" for number in range(300)]
     library(tmp_path, video("v000")).close()
     path = features(tmp_path / "features.hdf5", [video(name) for name in names])
-    with start(tmp_path / "library", path) as process:
-        assert process.stdout is not None
-        for _ in range(2):
-            process.stdout.readline()
+    process = start(tmp_path / "library", path)
+    process.printed(lines=2)
+    try:
         with pytest.raises(UserError, match=rf"is being written by .*\(process {process.pid}\)"):
             Library.open(tmp_path / "library")
-        process.kill()
+    finally:
+        os.kill(process.pid, SIGKILL)
+        process.wait()
