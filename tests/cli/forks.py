@@ -58,8 +58,13 @@ class Command:
         """Wait until it has printed a number of lines."""
         until = time.monotonic() + LONGEST
         while Path(self._files[0]).read_text().count("\n") < lines:
+            assert not self.has_ended(), self.wait()
             assert time.monotonic() < until
-            time.sleep(0.001)
+            time.sleep(0.005)
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended."""
+        return bool(select.select([self._server.stdout], [], [], 0)[0])
 
     def wait(self) -> tuple[int, str, str, bool]:
         """Wait for its end.

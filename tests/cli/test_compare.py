@@ -332,6 +332,7 @@ def start_until(trains: Path) -> Command:
     command = start("compare", *TWO, *SMALL, *SHORT)
     until = time.monotonic() + 300
     while not (trains / "version_0" / "config.yaml").exists():
+        assert not command.has_ended(), command.wait()
         assert time.monotonic() < until
         time.sleep(0.01)
     return command

@@ -273,8 +273,8 @@ def test_compiled_it_trains_and_evaluates_the_same(
     monkeypatch.setattr("dreamprvr.training.module.compile_step", compile_eagerly)
     found = []
     for compiled in (True, False):
-        model = module(network=chances, compile=compiled)
-        runner = trainer(max_epochs=1, limit_train_batches=2, limit_val_batches=0)
+        model = module(network=chances, compile=compiled, warmup=0.0)
+        runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
         runner.fit(model, large)
         found.append((model.state_dict(), runner.test(model, large, verbose=False)))
     assert found[0][0].keys() == found[1][0].keys()
