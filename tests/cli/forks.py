@@ -172,7 +172,7 @@ class Fork:
         if self.pid == 0 and stderr:  # python -P -m MODULE WORDS, by a comparison
             os.setpgid(0, 0)
             os.dup2(writing, 2)
-            os.close(writing)
+            sys.stderr = os.fdopen(writing, "w", buffering=1)  # the old one was of a file
             name, *words = command[command.index("-m") + 1 :]
             sys.argv = [name, *words]
             _run_main(env, MAIN if name == "dreamprvr" else name)
