@@ -8,6 +8,7 @@ forks of that command.
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,8 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
+            # ignored where tests run in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             for number, name in enumerate([os.devnull, *request["files"]]):
                 os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
             os.chdir(request["cwd"])

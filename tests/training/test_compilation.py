@@ -128,8 +128,7 @@ def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
 def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
     """One graph for any batch size would be slower for them all."""
     model, graphs = recorded()
-    sizes = [(1, 1, 1), (1, 1), (1,)]
-    for captions in sizes:
+    for captions in ((1, 1, 1), (1, 1)):
         videos = single(batch(captions)).videos
         with torch.no_grad():
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
@@ -188,13 +187,12 @@ def test_a_second_fit_compiles_what_the_first_did() -> None:
 
 
 def test_many_networks_are_compiled_in_one_process() -> None:
-    """A sweep; torch's own limit is 8 graphs of a function."""
-    videos = single(batch((1, 1))).videos
+    """A sweep; torch's own limit is 8 graphs of a function, such as the query encoder's."""
     for _ in range(9):
         model = make(**SMALL)
         compile_step(model, backend="eager")
         with torch.no_grad():
-            model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
+            model.encode_queries(torch.randn(2, 4, 5), torch.ones(2, 4))
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
