@@ -31,8 +31,8 @@ demo: $(VENV)/installed ## train on the generated benchmark (3 minutes), evaluat
 search-demo: $(VENV)/installed ## films, features, training, library, search and its page in 5 minutes (SERVE= without page)
 	$(BIN)/python -m tests.kit.search_demo $(if $(SERVE),,--no_serve)
 
-# a test file stays in one process: its fixtures are made once
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# a test file stays in one process: its fixtures are made once; tests/conftest.py orders the files
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed ## all tests
 	$(PYTEST)

@@ -1,6 +1,10 @@
-"""Settings of every test: one thread, no network, a working directory of its own."""
+"""Settings of every test: one thread, no network, a working directory of its own.
+
+Files with slow tests are run first, so that no process is left with a long one at the end.
+"""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,3 +22,9 @@ def _isolated(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not slow[item.path], -tests[item.path]))

@@ -19,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -124,48 +125,65 @@ def outcome(name: str, path: Path, right: Read) -> str:
     return f"failure: other values in {name}" if name in OURS else "unnoticed"
 
 
-def fuzz(name: str, source: Path, bits: int, sample: int | None = None) -> Counter[str]:
-    """Read damaged forms of a file in processes that may die of it.
+class Form(NamedTuple):
+    """A damaged form of a file.
+
+    Attributes:
+        name: kind of the file, see `make_files`.
+        path: path to write it to.
+        right: content of the undamaged file.
+        make: gives the damaged bytes.
+    """
+
+    name: str
+    path: Path
+    right: Read
+    make: Callable[[], bytes]
+
+
+def fuzz(files: dict[str, Path], bits: int, sample: int | None = None) -> dict[str, Counter[str]]:
+    """Read damaged forms of files in processes that may die of it.
 
     Args:
-        name: kind of the file, see `make_files`.
-        source: path of the undamaged file; the damaged ones lie beside it.
+        files: paths of the undamaged files by their kind, see `make_files`; the damaged ones lie
+            beside them.
         bits: number of bits of each byte that are flipped, each alone.
-        sample: number of forms to read, chosen at random; None for all.
+        sample: number of forms of each file to read, chosen at random; None for all.
 
     Returns:
-        The number of times of each outcome.
+        The number of times of each outcome, by the kind of the file.
     """
-    whole, right = source.read_bytes(), read(name, source)
-    todo = list(damages(whole, bits))
-    if sample is not None:
-        todo = random.Random(name).sample(todo, sample)
-    counts: Counter[str] = Counter()
+    todo: list[Form] = []
+    for name, path in files.items():
+        forms, right = list(damages(path.read_bytes(), bits)), read(name, path)
+        if sample is not None:
+            forms = random.Random(name).sample(forms, sample)
+        todo += [Form(name, path.with_suffix(".damaged"), right, form) for form in forms]
+    counts: dict[str, Counter[str]] = {name: Counter() for name in files}
     while todo:
         reading, writing = os.pipe()
         if not (process := os.fork()):
             os.close(reading)
-            _read_batch(name, source.with_suffix(".damaged"), right, todo[:BATCH], writing)
+            _read_batch(todo[:BATCH], writing)
         os.close(writing)
         with open(reading) as pipe:
             said = pipe.read().splitlines()
         _, status = os.waitpid(process, 0)
         if status:
             said.append(f"failure: ended by signal {os.WTERMSIG(status)}")
-        counts.update(said)
+        for form, found in zip(todo, said, strict=False):
+            counts[form.name][found] += 1
         del todo[: len(said)]
     return counts
 
 
-def _read_batch(
-    name: str, path: Path, right: Read, todo: list[Callable[[], bytes]], writing: int
-) -> None:
+def _read_batch(forms: list[Form], writing: int) -> None:
     """Read some damaged files, and write each outcome on a line."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # HDF5 prints what it finds
-    for damaged in todo:
-        path.write_bytes(damaged())
+    for form in forms:
+        form.path.write_bytes(form.make())
         signal.alarm(SECONDS)
-        os.write(writing, (outcome(name, path, right) + "\n").encode())
+        os.write(writing, (outcome(form.name, form.path, form.right) + "\n").encode())
     hdf5_check._walker.close()
     os._exit(0)
 
@@ -183,7 +201,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, path in make_files(Path(folder)).items():
             if options.only in name:
-                counts = fuzz(name, path, options.bits, options.sample)
+                counts = fuzz({name: path}, options.bits, options.sample)[name]
                 print(f"{name}: {dict(counts)}", flush=True)
                 total += counts
     print(f"{total.total():,} inputs: {dict(total)}")

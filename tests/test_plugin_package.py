@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli.running import Result, launch
 
 from data_modules.base import FeatureSet
 from data_modules.testing import write_tiny_benchmark
@@ -32,43 +33,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def data(tmp_path: Path) -> tuple[str, ...]:
+    """Options that name the benchmark, whose files lie in `data/`."""
     features = FeatureSet(
         "FeatureData/slowfast", "TextData/bert_kitchen_query_feat.hdf5", video_dim=48, text_dim=24
     )
     write_tiny_benchmark(tmp_path / "data", "kitchen", features)
-    return tmp_path / "data"
+    return "--data=Kitchen", "--data.root", "data"
 
 
-def dreamprvr(site: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if site:
-        environment["PYTHONPATH"] = str(site)
-    command = [sys.executable, "-m", "dreamprvr", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def dreamprvr(site: Path, *arguments: str) -> Result:
+    """Run the program where the package is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(site))
+        return launch(*arguments)
 
 
 def test_it_is_listed_once_it_is_installed(site: Path):
-    assert "kitchen" not in dreamprvr(None, "datasets").stdout
-    listed = dreamprvr(site, "datasets")
-    assert listed.returncode == 0, listed.stderr
-    line = next(line for line in listed.stdout.splitlines() if line.startswith("kitchen"))
+    def listed(environment: dict[str, str]) -> str:
+        command = [sys.executable, "-m", "dreamprvr", "datasets"]
+        return subprocess.run(command, env=environment, stdout=-1, text=True, check=True).stdout
+
+    assert "kitchen" not in listed({**os.environ})
+    lines = listed({**os.environ, "PYTHONPATH": str(site)}).splitlines()
+    (line,) = [line for line in lines if line.startswith("kitchen")]
     assert "prvr_kitchen.Kitchen" in line
     assert "Cooking videos" in line
-
-
-@pytest.mark.parametrize("name", ["Kitchen", "prvr_kitchen.Kitchen"])
-def test_it_trains(site: Path, root: Path, tmp_path: Path, name: str):
-    done = dreamprvr(
-        site, "fit", f"--data={name}", "--data.root", str(root), "--data.num_workers", "0",
-        "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
-        "--trainer.accelerator", "cpu",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "runs" / "kitchen" / "version_0"
-    assert list(run.glob("checkpoints/last*.ckpt"))
-    assert "val/SumR" in (run / "metrics.csv").read_text().splitlines()[0]
-    assert "prvr_kitchen.Kitchen" in (run / "config.yaml").read_text()
 
 
 REGISTERS = {"network.registers": "prvr_kitchen.LastClips"}
@@ -81,59 +71,61 @@ ALL_PARTS = {
 }
 
 
-@pytest.mark.parametrize("parts", [REGISTERS, ALL_PARTS], ids=["registers", "all"])
-def test_parts_of_its_own_train_and_are_tested(
-    site: Path, root: Path, tmp_path: Path, parts: dict[str, str]
+@pytest.mark.parametrize(
+    ("name", "parts"), [("prvr_kitchen.Kitchen", REGISTERS), ("Kitchen", ALL_PARTS)]
+)
+def test_it_trains_and_is_tested_with_parts_of_its_own(
+    site: Path, data: tuple[str, ...], tmp_path: Path, name: str, parts: dict[str, str]
 ):
-    shared = ("--data=Kitchen", "--data.root", str(root), "--data.num_workers", "0")
+    shared = (
+        f"--data={name}", *data[1:], "--data.num_workers", "0", "--trainer.accelerator", "cpu",
+    )  # fmt: skip
     options = [word for name, part in parts.items() for word in (f"--model.{name}", part)]
     done = dreamprvr(
         site, "fit", *shared, "--model.network.hidden_size", "16", "--trainer.max_epochs", "1",
-        "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", *options,
+        "--trainer.log_every_n_steps", "1", *options,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     run = tmp_path / "runs" / "kitchen" / "version_0"
-    assert "prvr_kitchen.LastClips" in (run / "config.yaml").read_text()
+    configuration = (run / "config.yaml").read_text()
+    assert "prvr_kitchen.Kitchen" in configuration
+    assert "prvr_kitchen.LastClips" in configuration
     metrics = (run / "metrics.csv").read_text()
+    assert "val/SumR" in metrics.splitlines()[0]
     assert "train/clip_nce" in metrics
     assert "train/kl" not in metrics
     assert ("train/long" in metrics) == (parts == ALL_PARTS)
     ckpt = str(run / "checkpoints" / "last.ckpt")
-    tested = dreamprvr(site, "test", *shared, "--ckpt_path", ckpt, "--trainer.accelerator", "cpu")
-    assert tested.returncode == 0, tested.stderr
-    assert "SumR" in tested.stdout
-    missing = dreamprvr(None, "test", *shared, "--ckpt_path", ckpt)
-    assert missing.returncode == 2
+    tested = dreamprvr(site, "test", *shared, "--ckpt_path", ckpt)
+    assert tested.code == 0, tested.err
+    assert "SumR" in tested.out
+    assert launch("test", *shared, "--ckpt_path", ckpt).code == 2
 
 
-def test_a_part_that_is_none_is_refused(site: Path, root: Path):
+def test_a_part_that_is_none_is_refused(site: Path, data: tuple[str, ...]):
     for part, reason in (
         ("prvr_kitchen.Kitchen", "prvr_kitchen.Kitchen is no RegisterSampler"),
         ("nowhere.X", "there is no class nowhere.X"),
     ):
-        done = dreamprvr(
-            site, "fit", "--data=Kitchen", "--data.root", str(root),
-            "--model.network.registers", part,
-        )  # fmt: skip
-        assert done.returncode == 2, done.stderr
-        (line,) = [each for each in done.stderr.splitlines() if not each.startswith("Seed set")]
+        done = dreamprvr(site, "fit", *data, "--model.network.registers", part)
+        assert done.code == 2, done.err
+        (line,) = [each for each in done.err.splitlines() if not each.startswith("Seed set")]
         assert reason in line
 
 
-def test_it_is_checked(site: Path, root: Path):
-    command = ("data", "check", "--data=Kitchen", "--data.root", str(root))
-    sound = dreamprvr(site, *command)
-    assert sound.returncode == 0, sound.stdout + sound.stderr
-    assert "train   6 / 6 videos" in sound.stdout
-    (root / "kitchen" / "TextData" / "kitchentest.caption.txt").unlink()
-    broken = dreamprvr(site, *command)
-    assert broken.returncode == 1, broken.stderr
-    assert "missing captions: expected at" in broken.stdout
-    assert "test    cannot be read" in broken.stdout
+def test_it_is_checked(site: Path, data: tuple[str, ...]):
+    sound = dreamprvr(site, "data", "check", *data)
+    assert sound.code == 0, sound.out + sound.err
+    assert "train   6 / 6 videos" in sound.out
+    Path("data/kitchen/TextData/kitchentest.caption.txt").unlink()
+    broken = dreamprvr(site, "data", "check", *data)
+    assert broken.code == 1, broken.err
+    assert "missing captions: expected at" in broken.out
+    assert "test    cannot be read" in broken.out
 
 
-def test_without_the_package_the_name_is_unknown(root: Path):
-    done = dreamprvr(None, "fit", "--data=Kitchen", "--data.root", str(root))
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "Kitchen" in done.stderr
+def test_without_the_package_the_name_is_unknown(data: tuple[str, ...]):
+    done = launch("fit", *data)
+    assert done.code == 2
+    assert len(done.err.strip().splitlines()) == 1
+    assert "Kitchen" in done.err

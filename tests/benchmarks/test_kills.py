@@ -16,7 +16,7 @@ def test_killed_trainings_end_as_undisturbed_ones(tmp_path: Path) -> None:
     case = "saved every second step"  # with two loading processes
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kills", "--folder", tmp_path / "kills", "--kills", "3",
+        [sys.executable, "-m", "benchmarks.kills", "--folder", tmp_path / "kills", "--kills", "2",
          "--cases", case],
         cwd=root, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip

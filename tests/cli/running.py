@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from cli.forks import run_in_fork
+from cli.forks import MAIN, Command
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.base import FeatureSet, PRVRDataModule
@@ -152,23 +152,30 @@ def launch(*arguments: str | Path, program: tuple[str, ...] = (), anew: bool = F
         anew: start the installed script, as a user does, rather than a copy of a process that has
             imported everything, which is much faster.
     """
-    tests = Path(__file__).parents[1]
-    # the project first: `tests/data_modules/` must not stand for the package of that name
-    folders = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
-    environment = {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
-    words = [*map(str, arguments)]
     if not program and not anew:
-        code, out, err, left = run_in_fork(words, environment)
+        code, out, err, left = start(*arguments).wait()
         assert not left, "a process of the command was left"
         return Result(code, out, err)
     # the installed script, which strategies of several processes start again by its path
     script = [str(Path(sys.executable).with_name("lightning"))]
     command = [sys.executable, *program] if program else script
     done = subprocess.run(
-        [*command, *words], env={**os.environ, **environment},
+        [*command, *map(str, arguments)], env={**os.environ, **_environment()},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def start(*arguments: str | Path, module: str = MAIN) -> Command:
+    """Start `lightning ARGUMENTS` as a fork of a process that has imported everything."""
+    return Command([*map(str, arguments)], _environment(), module)
+
+
+def _environment() -> dict[str, str]:
+    tests = Path(__file__).parents[1]
+    # the project first: `tests/data_modules/` must not stand for the package of that name
+    folders = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
 
 
 def with_callback(name: str, **arguments: Any) -> tuple[str, str]:

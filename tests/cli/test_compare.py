@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cli.forks import Command
 from cli.outcomes import best, differences
-from cli.running import launch, refused, run, write_config
+from cli.running import launch, refused, run, start, write_config
 
 from dreamprvr.cli import compare
 from dreamprvr.cli.compare import Comparison, Job, time_left
@@ -327,52 +327,45 @@ SMALL = ("--model.network.hidden_size", "8", "--model.network.num_heads", "2")
 SHORT = ("--model.network.max_frames", "8", "--model.network.num_clips", "4")
 
 
-def start_until(trains: Path) -> "subprocess.Popen[str]":
-    """Start a comparison as a user does, and wait until a run trains."""
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
-    script = str(Path(sys.executable).with_name("lightning"))
-    process = subprocess.Popen(
-        [script, "compare", *TWO, *SMALL, *SHORT], env=environment | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def start_until(saved: Path) -> Command:
+    """Start a comparison, and wait until a run has saved a checkpoint."""
+    command = start("compare", *TWO, *SMALL, *SHORT)
     until = time.monotonic() + 300
-    while not (trains / "version_0" / "config.yaml").exists():
-        assert process.poll() is None, process.communicate()
+    while not saved.exists():
+        assert not command.has_ended(), command.wait()
         assert time.monotonic() < until
         time.sleep(0.01)
-    return process
+    return command
 
 
 @pytest.mark.slow
 def test_a_comparison_goes_on_after_interruption_and_death(tmp_path: Path) -> None:
     """Two models; Ctrl-C in the first run, `kill -9` in the second."""
-    write_config(tmp_path, epochs=40)
+    write_config(tmp_path, epochs=25)
     folder = Path("runs/compare/tiny")
     first, second = folder / "dreamprvr_seed0", folder / "ms_sl_seed0"
-    process = start_until(first)
-    process.send_signal(signal.SIGINT)
-    lines = process.communicate()[1].splitlines()
-    assert process.returncode == 130
+    command = start_until(first / "version_0" / "checkpoints" / "last.ckpt")
+    os.kill(command.pid, signal.SIGINT)
+    code, _, errors, _ = command.wait()
+    lines = errors.splitlines()
+    assert code == 130
     assert lines[-1] == "interrupted: give the same command again to go on"
     assert "Traceback" not in "".join(lines)
-    assert (first / "version_0" / "checkpoints" / "last.ckpt").exists()
     assert not (first / "version_0" / "metrics.json").exists()
 
-    process = start_until(second)
-    process.kill()
-    process.communicate()
+    command = start_until(second / "version_0" / "checkpoints" / "last.ckpt")
+    os.kill(command.pid, signal.SIGKILL)
+    command.wait()
     descriptor = open_lock(folder, ".lock")
     until = time.monotonic() + 60
     while not take(descriptor, exclusive=True):  # the run is ending, and holds the folder
         assert time.monotonic() < until
         time.sleep(0.1)
     os.close(descriptor)
-    assert (second / "version_0" / "checkpoints" / "last.ckpt").exists()
     assert not (second / "version_0" / "metrics.json").exists()
     kept = (first / "version_0" / "metrics.json").stat().st_mtime_ns
 
-    result = launch("compare", *TWO, *SMALL, *SHORT, anew=True)
+    result = launch("compare", *TWO, *SMALL, *SHORT)
     assert result.code == 0, result
     assert "2 runs, 1 of them finished" in result.out
     assert (first / "version_0" / "metrics.json").stat().st_mtime_ns == kept

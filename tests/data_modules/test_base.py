@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
+from recorder import QUIET, trainer
 from torch.utils.data import DataLoader
 
-from data_modules import base as plugins
 from data_modules.base import (
     GROUP,
     FeatureSet,
@@ -30,6 +30,8 @@ from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotation
 from data_modules.testing import write_tiny
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError
+
+pytestmark = QUIET
 
 
 class Kitchen(PRVRDataModule):
@@ -58,10 +60,7 @@ def test_sizes_are_those_of_the_feature_set():
     ("options", "message"),
     [
         ({"features": "clip"}, "Kitchen has no features named 'clip'; it has standard, wide"),
-        (
-            {"batch_size": 0},
-            r"data\.batch_size is 0; .* whole number from 1 to 1,048,576",
-        ),
+        ({"batch_size": 0}, r"data\.batch_size is 0; .* whole number from 1 to 1,048,576"),
         ({"eval_batch_size": -1}, r"data\.eval_batch_size is -1"),
         ({"query_batch_size": 0}, r"data\.query_batch_size is 0"),
         ({"num_workers": -1}, r"data\.num_workers is -1; .* from 0 to 1,024"),
@@ -89,13 +88,9 @@ def test_missing_data_are_one_message(tmp_path: Path):
     with pytest.raises(UserError) as caught:
         Kitchen(tmp_path).prepare_data()
     message = str(caught.value)
-    text = tmp_path / "kitchen" / "TextData"
-    for path in (
-        text / "kitchentrain.caption.txt",
-        text / "kitchenval.caption.txt",
-        text / "t.hdf5",
-        tmp_path / "kitchen" / "FeatureData" / "v",
-    ):
+    text, videos = (tmp_path / "kitchen" / name for name in ("TextData", "FeatureData/v"))
+    captions = (text / f"kitchen{split}.caption.txt" for split in ("train", "val"))
+    for path in (*captions, text / "t.hdf5", videos):
         assert message.count(f": {path}") == 1
     assert "\n" not in message
     assert message.startswith("kitchen: missing captions: ")
@@ -166,9 +161,8 @@ def test_a_video_that_is_not_trained_needs_no_features(root: Path):
 
 
 def test_wrong_width(root: Path):
-    with pytest.raises(
-        UserError, match=r"t\.hdf5 holds features of size 6, but Kitchen expects 7; .*\(standard, "
-    ):
+    line = r"t\.hdf5 holds features of size 6, but Kitchen expects 7; .*\(standard, "
+    with pytest.raises(UserError, match=line):
         Kitchen(root, "wide").stores()
 
 
@@ -200,9 +194,7 @@ def test_only_evaluations_use_labels(root: Path):
         assert set(table.queries["video_ids"][1:]) == {()}
         assert len(table.evaluated().queries) == 1
         assert f"kitchen {split} lacks, so not used: 2 rows (train-0#enc#0, x#0)" in str(found)
-    pd.testing.assert_frame_equal(
-        data.annotations("train").queries, plain.annotations("train").queries
-    )
+    pd.testing.assert_frame_equal(*(one.annotations("train").queries for one in (data, plain)))
     assert data.labelled("train") is None
     assert plain.labelled("val") is None
     positives = torch.cat([batch.positives for batch in data.val_dataloader()[1]])
@@ -228,10 +220,8 @@ def test_captions_may_come_as_json_lines(root: Path):
 def test_inner_tables_go_first(root: Path):
     videos = [("val-0", 5.0, "val", ""), ("val-1", 6.0, "val", "")]
     queries = [("val-0#enc#0", ("val-1", "val-0"), "one", ((1.0, 2.0),), "val")]
-    tables = Annotations(
-        pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(queries, columns=QUERY_COLUMNS)
-    )
-    write_tables(root / "kitchen" / "TextData", "kitchen", tables)
+    both = pd.DataFrame(videos, columns=VIDEO_COLUMNS), pd.DataFrame(queries, columns=QUERY_COLUMNS)
+    write_tables(root / "kitchen" / "TextData", "kitchen", Annotations(*both))
     data = Kitchen(root, num_workers=0)
     assert data.annotations("val").videos["duration"].tolist() == [5.0, 6.0]
     gallery, asked = (list(loader) for loader in data.val_dataloader())
@@ -281,8 +271,8 @@ def test_features_of_two_encoders_in_npz_files(root: Path):
     data.prepare_data()
     assert check(data).ok
     rows = data.stores()[0]["val-0"]
-    np.testing.assert_allclose(np.linalg.norm(rows[:, :2], axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(rows[:, 2:], axis=1), 1, rtol=1e-5)
+    norms = [np.linalg.norm(part, axis=1) for part in (rows[:, :2], rows[:, 2:])]
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
     before = [batch.clips for batch in data.val_dataloader()[0]]
     np.savez(folder / "clip" / "val-0.npz", features=np.ones((7, 3), np.float32))
     again = Joined(root, num_workers=0, packed="float32")
@@ -364,8 +354,7 @@ def test_features_are_packed_on_request_with_type_and_folder(root: Path, tmp_pat
     Kitchen(root, packed="float32").prepare_data()
     kinds = ["captions-float32", "videos-float32"]
     assert packed_folders(root / "kitchen" / "packed") == sorted(kinds * 2)  # train and val
-    other = Kitchen(root, packed="float16", packed_folder=tmp_path / "cache")
-    other.prepare_data()
+    Kitchen(root, packed="float16", packed_folder=tmp_path / "cache").prepare_data()
     assert packed_folders(tmp_path / "cache") == sorted(["captions-float16", "videos-float16"] * 2)
 
 
@@ -378,11 +367,10 @@ def test_val_and_test_of_the_same_content_are_packed_once(root: Path):
 
 
 def test_half_precision_is_close(root: Path):
-    batches = []
-    for packed in (None, "float16"):
-        data = Kitchen(root, packed=packed, num_workers=0)  # type: ignore[arg-type]
-        batches.append(next(iter(data.val_dataloader()[0])))
-    exact, half = batches
+    exact, half = (
+        next(iter(Kitchen(root, packed=packed, num_workers=0).val_dataloader()[0]))  # type: ignore[arg-type]
+        for packed in (None, "float16")
+    )
     assert half.frames.dtype == torch.float32
     assert half.frame_mask.equal(exact.frame_mask)
     torch.testing.assert_close(half.frames, exact.frames, rtol=1e-3, atol=1e-4)
@@ -417,19 +405,13 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
 @pytest.mark.parametrize("options", [{}, {"device_resident": True}], ids=["packed", "resident"])
 def test_a_trainer_sees_the_same_batches(root: Path, options: dict[str, Any]):
     seen = []
     for choice in ({}, {"packed": "float32", **options}):
         torch.manual_seed(0)
         data, module = Kitchen(root, batch_size=3, num_workers=0, **choice), Recorder()
-        trainer = Trainer(
-            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
-        )  # fmt: skip
-        trainer.fit(module, data)
+        trainer().fit(module, data)
         seen.append(module.seen)
     assert len(seen[0]) > 40
     assert all(a.equal(b) for a, b in zip(*seen, strict=True))
@@ -462,6 +444,6 @@ def test_a_broken_plugin_only_warns(value: str, message: str):
 
 def test_a_broken_plugin_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch):
     points = {"bad": point("no_such_module:A"), "good": point("data_modules.charades:Charades")}
-    monkeypatch.setattr(plugins, "installed_datasets", lambda: points)
+    monkeypatch.setattr("data_modules.base.installed_datasets", lambda: points)
     with pytest.warns(UserWarning, match="no_such_module"):
         assert import_plugins() == {"good": Charades}

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,16 +177,19 @@ def test_finished_videos_survive_ctrl_c(batches: int) -> None:
 
 
 PROGRAM = """
-import signal, sys, time
+import itertools, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
 sys.path[:0] = sys.argv[1:]
 from extraction.test_extractor import *
 
-def slowly(count):
-    print("batch", flush=True)
-    time.sleep(0.1)
+calls = itertools.count(1)
 
-run(ClockEncoder(slowly), batch_size=1)
+def stop(count):
+    print("batch", flush=True)
+    if next(calls) == 10:
+        time.sleep(100)
+
+run(ClockEncoder(stop), batch_size=1)
 print("end")
 """
 
@@ -203,7 +205,6 @@ def test_a_killed_run_can_be_continued(stop: signal.Signals) -> None:
     assert process.stdout is not None
     for _ in range(10):  # nine are done: two videos, and the first window of the third
         assert process.stdout.readline() == "batch\n"
-    time.sleep(0.05)
     os.kill(process.pid, stop)
     assert "end" not in process.communicate()[0]
     assert process.returncode != 0

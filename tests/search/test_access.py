@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from search.libraries import DIM, features, library, video
-from search.test_crash import start
+from search.test_crash import start_held
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.search.access import Session, WriterTurn, remove_old
@@ -56,7 +56,7 @@ def test_what_was_there_is_searched_while_another_process_writes(tmp_path: Path)
     library(tmp_path, video("old", dog=7)).close()
     folder = tmp_path / "library"
     path = features(tmp_path / "more.hdf5", [video(name) for name in "abcd"])
-    with Library.open(folder) as reader, start(folder, path, held=True) as process:
+    with Library.open(folder) as reader, start_held(folder, path) as process:
         assert process.stdout is not None
         # the process has written its first batch, and waits
         assert [process.stdout.readline() for _ in range(2)] == ["open\n", "a b\n"]

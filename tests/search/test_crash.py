@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from signal import SIGKILL
 
 import numpy as np
 import pytest
 import torch
+from cli import running
+from cli.forks import Command
 from search.libraries import features, library, video
 
 from dreamprvr.extraction.feature_file import VideoFeatures
@@ -26,27 +29,29 @@ def directions(film: VideoFeatures) -> np.ndarray:
     return unit(torch.from_numpy(film.rows)).numpy()
 
 
-def start(folder: Path, *paths: Path, held: bool = False) -> subprocess.Popen[str]:
+def start(folder: Path, *paths: Path) -> Command:
     """A process that indexes; see `search.crashing`."""
+    return running.start(folder, *paths, module="search.crashing")
+
+
+def start_held(folder: Path, path: Path) -> subprocess.Popen[str]:
+    """A process that indexes, and after its first batch waits for a line of its input."""
     modules = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), str(TESTS.parent)])
     return subprocess.Popen(
-        [sys.executable, "-m", "search.crashing", str(folder), *map(str, paths)], text=True,
+        [sys.executable, "-m", "search.crashing", str(folder), str(path)], text=True,
         stdout=subprocess.PIPE, stdin=subprocess.PIPE,
-        env={
-            **os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "HELD": "yes" * held,
-        },
+        env={**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "HELD": "yes"},
     )  # fmt: skip
 
 
-def kill_after(process: subprocess.Popen[str], lines: int, seconds: float) -> set[str]:
+def kill_after(process: Command, lines: int, seconds: float) -> set[str]:
     """Kill the process after a number of lines, and return the videos that it acknowledged."""
-    with process:
-        assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(lines)]
-        time.sleep(seconds)
-        process.kill()
-        said += process.stdout.readlines()
-    assert said[0] == "open\n"
+    process.printed(lines)
+    time.sleep(seconds)
+    os.kill(process.pid, SIGKILL)
+    _, out, _, _ = process.wait()
+    said = out.splitlines()
+    assert said[0] == "open"
     return {name for line in said[1:] for name in line.split()} - {"done"}
 
 
@@ -93,9 +98,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         check(made, films, acknowledged)
         known |= acknowledged
         complete(made, sorted(known), version)
-    with start(made, path) as process:
-        process.communicate()
-    assert process.returncode == 0
+    code, _, errors, _ = start(made, path).wait()
+    assert code == 0, errors
     check(made, films, set(names))
     with Library.open(made) as opened:
         report = opened.update(path)

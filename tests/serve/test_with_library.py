@@ -10,7 +10,7 @@ import pytest
 from models.published_models import OTHER_MODELS
 from search.checkpoints import checkpoint, network
 from search.libraries import WordEncoder, features, library, video
-from search.test_crash import start
+from search.test_crash import start_held
 from search.test_encoding import made
 from serve.films import png
 from starlette.testclient import TestClient
@@ -115,7 +115,7 @@ def test_the_page_searches_what_was_there_while_another_process_writes(
             return int(client.get("/api/search", params={"q": "dog"}).json()["searched"])
 
         wait(3)
-        with start(folder, path, held=True) as process:
+        with start_held(folder, path) as process:
             assert process.stdout is not None
             assert [process.stdout.readline() for _ in range(2)] == ["open\n", "d e\n"]
             assert (folder / "progress.json").exists()

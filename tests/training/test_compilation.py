@@ -28,8 +28,7 @@ from dreamprvr.training.compilation import (
     compile_step,
 )
 
-# 9, 10 and 6 captions, the first two padded to 10; the last batch is smaller
-CAPTIONS = [(2, 3, 4), (2, 3, 5), (4, 2)]
+CAPTIONS = [(2, 3, 4), (2, 3, 5)]  # 9 and 10 captions, padded to 10
 # one block of each kind is compiled as several are, and sooner
 SMALL = {"gaussian_widths": (0.5,), "diffusion_steps": 2}
 # of torch's own tracer, about tensors of its own
@@ -66,7 +65,7 @@ def test_compiled_step_equals_the_plain_one_in_a_bounded_number_of_graphs() -> N
         for ours, expected in zip(found, step(plain, captions), strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert graphs[0] == graphs[1] < graphs[2]  # captions of one bucket share graphs
+    assert graphs[0] == graphs[1]  # captions of one bucket share graphs
     assert compiled.state_dict().keys() == plain.state_dict().keys()
 
 
@@ -96,9 +95,8 @@ def test_a_compiled_step_of_another_model_equals_the_plain_one(name: str) -> Non
 
 @pytest.mark.slow
 @tracer_warns
-@pytest.mark.parametrize("hard_negatives", [False, True])
 def test_parts_compiled_for_an_accelerator_have_whole_graphs(
-    hard_negatives: bool, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The device `meta` replaces the accelerator, whose masks and attention have other code."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no `meta`
@@ -106,10 +104,12 @@ def test_parts_compiled_for_an_accelerator_have_whole_graphs(
     model = make(**chances).to("meta")
     compile_step(model, backend="eager")
     data = tree_map(lambda x: x.to("meta"), single(batch(CAPTIONS[0])))
-    total = model.losses(model.encode_batch(data), epoch=int(hard_negatives))["total"]
-    total.backward()
-    assert total.device.type == "meta"
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    for epoch in (0, 1):  # the second has hard negatives
+        model.zero_grad()
+        total = model.losses(model.encode_batch(data), epoch)["total"]
+        total.backward()
+        assert total.device.type == "meta"
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
@@ -128,8 +128,7 @@ def recorded() -> tuple[DreamPRVR, list[list[Any]]]:
 def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
     """One graph for any batch size would be slower for them all."""
     model, graphs = recorded()
-    sizes = [(1, 1, 1), (1, 1), (1,)]
-    for captions in sizes:
+    for captions in ((1, 1, 1), (1, 1)):
         videos = single(batch(captions)).videos
         with torch.no_grad():
             model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
@@ -138,6 +137,7 @@ def test_a_smaller_batch_leaves_full_ones_their_own_graph() -> None:
 
 
 def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
+    """Torch's own limit is 8 graphs of a function."""
     model, graphs = recorded()
     torch.manual_seed(0)
     counts = torch.randint(9, 41, (60,)).tolist()
@@ -147,7 +147,7 @@ def test_ragged_captions_make_as_many_graphs_as_buckets() -> None:
             queries = model.encode_queries(words, torch.ones(count, 4))
             assert len(queries.embedding) == count
     assert len(set(counts)) > 20
-    assert len(graphs) == len({bucket(count) for count in counts}) <= 9
+    assert len(graphs) == len({bucket(count) for count in counts}) == 9
 
 
 def test_objectives_of_word_rows_meet_buckets_only() -> None:
@@ -178,22 +178,13 @@ def test_objectives_of_word_rows_meet_buckets_only() -> None:
 
 @tracer_warns
 def test_a_second_fit_compiles_what_the_first_did() -> None:
-    model = make(**SMALL)
+    """With a smaller batch, as an epoch ends."""
+    model, captions = make(**SMALL), (4, 2)
     for _ in range(2):
         compile_step(model, backend="eager")
-    expected = step(make(**SMALL), CAPTIONS[0])
-    for ours, theirs in zip(step(model, CAPTIONS[0]), expected, strict=True):
+    expected = step(make(**SMALL), captions)
+    for ours, theirs in zip(step(model, captions), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_many_networks_are_compiled_in_one_process() -> None:
-    """A sweep; torch's own limit is 8 graphs of a function."""
-    videos = single(batch((1, 1))).videos
-    for _ in range(9):
-        model = make(**SMALL)
-        compile_step(model, backend="eager")
-        with torch.no_grad():
-            model.encode_videos(videos.clips, videos.frames, videos.frame_mask)
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

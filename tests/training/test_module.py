@@ -259,8 +259,12 @@ def test_the_whole_range_of_warm_ups_trains(data: Tiny, warmup: float) -> None:
 # of torch's own tracer, about tensors of its own
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_it_trains_and_evaluates_the_same(
-    data: Tiny, monkeypatch: pytest.MonkeyPatch
+    data: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    large = Tiny(  # batches of few sizes
+        tmp_path, batch_size=3, eval_batch_size=7, query_batch_size=100, num_workers=0,
+        max_frames=8, num_clips=4,
+    )  # fmt: skip
     chances = {
         "dropout": 0.0, "input_dropout": 0.0, "text_perturbation": 0.0,
         "gaussian_widths": (1.0,), "diffusion_steps": 1,
@@ -269,10 +273,10 @@ def test_compiled_it_trains_and_evaluates_the_same(
     monkeypatch.setattr("dreamprvr.training.module.compile_step", compile_eagerly)
     found = []
     for compiled in (True, False):
-        model = module(network=chances, compile=compiled)
-        runner = trainer(max_epochs=1, limit_train_batches=2, limit_val_batches=0)
-        runner.fit(model, data)
-        found.append((model.state_dict(), runner.test(model, data, verbose=False)))
+        model = module(network=chances, compile=compiled, warmup=0.0)
+        runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+        runner.fit(model, large)
+        found.append((model.state_dict(), runner.test(model, large, verbose=False)))
     assert found[0][0].keys() == found[1][0].keys()
     for name, weight in found[1][0].items():
         torch.testing.assert_close(found[0][0][name], weight, rtol=0, atol=1e-5)

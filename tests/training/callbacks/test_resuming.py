@@ -26,16 +26,17 @@ class Everywhere(Checkpoint):
     """Saves at every moment at which a checkpoint can be saved; notes what was trained and found.
 
     Args:
-        folder: for the checkpoints, which are numbered.
+        folder: for the checkpoints, which are numbered; None to save none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.seen: list[tuple[Any, ...]] = []
 
     def save(self, trainer: Trainer, moment: str) -> None:
-        number = sum(1 for _ in self.folder.glob("*.ckpt"))
-        trainer.save_checkpoint(self.folder / f"{number:02}-{moment}.ckpt")
+        if self.folder is not None:
+            number = sum(1 for _ in self.folder.glob("*.ckpt"))
+            trainer.save_checkpoint(self.folder / f"{number:02}-{moment}.ckpt")
 
     def note(self, trainer: Trainer, kept: tuple[str, ...], rows: list[int]) -> None:
         metrics = {n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith(kept)}
@@ -62,11 +63,11 @@ class Everywhere(Checkpoint):
 def fit(
     root: Path, folder: Path, data: dict[str, Any], options: dict[str, Any], resumed: Path | None
 ) -> list[tuple[Any, ...]]:
-    """Train, save at every moment and at the end as `final.ckpt`; return what was noted."""
+    """Train, save at every moment unless resumed, and `final.ckpt`; return what was noted."""
     if resumed is None:
         write_tiny(Tiny, root, train=7, val=3)
     model = module(seed=3 if resumed is None else 99)
-    notes = Everywhere(folder)
+    notes = Everywhere(folder if resumed is None else None)
     runner = trainer(Resuming(), notes, enable_checkpointing=True, **options)
     runner.strategy.checkpoint_io = AtomicCheckpointIO()
     loaded = Tiny(
