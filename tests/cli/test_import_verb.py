@@ -37,7 +37,7 @@ def test_it_needs_a_configuration() -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    assert refused(*IMPORT, "--config", "tvr.yaml") == "checkpoint theirs.ckpt: no such file"
+    assert refused(*IMPORT, "--config", "tvr.yaml") == "checkpoint theirs.ckpt is missing"
 
 
 def test_a_file_of_another_kind() -> None:
