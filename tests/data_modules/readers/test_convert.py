@@ -84,7 +84,7 @@ def test_other_target_is_not_overwritten(folder: Path) -> None:
     with pytest.raises(UserError, match=r"differs from the big file in 11 of 12 .*move it away"):
         convert_big_file(folder)
     (folder / "feature.hdf5").write_bytes(b"x")
-    with pytest.raises(UserError, match="is no HDF5 file; it starts with the text 'x'"):
+    with pytest.raises(UserError, match="is a text file, not an HDF5 file"):
         convert_big_file(folder)
 
 
