@@ -197,7 +197,7 @@ class PackedStore:
             raise Unusable(f"is damaged: {name} cannot be read") from None
         if len(content) != file["bytes"]:
             raise Unusable(f"is damaged: {name} has {len(content)} bytes, not {file['bytes']}")
-        if verify and zlib.crc32(content) != file["crc32"]:
+        if verify and zlib.crc32(content.data) != file["crc32"]:
             raise Unusable(f"is damaged: {name} does not have its checksum")
         return content
 
