@@ -409,7 +409,7 @@ def given_keys(arguments: list[str]) -> set[str]:
         arguments: words of the command line. An option may hold a whole group as YAML.
     """
     keys: set[str] = set()
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if word.startswith("--"):
             name, has_value, value = word[2:].partition("=")
             keys |= _names(name, value if has_value else following)
