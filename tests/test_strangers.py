@@ -234,7 +234,7 @@ def extract_words(folder: Path) -> None:
 
 def convert(folder: Path) -> None:
     big = {"a": np.ones((3, 4), np.float32)}
-    convert_big_file(write_big_file(folder / "big", big), folder / "f.hdf5", progress=False)
+    convert_big_file(write_big_file(folder / "big", big), folder / "f.hdf5")
 
 
 def pack(folder: Path) -> None:
@@ -291,7 +291,9 @@ OTHERS: list[tuple[Callable[[Path], None], str, tuple[Trap, ...]]] = [
     (extract, "f.hdf5", FILE_TRAPS),
     (extract_words, "f.hdf5.parts", (folder_link,)),
     (extract_words, "f.hdf5.parts/000001.hdf5", FILE_TRAPS),
-    (convert, "f.hdf5.partial", FILE_TRAPS),
+    (convert, ".f.hdf5.partial", (folder_link,)),
+    (convert, ".f.hdf5.partial/feature.hdf5", FILE_TRAPS),
+    (convert, ".f.hdf5.partial/convert.json", FILE_TRAPS),
     (convert, "f.hdf5", FILE_TRAPS),
     (pack, "packed/.lock", FILE_TRAPS),
     (simulated, ".charades.partial", (folder_link,)),

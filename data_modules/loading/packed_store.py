@@ -9,10 +9,8 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -24,86 +22,11 @@ from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import JSON_BYTES, read_bytes
 
-CHUNK = 4 * 2**20
-
-
 Precision = Literal["float32", "float16"]
-
-
 Items = VideoDataset | QueryDataset
 
-
-FORMAT = 1  # version of the files; raise it whenever they, or pooling, change
-
-
+FORMAT = 2  # version of the files; raise it whenever they, or pooling, change
 RECORD = "manifest.json"
-
-
-class ChecksumWriter:
-    """Writer of a file that computes the checksums from what is still in memory.
-
-    If they were computed from the disk, a fault of the disk would become part of them.
-
-    Args:
-        path: path of the file, which must not exist.
-
-    Attributes:
-        bytes: number of bytes written so far.
-        checksums: CRC-32 of each `CHUNK` bytes, complete when the file is closed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.bytes = 0
-        self.checksums: list[int] = []
-        self._file = path.open("xb")
-        self._waiting = bytearray()
-
-    def write(self, values: np.ndarray) -> None:
-        """Append the bytes of an array."""
-        self._waiting += np.ascontiguousarray(values).data.cast("B")
-        self.bytes += values.nbytes
-        while len(self._waiting) >= CHUNK:
-            self._put(self._waiting[:CHUNK])
-            del self._waiting[:CHUNK]
-
-    def _put(self, chunk: bytearray) -> None:
-        self._file.write(chunk)
-        self.checksums.append(zlib.crc32(chunk))
-
-    def __enter__(self) -> "ChecksumWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._file:  # closed whatever happens
-            if self._waiting and kind is None:
-                self._put(self._waiting)
-
-
-def has_checksums(content: np.ndarray, checksums: Sequence[int]) -> bool:
-    """Return whether every chunk of a mapped file has its checksum.
-
-    CRC-32 runs at 1.5 GB/s on a core, and the interpreter lets it run on all of them. Having been
-    read through the map, the file is there for whoever reads the map next.
-
-    Args:
-        content: bytes of the file, (bytes,) uint8.
-        checksums: CRC-32 of each `CHUNK` bytes.
-    """
-    chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
-    if len(chunks) != len(checksums):
-        return False
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        current = pool.map(_chunk_crc, chunks)
-        return all(now == kept for now, kept in zip(current, checksums, strict=True))
-
-
-def _chunk_crc(chunk: np.ndarray) -> int:
-    return zlib.crc32(chunk.data)
 
 
 def fields_of(data: Items) -> tuple[str, ...]:
@@ -274,8 +197,8 @@ class PackedStore:
             raise Unusable(f"is damaged: {name} cannot be read") from None
         if len(content) != file["bytes"]:
             raise Unusable(f"is damaged: {name} has {len(content)} bytes, not {file['bytes']}")
-        if verify and not has_checksums(content, file["crc32"]):
-            raise Unusable(f"is damaged: {name} does not have its checksums")
+        if verify and zlib.crc32(content.data) != file["crc32"]:
+            raise Unusable(f"is damaged: {name} does not have its checksum")
         return content
 
 

@@ -5,6 +5,7 @@ One process packs for all processes of a run; a store that is there and sound is
 
 import os
 import shutil
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from data_modules.generation.folders import building
 from data_modules.loading.gather import offsets_of
 from data_modules.loading.packed_store import (
     RECORD,
-    ChecksumWriter,
     Items,
     PackedStore,
     Precision,
@@ -34,8 +34,6 @@ from dreamprvr.core.locks import folder_lock
 
 ROOM_CHECKS = 16  # times that the size of the rest is estimated while packing
 SAMPLES = 8  # items that are read again to compare them with a store
-
-
 ADVICE = "name another folder with --data.packed_folder, or leave out --data.packed"
 
 
@@ -68,24 +66,32 @@ def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any
     every = -(-len(data) // ROOM_CHECKS)
     with ExitStack() as stack:
         files = {
-            name: stack.enter_context(ChecksumWriter(folder / name))
+            name: stack.enter_context((folder / name).open("xb"))
             for field in names
             for name in (f"{field}.rows", f"{field}.offsets")
         }
+        sums = dict.fromkeys(files, 0)
+
+        def append(name: str, values: np.ndarray) -> None:
+            # a checksum of what is on the disk would include a fault of the disk
+            content = np.ascontiguousarray(values).tobytes()
+            files[name].write(content)
+            sums[name] = zlib.crc32(content, sums[name])
+
         bar = tqdm(range(len(data)), desc=f"packing {kind_of(settings)}", disable=None)
         for number in bar:
             item = data[number]
             for name in names:
                 rows = getattr(item, name).numpy()
-                files[f"{name}.rows"].write(rows.astype(dtype))
+                append(f"{name}.rows", rows.astype(dtype))
                 lengths[name].append(len(rows))
             if number % every == 0:  # refused now rather than when the disk is full
-                done = sum(file.bytes for file in files.values())
+                done = sum(file.tell() for file in files.values())
                 check_free_disk(folder, done * (len(data) - number - 1) // (number + 1), "packing")
         for name in names:
-            files[f"{name}.rows"].write(np.zeros(settings["source"]["dim"], dtype))
-            files[f"{name}.offsets"].write(offsets_of(lengths[name]).astype("<i8"))
-    return {name: {"bytes": file.bytes, "crc32": file.checksums} for name, file in files.items()}
+            append(f"{name}.rows", np.zeros(settings["source"]["dim"], dtype))
+            append(f"{name}.offsets", offsets_of(lengths[name]).astype("<i8"))
+        return {name: {"bytes": file.tell(), "crc32": sums[name]} for name, file in files.items()}
 
 
 def same_samples(store: PackedStore, data: Items, settings: dict[str, Any]) -> bool:

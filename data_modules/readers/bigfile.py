@@ -5,38 +5,33 @@ their names, and `video2frames.txt` a Python dict literal {video id: [row names 
 """
 
 import ast
-import io
 import re
 import warnings
-from array import array
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from data_modules.readers.store import FeatureStore, plural
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import BIG_FILE, FOLDER, refuse_other_kinds
-from dreamprvr.core.text import open_file, quote, read_bytes
+from dreamprvr.core.text import quote, read_bytes, read_text
 
 FILES = ("feature.bin", "id.txt", "shape.txt", "video2frames.txt")
 NAME_BYTES = 2**30
 """Largest id.txt and video2frames.txt that are read; the published ones have up to 70 MB."""
 
-_BLOCK = 2**18  # characters of video2frames.txt in memory at a time, besides one entry's rest
-_LONGEST = 2**14  # characters of a name with what stands around it
-
 # The quantifiers with a second "+" never give back what they took: no text is read twice.
 _STRING = r"""u?(?:'(?:[^'\\\n]++|\\.)*+'|"(?:[^"\\\n]++|\\.)*+")"""
-_KEY = re.compile(rf"({_STRING})\s*+:\s*+\[\s*+", re.DOTALL)
-# After a string comes a comma or (looked ahead) the bracket.
-_NAME = re.compile(rf"({_STRING})\s*+(?:,\s*+|(?=\]))", re.DOTALL)
-_PLAIN = re.compile(r"(?:u?+'[^'\\\n]*+'\s*+(?:,\s*+|(?=\])))++")
+_NAME = re.compile(_STRING, re.DOTALL)
 _PLAIN_NAME = re.compile(r"'([^']*)'")
-_NEXT = re.compile(r"\]\s*+(?:,\s*+|(?=\}))")
-_SPACE = re.compile(r"\s*+")
+# an id and the names of its rows, up to the comma or (looked ahead) the brace after them
+_ENTRY = re.compile(
+    rf"\s*+({_STRING})\s*+:\s*+\[((?:\s*+{_STRING}\s*+(?:,|(?=\])))*+)\s*+\]\s*+(?:,|(?=\}}))",
+    re.DOTALL,
+)
+_START, _END = re.compile(r"\s*+\{"), re.compile(r"\s*+\}\s*+")
 _ID = re.compile(r"[^ \t\n\r\x0b\x0c]+")  # not "\S+", which ends at ISO-8859-1's no-break space
 
 _SAMPLES = 32  # places of feature.bin that are looked at
@@ -141,26 +136,15 @@ class BigFile:
     def _read_videos(self, index: dict[str, int]) -> dict[str, np.ndarray]:
         path = self.folder / "video2frames.txt"
         videos: dict[str, np.ndarray] = {}
-        last, rows = None, array("q")
         try:
-            with io.TextIOWrapper(open_file(path, NAME_BYTES), encoding="utf-8-sig") as file:
-                for video, place, names in parse_video_frames(file):
-                    if not place and last is not None:
-                        videos[last] = np.array(rows, np.int64)
-                    if not place:
-                        if video in videos or video == last:
-                            raise UserError(f"{path} lists video {quote(video)} twice: keep one")
-                        last, rows = video, array("q")
-                    rows.extend(self._row_numbers(index, video, names))
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not UTF-8 text: convert the file to UTF-8") from None
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+            for video, names in parse_video_frames(read_text(path, NAME_BYTES)):
+                if video in videos:
+                    raise UserError(f"{path} lists video {quote(video)} twice: keep one")
+                videos[video] = np.array(self._row_numbers(index, video, names), np.int64)
         except ValueError as error:
             raise UserError(f"{path} {error}") from None
-        if last is None:
+        if not videos:
             raise UserError(f"{path} lists no videos")
-        videos[last] = np.array(rows, np.int64)
         return videos
 
     def _row_numbers(self, index: dict[str, int], video: str, names: list[str]) -> list[int]:
@@ -250,118 +234,33 @@ def _magnitudes(values: np.ndarray) -> tuple[float, float, float]:
     return float(np.std(np.log10(sizes))), float(np.median(sizes)), float(1 - ordinary.mean())
 
 
-def parse_video_frames(file: TextIO) -> Iterator[tuple[str, int, list[str]]]:
-    """Walk through a dict literal {str: [str, ...]} piece by piece, evaluating nothing.
+def parse_video_frames(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Walk through a dict literal {str: [str, ...]} entry by entry, evaluating nothing.
 
-    No more than a piece of the text is in memory. `ast.literal_eval` builds a syntax tree of some
-    hundred times the file's size.
+    `ast.literal_eval` would build a syntax tree of some hundred times the text's size.
 
     Args:
-        file: the literal, as `print(dict)` writes it.
+        text: the literal, as `print(dict)` writes it.
 
     Yields:
-        A key, how many of its names came before, and the next ones. A list comes in one part or
-        in several that follow each other; an empty one as one empty part.
+        A key and the names in its list.
 
     Raises:
-        ValueError: if the text is anything else, or a name is longer than 16,000 characters. The
-            message says at which character.
+        ValueError: the text is anything else; the message says in the entry at which character.
     """
-    text = _Text(file)
-    text.skip_space()
-    text.take("{")
-    text.skip_space()
-    while not text.at("}"):
-        video = _string(text.match(_KEY)[1])
-        place = 0
-        for names in _lists(text):
-            yield video, place, names
-            place += len(names)
-        if not place:
-            yield video, 0, []
-        text.match(_NEXT)
-        text.skip_space()
-    text.take("}")
-    text.skip_space()
-    if text.more():
-        raise text.error()
-
-
-def _lists(text: "_Text") -> Iterator[list[str]]:
-    """The names up to the closing bracket, in parts that are not empty."""
-    names: list[str] = []
-    while True:
-        text.skip_space()
-        if plain := text.look(_PLAIN):
-            names += _PLAIN_NAME.findall(plain[0])  # nearly every name; several times faster
-        elif text.at("]"):
-            break
-        else:
-            names.append(_string(text.match(_NAME)[1]))
-        if len(names) >= 4096:
-            yield names
-            names = []
-    if names:
-        yield names
-
-
-class _Text:
-    """A text of which only a piece is in memory.
-
-    Args:
-        file: read from where it stands.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-        self.piece, self.place, self.passed, self.ended = "", 0, 0, False
-
-    def more(self) -> bool:
-        """Read on if little is left of the piece; return False at the end of the text."""
-        if len(self.piece) - self.place < _LONGEST and not self.ended:
-            new = self.file.read(_BLOCK)
-            if "\0" in new:
-                raise ValueError("holds a NUL character: take it out")
-            self.ended = len(new) < _BLOCK
-            self.passed += self.place
-            self.piece, self.place = self.piece[self.place :] + new, 0
-        return self.place < len(self.piece)
-
-    def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Match a pattern at this place, and pass over what it matches; None if it does not."""
-        self.more()
-        match = pattern.match(self.piece, self.place)
-        if match:
-            self.place = match.end()
-        return match
-
-    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Match a pattern at this place and pass over it; an error if it does not match."""
-        match = self.look(pattern)
-        if match is None:
-            raise self.error()
-        return match
-
-    def at(self, mark: str) -> bool:
-        """Return whether the next character is this one."""
-        return self.more() and self.piece[self.place] == mark
-
-    def take(self, mark: str) -> None:
-        """Pass over the next character, which must be this one."""
-        if not self.at(mark):
-            raise self.error()
-        self.place += 1
-
-    def skip_space(self) -> None:
-        """Pass over white space of any length."""
-        while self.more() and (space := _SPACE.match(self.piece, self.place)) and space[0]:
-            self.place = space.end()
-
-    def error(self) -> ValueError:
-        """Make the error for a text that has another form here."""
-        return ValueError(
-            "is not a Python dict literal {video id: [row names]} at character "
-            f"{self.passed + self.place}"
+    start = _START.match(text)
+    place = start.end() if start else 0
+    while entry := _ENTRY.match(text, place):
+        video, names = entry.groups()
+        if "\\" in names or '"' in names:
+            yield _string(video), list(map(_string, _NAME.findall(names)))
+        else:  # nearly every entry; several times faster
+            yield _string(video), _PLAIN_NAME.findall(names)
+        place = entry.end()
+    if not start or not _END.fullmatch(text, place):
+        raise ValueError(
+            "is not a Python dict literal {video id: [row names]} in the entry at character "
+            f"{place}"
         )
 
 

@@ -21,17 +21,7 @@ import numpy as np
 from data_modules.readers.hdf5_check import Fault, check_structure
 from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.file_kinds import (
-    CAPTIONS,
-    CHECKPOINT,
-    FOLDER,
-    IMAGE,
-    SOUND,
-    SUBTITLES,
-    VIDEO,
-    described,
-    kind_of,
-)
+from dreamprvr.core.file_kinds import HDF5, UNKNOWN, described, kind_of
 from dreamprvr.core.text import quote
 
 # Attributes of what we write ourselves; compared wherever they are there.
@@ -39,14 +29,6 @@ ROWS_SUM, ATTRIBUTES_SUM = "rows_crc32", "attributes_crc32"
 # Room for the tables of HDF5 beside the rows: a few hundred bytes a dataset, and copies when these
 # grow.
 SPARE_BYTES = 4 * 2**20
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-PACKED = (
-    (b"\x1f\x8b", "gzip", "gunzip"),
-    (b"PK\x03\x04", "zip", "unzip"),
-    (b"\xfd7zXZ\0", "xz", "unxz"),
-    (b"BZh", "bzip2", "bunzip2"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
-)
 # What h5py raises on files that are truncated, damaged or hostile.
 H5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
 
@@ -241,54 +223,13 @@ def open_hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
 
 def _check_kind(path: Path) -> None:
     """Refuse what cannot be an HDF5 file, by what it is instead."""
-    if path.is_dir():
-        if kind_of(path) != FOLDER:
-            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
-        raise UserError(f"{path} is a folder: name an HDF5 file in it")
     if not path.exists():
         raise UserError(f"{path} is missing: expected an HDF5 file, or a folder with features")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise UserError(f"{path} is no regular file: expected an HDF5 file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-            size = path.stat().st_size
-            # the signature may follow a block of the user's, of 512, 1024, 2048 or more bytes
-            place = 512
-            is_signed = head.startswith(SIGNATURE)
-            while not is_signed and place < size:
-                file.seek(place)
-                is_signed = file.read(len(SIGNATURE)) == SIGNATURE
-                place *= 2
-    except PermissionError:
-        raise UnavailableError(f"{path} may not be read: check its permissions") from None
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
-    if not is_signed:
-        if kind_of(path) in (VIDEO, SOUND, IMAGE, CHECKPOINT, CAPTIONS, SUBTITLES):
-            raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
-        raise UserError(f"{path} {_other_kind(head)}")
-
-
-def _other_kind(head: bytes) -> str:
-    """Say what a file that starts with `head` is, and what to do."""
-    if not head:
-        return "is empty: copy or download it again"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return "is a web page, not an HDF5 file: the download needs a login or another address"
-    for start, form, tool in PACKED:
-        if head.startswith(start):
-            return f"is packed as {form}, not an HDF5 file: unpack it first ({tool})"
-    if head[257:262] == b"ustar":
-        return "is a tar archive, not an HDF5 file: unpack it first (tar -xf)"
-    if not head.strip(b"\0"):
-        return "starts with zeros only, as a download that broke off: download it again"
-    text = head[:40].decode("utf-8", "replace").splitlines()[0]
-    if text.isprintable() and "\ufffd" not in text[:-1]:
-        return f"is no HDF5 file; it starts with the text {quote(text)}: check which file it is"
-    return "is no HDF5 file, or its beginning is lost: copy or download it again"
+    # a file that may not be read is of an unknown kind: to open it gives the reason
+    if kind_of(path) not in (HDF5, UNKNOWN):
+        raise UserError(f"{path} is {described(path, 'an HDF5 file of features')}")
 
 
 def _cause(path: Path, fault: Fault) -> str:

@@ -68,7 +68,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut short": (cut, "is damaged or not a checkpoint: "),
     "not a number": (not_a_number, "1 weights are not finite: frame_projection.linear.weight"),
     "huge": (huge, "denoiser_blocks 1000000 is more than any weight has"),
-    "pipe": (pipe, "no such file .it is a device or a pipe"),
+    "pipe": (pipe, "is a pipe: name a regular file"),
 }
 
 

@@ -313,7 +313,9 @@ def test_a_process_that_fails_says_why(
 
 
 def test_mistakes_of_the_command_line() -> None:
-    assert refused("compare", "--models", "a,b").startswith("give --config FILE")
+    assert refused("compare", "--models", "a,b").startswith(
+        "no data set is named: add --config FILE"
+    )
     assert refused("compare", "--models", "a", "--seeds", "0") == (
         "--seeds is 0; it must be a whole number from 1 to 1,000"
     )

@@ -7,7 +7,6 @@ from cli.running import refused, settings, write_config
 from dreamprvr.cli.config_files import (
     data_path,
     find_config,
-    given_keys,
     shipped_configs,
 )
 from dreamprvr.core.errors import UserError
@@ -291,23 +290,13 @@ def test_naming_the_same_model_again_keeps_its_settings(tmp_path: Path) -> None:
     assert found["model"]["init_args"]["network"]["hidden_size"] == 8
 
 
-def test_files_and_options_of_earlier_releases(tmp_path: Path) -> None:
-    """Releases with one model kept its settings and those of the training under `model`."""
-    Path("old.yaml").write_text(
-        "model: {network: {num_registers: 2}, objective: {margin: 0.3}, warmup: 0.5, optimizer: "
-        "{class_path: dreamprvr.optim.bert_adam.BertAdam, init_args: {lr: 0.1, eps: 0.2}}}"
-    )
-    config = write_config(tmp_path)
-    found = settings("-c", config, "--model.optimizer.lr", "0.7", "-c", "old.yaml")
+def test_settings_beside_the_class_are_its_settings(tmp_path: Path) -> None:
+    Path("short.yaml").write_text("model: {network: {num_registers: 2}, objective: {margin: 0.3}}")
+    found = settings("-c", write_config(tmp_path), "-c", "short.yaml")
     given = found["model"]["init_args"]
     assert given["network"]["num_registers"] == 2
     assert given["network"]["hidden_size"] == 8
     assert given["objective"]["margin"] == 0.3
-    assert found["training"]["warmup"] == 0.5
-    optimizer = found["training"]["optimizer"]
-    assert optimizer["class_path"] == "dreamprvr.training.optimizer.BertAdam"
-    assert (optimizer["init_args"]["lr"], optimizer["init_args"]["eps"]) == (0.7, 0.2)
-    assert "training.optimizer.lr" in given_keys(["--model.optimizer.lr=3"])
 
 
 def test_a_fragment_changes_what_it_names_only() -> None:

@@ -66,7 +66,7 @@ def test_imported_weights_are_no_training_to_resume(imported: Path) -> None:
 
 def test_init_from_a_file_that_is_not_there(tmp_path: Path) -> None:
     line = refused("fit", "--config", write_config(tmp_path), "--init_from", "no.ckpt")
-    assert line == "checkpoint no.ckpt: no such file"
+    assert line == "checkpoint no.ckpt is missing"
 
 
 def test_init_from_of_other_feature_sizes(trained: Path, tmp_path: Path) -> None:

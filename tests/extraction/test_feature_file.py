@@ -93,7 +93,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is missing"):
         FeatureFile(path)
     path.write_bytes(b"text")
-    with pytest.raises(UserError, match="is no HDF5 file; it starts with the text 'text'"):
+    with pytest.raises(UserError, match="is a text file, not an HDF5 file"):
         FeatureFile(path)
     with h5py.File(path, "w") as file:
         file["a"] = np.zeros((2, 3), "f4")

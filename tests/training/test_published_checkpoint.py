@@ -253,9 +253,9 @@ def test_no_checkpoint_at_all(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.ckpt: no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.ckpt is missing"):
         import_checkpoint(tmp_path / "nowhere.ckpt", tmp_path / "out.ckpt", DreamPRVR)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="is a folder: name a regular file"):
         read_published(tmp_path, DreamPRVR, DreamPRVRConfig())  # a folder
 
 

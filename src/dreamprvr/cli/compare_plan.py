@@ -150,16 +150,9 @@ def _as_config(part: str) -> str:
 
     The option --model would be merged after all files, and so take away what they add.
     """
-    from dreamprvr.cli.config_files import model_class, shipped_configs
-    from dreamprvr.models.registry import import_models
+    from dreamprvr.cli.config_files import section_config
 
-    if _is_file(part):
-        return part
-    kind, models = model_class(part), import_models()
-    for short in models:
-        if models[short] is kind and f"models/{short}.yaml" in shipped_configs():
-            return f"models/{short}.yaml"
-    return json.dumps({"model": {"class_path": part}})
+    return part if _is_file(part) else str(section_config("model", part))
 
 
 def record_configurations(folder: Path, configurations: Mapping[str, dict[str, Any]]) -> None:

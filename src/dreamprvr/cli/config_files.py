@@ -30,13 +30,8 @@ TERM_ARGUMENT = re.compile(  # an option for an argument of a further loss term
 SECTIONS = ("data", "model", "training", "trainer")
 ADDONS = "addons"  # folder of files that change some settings of the model that others name
 LONGEST = 600  # largest number of characters of a message
-OF_TRAINING = (  # settings that earlier releases kept under `model`
-    "optimizer", "warmup", "top_k", "gallery_dtype", "score_memory", "compile", "fused_attention",
-)  # fmt: skip
-OF_MODEL = ("network", "objective")  # settings beside them, where there was no class_path
+OF_MODEL = ("network", "objective")
 OF_A_CLASS = ("class_path", "init_args", "dict_kwargs")  # keys of a class in jsonargparse
-# classes that have moved, by their earlier path
-MOVED = {"dreamprvr.optim.bert_adam.BertAdam": "dreamprvr.training.optimizer.BertAdam"}
 # options whose value may be the path of a file
 BY_PATH = (*SECTIONS, "model.network", "model.objective", "training.optimizer")
 
@@ -97,18 +92,18 @@ class FindConfigFile(ActionConfigFile):
         _merge(parser, cfg, dest, content, name)
         data = str(cfg.get("data.class_path")).rpartition(".")[2]
         if data in benchmarks:
-            _merge(parser, cfg, dest, _in_todays_places(benchmarks[data], name), name)
+            _merge(parser, cfg, dest, _in_their_places(benchmarks[data], name), name)
 
 
 def _read_config(value: str) -> tuple[str, dict[str, Any]]:
-    """Read a value of --config: its name for messages, and its settings in their present places."""
+    """Read a value of --config: its name for messages, and its settings in their places."""
     if value.lstrip().startswith("{"):  # a section that was given as an option
         content = load_yaml(value, "--config")
         name = f"--{next(iter(content), 'config')}"
     else:
         name = f"--config {value}"
         content = load_yaml(read_text(find_config(value), YAML_BYTES), name)
-    return name, _in_todays_places(content, name)
+    return name, _in_their_places(content, name)
 
 
 def name_data(words: list[str]) -> bool:
@@ -271,14 +266,13 @@ def _with_defaults(kind: type, init_args: dict[str, Any]) -> dict[str, Any]:
     return init_args | filled
 
 
-def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
-    """Move settings of earlier releases to their present places, and refuse empty sections.
+def _in_their_places(content: Any, name: str) -> dict[str, Any]:
+    """Refuse empty sections, and move settings of the model to `init_args`.
 
     jsonargparse would accept a section without settings, and fail much later.
     """
     if not isinstance(content, dict):
         raise UserError(f"{name} does not hold settings by name")
-    content = _renamed_classes(content)
     for section in ("model", "training", "trainer", "benchmarks"):
         value = content.get(section, {})
         if not isinstance(value, dict):
@@ -286,23 +280,12 @@ def _in_todays_places(content: Any, name: str) -> dict[str, Any]:
             raise UserError(f"{name}: {section} is {shown}, not settings by name")
     if "model" in content:
         model = dict(content["model"])
-        training = {key: model.pop(key) for key in OF_TRAINING if key in model}
         # jsonargparse does not name a wrong setting that stands beside `init_args`
         init_args = {key: model.pop(key) for key in [*model] if key not in OF_A_CLASS}
-        if training:
-            content["training"] = training | content.get("training", {})
         if init_args:
             model["init_args"] = init_args | (model.get("init_args") or {})
         content["model"] = model
     return content
-
-
-def _renamed_classes(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _renamed_classes(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_renamed_classes(part) for part in value]
-    return MOVED.get(value, value) if isinstance(value, str) else value
 
 
 def as_list(value: Any) -> list[Any]:
@@ -345,7 +328,7 @@ def configs_first(arguments: list[str]) -> list[str]:
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
     sections, addons, terms, others = list[str](), list[str](), list[str](), list[str]()
-    for word in (words := iter(todays_options(arguments))):
+    for word in (words := iter(arguments)):
         name, has_value, value = word.partition("=")
         if word in ("-c", "--config") and (path := next(words, None)) is not None:
             (addons if Path(path).parent.name == ADDONS else configs).extend([word, path])
@@ -354,7 +337,7 @@ def configs_first(arguments: list[str]) -> list[str]:
             (addons if folder.name == ADDONS else configs).append(word)
         elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
             text = value if has_value else next(words, None)
-            section = None if text is None else _section(name[2:].partition(".")[0], text)
+            section = None if text is None else section_config(name[2:].partition(".")[0], text)
             if section is None:
                 others += [word] if text is None or has_value else [word, text]
             elif name.startswith("--data"):  # first: settings in a model's file may depend on it
@@ -394,7 +377,7 @@ def _help_path(option: str, name: str) -> list[str]:
     return [class_path(kind) if kind else data_path(name)]
 
 
-def _section(name: str, value: str) -> str | None:
+def section_config(name: str, value: str) -> str | None:
     """Write an option for a whole section as a configuration; None if it is no such option.
 
     The name of a model stands for its published settings, if they are shipped.
@@ -419,15 +402,6 @@ def _read_group(name: str, value: str) -> Any:
     return None
 
 
-def todays_options(arguments: list[str]) -> list[str]:
-    """Rename options of earlier releases: `--model.optimizer.lr` is `--training.optimizer.lr`."""
-    names = tuple(f"--model.{name}" for name in OF_TRAINING)
-    return [
-        word.replace("--model.", "--training.", 1) if word.startswith(names) else word
-        for word in arguments
-    ]
-
-
 def given_keys(arguments: list[str]) -> set[str]:
     """Return the names of all settings that are options, such as `model.network.dropout`.
 
@@ -435,8 +409,7 @@ def given_keys(arguments: list[str]) -> set[str]:
         arguments: words of the command line. An option may hold a whole group as YAML.
     """
     keys: set[str] = set()
-    arguments = todays_options(arguments)
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if word.startswith("--"):
             name, has_value, value = word[2:].partition("=")
             keys |= _names(name, value if has_value else following)

@@ -3,20 +3,17 @@
 What is large is imported inside the functions: help and mistakes answer at once.
 """
 
-import ast
 import warnings
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import one_line
 
 if TYPE_CHECKING:
     from data_modules.readers.tables import Annotations
-
-DATASETS = "dreamprvr.datasets"
 
 
 def check_data(*, fit_options: list[str]) -> int:
@@ -149,10 +146,13 @@ def baselines(*, fit_options: list[str]) -> int:
 
 
 def list_datasets() -> int:
-    """List the installed benchmarks: name, class, and what the class says of itself."""
-    for point in sorted(entry_points(group=DATASETS), key=lambda point: point.name):
-        print(f"{point.name:<14}{_described(point)}")
-    return 0
+    """List the installed benchmarks: name, class, and what the class says of itself.
+
+    A benchmark of another package is listed with that package; a broken one is named in a line.
+    """
+    from data_modules.base import import_plugins, installed_datasets
+
+    return _list(import_plugins, installed_datasets())
 
 
 def list_models() -> int:
@@ -160,43 +160,23 @@ def list_models() -> int:
 
     A model of another package is listed with that package; a broken one is named in a line.
     """
-    from dreamprvr.models.registry import class_path, import_models, installed_models
+    from dreamprvr.models.registry import import_models, installed_models
+
+    return _list(import_models, installed_models())
+
+
+def _list(load: Callable[[], Mapping[str, type]], points: Mapping[str, EntryPoint]) -> int:
+    """Print the classes that `load` imports, then its warnings."""
+    from dreamprvr.models.registry import class_path
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        models = import_models()
-    points = installed_models()
-    for name, model in models.items():
+        loaded = load()
+    for name, kind in loaded.items():
         package = getattr(points[name].dist, "name", "dreamprvr")
         origin = "" if package == "dreamprvr" else f" (package {package})"
-        print(f"{name:<14}{class_path(model)}{origin}: {_summary(model.__doc__)}")
+        summary = (kind.__doc__ or "").strip().split("\n")[0]
+        print(f"{name:<14}{class_path(kind)}{origin}: {summary}")
     for warning in caught:
         print(one_line(str(warning.message)))
     return 0
-
-
-def _summary(document: str | None) -> str:
-    return (document or "").strip().split("\n")[0]
-
-
-def _described(point: EntryPoint) -> str:
-    # to import one takes Lightning and seconds; ours are known to be sound, so their text will do
-    if point.dist is not None and point.dist.name == "dreamprvr":
-        path, document = point.value.replace(":", "."), _written_docstring(point)
-    else:
-        from data_modules.base import load_dataset
-
-        dataset = load_dataset(point)
-        if dataset is None:
-            return f"{point.value}: broken"
-        path, document = f"{dataset.__module__}.{dataset.__name__}", dataset.__doc__
-    return f"{path}: {_summary(document)}"
-
-
-def _written_docstring(point: EntryPoint) -> str | None:
-    """Return the docstring of a class as it stands in the source of its module."""
-    spec = find_spec(point.module)
-    loader: Any = spec.loader if spec else None
-    tree = ast.parse(loader.get_source(point.module))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    return ast.get_docstring(classes[point.attr])

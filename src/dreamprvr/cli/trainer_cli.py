@@ -13,7 +13,6 @@ from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies.launchers import subprocess_script
-from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from data_modules.base import PRVRDataModule, import_plugins
@@ -37,6 +36,7 @@ from dreamprvr.cli.trainer_settings import (
 )
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
+from dreamprvr.evaluation.record import plain
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.registry import class_path, find_model
 from dreamprvr.models.settings import read_settings
@@ -54,24 +54,12 @@ from dreamprvr.training.checkpoint import (
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.training_state import check_training_state
 
-# settings in every config.yaml of Lightning that cannot work here
-UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
 NO_DATA = "no data set is named: add --config FILE (say --config tvr.yaml) or --data NAME"
 ABOUT = ("-h", "--help", "--data.help", "--model.help")  # options that need no data set
 DEFAULT_ROOT = Path("runs")
 
 count_batches_in_whole_numbers(Trainer)
-
-
-class NoSignals(_SignalConnector):
-    """Leaves signals to `dreamprvr.core.stopping`.
-
-    Lightning's own handlers wait for other processes, which may not answer, and end with code 0.
-    """
-
-    def register_signal_handlers(self) -> None:
-        """Register nothing."""
 
 
 def _input_size(name: str) -> Callable[[Any], int]:
@@ -133,8 +121,6 @@ class PRVRCLI(LightningCLI):
         for size in SIZES:
             if f"data.{size}" in self.given:
                 raise UserError(f"data.{size} follows the model: give --model.network.{size}")
-        if arguments[1:] == [] and self.has_verb:
-            raise UserError(NO_DATA)
         verb = self._subcommand_parsers.get(words[0], parser)
         for word in words:
             if word.startswith("--") and len(word) > 2:
@@ -142,11 +128,7 @@ class PRVRCLI(LightningCLI):
         if not set(ABOUT) & set(words) and not name_data(words):
             raise UserError(NO_DATA)
         self.config = parser.parse_args(words)
-        trainer = (
-            self.config[self.config.get("subcommand")].trainer
-            if "subcommand" in self.config
-            else self.config.trainer
-        )
+        trainer = (self.config[self.verb] if self.verb else self.config).trainer
         if trainer.callbacks is not None:
             trainer.callbacks = merged_callbacks(as_list(trainer.callbacks))
 
@@ -173,9 +155,6 @@ class PRVRCLI(LightningCLI):
             "Model: --model NAME (dreamprvr if left out), --model.network.SETTING VALUE and "
             "--model.objective.SETTING VALUE; --model.help NAME lists the settings"
         )
-        for action in parser._actions:
-            if action.dest in UNUSABLE:
-                action.help = SUPPRESS
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Tell the model the sizes of the features, and the data the lengths that it pools to."""
@@ -194,10 +173,9 @@ class PRVRCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        texts = {"ckpt_path": "Checkpoint to use; fit goes on with its training."}
+        texts = {"ckpt_path": "Checkpoint to use; fit resumes it.", "weights_only": SUPPRESS}
         for action in parser._actions:  # Lightning's texts describe registries of models
-            if action.dest in ("ckpt_path", "weights_only"):
-                action.help = texts.get(action.dest, SUPPRESS)
+            action.help = texts.get(action.dest, action.help)
         if subcommand == "fit":
             parser.add_argument(
                 "--init_from", type=str | None, default=None,
@@ -288,7 +266,7 @@ class PRVRCLI(LightningCLI):
             print(f"model is {path}, as in the checkpoint ({configured.class_path} is configured)")
             objective = kept["objective"]
         for key, value in saved.items():
-            if key not in ours or _plain(ours[key]) == _plain(value):
+            if key not in ours or plain(ours[key]) == plain(value):
                 continue
             if value is None and begins and same:
                 print(f"network.{key} is added to the checkpoint's model, with new weights")
@@ -362,10 +340,9 @@ class PRVRCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot train, and hand the network what its verb needs."""
-        config = self.config[self.subcommand] if self.subcommand else self.config
-        check_trainer(config.trainer, self.subcommand)
+        check_trainer(self._get(self.config, "trainer"), self.subcommand)
         if self.subcommand == "predict":
-            config.training.top_k = config.top_k
+            self.config.predict.training.top_k = self.config.predict.top_k
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; a class may refuse the values of its settings."""
@@ -402,8 +379,9 @@ class PRVRCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
             raise UserError(f"trainer: {error}") from error
-        trainer._signal_connector = NoSignals(trainer)
-        # before each step it asks all processes for a signal; the host waits for the answer
+        # signals are left to `core.stopping`: Lightning's handlers, and its question to all
+        # processes before each step, wait for processes that may not answer
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # no plugin of the user's
             trainer.strategy.checkpoint_io = AtomicCheckpointIO(self.subcommand != "fit")
@@ -436,10 +414,6 @@ def _instances(parser: Any, config: Any) -> Any:
         raise UserError(f"configuration: {error.__cause__}") from error
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
-
-
 def run() -> None:
     """Parse the process's arguments and run the subcommand."""
     subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
@@ -459,8 +433,6 @@ def configured(arguments: list[str], kind: type[PRVRCLI] = PRVRCLI) -> PRVRCLI:
     Raises:
         UserError: an option is unknown or has a bad value, or no data set is named.
     """
-    if not arguments:
-        raise UserError("give --config FILE, say --config tvr.yaml")
     import_plugins()
     return kind(run=False, args=arguments)
 

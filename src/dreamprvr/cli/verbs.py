@@ -5,7 +5,6 @@ import inspect
 import re
 from argparse import Action
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
@@ -141,36 +140,10 @@ class VerbParser(ArgumentParser):
             UserError: an option is unknown or missing, or has a bad value.
         """
         own, rest = self._split(words)
-        self._check_own(own)
         if self._takes_fit_options:
             return {**self.parse_args(own).as_dict(), FIT_OPTIONS: rest}
         self._refuse(rest)
         return self.parse_args(own).as_dict()
-
-    def _check_own(self, own: list[str]) -> None:
-        """Refuse a missing option and what is no number, in plainer words than jsonargparse's."""
-        if {"-h", "--help"} & set(own):
-            return
-        given = {word.partition("=")[0] for word in own}
-        for action in self._actions:
-            names = action.option_strings
-            if action.required and names and given.isdisjoint(names):
-                raise UserError(f"{self.prog}: {names[-1]} is missing; see {self.prog} --help")
-        for word, following in pairwise([*own, ""]):
-            name, has_value, value = word.partition("=")
-            option = self._option_string_actions.get(name)
-            parameter = self._parameters.get(option.dest) if option else None
-            if parameter and (text := value if has_value else following):
-                self._check_number(name, text, _type_of(parameter))
-
-    def _check_number(self, name: str, text: str, kind: Any) -> None:
-        """Refuse a text that is no number where an option takes one."""
-        if kind in (int, float):
-            try:
-                kind(text)
-            except ValueError:
-                wanted = "a whole number" if kind is int else "a number"
-                raise UserError(f"{self.prog}: {name} {shorten(text)}: give {wanted}") from None
 
     def _split(self, words: list[str]) -> tuple[list[str], list[str]]:
         """Split a verb's own words from those that are left for the parser of `fit`.

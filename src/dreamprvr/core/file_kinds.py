@@ -16,7 +16,8 @@ TEXT, JSON, CAPTIONS, SUBTITLES = "a text file", "a JSON file", "a caption file"
 LIBRARY, VIDEOS, BIG_FILE, RUN = (
     "a library", "a folder of videos", "a folder with a big file", "the folder of a run",
 )  # fmt: skip
-PICKLE, ZIP = "a pickle", "a zip archive"
+PICKLE, ZIP, ARCHIVE = "a pickle", "a zip archive", "an archive"
+LFS, PAGE = "a pointer of Git LFS, not the file itself", "a web page"
 EMPTY, FOLDER, UNKNOWN = "an empty file", "a folder", "a file of an unknown kind"
 
 _ADVICE = {
@@ -26,10 +27,14 @@ _ADVICE = {
     LIBRARY: 'it can be searched: lightning search {path} "a sentence"',
     CHECKPOINT: "a model is given as --ckpt_path",
     CAPTIONS: "captions are for `lightning extract-text`",
+    **dict.fromkeys((ZIP, ARCHIVE), "unpack it first"),
+    LFS: "fetch it with `git lfs pull`",
+    PAGE: "the download needs a login or another address",
+    EMPTY: "copy or download it again",
     BIG_FILE: "make an HDF5 file of it first: lightning data convert {path}",
 }
 _BEGINNINGS = (
-    (b"\x89HDF\r\n\x1a\n", HDF5),
+    (b"version https://git-lfs", LFS),
     (b"\x1a\x45\xdf\xa3", VIDEO),  # Matroska, WebM
     (b"FLV\x01", VIDEO), (b"DKIF", VIDEO), (b"nut/multimedia", VIDEO), (b".RMF", VIDEO),
     (bytes.fromhex("3026b2758e66cf11"), VIDEO),  # ASF, WMV
@@ -43,11 +48,13 @@ _BEGINNINGS = (
     (b"\xff\xf1", SOUND), (b"MThd", SOUND), (b"FORM", SOUND),
     (b"%PDF", "a PDF file"), (b"\x93NUMPY", "a NumPy file"), (b"PAR1", "a Parquet file"),
     (b"SQLite format 3\0", "an SQLite file"), (b"\x7fELF", "a program"),
-    (b"\x1f\x8b", "a compressed archive"), (b"7z\xbc\xaf", "a compressed archive"),
-    (b"\xfd7zXZ", "a compressed archive"), (b"BZh", "a compressed archive"),
+    (b"\x1f\x8b", ARCHIVE), (b"7z\xbc\xaf", ARCHIVE), (b"\xfd7zXZ", ARCHIVE), (b"BZh", ARCHIVE),
+    (b"\x28\xb5\x2f\xfd", ARCHIVE),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9", CHECKPOINT),  # torch's old format
     (b"\x80\x02", PICKLE), (b"\x80\x03", PICKLE), (b"\x80\x04", PICKLE), (b"\x80\x05", PICKLE),
 )  # fmt: skip
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_PLACES = (0, 512, 1024, 2048)  # where it may stand, after a block of the user's own
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # of MP4 and QuickTime
 _RIFF = {b"AVI ": VIDEO, b"WAVE": SOUND, b"WEBP": IMAGE}
 _BRANDS = {b"M4A ": SOUND, b"M4B ": SOUND, b"heic": IMAGE, b"mif1": IMAGE, b"avif": IMAGE}
@@ -77,6 +84,8 @@ def kind_of_bytes(head: bytes) -> str:
     """Name the kind of a file by its first `HEAD` bytes, or all if it has fewer."""
     if not head:
         return EMPTY
+    if any(head.startswith(_SIGNATURE, place) for place in _PLACES):
+        return HDF5
     if head[4:8] in _BOXES:
         return _BRANDS.get(head[8:12], VIDEO) if head[4:8] == b"ftyp" else VIDEO
     if head.startswith(b"RIFF"):
@@ -91,9 +100,7 @@ def kind_of_bytes(head: bytes) -> str:
     if _is_transport_stream(head) or _is_raw_video(head):
         return VIDEO
     if head[257:262] == b"ustar":
-        return "an archive"
-    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # after a block of the user's own
-        return HDF5
+        return ARCHIVE
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 2**32:
         return "a safetensors file"
     return _kind_of_text(head)
@@ -159,6 +166,8 @@ def _kind_of_text(head: bytes) -> str:
         text = head[: error.start].decode("utf-8-sig")
     if text.lstrip()[:1] in ("{", "["):
         return JSON
+    if text.lstrip().lower().startswith(("<!doctype html", "<html")):
+        return PAGE
     if "#enc#" in text:
         return CAPTIONS
     return SUBTITLES if text.startswith("WEBVTT") or " --> " in text else TEXT

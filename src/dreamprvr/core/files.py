@@ -277,33 +277,6 @@ def check_free_disk(folder: Path, needed: int, doing: str) -> None:
         )
 
 
-def reserve(path: Path, size: int) -> None:
-    """Make the file system set aside space for a file.
-
-    HDF5 cannot recover from a write that fails: it leaves a file that it cannot read, and may crash
-    on closing it. With the space set aside, writes do not fail.
-
-    Args:
-        path: path of the file.
-        size: number of bytes to set aside.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
-        if shutil.disk_usage(path.parent).free < size - path.stat().st_size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return
-    descriptor = open_regular(path, os.O_RDWR)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def sync(path: Path) -> None:
     """Wait until all that was written to a file or folder is on the disk."""
     if os.name == "nt":  # Windows cannot flush a folder or a read-only descriptor

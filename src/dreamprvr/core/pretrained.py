@@ -149,7 +149,11 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:
 
 
 def load_model(
-    kind: Any, source: str, unused: Sequence[str] = (), **options: Any
+    kind: Any,
+    source: str,
+    unused: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    **options: Any,
 ) -> "torch.nn.Module":
     """Read a model, and check that every weight comes from its files.
 
@@ -157,6 +161,8 @@ def load_model(
         kind: see `load_part`.
         source: see `load_part`.
         unused: prefixes of the names of weights that the files may hold beside the model's own.
+        optional: prefixes of the names of weights that may be missing, since no feature needs
+            them.
         options: see `load_part`.
 
     Raises:
@@ -164,7 +170,7 @@ def load_model(
     """
     check_torch_files(source)
     model, report = load_part(kind, source, **REPORTED, **options)
-    refuse_random_weights(model, report, source, unused)
+    refuse_random_weights(model, report, source, unused, optional)
     return cast("torch.nn.Module", model)
 
 

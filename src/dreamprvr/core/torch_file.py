@@ -1,10 +1,8 @@
 """Read files that torch wrote as data: every record is checked, and no code is run."""
 
 import errno
-import os
 import pickle
 import pickletools
-import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -16,8 +14,9 @@ import torch
 
 from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.file_kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
-from dreamprvr.core.text import quote, shorten
+from dreamprvr.core.text import open_file, quote, shorten
 
+LARGEST = 1 << 50  # bytes of a file: no limit, as it is mapped
 INDEX_LIMIT = 16 << 20  # bytes of the pickle that lists the tensors
 OLD_FORMAT = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # its first bytes
 STANDARD = ("torch.", "collections.", "builtins.", "__builtin__.", "_codecs.")
@@ -48,7 +47,10 @@ def read_torch_file(
         UserError: the file is missing, cannot be read, has a damaged record, was not written by
             torch, or names other classes.
     """
-    check_regular(path)
+    try:
+        open_file(path, LARGEST).close()
+    except UserError as error:
+        raise UserError(f"checkpoint {error}") from None
     names = _old_format_names(path)
     if names is None:
         return _read_zip(path, foreign, mapped)
@@ -58,26 +60,6 @@ def read_torch_file(
             "a checkpoint that the authors released is read by `lightning import-checkpoint`"
         )
     return _load(path, _stand_ins(path, names, foreign), mmap=False)
-
-
-def check_regular(path: Path) -> None:
-    """Refuse a path that is not a regular file, or cannot be read.
-
-    Raises:
-        UserError: the message gives the cause.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise UserError(f"checkpoint {path}: no such file (it is a folder)")
-        if not stat.S_ISREG(mode):
-            raise UserError(f"checkpoint {path}: no such file (it is a device or a pipe)")
-        with open(path, "rb"):
-            pass
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"checkpoint {path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"checkpoint {path}: cannot be read ({error.strerror})") from None
 
 
 def _damaged(path: Path, reason: str) -> UserError:

@@ -81,13 +81,14 @@ def other_settings(of: Origin, network: Mapping[str, Any], **others: Any) -> dic
     different = {
         f"network.{name}": value
         for name, value in network.items()
-        if name in trained and _plain(trained[name]) != _plain(value)
+        if name in trained and plain(trained[name]) != plain(value)
     }
     different |= {name: value for name, (value, default) in others.items() if value != default}
     return different or None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a setting as it is compared: a list where it is a tuple."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -81,8 +81,6 @@ def _check_callbacks(saved: Any, trainer: Trainer, same_release: bool) -> None:
     _check_form({}, saved, "callbacks")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state, key = callback.state_dict(), callback.state_key
-        if key not in saved:  # an earlier release used this key
-            key = callback._legacy_state_key
         # a user's own callback may read states that an earlier version of it saved
         is_users = not type(callback).__module__.startswith(("lightning.", "dreamprvr."))
         if not state or key not in saved or is_users:

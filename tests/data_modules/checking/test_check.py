@@ -135,7 +135,7 @@ def test_the_check_continues_after_unreadable_data(folder: Path):
     assert len(problems) == 6
     for part in (
         "line 1: caption id 'no-hash' is not",
-        "t.hdf5 is no HDF5 file; it starts with the text 'not hdf5'",
+        "t.hdf5 is a text file, not an HDF5 file",
         "video features: holds NaN or infinite values: 1 video (val-0) in ",
         "video features: has shape (3, 7), not (rows, 8): 1 video (val-1)",
         "video features: has no rows: 1 video (val-2)",

@@ -95,7 +95,7 @@ def test_a_missing_model_fails_at_once_with_advice() -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot read a text encoder from"):
+    with pytest.raises(UserError, match="cannot read a model from"):
         TextEncoder(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_truncated_weights_are_refused_in_one_line(folder: Path, tmp_path: Path)
     shutil.copytree(folder, tmp_path / "copy")
     weights = tmp_path / "copy" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match="cannot read a text encoder from") as caught:
+    with pytest.raises(UserError, match="cannot read a model from") as caught:
         TextEncoder(tmp_path / "copy")
     assert "\n" not in str(caught.value)
 

@@ -77,7 +77,7 @@ def test_open_features_names_the_mistake(tmp_path: Path):
         (folder, "vgg", "no 'vgg': leave the name out"),
         (tmp_path / "empty", None, "neither feature.hdf5 nor feature.bin"),
         (tmp_path / "nothing", None, "nothing is missing: expected an HDF5 file, or a folder"),
-        (folder / "id.txt", None, "id.txt is no HDF5 file; it starts with the text 'v_2"),
+        (folder / "id.txt", None, "id.txt is a text file, not an HDF5 file"),
     ]:
         with pytest.raises(UserError, match=message):
             open_features(path, name)

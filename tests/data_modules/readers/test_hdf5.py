@@ -21,6 +21,7 @@ from data_modules.readers.hdf5 import (
     link_name,
     open_hdf5,
 )
+from data_modules.readers.hdf5_check import Fault
 from dreamprvr.core.errors import UserError
 
 ODD = ["v é", "-a_b.c", "v..x", "..v", "v'#enc#0", "\u4e2d", "a\\b", " ", "%2F"]
@@ -130,17 +131,17 @@ def test_bad_dataset_is_named(tmp_path: Path, rows: np.ndarray, message: str):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty: copy or download it again"),
-        (b"not hdf5", "starts with the text 'not hdf5': check which file it is"),
+        (b"", "is an empty file, .*; copy or download it again"),
+        (b"not hdf5", "is a text file, not an HDF5 file of features"),
         (b"\x89HDF\r\n\x1a\n", "is damaged .*: copy or download it again"),
-        (b"\n<!DOCTYPE html><html>", "is a web page, not an HDF5 file: the download needs a login"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not .*; the download needs a login"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "pointer of Git LFS.*git lfs pull"),
-        (b"\x1f\x8b\x08\0", "is packed as gzip, not an HDF5 file: unpack it first"),
-        (b"PK\x03\x04", "is packed as zip"),
-        (b"x" * 257 + b"ustar", "is a tar archive"),
+        (b"\x1f\x8b\x08\0", "is an archive, not .*; unpack it first"),
+        (b"PK\x03\x04", "is a zip archive, not .*; unpack it first"),
+        (b"x" * 257 + b"ustar", "is an archive"),
         (b"\0\0\0\x20ftypisom", "is a video, not .*: lightning extract"),
-        (bytes(5000), "starts with zeros only, as a download that broke off"),
-        (bytes(range(1, 200)), "is no HDF5 file, or its beginning is lost"),
+        (bytes(5000), "is damaged .*: copy or download it again"),
+        (bytes(range(1, 200)), "is damaged .*: copy or download it again"),
     ],
 )
 def test_files_that_are_not_hdf5_are_named_by_their_kind(tmp_path: Path, content: bytes, said: str):
@@ -158,11 +159,9 @@ def test_folders_pipes_and_forbidden_files(tmp_path: Path, monkeypatch: pytest.M
             open_hdf5(tmp_path / name)
     path = write(tmp_path / "f.hdf5", v=np.ones((1, 2)))
 
-    def refuse(*_: object) -> None:
-        raise PermissionError(errno.EACCES, "x")
-
-    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
-    with pytest.raises(UnavailableError, match="may not be read: check its permissions"):
+    fault = Fault(errno.EACCES, "x")  # root may read everything
+    monkeypatch.setattr("data_modules.readers.hdf5.check_structure", lambda path: fault)
+    with pytest.raises(UnavailableError, match=r"may not be opened .*: check its permissions"):
         open_hdf5(path)
 
 

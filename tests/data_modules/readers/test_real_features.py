@@ -54,7 +54,7 @@ def test_i3d_features_become_clips_and_frames(tmp_path: Path, form: str) -> None
     folder = write_texts(ActivityNet, tmp_path, "standard", words)
     big = write_big_file(folder / "FeatureData" / "i3d", {"jump": jump, "flow": flow})
     if form == "hdf5":
-        convert_big_file(big, progress=False)
+        convert_big_file(big)
         (big / "feature.bin").unlink()
     data = ActivityNet(tmp_path, num_workers=0)
     assert check(data).ok

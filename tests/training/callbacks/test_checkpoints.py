@@ -12,7 +12,6 @@ import torch
 import yaml
 from cli.outcomes import differences
 from cli.running import Tiny, refused, run, with_callback, write_config
-from lightning.pytorch.callbacks import ModelCheckpoint
 from limits import full_disk
 from recorder import QUIET, module, trainer
 
@@ -90,14 +89,6 @@ def test_the_best_score_is_kept_where_the_folder_was_moved(tmp_path: Path) -> No
     callback.load_state_dict(state)
     assert callback.best_k_models == {str(best): torch.tensor(7.0)}
     assert callback.kth_best_model_path == callback.best_model_path == str(best)
-
-
-def test_a_checkpoint_of_an_earlier_version_is_understood() -> None:
-    for ours, theirs in (
-        (RunCheckpoint("best", "val/SumR"), ModelCheckpoint(monitor="val/SumR", mode="max")),
-        (RunCheckpoint("last"), ModelCheckpoint()),
-    ):
-        assert ours._legacy_state_key == theirs.state_key != ours.state_key
 
 
 # How they are written

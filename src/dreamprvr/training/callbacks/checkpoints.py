@@ -42,12 +42,6 @@ class RunCheckpoint(ModelCheckpoint):
         super().__init__(filename=name, monitor=monitor, mode="max", enable_version_counter=False)
         self._validated = False
 
-    @property
-    def _legacy_state_key(self) -> Any:
-        """Return the key of this state in checkpoints of earlier versions, of the plain class."""
-        mode = "min" if self.monitor is None else self.mode
-        return ModelCheckpoint(monitor=self.monitor, mode=mode).state_key
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state, also if the run's folder was moved or renamed.
 
