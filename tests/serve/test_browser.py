@@ -27,6 +27,8 @@ def test_the_interface_is_described_without_a_network(page: Any) -> None:
     page.wait_for_selector("text=GET /api/search")
     assert page.locator("section", has_text="GET /api/videos/{key}/clip.mp4").count() == 1
     assert page.locator("h2", has_text="SearchAnswer").count() == 1
+    sent = page.locator("section", has_text="POST /api/search").locator("p", has_text="Body: ")
+    assert "PNG, TIFF or WEBP) of at most 20,000,000 bytes" in sent.inner_text()
 
 
 def test_results(page: Any) -> None:

@@ -30,13 +30,14 @@ function table(rows) {
     el("td", {}, [isRequired && "required", schema.description].filter(Boolean).join("; "))))));
 }
 
-function route(path, method, { description, parameters = [], responses }) {
+function route(path, method, { description, parameters = [], requestBody, responses }) {
   const [kind, answer] = Object.entries(responses[200].content)[0];
   return el("section", {},
     el("h2", {}, `${method.toUpperCase()} ${path}`),
     el("p", {}, description),
     parameters.length > 0 && table(parameters.map(({ name, schema, required, description: text }) =>
       [name, { description: text, ...schema }, required])),
+    requestBody && el("p", {}, `Body: ${requestBody.description}`),
     el("p", {}, "Answer: ", el("code", {}, answer.schema?.$ref ? words(answer.schema) : kind)));
 }
 

@@ -46,7 +46,7 @@ function prepare() {
   const [min, max] = type === "date" ? ends : ["", ""];
   [least, most].forEach((field, i) => {
     if (field.type !== type) field.value = "";
-    Object.assign(field, { type, step: "any", min, max, placeholder: ends[i] });
+    Object.assign(field, { type, step: "any", min, max, placeholder: [range.least, range.most][i] });
   });
 }
 
