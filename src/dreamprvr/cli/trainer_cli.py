@@ -54,6 +54,8 @@ from dreamprvr.training.checkpoint import (
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.training_state import check_training_state
 
+# settings of Lightning's trainer that cannot work here; help does not show them
+UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
 NO_DATA = "no data set is named: add --config FILE (say --config tvr.yaml) or --data NAME"
 ABOUT = ("-h", "--help", "--data.help", "--model.help")  # options that need no data set
@@ -155,6 +157,9 @@ class PRVRCLI(LightningCLI):
             "Model: --model NAME (dreamprvr if left out), --model.network.SETTING VALUE and "
             "--model.objective.SETTING VALUE; --model.help NAME lists the settings"
         )
+        for action in parser._actions:
+            if action.dest in UNUSABLE:
+                action.help = SUPPRESS
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Tell the model the sizes of the features, and the data the lengths that it pools to."""
