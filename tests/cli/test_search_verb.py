@@ -165,6 +165,9 @@ def test_the_page_answers_as_the_command_does(tmp_path: Path) -> None:
                 pass
             there = [run("search", "library", *each).out for each in words]
             wrong.append(refused("search", "library", "dog", "-k", "0"))
+            run("library", "delete", "library", "empty")
+            after = run("search", "library", "dog").out
+            assert "2 videos in" in after  # at once
         with address.announced(Path("library"), "127.0.0.1", server.port, "another token"):
             assert address.ask_server(Path("library"), {}) is None
     assert [without_time(out) for out in there] == [without_time(out) for out in alone]

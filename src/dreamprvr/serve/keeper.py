@@ -59,32 +59,34 @@ class Keeper:
         self._videos: OrderedDict[str, tuple[float, LibraryVideo]] = OrderedDict()
         self._listing: Listing | None = None
         self._lock = threading.Lock()  # `known` is called on every thread
+        self._renewing = threading.Lock()
 
     def look(self) -> None:
         """Open the library as another process has left it, for `tend`; on a thread of its own.
 
         Meanwhile searches go on. The model and the encoder are not loaded again.
         """
-        library = self._library
-        if library is None or self._newer is not None:
-            return
-        with suppress(UserError):  # it is gone, or damaged: what is open stays
-            newer = library.renewed()
-            if newer is not None:
-                self._newer = self._prepared(newer)
+        with self._renewing:
+            if self._library is None or self._newer is not None:
+                return
+            with suppress(UserError):  # it is gone, or damaged: what is open stays
+                newer = self._library.renewed()
+                if newer is not None:
+                    self._newer = self._prepared(newer)
 
     def tend(self) -> None:
         """Open the library if it is not open, or take over what `look` has opened."""
-        newer, self._newer = self._newer, None
-        if newer is None:
-            self.try_open()
-            return
-        old = self._library
-        self._library, self.contents = newer  # at no time there is no library
-        self._listing = None
-        self._answers.clear()
-        if old is not None:
-            old.close()
+        with self._renewing:
+            newer, self._newer = self._newer, None
+            if newer is None:
+                self.try_open()
+                return
+            old = self._library
+            self._library, self.contents = newer  # at no time there is no library
+            self._listing = None
+            self._answers.clear()
+            if old is not None:
+                old.close()
 
     def try_open(self) -> bool:
         """Try to open the library; return whether it is open, else `message` has the reason."""
@@ -164,6 +166,8 @@ class Keeper:
     def printed(self, call: Mapping[str, Any]) -> str:
         """Answer a call of `lightning search` with what it prints.
 
+        It finds what a command before it has written, also in the second until the page would.
+
         Args:
             call: the arguments of `Library.search` by name, with `where` as COLUMN=VALUE words;
                 and `json`, whether to answer in JSON.
@@ -172,6 +176,8 @@ class Keeper:
             HTTPException: 503, the library is closed.
             UserError: an argument is wrong, or the library cannot be searched.
         """
+        self.look()
+        self.tend()
         options = {**call, "where": parse_where(call["where"])}
         as_printed = as_json if options.pop("json") else as_text
         return as_printed(self._opened().search(**options))
