@@ -83,7 +83,10 @@ def test_other_settings_are_refused() -> None:
 def test_something_else_is_not_overwritten() -> None:
     OUTPUT.parent.mkdir()
     OUTPUT.write_text("notes")
-    with pytest.raises(UserError, match="is no HDF5 file"), FeatureOutput(OUTPUT, SETTINGS):
+    with (
+        pytest.raises(UserError, match="is a text file, not an HDF5 file"),
+        FeatureOutput(OUTPUT, SETTINGS),
+    ):
         pass
     assert OUTPUT.read_text() == "notes"
     assert [path.name for path in OUTPUT.parent.iterdir()] == ["f.hdf5"]

@@ -266,6 +266,9 @@ def test_another_encoder_is_refused() -> None:
 
 def test_something_else_is_not_overwritten() -> None:
     OUTPUT.write_text("notes")
-    with pytest.raises(UserError, match="is no HDF5 file"), TextOutput(OUTPUT, TWO):
+    with (
+        pytest.raises(UserError, match="is a text file, not an HDF5 file"),
+        TextOutput(OUTPUT, TWO),
+    ):
         pass
     assert OUTPUT.read_text() == "notes"

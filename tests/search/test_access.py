@@ -252,6 +252,20 @@ def test_the_current_state_and_later_ones_are_not_removed(folder: Path) -> None:
     assert max(before.values()) == draft.manifest.state
 
 
+def test_a_state_that_a_killed_writer_has_left_is_removed_by_whoever_opens(folder: Path) -> None:
+    old = read_manifest(folder).engine_in(folder)
+    kept = folder.parent / "kept"
+    shutil.copytree(old, kept)
+    session = session_of(folder)
+    with session.writing() as draft:
+        draft.delete(["a"])
+    session.close()
+    shutil.move(kept, old)
+    assert len(engines_in(folder)) == 2
+    session_of(folder).close()
+    assert list(engines_in(folder)) == [read_manifest(folder).engine_in(folder).name]
+
+
 def test_a_library_that_was_made_anew(folder: Path) -> None:
     session = session_of(folder)
     content = json.loads((folder / NAME).read_text())

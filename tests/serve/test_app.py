@@ -32,7 +32,9 @@ def test_the_library(client: TestClient) -> None:
     answer = client.get("/api/library").json()
     columns = answer.pop("columns")
     ranges = answer.pop("ranges")
-    assert answer == {"state": "ready", "name": "library", "videos": 4, "seconds": 33.0}
+    assert answer == {
+        "state": "ready", "name": "library", "videos": 4, "seconds": 33.0, "version": 0,
+    }  # fmt: skip
     assert ranges == [
         {"name": "length", "kind": "number", "least": "6", "most": "12"},
         {"name": "year", "kind": "number", "least": "2019", "most": "2021"},

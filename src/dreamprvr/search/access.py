@@ -7,9 +7,10 @@
    one when `is_current` returns False.
 
 A reader locks the folder of the state that it searches. Folders of older states are removed as soon
-as nobody has them locked: by the writer, or by the last reader that closes one. If a writer is
-killed, the next process that opens the library completes its draft, so that no video is lost that
-was written. If that cannot be done, say on a full disk, the last finished state is searched.
+as nobody has them locked: by the writer, by the last reader that closes one, or by whoever opens
+the library next. If a writer is killed, the next process that opens the library completes its
+draft, so that no video is lost that was written. If that cannot be done, say on a full disk, the
+last finished state is searched.
 
 `Session` takes these steps, and keeps the engine open.
 """
@@ -193,6 +194,7 @@ class Session:
             raise
         self.close()
         self._lock, self._sign, self.manifest, self._engine = lock, sign, manifest, engine
+        remove_old(self.folder)  # a writer that was killed may have left one
 
     def _locked(self) -> tuple[int | None, Any, Manifest]:
         """Lock the last finished state, so that it is not removed.

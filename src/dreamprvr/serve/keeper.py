@@ -119,8 +119,7 @@ class Keeper:
         lengths = [video.duration for video in videos]
         return LibraryAnswer(
             state="ready", name=self._name, videos=len(videos), seconds=sum(lengths),
-            columns=columns,
-            version=library.version,
+            columns=columns, version=library.version,
             ranges=[Range(**extent._asdict()) for extent in extents(held, lengths)],
         )  # fmt: skip
 
