@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partialmethod
+from importlib import import_module
 from typing import Any
 
 
@@ -29,15 +30,13 @@ def extractor(threads: int) -> Any:
 
     torch.set_num_threads(threads)
     try:
-        import torchvision  # noqa: F401
+        import_module("torchvision")
     except RuntimeError:
         names = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             names.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         sys.modules["torchvision.names"] = names  # type: ignore[assignment]  # they end with it
-    import clip_video_encode  # type: ignore[import-not-found]  # noqa: F401
-
-    module: Any = sys.modules["clip_video_encode.clip_video_encode"]
+    module: Any = import_module("clip_video_encode.clip_video_encode")
     made = module.open_clip.create_model_and_transforms("ViT-B-32", pretrained="")
     module.open_clip.create_model_and_transforms = lambda *names, **options: made
     module.FrameReader.release_memory = partialmethod(_release, module.FrameReader.release_memory)

@@ -62,9 +62,6 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
         def do_GET(self) -> None:
             hub.asked += 1
             path = unquote(urlsplit(self.path).path)
@@ -77,6 +74,8 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.answer(200, json.dumps(info).encode())
             else:
                 self.file(path.removeprefix(f"/{MODEL}/resolve/").partition("/")[2])
+
+        do_HEAD = do_GET
 
         def file(self, name: str) -> None:
             content = hub.files.get(name)
@@ -102,11 +101,9 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command == "GET":
-                if hub.cut and len(body) > hub.cut:
-                    self.wfile.write(body[: hub.cut])
-                    self.close_connection = True
-                else:
-                    self.wfile.write(body)
+                cut = 0 < hub.cut < len(body)
+                self.wfile.write(body[: hub.cut] if cut else body)
+                self.close_connection |= cut
 
         def log_message(self, *_: Any) -> None:
             pass

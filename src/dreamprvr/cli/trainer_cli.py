@@ -54,8 +54,6 @@ from dreamprvr.training.checkpoint import (
 from dreamprvr.training.module import PRVRModule
 from dreamprvr.training.training_state import check_training_state
 
-# settings of Lightning's trainer that cannot work here; help does not show them
-UNUSABLE = ("trainer.barebones", "trainer.model_registry", "trainer.enable_autolog_hparams")
 SIZES = ("num_clips", "max_frames", "max_words")
 NO_DATA = "no data set is named: add --config FILE (say --config tvr.yaml) or --data NAME"
 ABOUT = ("-h", "--help", "--data.help", "--model.help")  # options that need no data set
@@ -157,8 +155,9 @@ class PRVRCLI(LightningCLI):
             "Model: --model NAME (dreamprvr if left out), --model.network.SETTING VALUE and "
             "--model.objective.SETTING VALUE; --model.help NAME lists the settings"
         )
-        for action in parser._actions:
-            if action.dest in UNUSABLE:
+        unusable = ("barebones", "model_registry", "enable_autolog_hparams")
+        for action in parser._actions:  # help does not show what cannot work here
+            if action.dest.removeprefix("trainer.") in unusable:
                 action.help = SUPPRESS
 
     def add_arguments_to_parser(self, parser: Any) -> None:
@@ -446,9 +445,6 @@ def configured_data(arguments: list[str]) -> PRVRDataModule:
     """Make the data set that options of `fit` describe; its features need not be there.
 
     Args:
-        arguments: the options.
-
-    Raises:
-        UserError: as `configured`.
+        arguments: the options; wrong ones raise an error as in `configured`.
     """
     return configured(arguments, _DataCLI).datamodule
