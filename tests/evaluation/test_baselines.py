@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from data_modules.base import FeatureSet, PRVRDataModule
-from data_modules.loading.pooling import frames
 from data_modules.testing import write_tiny
 from dreamprvr.core.errors import UserError
 from dreamprvr.evaluation.baselines import (
@@ -188,9 +187,8 @@ def test_the_baselines_equal_a_direct_computation(
     kinds = {"untrained": False, "aligned": True} if dataset is Joint else {"aligned": True}
     methods = {"mean pooling": True, "max over time": False}
     found = evaluate_baselines(data)
-    names = {f"{method}, {kind}" for method in methods for kind in kinds}
-    moments = {"moment tokens, untrained"} if dataset is Joint else set()
-    assert set(found) == names | moments | {"chance"}
+    names = {f"{method}, {kind}" for method in [*methods, "moment tokens"] for kind in kinds}
+    assert set(found) == names | {"chance"}
     for method, pooled in methods.items():
         for kind, aligned in kinds.items():
             expected = directly(data, pooled, aligned)
@@ -198,17 +196,24 @@ def test_the_baselines_equal_a_direct_computation(
     assert len({tuple(row.values()) for row in found.values()}) > len(kinds)  # they do differ
 
 
-def test_moment_tokens_are_pooled_after_they_are_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["untrained", "aligned"])
+def test_moment_tokens_are_pooled_after_they_are_made(tmp_path: Path, kind: str) -> None:
     data = made(Joint, tmp_path, val=40, max_rows=300)
     videos, texts = data.stores()
-    table = data.annotations("test").evaluated()
+    table, train = data.annotations("test").evaluated(), data.annotations("train")
     queries = np.stack([texts[query].mean(axis=0) for query in table.queries["query_id"]])
-    tokens = [frames(moment_tokens(videos[name])) for name in table.videos["video_id"]]
-    scores = max_over_time(queries, tokens)
-    rows = {name: row for row, name in enumerate(table.videos["video_id"])}
-    true = [scores[q, rows[ids[0]]] for q, ids in enumerate(table.queries["video_ids"])]
+    rows = [videos[name] for name in table.videos["video_id"]]
+    if kind == "aligned":
+        alignment = fit_alignment(
+            np.array([texts[q].mean(axis=0) for q in train.queries["query_id"]]),
+            np.array([videos[ids[0]].mean(axis=0) for ids in train.queries["video_ids"]]),
+        )
+        queries, rows = alignment.texts(queries), [alignment.rows(each) for each in rows]
+    scores = max_over_time(queries, [at_most_128(moment_tokens(each)) for each in rows])
+    place = {name: row for row, name in enumerate(table.videos["video_id"])}
+    true = [scores[q, place[ids[0]]] for q, ids in enumerate(table.queries["video_ids"])]
     ranks = (scores >= np.array(true)[:, None]).sum(axis=1)
-    found = evaluate_baselines(data)["moment tokens, untrained"]
+    found = evaluate_baselines(data)[f"moment tokens, {kind}"]
     assert found["R@5"] == pytest.approx(100 * np.mean(ranks <= 5))
 
 

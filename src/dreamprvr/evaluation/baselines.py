@@ -3,7 +3,7 @@
 Their scores are ranked like those of a model (`dreamprvr.evaluation.metrics`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,14 +140,29 @@ def max_over_time(
     return np.stack(scores, axis=1) if scores else np.empty((len(texts), 0))
 
 
-METHODS = {"mean pooling": mean_pooling, "max over time": max_over_time}
+def moment_matching(
+    texts: np.ndarray, videos: Iterable[np.ndarray], alignment: Alignment | None = None
+) -> np.ndarray:
+    """Score videos by the cosine with the best moment token (docs/models/tf_prvr.md).
+
+    Tokens are made of all rows of a video, and then pooled to at most 128; see `mean_pooling`.
+    """
+    if alignment is not None:
+        texts, videos = alignment.texts(texts), map(alignment.rows, videos)
+    return max_over_time(texts, (frames(moment_tokens(rows)) for rows in videos))
+
+
+METHODS = {
+    "mean pooling": mean_pooling,
+    "max over time": max_over_time,
+    "moment tokens": moment_matching,
+}
 
 
 def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
     """Evaluate chance, mean pooling, max over time and moment tokens on the test split.
 
     `untrained` compares the features as they are, if text and video features have the same size.
-    Moment tokens (docs/models/tf_prvr.md) are compared in the same way, and not aligned.
     `aligned` first maps captions to the video space by a ridge regression on the training split.
 
     Args:
@@ -169,11 +184,9 @@ def evaluate_baselines(data: PRVRDataModule) -> dict[str, dict[str, float]]:
     alignments["aligned"] = _alignment(data.annotations("train"), video_store, text_store)
     for name, method in METHODS.items():
         for kind, alignment in alignments.items():
-            scores = method(texts, _videos(table, video_store), alignment)
-            results[f"{name}, {kind}"] = _evaluate(scores, positives)
-    if "untrained" in alignments:
-        tokens = (frames(moment_tokens(video_store[v])) for v in table.videos["video_id"])
-        results["moment tokens, untrained"] = _evaluate(max_over_time(texts, tokens), positives)
+            stored = (video_store[video] for video in table.videos["video_id"])
+            videos = stored if method is moment_matching else map(frames, stored)
+            results[f"{name}, {kind}"] = _evaluate(method(texts, videos, alignment), positives)
     return results
 
 
@@ -192,7 +205,3 @@ def _alignment(table: Annotations, videos: FeatureStore, texts: FeatureStore) ->
 
 def _mean_words(table: Annotations, store: FeatureStore) -> np.ndarray:
     return np.stack([store[query].mean(axis=0) for query in table.queries["query_id"]])
-
-
-def _videos(table: Annotations, store: FeatureStore) -> Iterator[np.ndarray]:
-    return (frames(store[video]) for video in table.videos["video_id"])
