@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from data_modules.base import SPLITS, PRVRDataModule
 from data_modules.checking.report import FeatureSummary, Report, SplitSummary, Spread
 from data_modules.readers.labels import apply_labels, read_labels
 from data_modules.readers.store import FeatureStore, caption_id_forms, plural, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import normal_id, quote
 
 Tables = dict[str, Annotations]
@@ -221,7 +220,7 @@ def scan(store: FeatureStore, ids: Sequence[str], noun: str) -> Scan:
     faults: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     zeros: dict[str, int] = {}
-    for key in tqdm(ids, desc=f"{noun} features", unit=noun, disable=None):
+    for key in ProgressBar(ids, desc=f"{noun} features", unit=noun):
         try:
             rows = store[key]
             result.lengths[key] = len(rows)

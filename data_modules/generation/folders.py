@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from data_modules.readers.hdf5 import (
     H5_ERRORS,
@@ -27,6 +26,7 @@ from data_modules.readers.hdf5 import (
 )
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_free_disk, plain_errors, refuse_links, write_text
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import read_bytes
 
 LARGEST_SEED = 2**63 - 1
@@ -155,7 +155,7 @@ def write_datasets(
     if file is None:
         return
     try:
-        with tqdm(total=len(names), initial=done, desc=noun, disable=None) as bar:
+        with ProgressBar(total=len(names), initial=done, desc=noun) as bar:
             for start in range(done, len(names), chunk):
                 stop = min(start + chunk, len(names))
                 arrays = make(start, stop)

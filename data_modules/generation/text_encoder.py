@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.pretrained import load_model, load_part
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import quote
 
 HEADS = (
@@ -66,7 +66,7 @@ class TextEncoder:
 
         Args:
             sentences: sentences, any number of them.
-            progress: show a progress bar on a terminal.
+            progress: whether to show how far it is.
 
         Returns:
             A float32 array (L, E) for each sentence, with L its own number of tokens.
@@ -77,8 +77,9 @@ class TextEncoder:
         # Sentences of like length share a batch, so that little is spent on padding.
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
         rows: list[np.ndarray] = [np.empty(0)] * len(sentences)
-        quiet = None if progress else True  # None: only on a terminal
-        with tqdm(total=len(order), desc="encode", unit="sentence", disable=quiet) as bar:
+        with ProgressBar(
+            total=len(order), desc="encode", unit="sentence", disable=not progress
+        ) as bar:
             for start in range(0, len(order), self.batch_size):
                 batch = order[start : start + self.batch_size]
                 for i, states in zip(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data_modules.generation.folders import building
 from data_modules.loading.gather import offsets_of
@@ -31,6 +30,7 @@ from data_modules.loading.packed_store import (
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import DISK_FULL, DiskFull, check_free_disk
 from dreamprvr.core.locks import folder_lock
+from dreamprvr.core.progress import ProgressBar
 
 ROOM_CHECKS = 16  # times that the size of the rest is estimated while packing
 SAMPLES = 8  # items that are read again to compare them with a store
@@ -78,8 +78,7 @@ def _write(data: Items, folder: Path, settings: dict[str, Any]) -> dict[str, Any
             files[name].write(content)
             sums[name] = zlib.crc32(content, sums[name])
 
-        bar = tqdm(range(len(data)), desc=f"packing {kind_of(settings)}", disable=None)
-        for number in bar:
+        for number in ProgressBar(range(len(data)), desc=f"packing {kind_of(settings)}"):
             item = data[number]
             for name in names:
                 rows = getattr(item, name).numpy()

@@ -385,6 +385,7 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(extractor.time, "monotonic", lambda: now[0])
     out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True)
     monkeypatch.setattr("sys.stderr", out)
     with Progress(videos, show=True) as bar:
 
@@ -407,7 +408,7 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "2/2 videos" in line()
 
 
-def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_shows_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     videos = [FoundVideo("gone", Path("gone").absolute())]
     with Progress(videos) as bar:
         bar.done("gone", 1.0)
@@ -421,7 +422,7 @@ def test_a_function_is_told_in_place_of_a_bar(capsys: pytest.CaptureFixture[str]
         told.append((progress.finished, progress.total, progress.left > 0))
         assert progress.text.startswith(f"{progress.finished}/4 videos, ")
 
-    run(report=report, show_progress=None)
+    run(report=report, show_progress=True)
     assert told[0] == (0, 4, True)
     assert told[-1] == (4, 4, False)
     assert capsys.readouterr().err == ""

@@ -41,8 +41,8 @@ def say(*words: str, how_far: Callable[[], str] | None = None) -> None:
 
     Args:
         words: words of the command.
-        how_far: says how far it is; printed every few seconds where the command shows no bar, as
-            in a pipe.
+        how_far: says how far it is; printed every few seconds where the command shows nothing,
+            as in a pipe.
     """
     print(f"\n$ python -m tests.kit {shlex.join(words)}", flush=True)
     ended = threading.Event()
@@ -57,12 +57,6 @@ def say(*words: str, how_far: Callable[[], str] | None = None) -> None:
         run(*words)
     finally:
         ended.set()
-
-
-def extracted(features: Path) -> str:
-    """Say how many films are extracted into a feature file that is not complete."""
-    parts = features.with_name(f"{features.name}.parts").glob("*.hdf5")
-    return f"{sum(1 for _ in parts)} films extracted"
 
 
 def trained(runs: Path) -> str:
@@ -118,8 +112,7 @@ def build(
     )
     features = data / COLLECTION / "features.hdf5"
     say("extract", str(data / COLLECTION / "videos"), "-o", str(features),
-        "--encoder", StatisticsEncoder.name, "--prune",
-        how_far=partial(extracted, features))  # fmt: skip
+        "--encoder", StatisticsEncoder.name, "--prune")  # fmt: skip
     if not (library / "library.json").exists():
         words = ["fit", "--config", str(CONFIG), "--data.root", str(data)]
         words += ["--trainer.default_root_dir", str(runs), "--trainer.max_epochs", str(epochs)]

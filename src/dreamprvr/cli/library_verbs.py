@@ -46,7 +46,7 @@ def index_features(
             show (TF-PRVR), and not with each row for itself. A library keeps what it was made with.
         prune: remove videos that the feature file lacks.
     """
-    from tqdm import tqdm
+    from dreamprvr.core.progress import ProgressBar
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -55,7 +55,7 @@ def index_features(
         )
     for warning in caught:
         print(f"warning: {warning.message}")
-    with library, tqdm(desc="videos", unit="video", disable=None) as bar:
+    with library, ProgressBar(desc="videos", unit="video") as bar:
 
         def progress(done: int, total: int, video: str) -> None:
             bar.total = total

@@ -5,15 +5,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from dreamprvr.cli.feature_verbs import STOPPED, need_video_packages
 from dreamprvr.cli.library_verbs import KEPT_IN, LIBRARY, open_or_create
 from dreamprvr.cli.page_process import PageProcess
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import reason
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import message_line, one_line
 
 if TYPE_CHECKING:  # they import torch, which takes seconds
@@ -129,11 +128,11 @@ class Display:
     """The one progress display: a line that says which step is at work, and how far it is."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
+        self._bar: ProgressBar | None = None
         self._drawn, self._step = 0.0, ""
 
     def show(self, step: str, done: int = 0, total: int = 0, text: str = "") -> None:
-        """Show progress, on a terminal alone.
+        """Show progress, see `ProgressBar`.
 
         Args:
             step: name of the step, such as "extracting".
@@ -146,7 +145,7 @@ class Display:
             return
         self._drawn, self._step = now, step
         if self._bar is None:
-            self._bar = tqdm(total=1, bar_format="{desc}", desc=step, disable=None, leave=False)
+            self._bar = ProgressBar(total=1, bar_format="{desc}", desc=step, leave=False)
         plain = text.replace("{", "{{").replace("}", "}}")
         how = f"{step}: {{percentage:3.0f}}%|{{bar}}| {plain}" if total else f"{step} ..."
         self._bar.bar_format, self._bar.total, self._bar.n = how, total or 1, done

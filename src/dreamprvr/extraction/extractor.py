@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dreamprvr.core.errors import UserError, check_range
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import one_line
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import (
@@ -142,7 +142,7 @@ def extract(
     output: Path,
     batch_size: int,
     prune: bool = False,
-    show_progress: bool | None = None,
+    show_progress: bool = True,
     report: "Report | None" = None,
     joined: Callable[[], None] | None = None,
 ) -> Summary:
@@ -158,7 +158,7 @@ def extract(
         output: path of the feature file.
         batch_size: number of windows in a call of the encoder; they may be of several videos.
         prune: drop videos from the output that were not found, unless nothing would be left.
-        show_progress: False for no progress bar; None for a bar only on a terminal.
+        show_progress: whether to show how far it is, see `ProgressBar`.
         report: function that is told the progress in place of a bar, or None.
         joined: function called whenever the output has been renewed on the way, so that its videos
             can be used before all are extracted; None renews the output at the end alone. It is
@@ -177,7 +177,7 @@ def extract(
         summary = Summary(output, plan, settings.video_dim, left_out, unread)
         run = _Run(encoder, store, summary, batch_size, joined)
         try:
-            run.extract(show_progress if plan.pending else False, report)
+            run.extract(show_progress and bool(plan.pending), report)
         finally:
             summary.elapsed = time.monotonic() - began
             parts = any(item.file != output for item in plan.kept.values())
@@ -200,7 +200,7 @@ class _Run:
         self.count = encoder.frames_per_window
         self.waiting: list[VideoRecord] = []  # videos with rows in a batch that is not full
 
-    def extract(self, show_progress: bool | None, report: "Report | None") -> None:
+    def extract(self, show_progress: bool, report: "Report | None") -> None:
         """Read, encode and keep every pending video."""
         pending = self.plan.pending
         with (
@@ -327,7 +327,7 @@ class Progress:
 
     Args:
         videos: the videos to extract.
-        show: False for no bar; None for a bar only on a terminal.
+        show: False for no bar.
         report: function that is called with this object in place of a bar; None for the bar.
 
     Attributes:
@@ -339,7 +339,7 @@ class Progress:
     """
 
     def __init__(
-        self, videos: list[FoundVideo], show: bool | None = None, report: "Report | None" = None
+        self, videos: list[FoundVideo], show: bool = True, report: "Report | None" = None
     ) -> None:
         self._report = report
         self._sizes = {video.video_id: _size(video) for video in videos}
@@ -347,8 +347,8 @@ class Progress:
         self._seconds, self._began = 0.0, time.monotonic()
         self.total, self.finished = len(videos), 0
         self.share, self.left, self.text = 0.0, 0.0, ""
-        disable = True if report else None if show is None else not show
-        self._bar = tqdm(total=self._bytes, bar_format=BAR, disable=disable, mininterval=0.5)
+        disable = report is not None or not show
+        self._bar = ProgressBar(total=self._bytes, bar_format=BAR, disable=disable, mininterval=0.5)
 
     def __enter__(self) -> "Progress":
         return self

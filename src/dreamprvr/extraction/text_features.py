@@ -14,12 +14,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from data_modules.readers.captions import read_captions
 from data_modules.readers.hdf5 import Hdf5Features, link_name, write_attributes, write_rows
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.files import atomic_path
+from dreamprvr.core.progress import ProgressBar
 from dreamprvr.core.text import one_line, quote
 from dreamprvr.extraction.encoder import BatchEncoder, Encoder
 from dreamprvr.extraction.extractor import length
@@ -196,7 +196,7 @@ def extract_text(
     encoder: Encoder,
     output: Path,
     batch_size: int,
-    show_progress: bool | None = None,
+    show_progress: bool = True,
 ) -> tuple[list[str], bool]:
     """Encode the captions that are not in the output yet, or with another text.
 
@@ -208,7 +208,7 @@ def extract_text(
         encoder: the encoder that reads them; it cuts those that are too long.
         output: path of the file of word features.
         batch_size: number of captions that are encoded at once.
-        show_progress: False for no progress bar; None for a bar only on a terminal.
+        show_progress: whether to show how far it is, see `ProgressBar`.
 
     Returns:
         Lines for the user about the run; and True if every caption gave words.
@@ -252,10 +252,11 @@ class _Run:
         self.failures: list[str] = []
         self.waiting: list[CaptionWords] = []
 
-    def encode(self, pending: Sequence[tuple[str, str]], show_progress: bool | None) -> None:
+    def encode(self, pending: Sequence[tuple[str, str]], show_progress: bool) -> None:
         """Encode every pending caption, and write them a part at a time."""
-        disable = (None if show_progress is None else not show_progress) if pending else True
-        with tqdm(total=len(pending), desc="captions", disable=disable) as bar:
+        with ProgressBar(
+            total=len(pending), desc="captions", disable=not (show_progress and pending)
+        ) as bar:
             for start in range(0, len(pending), self.batch_size):
                 batch = pending[start : start + self.batch_size]
                 for (caption_id, text), rows in zip(batch, self._words(batch), strict=True):
