@@ -15,7 +15,7 @@ OPTIONS = {"libx265": {"preset": "superfast", "x265-params": "open-gop=0:log-lev
 
 
 def write_film(film: Path, codec: str, size: tuple[int, int], rate: int, parts: int) -> None:
-    """Write a film that shows the same ten seconds again and again, with a keyframe at each begin.
+    """Write a film that shows the same ten seconds again and again, with a keyframe at each start.
 
     Args:
         film: path of the film, an mp4; its folder also gets a file `part.mp4`.

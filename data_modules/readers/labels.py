@@ -1,7 +1,7 @@
 """Files that name all true videos of each caption (docs/data.md, section 6).
 
-Benchmarks of moments know one true video of a caption: the one it was written for. Others may show
-the same. A file of labels names them all, for evaluations; a training never uses it.
+Benchmarks of moments know one true video of a caption, the one that it was written for, although
+others may show the same. A file of labels names them all for evaluations; no training uses it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -112,7 +112,7 @@ def read_ranks(path: Path) -> pd.DataFrame:
 
 
 def query_values(ranks: pd.DataFrame, metrics: Sequence[str]) -> np.ndarray:
-    """Give what each query adds to metrics: its mean over queries is the metric.
+    """Compute each query's value of each metric; the mean over the queries is the metric.
 
     Args:
         ranks: result of `read_ranks`, of Q queries.

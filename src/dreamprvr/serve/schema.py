@@ -34,7 +34,7 @@ Words = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), BeforeValidato
 
 
 class Example(BaseModel):
-    """What a search is for: a sentence, a moment or a picture."""
+    """The target of a search: a sentence, a moment or a picture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,7 +58,7 @@ class Example(BaseModel):
 
 
 class Narrowing(BaseModel):
-    """What a search asks for besides its sentence, moment or picture."""
+    """Conditions of a search besides its sentence, moment or picture."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,7 +1,7 @@
 """The partial order of queries and videos (docs/models/hlformer.md, section 3).
 
-A caption tells a part of its video, so it is more special than the video. In hyperbolic space,
-each video spans a cone away from the origin, and the queries of the video belong into it.
+A caption describes a part of its video, so it is more specific than the video. In hyperbolic
+space, each video spans a cone away from the origin, in which its queries belong.
 """
 
 import math
