@@ -163,7 +163,7 @@ def _text_rows(path: Path) -> Iterator[_Row]:
             )
         if _SECOND_ID.search(text):
             raise UserError(
-                f"{where}: another caption id stands in {quote(text)}: part the lines, or give "
+                f"{where}: another caption id stands in {quote(text)}: separate the lines, or give "
                 "ids with spaces in a .jsonl or .csv file"
             )
         yield where, query_id, split[0], text

@@ -283,7 +283,7 @@ def manage_library(
     if action in needs and not words:
         raise UserError(f"library {action} needs {needs[action]}")
     if action not in needs and words:
-        raise UserError(f"library {action} takes nothing but the folder")
+        raise UserError(f"library {action} takes only the folder")
     if action == "metadata" and len(words) > 1:
         raise UserError("library metadata takes one CSV")
     with _open(library_in(library), "cpu") as opened:

@@ -129,7 +129,7 @@ def settings_of(
     )  # fmt: skip
     if settings.fps * settings.window < 1 - 1e-6:
         raise UserError(
-            f"at {settings.fps} looks a second, a window of {settings.window} s may see nothing: "
+            f"at {settings.fps} pictures a second, a window of {settings.window} s may get none: "
             f"give --fps {1 / settings.window:.4g} or more, or a longer --window"
         )
     return settings
