@@ -247,7 +247,7 @@ def attempt(action: Callable[[], T], problems: list[str], what: str = "") -> T |
     Args:
         action: function to call.
         problems: lines for the user.
-        what: the method that the line names if the error is no UserError, "Kitchen.files" say.
+        what: the method that the line names if the error is no UserError, such as "Kitchen.files".
     """
     try:
         return action()
