@@ -14,9 +14,9 @@ from dreamprvr.core.text import normal_id, number, one_line, shorten
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
 
-SHOWN = 3  # files that are gone and are named
-KEPT_IN = ".dreamprvr"  # folder, within one of videos, that `lightning up` keeps
-LIBRARY = "library"  # name of the library in the folder that `lightning up` keeps
+SHOWN = 3  # missing files that a message names
+KEPT_IN = ".dreamprvr"  # folder of `lightning up`, inside the first folder of videos
+LIBRARY = "library"  # name of the library in the folder of `lightning up`
 
 
 def index_features(
