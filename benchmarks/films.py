@@ -9,7 +9,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-SAMPLES = 48_000  # of sound in a second
+SAMPLES = 48_000  # samples of sound in a second
 PART = 10  # seconds between keyframes, and of the part that is encoded; a film repeats it
 OPTIONS = {"libx265": {"preset": "superfast", "x265-params": "open-gop=0:log-level=none"}}
 

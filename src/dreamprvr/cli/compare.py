@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dreamprvr.evaluation.comparison import Cost, Run
 
 MOST_SEEDS = 1000
-RANKS = "test_ranks.csv"  # in the folder of a run
+RANKS = "test_ranks.csv"  # file in the folder of a run
 COST = "cost.json"
 BUSY = 1.5  # load of the machine above which the table tells of it
 

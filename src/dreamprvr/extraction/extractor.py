@@ -26,7 +26,7 @@ from dreamprvr.extraction.windows import ReadAhead, WindowRead
 
 BATCH_BYTES = 256 * 2**20  # bytes of pictures in a batch, above which it has fewer windows
 BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
-RENEWING = 10  # with `joined`, one part in so many of the time goes to renewing the output
+RENEWING = 10  # with `joined`, work before a renewal, as a multiple of the time of a renewal
 
 
 @dataclass

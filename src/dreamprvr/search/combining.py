@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SOFTNESS = 60  # of the fusion of two rankings, the usual number
+SOFTNESS = 60  # added to ranks in the fusion of two rankings; the usual number
 
 
 class Pair(NamedTuple):

@@ -17,7 +17,7 @@ from dreamprvr.search.results import Curve, Hit, LibraryVideo, SearchResult
 
 MAX_QUERY = 1500  # characters; each takes up to 9 bytes of an address, which may have 16,384
 MAX_CLIP = 600.0  # seconds
-_PIECES = 360  # of a curve; the page draws it about 700 pixels wide
+_PIECES = 360  # largest number of pieces of a curve, which the page draws 700 pixels wide
 
 LAST_SECOND = 1e7
 
