@@ -123,9 +123,9 @@ class _Matching:
         self._places = {normal_id(name): row for row, name in enumerate(table.videos["video_id"])}
         self._names = table.videos["video_id"].tolist()
         self._unlabelled: list[str] = []
-        self._lost: list[str] = []  # captions all of whose true videos are unknown
+        self._lost: list[str] = []  # captions whose true videos are all unknown
         self._own: list[str] = []  # captions whose own video the file does not name
-        self._videos: dict[str, None] = {}  # that the split lacks
+        self._videos: dict[str, None] = {}  # videos that the split lacks
         unused = dict(labels)
         self.true = [
             self._look_up(query, own, unused.pop(label_key(query), None))
