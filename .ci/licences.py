@@ -19,13 +19,13 @@ COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EPL|EUPL|CDDL|CeCILL")
 # The metadata do not say what a wheel has inside.
 INSIDE = {
     "av": "the wheels hold FFmpeg, which calls itself LGPL-3.0, and the encoders x264 and x265, "
-    "which are GPL-2.0-or-later: using them is free, and whoever passes a wheel on keeps to both",
+    "which are GPL-2.0-or-later: use is free; whoever passes on a wheel must comply with both",
 }
 TEXT = """# Licences of the dependencies
 
 Written by `.ci/licences.py` from the metadata of the packages in `constraints.txt`, as installed on
-Linux for Python 3.11 with torch's build for the CPU. torch's CUDA build also brings packages of
-NVIDIA's, which are proprietary. Packages for development only are not listed.
+Linux for Python 3.11 with torch's build for the CPU. torch's CUDA build also brings
+proprietary packages of NVIDIA. Packages that only development needs are not listed.
 
 """
 

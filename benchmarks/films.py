@@ -9,13 +9,13 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-SAMPLES = 48_000  # of sound in a second
+SAMPLES = 48_000  # samples of sound in a second
 PART = 10  # seconds between keyframes, and of the part that is encoded; a film repeats it
 OPTIONS = {"libx265": {"preset": "superfast", "x265-params": "open-gop=0:log-level=none"}}
 
 
 def write_film(film: Path, codec: str, size: tuple[int, int], rate: int, parts: int) -> None:
-    """Write a film that shows the same ten seconds again and again, with a keyframe at each begin.
+    """Write a film that shows the same ten seconds again and again, with a keyframe at each start.
 
     Args:
         film: path of the film, an mp4; its folder also gets a file `part.mp4`.

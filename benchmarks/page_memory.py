@@ -25,7 +25,7 @@ from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchRes
 
 EVERY = 50  # searches between two counts
 PLAYED = 10  # searches from one that is played to the next
-PIECES, SECONDS = 360, 10.0  # of a curve, and of a video
+PIECES, SECONDS = 360, 10.0  # pieces of a curve, seconds of a video
 # not typed, as Chromium keeps what was typed into a field so that it can be undone
 ASKED = """(text) => {
   const query = document.querySelector("#query");

@@ -57,7 +57,7 @@ LIMIT = 100
 RESCORED = (25, 50, 100)  # numbers of candidates that a model scores again
 CLIENTS = 2  # queries at the same time, where queries a second are counted
 Answer = Callable[[int], Sequence[int]]
-CUTS = (1, 5, 10, 100)  # of SumR
+CUTS = (1, 5, 10, 100)  # the K of SumR
 
 
 class Quality(NamedTuple):

@@ -66,8 +66,7 @@ class PRVRDataModule(LightningDataModule):
             longer to hand a batch over.
         packed: pool and normalise all features once, in a store that batches are gathered from.
             `float32` gives the same batches bit for bit, `float16` takes half the space. None, the
-            default, reads item by item: a store takes minutes and up to tens of gigabytes, which
-            nobody should meet unasked.
+            default, reads item by item, as a store takes minutes and up to tens of gigabytes.
         packed_folder: folder of the packed features; by default `<root>/<collection>/packed`.
         device_resident: keep packed features on the device that trains, and gather there.
         num_clips: clips of a video; set by the network's configuration.
@@ -146,7 +145,7 @@ class PRVRDataModule(LightningDataModule):
 
     @property
     def folder(self) -> Path:
-        """The folder of this benchmark: `<root>/<collection>`."""
+        """Folder of this benchmark: `<root>/<collection>`."""
         return self.root / self.collection
 
     def caption_file(self, split: str) -> Path:
@@ -173,9 +172,9 @@ class PRVRDataModule(LightningDataModule):
         return {f"{kind} features{p}": path for p, path in zip(places, paths, strict=True)}
 
     def read_annotations(self, split: str) -> Annotations:
-        """Read the tables of one split: from the inner tables if they are there, else its captions.
+        """Read the tables of one split: the project's own if they are there, else its captions.
 
-        The inner tables (`TextData/<collection>_videos.csv` and `_queries.jsonl`) add durations,
+        These tables (`TextData/<collection>_videos.csv` and `_queries.jsonl`) add durations,
         moments, videos without captions and captions with several true videos.
         """
         if self._table_files()[1].exists():
@@ -319,15 +318,15 @@ class PRVRDataModule(LightningDataModule):
         return self._loaders("train").train(self.batch_size, seed, *processes, shuffle)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Give the gallery (`Videos`), then the queries (`Queries`), of the validation split."""
+        """Return the loaders of the gallery (`Videos`) and the queries (`Queries`) of split val."""
         return self._evaluation_loaders("val")
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        """Give the gallery, then the queries, of the test split."""
+        """Return the loaders of the gallery and the queries of the test split."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """Give the test split, gallery before queries; to each of several processes a share."""
+        """Return the loaders of the test split as above; each of several processes gets a share."""
         trainer = self.trainer
         if trainer is None or trainer.world_size == 1:
             return self._evaluation_loaders("test")
@@ -337,7 +336,7 @@ class PRVRDataModule(LightningDataModule):
         return self._evaluation_loaders("test", share)
 
     def teardown(self, stage: str) -> None:
-        """Let the device's memory go."""
+        """Free the device's memory."""
         if self.packed is not None:
             self._packed.free()
 

@@ -18,9 +18,9 @@ class QVHighlights(PRVRDataModule):
 
     Args:
         options: arguments of `PRVRDataModule`.
-        test_release: the release that the split test is read from. `val` is the one whose moments
-            are known to all; it is also the split val, as in the other benchmarks. `test` is the
-            release of the test split, of which the moments may be unknown.
+        test_release: the release that the split test is read from. The moments of `val` are
+            published; it is also the split val, as in the other benchmarks. `test` is the release
+            of the test split, whose moments may be unknown.
     """
 
     collection = "qvhighlights"
@@ -67,7 +67,7 @@ class QVHighlights(PRVRDataModule):
         return known if release == "test" and known.exists() else path
 
     def read_annotations(self, split: str) -> Annotations:
-        """Read the tables of one split: from the inner tables if they are there, else its file."""
+        """Read the tables of one split: the project's own if they are there, else its file."""
         if self._table_files()[1].exists():
             return super().read_annotations(split)
         table, self._repairs[split] = read_qvhighlights(self.caption_file(split), split)

@@ -71,7 +71,7 @@ class DataModuleContract:
         return data
 
     def test_sizes_are_known_at_once(self, tmp_path: Path) -> None:
-        """The command line builds the network from them, before any file is prepared."""
+        """The command line builds the network from the sizes, before any file is prepared."""
         data = self.make(tmp_path)
         for name in ("video_dim", "text_dim"):
             size = getattr(data, name, None)

@@ -4,7 +4,7 @@ from data_modules.base import FeatureSet, PRVRDataModule, SplitSize
 
 
 class TVR(PRVRDataModule):
-    """TVR (Lei et al., ECCV 2020): 21.8 K clips of six TV shows, five captions a clip.
+    """TVR (Lei et al., ECCV 2020): 21.8 K clips of six TV shows, each with five captions.
 
     Standard features: ResNet-152 + I3D at 1.5 s (3072-d) and RoBERTa fine-tuned on the captions
     (768-d), as released with MS-SL (Dong et al., ACM MM 2022). Reported on the validation split.

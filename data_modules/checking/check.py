@@ -29,7 +29,7 @@ class Scan:
     Attributes:
         lengths: number of rows of every id that can be read.
         problems: lines of the report on what keeps a training from running.
-        remarks: lines of the report on what is odd and harmless.
+        remarks: lines of the report on oddities that are harmless.
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Scan:
 def check(data: PRVRDataModule, splits: Sequence[str] = SPLITS) -> Report:
     """Look at all that training and evaluation would read.
 
-    Goes on after what cannot be read. A generated benchmark is generated first. The features that
+    Unreadable parts do not stop it. A generated benchmark is generated first. The features that
     several splits share are read once.
 
     Args:
@@ -246,7 +246,7 @@ def attempt(action: Callable[[], T], problems: list[str], what: str = "") -> T |
     Args:
         action: function to call.
         problems: lines for the user.
-        what: the method that the line names if the error is no UserError, "Kitchen.files" say.
+        what: the method that the line names if the error is no UserError, such as "Kitchen.files".
     """
     try:
         return action()
@@ -300,7 +300,7 @@ def table_problems(table: Annotations) -> list[str]:
 
 
 def table_remarks(table: Annotations) -> list[str]:
-    """List what is odd about these tables, and harmless."""
+    """List the harmless oddities of these tables."""
     finders: tuple[Callable[[Annotations], Lines], ...] = (
         _videos_without_captions, _empty_texts, _same_texts, _moments_unknown, _moments_outside,
         _moments_reversed,

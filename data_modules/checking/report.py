@@ -125,7 +125,7 @@ class Report:
             ]
             for split in self.splits.values() if split
         ]  # fmt: skip
-        header = ["", "captions a video", "rows a video", "words a caption"]
+        header = ["", "captions per video", "rows per video", "words per caption"]
         header.append(f"captions over {self.max_words} words")
         return [*_aligned([header, *rows]), "(smallest / mean / largest)"] if rows else []
 

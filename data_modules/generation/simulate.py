@@ -7,8 +7,8 @@ with it, training at real size can be run and methods compared with each other, 
 figures.
 
 The features grow in a folder beside the data set's, which takes its place when it is complete. The
-same command continues an interrupted one: TVR has 100,000 sentences, of which about 160 are encoded
-a second and thread.
+same command continues an interrupted one: TVR has 100,000 sentences, of which each thread encodes
+about 160 in a second.
 """
 
 import hashlib
@@ -241,7 +241,7 @@ def join(parts: Iterable[Annotations]) -> Annotations:
 
 
 def with_test(annotations: Annotations) -> Annotations:
-    """Give the rows of "val" to "test" as well, as the published files do, if test has none."""
+    """Copy the rows of "val" to "test", as the published files do, if test has none."""
     if not annotations.split("test").queries.empty:
         return annotations
     val = annotations.split("val")

@@ -16,10 +16,10 @@ class Mixture:
 
     Attributes:
         signal: the meaning of the sentences whose moment covers the row.
-        confusion: a direction drawn once a moment: how the sentence and its footage differ.
+        confusion: a direction drawn for each moment: how the sentence and its footage differ.
         distractor: another sentence's meaning, in rows that no moment covers; its confusion is
             weaker in proportion.
-        scene: a direction drawn once a video.
+        scene: a direction drawn for each video.
         nuisance: a slowly turning direction in a subspace that all videos share. A learned model
             can project it out; the cosine of raw rows cannot.
         nuisance_rank: size of that subspace.
@@ -40,8 +40,8 @@ class Simulation:
     """Settings of a simulated data set.
 
     Attributes:
-        video_dim: features a row of a video.
-        text_dim: features a token. Where it equals `video_dim`, both lie in one joint space, as
+        video_dim: size of a row of a video.
+        text_dim: size of a token's row. If it equals `video_dim`, both lie in one joint space, as
             those of CLIP do.
         rows_per_second: density of the video rows.
         max_rows: largest number of rows of a video.
@@ -112,7 +112,7 @@ def video_matrix(size: int, settings: Simulation) -> np.ndarray:
 
 
 class SimulatedVideos:
-    """Maker of the rows of one video at a time, which depend on its id and not on other videos.
+    """Makes the rows of one video at a time, which depend on its id and not on other videos.
 
     Args:
         projection: matrix (E, F) from the space of sentences to that of video features.
@@ -126,7 +126,7 @@ class SimulatedVideos:
 
     @property
     def size(self) -> int:
-        """Features a row."""
+        """Size of a row."""
         return int(self.projection.shape[1])
 
     def rows(

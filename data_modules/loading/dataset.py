@@ -79,7 +79,7 @@ class QueryDataset(Dataset[QueryItem]):
 
 
 class TrainDataset(Dataset[tuple[VideoItem, list[QueryItem]]]):
-    """One item a captioned video: the video with all its captions.
+    """One item for each captioned video: the video with all its captions.
 
     A caption with several true videos is trained with each of them.
     """

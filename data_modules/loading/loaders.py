@@ -34,8 +34,8 @@ _END = object()
 class AheadLoader(DataLoader[T]):
     """Loader that gathers the next batches in a thread; its arguments are `DataLoader`'s.
 
-    A loading process hands each batch over in fresh shared memory, which costs several times what
-    gathering it does. A thread hands over nothing, and a gather does not hold the interpreter.
+    A loading process passes each batch on in fresh shared memory, which costs several times as much
+    as gathering it. A thread shares its memory, and gathering does not block the interpreter.
     """
 
     def __iter__(self) -> Any:
@@ -86,7 +86,7 @@ class EpochOrder(DistributedSampler[Any]):
 
 
 class SameOrder(EpochOrder, SequentialSampler):
-    """The items as they stand, in every epoch, for trainings on the first few batches alone.
+    """The items in their own order in every epoch, for trainings on the first few batches alone.
 
     `--trainer.overfit_batches` asks for it. The trainer puts a sampler of its own, which cannot
     resume inside an epoch, in the place of any that is no `SequentialSampler`.
@@ -133,7 +133,7 @@ class ResumableLoader(DataLoader[Any]):
 
 
 class ResumableAheadLoader(ResumableLoader, AheadLoader[Any]):
-    """The same, gathered ahead by a thread."""
+    """A `ResumableLoader` whose batches a thread gathers ahead."""
 
 
 class Share(NamedTuple):
@@ -144,7 +144,7 @@ class Share(NamedTuple):
 
 
 class SplitLoaders:
-    """Maker of the loaders of a split, whose batches are the same packed or not.
+    """Makes the loaders of a split; batches are the same from packed features and from files.
 
     Args:
         videos: the gallery.
@@ -202,14 +202,14 @@ class SplitLoaders:
         return self._loader(data, batch_size, collate, kinds, sampler=order, drop_last=ranks > 1)
 
     def gallery(self, batch_size: int, share: Share | None = None) -> DataLoader[Any]:
-        """All videos in order, or a process's share of them (`Videos`)."""
+        """Make the loader of all videos in order, or of a process's share (`Videos`)."""
         if self.packed is not None:
             return self._in_order(self.packed[0], batch_size, as_is, share)
         collate = partial(collate_videos, max_frames=self.videos.sizes.max_frames)
         return self._in_order(self.videos, batch_size, collate, share)
 
     def captions(self, batch_size: int, share: Share | None = None) -> DataLoader[Any]:
-        """All captions in order, or a process's share of them (`Queries`)."""
+        """Make the loader of all captions in order, or of a process's share (`Queries`)."""
         if self.packed is not None:
             return self._in_order(self.packed[1], batch_size, as_is, share)
         return self._in_order(self.queries, batch_size, collate_queries, share)
@@ -230,7 +230,7 @@ class SplitLoaders:
         kinds: tuple[type[DataLoader[Any]], type[DataLoader[Any]]] = (DataLoader, AheadLoader),
         **options: Any,
     ) -> DataLoader[Any]:
-        """A loader of the first of `kinds`, or of the second, which gathers ahead by a thread."""
+        """Make a loader of the first of `kinds`, or of the second, whose thread gathers ahead."""
         options |= {"dataset": data, "batch_size": batch_size, "collate_fn": collate}
         # from pinned memory a batch is copied while the device computes; a resident one is there
         options["pin_memory"] = torch.cuda.is_available() and not self.resident

@@ -1,7 +1,7 @@
 """Caption files: the text files of the MS-SL release, and JSON lines and CSV for any id.
 
-    .txt    `<video id>#enc#<number> <text>` a line
-    .jsonl  {"caption_id": ..., "video_id": ..., "caption": ...} a line
+    .txt    lines `<video id>#enc#<number> <text>`
+    .jsonl  lines {"caption_id": ..., "video_id": ..., "caption": ...}
     .csv    the columns caption_id, video_id and caption
 
 The ending of the file's name says which it is. In the last two one of the ids may be left out: the
@@ -77,8 +77,8 @@ def read_captions(path: str | Path) -> "pd.DataFrame":
             after the id, and blank lines at the end are left out.
 
     Returns:
-        One row a caption, in file order: `query_id`, `video_ids` (a tuple of one id) and `text`
-        exactly as it stands, "" where the line ends after the space (`data check` lists such
+        One row for each caption, in file order: `query_id`, `video_ids` (a tuple of one id) and
+        `text` exactly as it stands, "" if the line ends after the space (`data check` lists such
         captions). Ids are in Unicode's normal form C.
 
     Raises:
@@ -163,7 +163,7 @@ def _text_rows(path: Path) -> Iterator[_Row]:
             )
         if _SECOND_ID.search(text):
             raise UserError(
-                f"{where}: another caption id stands in {quote(text)}: part the lines, or give "
+                f"{where}: another caption id stands in {quote(text)}: separate the lines, or give "
                 "ids with spaces in a .jsonl or .csv file"
             )
         yield where, query_id, split[0], text

@@ -90,7 +90,7 @@ class JoinedFeatures(FeatureStore):
         if max(lengths) - min(lengths) > ROWS_APART:
             raise UserError(
                 f"{self.path}: the encoders have {', '.join(map(str, lengths))} rows of "
-                f"{quote(name)}: extract all with the same rows a second"
+                f"{quote(name)}: extract all with the same number of rows per second"
             )
         rows = [rows[: min(lengths)] for rows in parts]
         return np.concatenate([unit(part) for part in rows] if self.normalise else rows, axis=1)

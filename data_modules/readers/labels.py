@@ -1,7 +1,7 @@
 """Files that name all true videos of each caption (docs/data.md, section 6).
 
-Benchmarks of moments know one true video of a caption: the one it was written for. Others may show
-the same. A file of labels names them all, for evaluations; a training never uses it.
+Benchmarks of moments know one true video of a caption, the one that it was written for, although
+others may show the same. A file of labels names them all for evaluations; no training uses it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,9 +123,9 @@ class _Matching:
         self._places = {normal_id(name): row for row, name in enumerate(table.videos["video_id"])}
         self._names = table.videos["video_id"].tolist()
         self._unlabelled: list[str] = []
-        self._lost: list[str] = []  # captions all of whose true videos are unknown
+        self._lost: list[str] = []  # captions whose true videos are all unknown
         self._own: list[str] = []  # captions whose own video the file does not name
-        self._videos: dict[str, None] = {}  # that the split lacks
+        self._videos: dict[str, None] = {}  # videos that the split lacks
         unused = dict(labels)
         self.true = [
             self._look_up(query, own, unused.pop(label_key(query), None))

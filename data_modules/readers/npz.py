@@ -45,7 +45,7 @@ class ArrayFolder(FeatureStore):
             if other != file:
                 raise UserError(f"{self.path} has {quote(other)} and {quote(file)}: keep one")
         if not self._files:
-            raise UserError(f"{self.path} holds no features: expected a file <id>.npz an id")
+            raise UserError(f"{self.path} holds no features: expected a file <id>.npz for each id")
         first = next(iter(self._files))
         shape = self.shape_of(first)
         if len(shape) not in (1, 2) or not shape[-1]:

@@ -3,8 +3,8 @@
 Sources: ActivityNet Captions (Krishna et al., ICCV 2017), Charades-STA (Gao et al., ICCV 2017), TVR
 (Lei et al., ECCV 2020) and QVHighlights (Lei et al., NeurIPS 2021). Captions are numbered as the
 PRVR caption files of MS-SL number them; those of QVHighlights have numbers of their own.
-All of them hold moments that do not fit their video; these are repaired, none is dropped, and every
-reader says in plain words what it repaired.
+All of them hold moments that do not fit their video. These are repaired, none is dropped, and every
+reader returns remarks on its repairs.
 """
 
 import math
@@ -91,7 +91,7 @@ def read_activitynet(path: str | Path, split: str) -> tuple[Annotations, list[st
 def read_charades_sta(
     path: str | Path, durations: str | Path, split: str
 ) -> tuple[Annotations, list[str]]:
-    """Read Charades-STA: `VIDEO start end##sentence` a line.
+    """Read Charades-STA: lines `VIDEO start end##sentence`.
 
     Args:
         path: charades_sta_train.txt or charades_sta_test.txt.
@@ -121,7 +121,7 @@ def read_charades_sta(
 
 
 def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
-    """Read TVR: one {desc_id, vid_name, desc, ts [start, end], duration} a line.
+    """Read TVR: lines {desc_id, vid_name, desc, ts [start, end], duration}.
 
     Args:
         path: a file such as tvr_val_release.jsonl; lines without `ts` have no known moment.
@@ -147,7 +147,7 @@ def read_tvr(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
 
 
 def read_qvhighlights(path: str | Path, split: str) -> tuple[Annotations, list[str]]:
-    """Read QVHighlights: one {qid, query, vid, duration, relevant_windows} a line.
+    """Read QVHighlights: lines {qid, query, vid, duration, relevant_windows}.
 
     The id of a query is `qid` and its number, which is the name of its file of text features. Its
     moments are all windows; other keys, such as `saliency_scores`, are not read.

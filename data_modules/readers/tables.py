@@ -31,10 +31,10 @@ class Annotations:
     """The two tables of a benchmark.
 
     Attributes:
-        videos: one row a video: `video_id` (str), `duration` in seconds (float, NaN if unknown),
-            `split` (str), `path` of the video file (str, "" if unknown).
-        queries: one row a caption: `query_id` (str), `video_ids` (tuple of the true videos, at
-            least one; none where a file of labels leaves the caption out), `text` (str),
+        videos: one row for each video: `video_id` (str), `duration` in seconds (float, NaN if
+            unknown), `split` (str), `path` of the video file (str, "" if unknown).
+        queries: one row for each caption: `query_id` (str), `video_ids` (tuple of the true videos,
+            at least one; none if a file of labels leaves the caption out), `text` (str),
             `moments` (tuple of (start, end) in seconds, () if unknown), `split` (str).
     """
 

@@ -79,7 +79,7 @@ def test_ids_are_text_and_no_numbers_or_lists(tmp_path: Path) -> None:
         (("delete", "library"), "needs the ids"),
         (("metadata", "library"), "needs a CSV"),
         (("metadata", "library", "a", "b"), "one CSV"),
-        (("list", "library", "x"), "nothing but the folder"),
+        (("list", "library", "x"), "takes only the folder"),
         (("list", "nowhere"), "is no library"),
         (("burn", "library"), '"action"'),
     ],

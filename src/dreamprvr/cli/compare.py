@@ -4,7 +4,7 @@ A comparison is a folder. It holds `<label>.yaml`, the whole configuration of a 
 `<label>_seed<k>` for each run, which is an ordinary `lightning fit` and `lightning test`; and the
 table. What is finished is read from these runs, so the same command goes on after any interruption.
 
-What is large is imported inside the functions: help and mistakes answer at once.
+Large packages are imported inside the functions, so that help and error messages come at once.
 """
 
 import os
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dreamprvr.evaluation.comparison import Cost, Run
 
 MOST_SEEDS = 1000
-RANKS = "test_ranks.csv"  # in the folder of a run
+RANKS = "test_ranks.csv"  # file in the folder of a run
 COST = "cost.json"
 BUSY = 1.5  # load of the machine above which the table tells of it
 

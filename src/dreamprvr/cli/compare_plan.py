@@ -38,7 +38,7 @@ class Plan(NamedTuple):
         configurations: whole configuration of each model by its label, without a seed; the first
             model is the reference.
         first_seed: first of the seeds.
-        data: data sets of the models; those of several models that read the same files stand once.
+        data: data sets of the models; models that read the same files share one.
     """
 
     folder: Path

@@ -32,8 +32,8 @@ from dreamprvr.search.encoding import SearchModel
 from dreamprvr.training.compilation import compile_step
 
 NAME = "cost.json"
-ROUNDS = 5  # that count
-WARM_UP = 2  # rounds before, which fill caches
+ROUNDS = 5  # measured rounds
+WARM_UP = 2  # rounds before these, which fill caches
 LOOKED_AT = 200  # videos whose numbers of rows stand for those of all
 HALF_BYTES = 2  # bytes of a number that a library stores
 

@@ -1,6 +1,6 @@
 """data check, convert, simulate and baselines, and the lists of data sets and models.
 
-What is large is imported inside the functions: help and mistakes answer at once.
+Large packages are imported inside the functions, so that help and error messages come at once.
 """
 
 import warnings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_data(*, fit_options: list[str]) -> int:
-    """Print what of a data set is there, missing or broken.
+    """Report which files and ids of a data set are there, missing or broken.
 
     The exit code is 1 if training would fail.
 
@@ -126,7 +126,7 @@ def _read_annotations(
 
 
 def baselines(*, fit_options: list[str]) -> int:
-    """Print the results of chance, mean pooling and max over time on the test split.
+    """Print the test results of chance, mean pooling, max over time and moment tokens.
 
     Args:
         fit_options: options of `fit`, which name the data set.
@@ -146,7 +146,7 @@ def baselines(*, fit_options: list[str]) -> int:
 
 
 def list_datasets() -> int:
-    """List the installed benchmarks: name, class, and what the class says of itself.
+    """List the installed benchmarks: name, class, and the first line of its docstring.
 
     A benchmark of another package is listed with that package; a broken one is named in a line.
     """
@@ -156,7 +156,7 @@ def list_datasets() -> int:
 
 
 def list_models() -> int:
-    """List the installed models: name, class, and what the class says of itself.
+    """List the installed models: name, class, and the first line of its docstring.
 
     A model of another package is listed with that package; a broken one is named in a line.
     """

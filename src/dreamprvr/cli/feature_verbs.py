@@ -24,7 +24,7 @@ def extract_videos(
     The exit code is 1 if a file failed.
 
     Args:
-        videos: folders (with all below them), files, or .txt lists with a path a line.
+        videos: folders (with all below them), files, or .txt lists with one path per line.
         output: feature file to write (HDF5).
         encoder: clip-b32, clip-l14, siglip2-base, resnet152, one of an installed package, or
             transformers:FOLDER.
@@ -80,7 +80,7 @@ def extract_words(
     Run again, it encodes what is new. The exit code is 1 if a caption gave no words.
 
     Args:
-        captions: files with `<video id>#enc#<number> <text>` a line; for ids with spaces, .jsonl or
+        captions: files with lines `<video id>#enc#<number> <text>`; for ids with spaces, .jsonl or
             .csv files with caption_id, video_id and caption.
         output: file of word features to write (HDF5).
         encoder: clip-b32, clip-l14, siglip2-base, one of an installed package, or

@@ -14,9 +14,9 @@ from dreamprvr.core.text import normal_id, number, one_line, shorten
 if TYPE_CHECKING:
     from dreamprvr.search.library import Library
 
-SHOWN = 3  # files that are gone and are named
-KEPT_IN = ".dreamprvr"  # folder, within one of videos, that `lightning up` keeps
-LIBRARY = "library"  # name of the library in the folder that `lightning up` keeps
+SHOWN = 3  # missing files that a message names
+KEPT_IN = ".dreamprvr"  # folder of `lightning up`, inside the first folder of videos
+LIBRARY = "library"  # name of the library in the folder of `lightning up`
 
 
 def index_features(
@@ -37,13 +37,13 @@ def index_features(
         features: feature file that `lightning extract` wrote.
         output: folder of the library.
         ckpt_path: checkpoint of a trained model; without it, search is untrained.
-        metadata: CSV file with a column video_id or path, and any others; `tags` holds values
-            between ';'.
+        metadata: CSV file with a column video_id or path, and any others; values of `tags` are
+            separated by ';'.
         engine: edge (in this process), or the URL of a Qdrant server.
         device: cpu, cuda, cuda:1, mps, or auto.
         trust_features: accept a checkpoint that does not say which features it was trained on.
-        moment_tokens: without a checkpoint, compare sentences with the moments that the features
-            show (TF-PRVR), and not with each row for itself. A library keeps what it was made with.
+        moment_tokens: without a checkpoint, replace each row by the moments around it (TF-PRVR,
+            docs/models/tf_prvr.md). This is fixed when the library is made.
         prune: remove videos that the feature file lacks.
     """
     from dreamprvr.core.progress import ProgressBar
@@ -186,8 +186,8 @@ def search_library(
         k: largest number of videos.
         skip: number of the best videos to leave out, for the next page: -k 10 --skip 10.
         where: only videos with this metadata: COLUMN=VALUE, a range COLUMN=2020..2022, or a bound
-            'COLUMN>=2020' (numbers, dates; `length` is in seconds). Another column must hold too,
-            the same column again allows another value, and all bounds must hold.
+            'COLUMN>=2020' (numbers, dates; `length` is in seconds). May be repeated: values of one
+            column are alternatives, and all columns and all bounds must hold.
         name: words in the video's title, id or path.
         without: sentence of what the moment must not show.
         then: sentence of what must follow later in the same video.
@@ -195,8 +195,8 @@ def search_library(
         image: picture, in place of the sentence: moments like it.
         moments: largest number of moments of a video, or `all`.
         threshold: smallest score of a video, as `--json` gives it.
-        candidates: number of videos that are scored exactly, found by an index, or `all`, which
-            asks no index; by default all, or 800 of more than 2000.
+        candidates: number of videos that are found by an index and scored exactly, or `all`; by
+            default all, or 800 in a library of more than 2000 videos.
         rescored: number of the best videos that are scored again, for --without and --then, or by
             a model whose score is more than the sum of maxima (MS-SL).
         no_subtitles: do not search the words of subtitles.
@@ -283,7 +283,7 @@ def manage_library(
     if action in needs and not words:
         raise UserError(f"library {action} needs {needs[action]}")
     if action not in needs and words:
-        raise UserError(f"library {action} takes nothing but the folder")
+        raise UserError(f"library {action} takes only the folder")
     if action == "metadata" and len(words) > 1:
         raise UserError("library metadata takes one CSV")
     with _open(library_in(library), "cpu") as opened:

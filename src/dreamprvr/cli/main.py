@@ -31,10 +31,10 @@ usage: lightning VERB [options]      (`dreamprvr` is the same program)
   predict            answer queries:   lightning predict --config tvr.yaml --ckpt_path FILE
   compare            several models, the same budget, one table
   import-checkpoint  read a checkpoint that the authors released
-  data check         what is there, what is missing, what is broken
+  data check         report files and ids that are missing or broken
   data convert       big file (feature.bin) -> HDF5
   data simulate      real annotations -> a full data set with stand-in features
-  data baselines     chance, mean pooling and max over time on a benchmark
+  data baselines     chance, mean pooling, max over time and moment tokens on a benchmark
   datasets, models   the benchmarks and the models that are installed
   up                 videos -> a search page, in one command: lightning up VIDEOS [--open]
   extract            videos -> features: lightning extract VIDEOS -o features.hdf5

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from dreamprvr.core.errors import UserError
 
-LARGEST_SEED = 2**32 - 1  # numpy's
+LARGEST_SEED = 2**32 - 1  # the largest that numpy takes
 LEAST = {
     "accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0,
     "log_every_n_steps": 0, "min_epochs": 0, "min_steps": 0, "num_sanity_val_steps": -1,

@@ -49,14 +49,14 @@ def bring_up(
 ) -> int:
     """Extract, index and serve videos: one command from a folder to the search page.
 
-    Run again, it does what is new, and ends where it was interrupted. What is indexed can be
+    Run again, it does only what is new, and goes on after an interruption. Indexed videos can be
     searched while the rest is extracted. Videos whose files are gone leave the library.
 
     Args:
-        videos: folders (with all below them), files, or .txt lists with a path a line.
+        videos: folders (with all below them), files, or .txt lists with one path per line.
         output: folder for features and library; by default .dreamprvr in the first folder of
             videos.
-        watch: go on: take in new and changed videos while the page is open.
+        watch: keep watching: take in new and changed videos while the page is open.
         open: show the page in the browser.
         encoder: clip-b32, clip-l14, siglip2-base, one of an installed package, or
             transformers:FOLDER; by default that of the library, and clip-b32 for a new one.
@@ -69,7 +69,7 @@ def bring_up(
         port: port of the page; 0 takes a free one.
         host: address of the page; any but this machine's own lets others in.
         allowed_host: host name or address that browsers may use for this machine; may be repeated.
-        cache: folder for thumbnails, previews and clips.
+        cache: folder for thumbnails, pieces of videos and clips, at most 2 GB.
     """
     need_video_packages("up")
     folder = output or default_folder(videos)

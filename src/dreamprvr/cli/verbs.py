@@ -83,7 +83,7 @@ class VerbParser(ArgumentParser):
     a list of texts is an option that is repeated, and a flag takes no word.
 
     Args:
-        verb: name of the verb, "data check" say.
+        verb: name of the verb, such as "data check".
         function: runs the verb.
     """
 

@@ -55,7 +55,7 @@ _BEGINNINGS = (
 )  # fmt: skip
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PLACES = (0, 512, 1024, 2048)  # where it may stand, after a block of the user's own
-_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # of MP4 and QuickTime
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # MP4, QuickTime
 _RIFF = {b"AVI ": VIDEO, b"WAVE": SOUND, b"WEBP": IMAGE}
 _BRANDS = {b"M4A ": SOUND, b"M4B ": SOUND, b"heic": IMAGE, b"mif1": IMAGE, b"avif": IMAGE}
 _OGG_PICTURES = (b"\x80theora", b"BBCD", b"OVP80", b"\x80daala")

@@ -37,7 +37,7 @@ _ADVICE = {
 }
 
 _MANY = 1000  # files in a folder, above which a process searches it only once
-_searched: set[str] = set()  # such folders that were searched
+_searched: set[str] = set()  # larger folders that were searched
 
 Kind = Literal["file", "folder"]
 

@@ -11,7 +11,7 @@ NAMES = ["SIGINT", "SIGTERM", "SIGHUP"]
 if "SLURM_JOB_ID" in os.environ:  # SLURM sends it when the job's time is nearly over
     NAMES.append("SIGUSR1")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-WORKER_SECONDS = 20  # for which a loading process goes on after SIGTERM, so that a step can end
+WORKER_SECONDS = 20  # a loading process goes on so long after SIGTERM, so that a step can end
 
 
 class Stopped(BaseException):

@@ -17,8 +17,8 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import number, read_csv
 from dreamprvr.evaluation.metrics import CUTOFFS
 
-DRAWS = 10_000  # of the bootstrap
-SEED = 0  # of the bootstrap's generator
+DRAWS = 10_000  # draws of the bootstrap
+SEED = 0  # seed of the bootstrap's generator
 LEVEL = 95  # per cent that an interval holds
 BLOCK = 1 << 20  # numbers that a block of draws takes at once
 RANK_COLUMNS = ("query_id", "video_id", "rank")
@@ -112,7 +112,7 @@ def read_ranks(path: Path) -> pd.DataFrame:
 
 
 def query_values(ranks: pd.DataFrame, metrics: Sequence[str]) -> np.ndarray:
-    """Give what each query adds to metrics: its mean over queries is the metric.
+    """Compute each query's value of each metric; the mean over the queries is the metric.
 
     Args:
         ranks: result of `read_ranks`, of Q queries.

@@ -4,7 +4,7 @@ A frame is a row of the video's features, or what rows were pooled to. The score
 frame is the model's score of the tokens that cover this frame alone. So the score over time is
 never above the score of the video, and equal to it where the best tokens of all scales lie
 together. A model says by `token_spans` which clips or frames a token covers. What `rescore` adds is
-no part of it.
+not included.
 """
 
 from functools import lru_cache

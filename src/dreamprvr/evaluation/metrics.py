@@ -131,7 +131,7 @@ def qualities(ranks: Tensor) -> Tensor:
     """Compute average precision, nDCG@10 and R-precision of each query (docs/protocol.md).
 
     Args:
-        ranks: ranks of all true videos, (Q, P) int64, 0 for padding; at least one a query.
+        ranks: ranks of all true videos, (Q, P) int64, 0 for padding; at least one for each query.
 
     Returns:
         (Q, 3) double, from 0 to 1, in the order of `SEVERAL`.
@@ -152,7 +152,7 @@ def evaluation(ranks: Tensor) -> dict[str, float]:
     """Compute all measures, in %.
 
     Args:
-        ranks: ranks of all true videos, (Q, P) int64, 0 for padding; at least one a query.
+        ranks: ranks of all true videos, (Q, P) int64, 0 for padding; at least one for each query.
 
     Returns:
         R@1, R@5, R@10, R@100 and SumR of the best rank; mAP, nDCG@10 and R-precision where a query

@@ -16,7 +16,7 @@ import numpy as np
 
 from data_modules.loading.pooling import boundaries
 
-LEAST = 1e-3  # seconds of a piece: what a file says of the end may cut the last row to nothing
+LEAST = 1e-3  # seconds of a piece: the end that a file states may cut the last row to nothing
 
 
 # Seconds
@@ -43,7 +43,7 @@ class Timeline:
     duration: float
 
     def pieces(self, frames: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Cut the video into a piece a row, or a piece for each frame that rows were pooled to.
+        """Cut the video into a piece for each row, or for each frame that rows were pooled to.
 
         Where windows overlap, a row's piece ends halfway between its middle and the next one's, so
         that pieces follow each other and no second counts twice.

@@ -26,7 +26,7 @@ from dreamprvr.extraction.windows import ReadAhead, WindowRead
 
 BATCH_BYTES = 256 * 2**20  # bytes of pictures in a batch, above which it has fewer windows
 BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
-RENEWING = 10  # with `joined`, one part in so many of the time goes to renewing the output
+RENEWING = 10  # with `joined`, work before a renewal, as a multiple of the time of a renewal
 
 
 @dataclass
@@ -129,7 +129,7 @@ def settings_of(
     )  # fmt: skip
     if settings.fps * settings.window < 1 - 1e-6:
         raise UserError(
-            f"at {settings.fps} looks a second, a window of {settings.window} s may see nothing: "
+            f"at {settings.fps} pictures a second, a window of {settings.window} s may get none: "
             f"give --fps {1 / settings.window:.4g} or more, or a longer --window"
         )
     return settings

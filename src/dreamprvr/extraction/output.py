@@ -123,7 +123,7 @@ class Stored:
 
     Args:
         file: path of the feature file that holds its rows.
-        record: what that file says of the video.
+        record: facts about the video in that file.
     """
 
     file: Path

@@ -15,7 +15,7 @@ Status = tuple[int, int]
 
 @dataclass(frozen=True)
 class Look:
-    """What lies in the folders at a moment.
+    """The files in the folders at a moment.
 
     Args:
         found: all videos that the arguments name.

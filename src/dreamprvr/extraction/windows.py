@@ -55,7 +55,7 @@ def cut(
         pictures: the video's pictures, each of which begins where the one before it ends.
         fps: samples in a second.
         window: length of a window in seconds.
-        stride: seconds from the begin of a window to the begin of the next one.
+        stride: seconds from the start of a window to the start of the next one.
         count: number of frames in a window, spread evenly over its samples (if these are fewer,
             some come twice); 0 for all samples.
     """

@@ -113,7 +113,7 @@ class Objective(nn.Module):
 
         Args:
             batch: the encoded batch. An extra of the videos named `loss/<name>`, (B,), is a loss
-                term of one value a video; its mean is taken.
+                term with one value for each video; its mean is taken.
             hard_negatives: whether the triplet terms use hard negatives.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Parts of a model that its settings exchange, each named by the path of a class.
+"""Parts of a model that its settings can replace, each named by the path of a class.
 
 A setting such as `registers: {class_path: lab.MyRegisters, init_args: {size: 3}}` names a class of
 any installed package; `registers: lab.MyRegisters` is enough without arguments. Each part is a

@@ -1,7 +1,7 @@
 """Formats of the authors' checkpoints: how their parameter and setting names map to our own.
 
-Each model has a `PublishedFormat`, which is data only. The names that several models share stand
-here.
+Each model has a `PublishedFormat`, which is data only. This file has the names that several models
+share.
 """
 
 import re

@@ -12,7 +12,7 @@ from dreamprvr.models.layers.basic import at_least_float32, unit
 from dreamprvr.models.losses.retrieval import mean_over_queries, triplet
 from dreamprvr.models.parts import Rescorer
 
-NUMBERS = 4e6  # of a tensor of queries, videos and frames that is made at once
+NUMBERS = 4e6  # largest size of a tensor of queries, videos and frames
 
 
 class TraceScorer(Rescorer):
@@ -25,7 +25,7 @@ class TraceScorer(Rescorer):
         config: settings of the model, with `hidden_size`.
         weight: l, weight of the evidence score in the score of the model.
         temperature: t.
-        route_weight: g, weight of the way over the anchors in the score of a frame.
+        route_weight: g, weight of the route over the anchors in the score of a frame.
         soft_weight: h, weight of the mean frame's score.
         anchors: number of anchors in a model without registers.
         nce_temperature: t_c, temperature of the loss term `trace_nce`.

@@ -32,7 +32,7 @@ from dreamprvr.search.engine.interface import Engine, Layout
 from dreamprvr.search.engine.opening import open_engine, repair_engine
 from dreamprvr.search.manifest import EDGE, NAME, WRITER, Manifest, engines_in, read_manifest
 
-LOCK = ".lock"  # in the folder of an engine
+LOCK = ".lock"  # file in the folder of an engine
 _TRIES, _PAUSE = 5, 0.02  # the process that took the turn may not have written its note yet
 _MOVES = 50  # most tries to lock the state that is the last finished one just then
 

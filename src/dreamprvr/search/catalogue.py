@@ -22,7 +22,7 @@ Payload = Mapping[str, Any]
 KEYS = ("video_id", "path")
 LISTS = ("tags",)  # columns of several values
 SEPARATOR = ";"
-SIGNS = "=<>"  # of conditions, which therefore stand in no column's name
+SIGNS = "=<>"  # signs of conditions, which no name of a column may hold
 SHOWN = 3
 _CONTENT = ("digest", "rows", "size", "mtime_ns")
 

@@ -1,4 +1,4 @@
-"""Two in one: A without B, A and later B, and the rankings by pictures and by spoken words.
+"""Combinations: A without B, A and later B, and the rankings by pictures and by spoken words.
 
 The first two are defined on the scores at each second, so that a person can read the answer in the
 curves.
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SOFTNESS = 60  # of the fusion of two rankings, the usual number
+SOFTNESS = 60  # added to ranks in the fusion of two rankings; the usual number
 
 
 class Pair(NamedTuple):

@@ -34,8 +34,8 @@ class Query:
         rescored: number of the best videos that are scored again, where that is needed.
         without: sentence of what the moment must not show; None for nothing.
         then: sentence of what must follow later in the same video; None for nothing.
-        like: id of a video of the library and a second in it, whose like are searched; or None.
-        image: path of a picture or its content, whose like are searched; or None.
+        like: id of a video of the library and a second in it, to find moments like it; or None.
+        image: path of a picture or its content, to find moments like it; or None.
         name: words that the video's title, id or path must contain; None allows all.
         skip: number of the best videos to leave out, for the next page of an answer.
         subtitles: whether the words of subtitles are searched too.

@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is asked, and of which videos.
+    """A query, and the videos that it may find.
 
     Args:
         asked: the encoded query.

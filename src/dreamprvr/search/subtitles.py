@@ -12,10 +12,10 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import message_line, one_line, read_text, shorten
 
 ENDINGS = (".srt", ".vtt")
-FILE_BYTES = 10_000_000  # a film has some 100,000
-CUES = 50_000  # in a file; a film has some 2,000
+FILE_BYTES = 10_000_000  # largest file; that of a film has some 100,000 bytes
+CUES = 50_000  # most subtitles of a file; a film has some 2,000
 PASSAGE, GAP = 10.0, 4.0  # least seconds of a passage, and seconds of silence that end it
-LETTERS = 400  # from which a passage ends
+LETTERS = 400  # number of letters from which a passage ends
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
 _MARKUP = re.compile(r"<[^<>]{0,200}>|\{[^{}]{0,200}\}")

@@ -58,7 +58,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a browser must know to play a file.
+    """The facts that a browser needs to play a file.
 
     Args:
         mime: type of the file with its codecs, which a browser is asked about; None if a browser
@@ -112,7 +112,7 @@ def readable(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=1024)
 def probe(source: SourceFile) -> Probe:
-    """Find out what a browser must know to play a file.
+    """Find out the facts that a browser needs to play a file.
 
     Raises:
         NotPlayable: it is no video.

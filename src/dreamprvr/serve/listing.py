@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dreamprvr.search.results import LibraryVideo
 
-_FOLDERS = 60  # that are named
+_FOLDERS = 60  # largest number of folders in the list
 
 
 @dataclass(frozen=True)

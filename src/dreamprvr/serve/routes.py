@@ -177,7 +177,7 @@ class Routes:
     async def answer(
         self, call: str = "", authorization: Annotated[str, Header()] = ""
     ) -> Response:
-        """What `lightning search` prints, paths of files included, for who can read the token."""
+        """The output of `lightning search`, with paths of files, for a user who reads the token."""
         sent = authorization.encode(errors="replace")
         if not self.token or not compare_digest(sent, f"Bearer {self.token}".encode()):
             raise HTTPException(404, "there is nothing at this address")

@@ -17,7 +17,7 @@ from dreamprvr.search.results import Curve, Hit, LibraryVideo, SearchResult
 
 MAX_QUERY = 1500  # characters; each takes up to 9 bytes of an address, which may have 16,384
 MAX_CLIP = 600.0  # seconds
-_PIECES = 360  # of a curve; the page draws it about 700 pixels wide
+_PIECES = 360  # largest number of pieces of a curve, which the page draws 700 pixels wide
 
 LAST_SECOND = 1e7
 
@@ -34,7 +34,7 @@ Words = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), BeforeValidato
 
 
 class Example(BaseModel):
-    """What a search is for: a sentence, a moment or a picture."""
+    """The target of a search: a sentence, a moment or a picture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,7 +58,7 @@ class Example(BaseModel):
 
 
 class Narrowing(BaseModel):
-    """What a search asks for besides its sentence, moment or picture."""
+    """Conditions of a search besides its sentence, moment or picture."""
 
     model_config = ConfigDict(frozen=True)
 

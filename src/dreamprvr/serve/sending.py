@@ -10,7 +10,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _NOTICED = 4  # turns of the event loop until it knows that a client has hung up
-_FILES = StaticFiles()  # for its comparison of headers
+_FILES = StaticFiles()  # compares the headers of a request with those of an answer
 
 
 class Leaving:

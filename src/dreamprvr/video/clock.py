@@ -23,7 +23,7 @@ class _Track:
         last: stamp in the file of the last packet, by which packets are ordered.
         decoding: True if `last` is a decoding time; the first packets of Matroska have none.
         length: length of the last packet.
-        newest: latest begin of a picture or sound, on the joined clock.
+        newest: latest start of a picture or sound, on the joined clock.
         end: end of the packets read so far, on the joined clock.
         ahead: end at which the stream jumped before the pictures did; None if it did not.
         seen: number of jumps of the pictures that the stream has followed.

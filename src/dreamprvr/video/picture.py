@@ -112,7 +112,7 @@ def upright_yuv(
     kind = frame.format
     is_plain = not (kind.is_rgb or kind.has_palette or any(c.is_alpha for c in kind.components))
     is_wide = is_hdr(frame) or frame.color_primaries in _TO_SRGB
-    # the way over RGB takes several times as long, and full HD must be faster than it is played
+    # converting by RGB takes several times as long, and full HD must be faster than it is played
     if (
         is_plain and not is_wide and not frame.interlaced_frame
         and _orientation(frame) == (False, ()) and _matrix(frame) == _BT709

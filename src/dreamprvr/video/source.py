@@ -25,7 +25,7 @@ FORMATS = (
 )
 # Browsers play these formats by their own time stamps, even if the first one is not 0.
 PLAYED_AS_STAMPED = ("matroska", "mov", "ogg")
-STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # of covers
+STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpegxl", "jpeg2000"}  # covers
 _TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # other decoders ignore transparency
 TRIED_BYTES = 16 * 2**20  # bytes of streams that are decoded to choose among them
 # Exceptions for a broken file; PyAV raises IndexError at the end of some streams.

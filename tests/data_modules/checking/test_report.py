@@ -30,9 +30,9 @@ val     4 / 1,334 videos       9 / 3,720 captions
 test    cannot be read
 (found / expected)
 
-        captions a video   rows a video        words a caption   captions over 30 words
-train   1 / 2.3 / 12       20 / 60.0 / 1,200   3 / 8.0 / 21      1,000
-val     -                  -                   -                 0
+        captions per video   rows per video      words per caption   captions over 30 words
+train   1 / 2.3 / 12         20 / 60.0 / 1,200   3 / 8.0 / 21        1,000
+val     -                    -                   -                   0
 (smallest / mean / largest)
 
 video features   1024-d   data/charades/v

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig
 from dreamprvr.models.layers.basic import LayerNorm, sinusoidal_table
 
-OFFSET = 0.008  # of the cosine schedule
+OFFSET = 0.008  # offset of the cosine schedule
 MAX_BETA = 0.999
 
 Denoise = Callable[[Tensor, int], Tensor]  # (x_t, t) -> predicted noise

@@ -31,7 +31,7 @@ class ObjectiveConfig(GaussianLossConfig):
 
 
 class GMMFormerV2(GaussianModel):
-    """Eight parallel attention blocks for each scale, joined by what one learned token finds.
+    """Eight parallel attention blocks for each scale, joined by attention from a learned token.
 
     Args:
         video_dim: F, size of a video feature.

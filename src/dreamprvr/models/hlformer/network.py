@@ -58,8 +58,8 @@ class ObjectiveConfig(GaussianLossConfig):
 class HLFormer(GaussianModel):
     """Eight parallel attention blocks for each scale, four of them in Lorentz space.
 
-    The blocks are joined by what the mean of a video finds in them. Nothing hyperbolic is needed
-    to score a query.
+    The blocks are joined by attention from the mean of a video. Nothing hyperbolic is needed to
+    score a query.
 
     Args:
         video_dim: F, size of a video feature.

@@ -1,7 +1,7 @@
 """The partial order of queries and videos (docs/models/hlformer.md, section 3).
 
-A caption tells a part of its video, so it is more special than the video. In hyperbolic space,
-each video spans a cone away from the origin, and the queries of the video belong into it.
+A caption describes a part of its video, so it is more specific than the video. In hyperbolic
+space, each video spans a cone away from the origin, in which its queries belong.
 """
 
 import math
@@ -15,7 +15,7 @@ from dreamprvr.models.layers.query import AttentionPooling
 from dreamprvr.models.losses.retrieval import mean_over_queries
 
 LONGEST = math.asinh(2**15)  # a longer vector is mapped as one of this length
-LEAST_RADIUS = 0.1  # of the video's point; nearer ones have the widest cone
+LEAST_RADIUS = 0.1  # points of videos that lie nearer to the origin have the widest cone
 # The published code clamps at 1 - 1e-8, which is 1 in float32, where the slopes are infinite.
 LARGEST_COSINE = 1 - 1e-7
 LOG_CURVATURE = math.log(10)  # largest absolute value

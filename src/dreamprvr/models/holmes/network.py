@@ -73,7 +73,7 @@ class ObjectiveConfig(GaussianLossConfig):
 
 
 class Holmes(GaussianModel):
-    """Eight parallel attention blocks for each scale, joined by what their mean finds in them.
+    """Eight parallel attention blocks for each scale, joined by attention from their mean.
 
     Args:
         video_dim: F, size of a video feature.

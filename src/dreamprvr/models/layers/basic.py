@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STANDARD_DEVIATION = 0.02  # of the initial weights
+STANDARD_DEVIATION = 0.02  # that of the initial weights
 LEVELS = 1 << 16  # an entry of a dropout mask is drawn with 16 random bits
 
 

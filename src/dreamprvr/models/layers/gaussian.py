@@ -59,7 +59,7 @@ def _window(square: Tensor, width: float) -> Tensor:
 
 
 class AdaptiveAggregation(nn.Module):
-    """Joins the branches, weighted at every position by what one token finds in each branch.
+    """Joins the branches with weights for each position, from a token that attends to each branch.
 
     Args:
         length: L, number of tokens of a video.

@@ -71,7 +71,7 @@ def angle_distillation(student: Tensor, teacher: Tensor, counted: Tensor) -> Ten
 
 
 def _cosines_of_triplets(vectors: Tensor) -> Tensor:
-    """Compute the cosines of the angles between the ways from a vertex to two others; (Q, Q, Q)."""
+    """Compute the cosines of the angles at a vertex between two other points; (Q, Q, Q)."""
     ways = F.normalize(vectors[None] - vectors[:, None], dim=-1, eps=SMALLEST)  # (Q, Q, D)
     return ways @ ways.transpose(1, 2)
 
@@ -81,8 +81,8 @@ class RelationalDistillation(LossTerm):
 
     The sentence vector of a caption is the mean of its word features, which come from a frozen
     encoder. The number of triplets grows with the cube of the queries. So the angles are those of
-    all queries up to `angle_queries`, and else of a random sample of that size, drawn anew in each
-    step; on several devices each draws its own.
+    all queries up to `angle_queries`, otherwise of a random sample of that size, drawn anew in each
+    step; each of several devices draws its own.
 
     Args:
         distance_weight: weight of the distances.

@@ -18,7 +18,7 @@ from dreamprvr.models.scoring import scale_scores, unit_rows, unit_tokens
 
 CONSISTENT, CONFLICTING, UNCERTAIN = 0, 1, 2  # kinds of queries
 LEAST_TEMPERATURE = 0.02  # below, the product of two evidences is beyond float32
-PLAN_TEMPERATURE = 0.1  # of the transport plan between queries and clips
+PLAN_TEMPERATURE = 0.1  # temperature of the transport plan of queries and clips
 PLAN_ITERATIONS = 50
 
 

@@ -48,7 +48,7 @@ class ObjectiveConfig(RetrievalLossConfig):
 
 
 class MSSL(OneVectorModel):
-    """Multi-scale similarity learning: the best window of clips, and the frames that it guides to.
+    """Multi-scale similarity learning: the best window of clips, and the frames it attends to.
 
     The tokens of the scale `clips` are the *proposals*: the means of every k consecutive clips, for
     every k. The best proposal of a query and a video is their *key clip*. The score adds to the

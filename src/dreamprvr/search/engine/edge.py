@@ -56,7 +56,7 @@ except ImportError:
         "the embedded search engine is not installed: pip install 'dreamprvr[search]'"
     ) from None
 
-BUILD_EFFORT = 100  # ef_construct
+BUILD_EFFORT = 100  # Qdrant's ef_construct
 GRAPH_FROM = 10_000  # KB from which a part of a large collection gets a graph
 NEVER = 2**40  # KB that no part reaches, so that no graph is built
 FULL_SCAN = 10_000  # KB of segment vectors below which scanning is as fast as a graph

@@ -1,4 +1,4 @@
-"""Each package imports only packages below it (docs/architecture.md)."""
+"""Each part of the code imports only the parts below it (docs/architecture.md)."""
 
 import ast
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Each room and the rooms that it may import, besides itself.
-FLOORS = {
+# Each part of the code and the parts that it may import, besides itself.
+ALLOWED = {
     "core": set(),
     "models": {"core"},
     "video": {"core"},
@@ -18,11 +18,11 @@ FLOORS = {
     "search": {"core", "data_modules", "evaluation", "extraction", "models", "training"},
     "serve": {"core", "extraction", "search", "video"},
 }
-FLOORS["cli"] = set(FLOORS)
+ALLOWED["cli"] = set(ALLOWED)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms that a file imports, wherever in the file it does so."""
+def imported_parts(path: Path) -> set[str]:
+    """Parts that a file imports, wherever in the file it does so."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -30,33 +30,33 @@ def imported_rooms(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     parts = [name.split(".") for name in names]
-    rooms = {part[1] for part in parts if part[0] == "dreamprvr" and len(part) > 1}
-    return rooms | {"data_modules" for part in parts if part[0] == "data_modules"}
+    found = {part[1] for part in parts if part[0] == "dreamprvr" and len(part) > 1}
+    return found | {"data_modules" for part in parts if part[0] == "data_modules"}
 
 
-def folder_of(room: str) -> Path:
-    return ROOT / room if room == "data_modules" else ROOT / "src" / "dreamprvr" / room
+def folder_of(part: str) -> Path:
+    return ROOT / part if part == "data_modules" else ROOT / "src" / "dreamprvr" / part
 
 
-@pytest.mark.parametrize("room", FLOORS)
-def test_a_room_imports_only_rooms_below_it(room: str) -> None:
-    files = sorted(folder_of(room).rglob("*.py"))
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_only_what_it_may(part: str) -> None:
+    files = sorted(folder_of(part).rglob("*.py"))
     assert files
     upward = {
         path.relative_to(ROOT).as_posix(): sorted(above)
         for path in files
-        if (above := imported_rooms(path) - FLOORS[room] - {room})
+        if (above := imported_parts(path) - ALLOWED[part] - {part})
     }
     assert not upward
 
 
-def test_every_folder_is_a_room_and_no_module_lies_outside_one() -> None:
+def test_every_folder_is_a_part_and_no_module_lies_outside_one() -> None:
     package = ROOT / "src" / "dreamprvr"
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
-    assert folders == set(FLOORS) - {"data_modules"}
+    assert folders == set(ALLOWED) - {"data_modules"}
     assert {path.name for path in package.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
-def test_no_rooms_import_each_other() -> None:
-    for room, below in FLOORS.items():
-        assert all(room not in FLOORS[other] for other in below)
+def test_no_parts_import_each_other() -> None:
+    for part, below in ALLOWED.items():
+        assert all(part not in ALLOWED[other] for other in below)
