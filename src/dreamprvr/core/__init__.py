@@ -1,1 +1,1 @@
-"""Common to all rooms: batches, errors, files, text, locks, plugins, signals, saved models."""
+"""Common to all rooms: batches, errors, files, text, locks, processes, signals, models, plugins."""
