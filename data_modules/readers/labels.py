@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from data_modules.readers.store import caption_id_forms, plural, some
+from data_modules.readers.store import caption_id_forms, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import load_json_lines, normal_id, one_line, quote, shorten
+from dreamprvr.core.text import load_json_lines, normal_id, one_line, plural, quote, shorten
 
 
 class Label(NamedTuple):
