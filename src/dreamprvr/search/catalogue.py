@@ -30,13 +30,12 @@ _CONTENT = ("digest", "rows", "size", "mtime_ns")
 # Payloads
 
 
-def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, Any]) -> Payload:
-    """Make the payload of a video.
+def make_payload(record: VideoRecord, rows: np.ndarray) -> Payload:
+    """Make the payload of a video, without its metadata.
 
     Args:
         record: facts that the feature file has about the video.
         rows: features of the video, (N, F).
-        metadata: values of the video's metadata columns.
     """
     digest = hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=16)
     return {
@@ -47,8 +46,7 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
             # rounded, since the engine reads numbers of 16 digits with an error in the last bit
             "start": round(record.start, 6), "duration": round(record.duration, 6),
             "rows": len(rows), "digest": digest.hexdigest(), "warning": record.warning,
-        },
-        METADATA: dict(metadata),
+        }
     }  # fmt: skip
 
 
