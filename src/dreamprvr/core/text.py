@@ -262,8 +262,9 @@ def shorten(text: str, length: int = QUOTED) -> str:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Join the first names of a list, each cut to a length that can be read, with "..." after."""
-    return ", ".join(map(shorten, names[:most])) + (", ..." if names[most:] else "")
+    """Join the first names of a list, each in one line that can be read; "..." are the others."""
+    shown = [one_line(shorten(name)) for name in names[:most]]
+    return ", ".join(shown) + (", ..." if names[most:] else "")
 
 
 def plural(count: int, noun: str) -> str:
