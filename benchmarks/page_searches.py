@@ -134,7 +134,8 @@ class Client:
 
     def leave(self, count: int) -> None:
         """Send searches by as many connections, and close all of them."""
-        sockets = [socket.create_connection(self.server.split(":")) for _ in range(count)]
+        host, _, port = self.server.partition(":")
+        sockets = [socket.create_connection((host, int(port))) for _ in range(count)]
         for sender in sockets:
             sender.sendall(f"GET {self._address()} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         for sender in sockets:
