@@ -126,24 +126,26 @@ def endless(split: ResidentSplit, size: int) -> Iterator[TrainBatch]:
         seed += 1
 
 
-def synchronise(device: str) -> None:
-    """Wait until the device has finished all its work."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+def seconds_on(device: str, work: Callable[[], object]) -> float:
+    """Measure the seconds of one call, from an idle device until it has finished all its work."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - start
 
 
 def matmul_ceiling(device: str, size: int, repeats: int = 30) -> float:
     """Measure the FLOP/s of a large bfloat16 matrix product, the best of three series."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
-    fastest = float("inf")
-    for _ in range(4):  # the first warms up and never wins
-        synchronise(device)
-        start = time.perf_counter()
+
+    def series() -> None:
         for _ in range(repeats):
             torch.mm(a, b, out=out)
-        synchronise(device)
-        fastest = min(fastest, time.perf_counter() - start)
+
+    fastest = min(seconds_on(device, series) for _ in range(4))  # the first warms up, never wins
     return 2 * size**3 * repeats / fastest
 
 
@@ -177,32 +179,25 @@ class Training:
         self.device, self.split, self.batch = device, split, batch
         self.step = product_step(new_network(chosen, device), chosen, half=True, **options)
         self.batches = endless(split, batch)
-        start = time.perf_counter()
-        for data in itertools.islice(self.batches, 4):
-            self.step(data)
-        for data in split.epoch(batch):  # a smaller last batch needs a graph of its own
-            if len(data.videos.row) < batch:
-                self.step(data)
-        synchronise(device)
-        self.warmup_seconds = time.perf_counter() - start
+        # a smaller last batch needs a graph of its own
+        last = (data for data in split.epoch(batch) if len(data.videos.row) < batch)
+        first = itertools.islice(self.batches, 4)
+        self.warmup_seconds = self._seconds(itertools.chain(first, last))
 
     def seconds_a_step(self, steps: int) -> float:
         """Measure the seconds of a step on full batches, with gathering."""
-        synchronise(self.device)
-        start = time.perf_counter()
-        for data in itertools.islice(self.batches, steps):
-            self.step(data)
-        synchronise(self.device)
-        return (time.perf_counter() - start) / steps
+        return self._seconds(itertools.islice(self.batches, steps)) / steps
 
     def epoch_seconds(self) -> float:
         """Measure the seconds of an epoch, all videos once."""
-        synchronise(self.device)
-        start = time.perf_counter()
-        for data in self.split.epoch(self.batch, seed=2):
-            self.step(data)
-        synchronise(self.device)
-        return time.perf_counter() - start
+        return self._seconds(self.split.epoch(self.batch, seed=2))
+
+    def _seconds(self, batches: Iterator[TrainBatch]) -> float:
+        def train() -> None:
+            for data in batches:
+                self.step(data)
+
+        return seconds_on(self.device, train)
 
     def synchronisation(self) -> str | None:
         """Return the first reason for the host to wait in two steps, or "no"; None on the CPU."""
@@ -257,13 +252,10 @@ def evaluation(queries: int, videos: int, device: str, rounds: int) -> dict[str,
     """Measure the seconds of scoring and ranking encoded queries and videos."""
     encoded_videos = gallery(videos, device=device)
     encoded_queries = embedded(queries, videos, device)
-    seconds = []
-    for _ in range(1 + rounds):
-        synchronise(device)
-        start = time.perf_counter()
-        # `compute` reads the result and so waits for the device
-        rank_product(encoded_videos, encoded_queries).compute()
-        seconds.append(time.perf_counter() - start)
+    seconds = [
+        seconds_on(device, lambda: rank_product(encoded_videos, encoded_queries).compute())
+        for _ in range(1 + rounds)
+    ]
     return {"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]}
 
 

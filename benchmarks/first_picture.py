@@ -9,26 +9,22 @@ that of a jump within the player to a part that was not loaded; "speed" says how
 as they are played the following pieces are made. Needs Chromium and the package playwright.
 """
 
-import contextlib
-import socket
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from playwright.sync_api import sync_playwright
 
 from benchmarks.films import PART, write_film
 from benchmarks.measuring import begin, parser, publish
+from benchmarks.page_searches import served
 from dreamprvr.search.results import LibraryVideo, SearchResult
-from dreamprvr.serve.app import create_app
 from dreamprvr.serve.cache import CacheFolder
 from dreamprvr.serve.containers import source_file
-from dreamprvr.serve.keeper import Keeper
 from dreamprvr.serve.media import Media
 from dreamprvr.serve.pieces import SECONDS
 from dreamprvr.serve.schema import video_key
@@ -74,26 +70,6 @@ class OneVideo:
         """Do nothing."""
 
 
-@contextlib.contextmanager
-def served(library: Any, folder: Path) -> Iterator[str]:
-    """Serve a library, or what answers like one, on a free port.
-
-    Yields:
-        The address of the page.
-    """
-    keeper = Keeper(folder, lambda path: library)
-    app = create_app(keeper, folder / "cache")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 def waits(browser: Any, address: str, video: LibraryVideo, rounds: int) -> tuple[list[float], ...]:
     """Measure the seconds to the first picture of a link, and of a jump after it."""
     firsts, seeks = [], []
@@ -102,7 +78,7 @@ def waits(browser: Any, address: str, video: LibraryVideo, rounds: int) -> tuple
         second = (number + 0.5) * video.duration / (rounds + 1) // PART * PART + 1 + number * 3 % 9
         key = video_key(video.video_id)
         began = time.perf_counter()
-        page.goto(f"{address}/?q=x&v={key}&s={second:.2f}&e={second + 5:.2f}")
+        page.goto(f"http://{address}/?q=x&v={key}&s={second:.2f}&e={second + 5:.2f}")
         firsts.append(_shown(page, began))
         elsewhere = (second + video.duration / 2) % video.duration
         began = time.perf_counter()
@@ -147,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts = max(args.minutes * 60 // PART, 1)
             write_film(folder / "film.mp4", codec, SIZE, RATE, parts)
             video = LibraryVideo("film", folder / "film.mp4", args.minutes * 60.0, {})
-            with served(OneVideo(video), folder) as address:
+            with served(partial(OneVideo, video), folder, folder / "cache") as address:
                 firsts, seeks = waits(browser, address, video, args.rounds)
             rows.append({
                 "codec": codec, "first picture s": statistics.median(firsts),

@@ -224,7 +224,7 @@ def peak_growth(work: Callable[[], Result]) -> Measured:
         ctypes.CDLL(None).malloc_trim(0)  # freed memory that is used again would not count
     with contextlib.suppress(OSError):  # another system, or one that does not allow it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts from now
-    before = _status("VmRSS") or _peak()
+    before = status_bytes("VmRSS") or _peak()
     start = time.perf_counter()
     result = work()
     taken = time.perf_counter() - start
@@ -237,7 +237,7 @@ def _peak() -> int:
     The kernel's figure is preferred: that of getrusage includes the memory that the parent process
     had when it started this one.
     """
-    peak = _status("VmHWM")
+    peak = status_bytes("VmHWM")
     if peak is not None:
         return peak
     import resource  # no such module on Windows
@@ -247,7 +247,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _status(name: str) -> int | None:
+def status_bytes(name: str) -> int | None:
     """Return the bytes in a line of the process's status, or None without such a line."""
     if not STATUS.exists():
         return None

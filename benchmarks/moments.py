@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import table
-from data_modules.readers.features import FeatureStore
+from data_modules.readers.store import FeatureStore
 from data_modules.synthetic import Synthetic
 from dreamprvr.evaluation.moments import Curve, MomentRule, Timeline, find_moments
 from dreamprvr.extraction.encoder import Encoder, QueryFeatures

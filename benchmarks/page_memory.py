@@ -19,8 +19,9 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from benchmarks.films import write_film
-from benchmarks.first_picture import SHOWN, OneVideo, served
+from benchmarks.first_picture import SHOWN, OneVideo
 from benchmarks.measuring import begin, parser, publish
+from benchmarks.page_searches import served
 from dreamprvr.search.results import Curve, Hit, LibraryVideo, Moment, SearchResult
 
 EVERY = 50  # searches between two counts
@@ -138,9 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for number in range(args.videos)
         ]
         browser = driver.chromium.launch(executable_path=args.browser, args=["--no-sandbox"])
-        with served(Films(videos), folder) as address:
+        with served(lambda: Films(videos), folder, folder / "cache") as address:
             page = browser.new_page()
-            page.goto(address)
+            page.goto(f"http://{address}")
             page.wait_for_selector(".film")
             rows = measured(page, args.searches)
         browser.close()

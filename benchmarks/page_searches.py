@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -88,15 +89,15 @@ def index(folder: Path, features: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(folder: Path, cache: Path) -> Iterator[int]:
-    """Serve a library on a free port, and yield the port."""
-    app = create_app(Keeper(folder, lambda path: Library.open(path, "cpu")), cache)
+def served(opened: Callable[[], Any], folder: Path, cache: Path) -> Iterator[str]:
+    """Serve the library of a folder, as `opened` returns it, and yield the host and port."""
+    app = create_app(Keeper(folder, lambda path: opened()), cache)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            yield listening.getsockname()[1]
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
@@ -105,8 +106,8 @@ def served(folder: Path, cache: Path) -> Iterator[int]:
 class Client:
     """Asks the server; each search has words of its own, so none is answered from memory."""
 
-    def __init__(self, port: int) -> None:
-        self.port, self.asked = port, 0
+    def __init__(self, server: str) -> None:
+        self.server, self.asked = server, 0
 
     def get(self, address: str) -> Any:
         """Return the JSON at an address.
@@ -114,7 +115,7 @@ class Client:
         Raises:
             SystemExit: the server refuses.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection = http.client.HTTPConnection(self.server, timeout=600)
         connection.request("GET", address)
         answer = connection.getresponse()
         body = answer.read()
@@ -133,7 +134,8 @@ class Client:
 
     def leave(self, count: int) -> None:
         """Send searches by as many connections, and close all of them."""
-        sockets = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(count)]
+        host, _, port = self.server.partition(":")
+        sockets = [socket.create_connection((host, int(port))) for _ in range(count)]
         for sender in sockets:
             sender.sendall(f"GET {self._address()} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         for sender in sockets:
@@ -175,8 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Library.create(folder / "library", first, device="cpu") as library:
             library.update(first)
         Numbers.loaded = 0
-        with served(folder / "library", folder / "cache") as port:
-            client = Client(port)
+        opened = partial(Library.open, folder / "library", "cpu")
+        with served(opened, folder / "library", folder / "cache") as address:
+            client = Client(address)
             client.wait_for(args.videos)
             client.search()
             for _ in range(args.rounds):

@@ -42,15 +42,14 @@ from benchmarks.search_ways import (
     Scan,
     ScanDtype,
     create,
-    disk_bytes,
     engine_query,
     fill,
     library_search,
     open_and_search,
     rescored_scores,
     text_side,
-    words_query,
 )
+from dreamprvr.search.engine.disk import used
 from dreamprvr.search.engine.interface import Engine
 
 LIMIT = 100
@@ -213,7 +212,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows, taken = compare(ways(scan, engine, queries, args.candidates), queries, exact, args.rounds)
     engine.close()
     if args.engine == EDGE:
-        size = disk_bytes(folder)
+        size = used(folder)
         costs |= {"disk MB": size / 1e6, "kB a video": size / 1e3 / args.videos}
         costs |= in_fresh_process(
             open_and_search, folder, queries.vectors, LIMIT, args.candidates[-1]
@@ -243,8 +242,8 @@ def measure_words(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return found
 
     def by_engine(count: int | None, number: int) -> list[int]:
-        vectors, weights = asked.vectors[number], asked.weights[number]
-        query = words_query(queries.vectors[number], vectors, weights, LIMIT, count)
+        weighted = asked.weights[number][:, None] * asked.vectors[number]
+        query = engine_query(queries.vectors[number], LIMIT, count, words=weighted)
         return [int(hit.video_id[1:]) for hit in engine.search(query)]
 
     by_name = {

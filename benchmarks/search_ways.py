@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import STATUS, seconds
+from benchmarks.measuring import seconds, status_bytes
 from benchmarks.search_videos import CLIP_WEIGHT, FRAME_WEIGHT, Queries, Videos, Words, records
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.encoded import EncodedQueries, EncodedVideos, QueryRows, Scale
@@ -22,7 +22,7 @@ from dreamprvr.models.ms_sl.network import window_means
 from dreamprvr.models.scoring import best_tokens, score_block
 from dreamprvr.search.encoding import RowSettings, SearchModel, Untrained
 from dreamprvr.search.engine.edge import EdgeEngine
-from dreamprvr.search.engine.interface import EVERY, Allowed, Engine, EngineQuery, Layout
+from dreamprvr.search.engine.interface import Allowed, Engine, EngineQuery, Layout
 from dreamprvr.search.model import LibraryModel
 from dreamprvr.search.queries import Candidates, Query
 from dreamprvr.search.rows import RowStore
@@ -159,33 +159,25 @@ def fill(engine: Engine, videos: Videos, scan: Scan) -> dict[str, float]:
 
 
 def engine_query(
-    query: np.ndarray, limit: int, candidates: int | None, where: dict[str, str] | None = None
+    query: np.ndarray,
+    limit: int,
+    candidates: int | None,
+    where: dict[str, str] | None = None,
+    words: np.ndarray | None = None,
 ) -> EngineQuery:
-    """Make the engine's query of a vector (D,), with the weights of the configurations."""
-    rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * query[None]}
-    return EngineQuery(rows, query[None], limit, Allowed(where or {}), candidates)
-
-
-def words_query(
-    query: np.ndarray, vectors: np.ndarray, weights: np.ndarray, limit: int, candidates: int | None
-) -> EngineQuery:
-    """Make the engine's query of a model with a row for each word, as RAL has.
+    """Make the engine's query, with the weights of the configurations.
 
     Args:
         query: vector (D,) that is compared with the clips.
-        vectors: rows (W, D) of the words, which are compared with the frames.
-        weights: weights (W,) of the words.
         limit: largest number of videos.
         candidates: number of videos to score exactly; None for all.
+        where: allowed values by metadata column.
+        words: rows (W, D), each times its weight, that are compared with the frames, as RAL's are;
+            the vector by default.
     """
-    weighted = weights[:, None] * vectors
-    rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * weighted}
-    return EngineQuery(rows, weighted, limit, EVERY, candidates)
-
-
-def disk_bytes(folder: Path) -> int:
-    """Count the bytes that files take on the disk, without holes."""
-    return sum(512 * path.stat().st_blocks for path in folder.rglob("*") if path.is_file())
+    words = query[None] if words is None else words
+    rows = {"clips": CLIP_WEIGHT * query[None], "frames": FRAME_WEIGHT * words}
+    return EngineQuery(rows, words, limit, Allowed(where or {}), candidates)
 
 
 def open_and_search(
@@ -215,10 +207,8 @@ def open_and_search(
 
 def _resident() -> dict[str, int]:
     """Return resident bytes by kind; nothing on systems that do not give them."""
-    lines = STATUS.read_text(encoding="utf-8").splitlines() if STATUS.exists() else []
-    status = dict(line.partition(":")[::2] for line in lines)
-    kinds = {"RssAnon": "own", "RssFile": "file pages"}
-    return {kinds[k]: int(status[k].split()[0]) * 1024 for k in kinds if k in status}
+    sizes = {"own": status_bytes("RssAnon"), "file pages": status_bytes("RssFile")}
+    return {kind: size for kind, size in sizes.items() if size is not None}
 
 
 SHOWN = 10  # number of videos with curve and moments

@@ -4,10 +4,8 @@ A benchmark is a subclass of `PRVRDataModule` (CONTRIBUTING.md, "Adding a data s
 """
 
 import os
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -27,6 +25,7 @@ from data_modules.readers.store import FeatureStore, some
 from data_modules.readers.tables import VIDEO_COLUMNS, Annotations, read_tables, table_paths
 from dreamprvr.core.distributed import gather_objects
 from dreamprvr.core.errors import UserError, check_range
+from dreamprvr.core.plugins import import_installed
 from dreamprvr.core.text import quote
 
 Split = Literal["train", "val", "test"]
@@ -379,27 +378,6 @@ class PRVRDataModule(LightningDataModule):
         return PackedFeatures(folder, self.packed or "float32", self.device_resident)
 
 
-def installed_datasets() -> dict[str, EntryPoint]:
-    """Return the entry points of all installed benchmarks, ours included, by name."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
-
-
-def load_dataset(point: EntryPoint) -> type[PRVRDataModule] | None:
-    """Return the class behind an entry point; None, with a warning, if it is broken."""
-    try:
-        loaded = point.load()
-    except Exception as error:  # a stranger's package may fail in any way
-        warnings.warn(f"data set {point.name} ({point.value}) is broken: {error}", stacklevel=2)
-        return None
-    if not (isinstance(loaded, type) and issubclass(loaded, PRVRDataModule)):
-        warnings.warn(
-            f"data set {point.name} ({point.value}) is not a PRVRDataModule", stacklevel=2
-        )
-        return None
-    return loaded
-
-
 def import_plugins() -> dict[str, type[PRVRDataModule]]:
     """Import every installed benchmark, so that its bare class name is known."""
-    loaded = {name: load_dataset(point) for name, point in installed_datasets().items()}
-    return {name: dataset for name, dataset in loaded.items() if dataset is not None}
+    return import_installed(GROUP, PRVRDataModule, "data set")

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_modules.readers.features import FeatureStore, JoinedFeatures, open_features
+from data_modules.readers.features import JoinedFeatures, open_features
+from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError, check_range
 
 Kind = Literal["video", "text"]

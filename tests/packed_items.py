@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from data_modules.loading.dataset import InputSizes, QueryDataset, VideoDataset
-from data_modules.readers.features import Hdf5Features
+from data_modules.readers.hdf5 import Hdf5Features
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 
 SIZES = InputSizes(num_clips=2, max_frames=4, max_words=3)

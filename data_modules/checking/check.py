@@ -10,11 +10,11 @@ from typing import TypeVar
 from data_modules.base import SPLITS, PRVRDataModule
 from data_modules.checking.report import FeatureSummary, Report, SplitSummary, Spread
 from data_modules.readers.labels import apply_labels, read_labels
-from data_modules.readers.store import FeatureStore, caption_id_forms, plural, some
+from data_modules.readers.store import FeatureStore, caption_id_forms, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.progress import ProgressBar
-from dreamprvr.core.text import normal_id, quote
+from dreamprvr.core.text import normal_id, plural, quote
 
 Tables = dict[str, Annotations]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_modules.base import SplitSize
-from data_modules.readers.store import plural
+from dreamprvr.core.text import plural
 
 
 class Spread(NamedTuple):

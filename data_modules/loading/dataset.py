@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from data_modules.loading.pooling import clips, frames, normalise
-from data_modules.readers.features import FeatureStore
+from data_modules.readers.store import FeatureStore
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 
 if TYPE_CHECKING:  # it needs pandas, and a search does without

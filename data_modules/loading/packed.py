@@ -147,35 +147,6 @@ class Resident:
         self._fields.clear()
 
 
-class Residents:
-    """The packed stores of a run on their device, each once."""
-
-    def __init__(self) -> None:
-        self._open: dict[Path, Resident] = {}
-
-    def place(self, stores: Iterable[PackedStore], device: torch.device) -> list[Resident]:
-        """Put stores on a device, except those that are there already.
-
-        Raises:
-            UserError: they do not all fit together; this is found before any is copied.
-        """
-        stores = list(stores)
-        new = {s.folder: s for s in stores if not self._has(s, device)}
-        _check_memory(sum(store.bytes for store in new.values()), device)
-        self._open.update({path: Resident(store, device) for path, store in new.items()})
-        return [self._open[store.folder] for store in stores]
-
-    def _has(self, store: PackedStore, device: torch.device) -> bool:
-        resident = self._open.get(store.folder)
-        return resident is not None and (resident.store, resident.device) == (store, device)
-
-    def free(self) -> None:
-        """Free the device's memory."""
-        for resident in self._open.values():
-            resident.free()
-        self._open.clear()
-
-
 def _check_memory(needed: int, device: torch.device) -> None:
     if device.type != "cuda":
         return
@@ -204,7 +175,7 @@ class PackedFeatures:
     def __init__(self, folder: Path, precision: Precision, resident: bool) -> None:
         self.resident = resident
         self._packing = Packing(folder, precision)
-        self._residents = Residents()
+        self._residents: dict[Path, Resident] = {}
 
     def stores(self, data: SplitData, trainer: Trainer | None) -> tuple[PackedStore, PackedStore]:
         """Return the packed videos and captions of a split, which are made unless they are there.
@@ -232,13 +203,27 @@ class PackedFeatures:
         stores = self.stores(data, trainer)
         if not self.resident:
             return stores
-        if trainer is None:
-            videos, queries = self._residents.place(stores, torch.device("cpu"))
-            return videos, queries
-        every = [store for split in run for store in self.stores(split, trainer)]
-        placed = self._residents.place([*stores, *every], trainer.strategy.root_device)
-        return placed[0], placed[1]
+        every, device = list(stores), torch.device("cpu")
+        if trainer is not None:
+            every += [store for split in run for store in self.stores(split, trainer)]
+            device = trainer.strategy.root_device
+        videos, queries, *_ = self.place(every, device)
+        return videos, queries
+
+    def place(self, stores: Sequence[PackedStore], device: torch.device) -> list[Resident]:
+        """Put stores on a device, except those that are there already.
+
+        Raises:
+            UserError: they do not all fit together; this is found before any is copied.
+        """
+        placed = {path: (one.store, one.device) for path, one in self._residents.items()}
+        new = {s.folder: s for s in stores if placed.get(s.folder) != (s, device)}
+        _check_memory(sum(store.bytes for store in new.values()), device)
+        self._residents |= {path: Resident(store, device) for path, store in new.items()}
+        return [self._residents[store.folder] for store in stores]
 
     def free(self) -> None:
         """Free the device's memory."""
-        self._residents.free()
+        for resident in self._residents.values():
+            resident.free()
+        self._residents.clear()

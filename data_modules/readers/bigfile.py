@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.readers.store import FeatureStore, plural
+from data_modules.readers.store import FeatureStore
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.file_kinds import BIG_FILE, FOLDER, refuse_other_kinds
-from dreamprvr.core.text import quote, read_bytes, read_text
+from dreamprvr.core.text import plural, quote, read_bytes, read_text
 
 FILES = ("feature.bin", "id.txt", "shape.txt", "video2frames.txt")
 NAME_BYTES = 2**30

@@ -11,10 +11,9 @@ import numpy as np
 from data_modules.generation.folders import work_folder, write_datasets
 from data_modules.readers.bigfile import BigFile
 from data_modules.readers.hdf5 import H5_ERRORS, follow, holds, link_name, open_hdf5
-from data_modules.readers.store import plural
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.files import check_free_disk, plain_errors
-from dreamprvr.core.text import quote
+from dreamprvr.core.text import plural, quote
 
 RECORD = "convert.json"
 CHUNK = 16  # videos in memory at a time

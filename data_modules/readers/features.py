@@ -22,16 +22,6 @@ from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import quote
 from dreamprvr.core.vectors import unit
 
-__all__ = [
-    "ArrayFolder",
-    "BigFileFeatures",
-    "FeatureStore",
-    "GroupedHdf5Features",
-    "Hdf5Features",
-    "JoinedFeatures",
-    "open_features",
-]
-
 ROWS_APART = 2
 """Rows by which the parts of joined features may differ: encoders round a video's end otherwise."""
 

@@ -4,14 +4,14 @@ Benchmarks of moments know one true video of a caption, the one that it was writ
 others may show the same. A file of labels names them all for evaluations; no training uses it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from data_modules.readers.store import caption_id_forms, plural, some
+from data_modules.readers.store import caption_id_forms, some
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import load_json_lines, normal_id, one_line, quote, shorten
+from dreamprvr.core.text import load_json_lines, normal_id, one_line, plural, quote, shorten
 
 
 class Label(NamedTuple):
@@ -93,9 +93,9 @@ def apply_labels(
     Raises:
         UserError: no caption of the split has a true video in the file.
     """
-    shown, matching = one_line(shorten(str(path), 300)), _Matching(table, labels)
-    queries = table.queries.assign(video_ids=matching.true)
-    counts = [len(true) for true in matching.true if true]
+    shown = one_line(shorten(str(path), 300))
+    true, misfits = _match(table, labels, place)
+    counts = [len(videos) for videos in true if videos]
     if not counts:
         first = quote(next(iter(labels.values())).query)
         raise UserError(
@@ -107,59 +107,50 @@ def apply_labels(
         f"labels of {shown}: {plural(len(counts), 'caption')} of {place}, with "
         f"{sum(counts) / len(counts):.2f} true videos each (at most {max(counts):,})"
     )
-    mismatches = [f"labels of {shown}: {line}" for line in matching.lines(place)]
-    file = one_line(Path(path).name)
-    return Labelled(file, Annotations(table.videos, queries), summary, mismatches)
+    labelled = Annotations(table.videos, table.queries.assign(video_ids=true))
+    mismatches = [f"labels of {shown}: {line}" for line in misfits]
+    return Labelled(one_line(Path(path).name), labelled, summary, mismatches)
 
 
-class _Matching:
-    """The captions and videos of a split, looked up in a file of labels.
+def _match(
+    table: Annotations, labels: Mapping[str, Label], place: str
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Look the captions of a split up in a file of labels.
 
-    Attributes:
-        true: true videos of each caption of the table; none where the file names none.
+    Args:
+        table: tables of the split.
+        labels: result of `read_labels`.
+        place: name of data set and split, for messages.
+
+    Returns:
+        The true videos of each caption, none where the file names none; and lines on what does not
+        fit.
     """
-
-    def __init__(self, table: Annotations, labels: Mapping[str, Label]) -> None:
-        self._places = {normal_id(name): row for row, name in enumerate(table.videos["video_id"])}
-        self._names = table.videos["video_id"].tolist()
-        self._unlabelled: list[str] = []
-        self._lost: list[str] = []  # captions whose true videos are all unknown
-        self._own: list[str] = []  # captions whose own video the file does not name
-        self._videos: dict[str, None] = {}  # videos that the split lacks
-        unused = dict(labels)
-        self.true = [
-            self._look_up(query, own, unused.pop(label_key(query), None))
-            for query, own in zip(
-                table.queries["query_id"], table.queries["video_ids"], strict=True
-            )
-        ]
-        self._unused = [label.query for label in unused.values()]
-
-    def _look_up(self, query: str, own: Sequence[str], label: Label | None) -> tuple[str, ...]:
+    names, true = table.videos["video_id"].tolist(), list[tuple[str, ...]]()
+    places = {normal_id(name): row for row, name in enumerate(names)}
+    unused = dict(labels)
+    unlabelled, lost, unnamed, lacking = list[str](), list[str](), list[str](), list[str]()
+    for query, own in zip(table.queries["query_id"], table.queries["video_ids"], strict=True):
+        label = unused.pop(label_key(query), None)
+        named = () if label is None else label.videos
+        lacking += [name for name in named if name not in places]
+        found = [names[row] for row in sorted(places[name] for name in named if name in places)]
+        first = [name for name in own if name in found]
+        true.append(tuple(dict.fromkeys([*first, *found])))
         if label is None:
-            self._unlabelled.append(query)
-            return ()
-        rows = sorted(self._places[name] for name in label.videos if name in self._places)
-        self._videos |= dict.fromkeys(name for name in label.videos if name not in self._places)
-        true = [self._names[row] for row in rows]
-        first = [name for name in own if name in true]
-        if not true:
-            self._lost.append(query)
+            unlabelled.append(query)
+        elif not found:
+            lost.append(query)
         elif len(first) < len(own):
-            self._own.append(query)
-        return tuple(dict.fromkeys([*first, *true]))
-
-    def lines(self, place: str) -> list[str]:
-        """Describe in a line each what does not fit.
-
-        Args:
-            place: name of data set and split.
-        """
-        found = (
-            ("no row, so left out of the results", self._unlabelled, "caption"),
-            (f"about captions that {place} lacks, so not used", self._unused, "row"),
-            (f"not in {place}, so not counted", list(self._videos), "video"),
-            ("no true video left, so left out of the results", self._lost, "caption"),
-            ("own video not named, so counted as false", self._own, "caption"),
-        )
-        return [f"{said}: {some(ids, noun)}" for said, ids, noun in found if ids]
+            unnamed.append(query)
+    misfits = (
+        ("no row, so left out of the results", unlabelled, "caption"),
+        (
+            f"about captions that {place} lacks, so not used",
+            [label.query for label in unused.values()], "row",
+        ),
+        (f"not in {place}, so not counted", list(dict.fromkeys(lacking)), "video"),
+        ("no true video left, so left out of the results", lost, "caption"),
+        ("own video not named, so counted as false", unnamed, "caption"),
+    )  # fmt: skip
+    return true, [f"{said}: {some(ids, noun)}" for said, ids, noun in misfits if ids]

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from data_modules.readers.store import plural
 from data_modules.readers.tables import LONGEST, QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.text import (
@@ -23,6 +22,7 @@ from dreamprvr.core.text import (
     load_json_lines,
     normal_id,
     number,
+    plural,
     quote,
     read_csv,
     read_lines,

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_modules.readers.captions import split_caption_id
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import normal_id, quote, shorten
+from dreamprvr.core.text import normal_id, plural, quote, shorten
 
 _CHECK = "Run `lightning data check` to find all such ids"
 SHOWN = 5  # ids that a message names
@@ -130,11 +130,6 @@ def caption_id_forms(key: str) -> tuple[str, ...]:
         return (key,)
     video, separator, number = parts
     return key, f"{video}{'#' if separator == '#enc#' else '#enc#'}{number}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 video`, `2,000 videos`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def some(ids: Sequence[str], noun: str) -> str:

@@ -22,8 +22,7 @@ from benchmarks.inputs import Settings, train_batch
 from benchmarks.training_step import Step, baseline_step, product_step
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
-from dreamprvr.models.dreamprvr.network import DreamPRVR
-from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.dreamprvr.network import DreamPRVR, Objective
 from dreamprvr.models.layers import parallel as branches
 from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.training import optimizer

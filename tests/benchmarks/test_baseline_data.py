@@ -11,7 +11,7 @@ from shared import REFERENCE, needs_reference
 
 from benchmarks.baseline import data as baseline
 from data_modules.loading import dataset as product
-from data_modules.readers.features import Hdf5Features
+from data_modules.readers.hdf5 import Hdf5Features
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 
 SIZES = product.InputSizes(num_clips=4, max_frames=8, max_words=3)

@@ -39,7 +39,7 @@ def known(positives: Tensor) -> list[set[int]]:
 def test_ranks_equal_the_products(videos: int, seed: int) -> None:
     scores, positives = tied(40, videos, seed)
     found = ranks(scores, known(positives))
-    assert found == metrics.ranks(scores, positives).tolist()
+    assert found == metrics.best_rank(metrics.true_ranks(scores, positives)).tolist()
     assert videos < 100 or len(set(found)) > 10
     assert recalls(found) == pytest.approx(metrics.recalls(torch.tensor(found)), rel=1e-12)
 

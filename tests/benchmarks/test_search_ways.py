@@ -14,7 +14,6 @@ from benchmarks.search_ways import (
     Scan,
     ScanDtype,
     create,
-    disk_bytes,
     engine_query,
     fill,
     library_search,
@@ -101,14 +100,6 @@ def test_costs_of_opening_and_searching(tmp_path: Path) -> None:
     assert costs["open s"] > 0
     assert costs["first query ms"] > 0
     assert ("exact: own MB" in costs) == Path("/proc/self/status").exists()
-
-
-def test_holes_take_no_disk(tmp_path: Path) -> None:
-    (tmp_path / "below").mkdir()
-    (tmp_path / "below" / "a").write_bytes(np.random.default_rng(0).bytes(100_000))
-    with (tmp_path / "hole").open("wb") as file:
-        file.truncate(50_000_000)
-    assert 100_000 <= disk_bytes(tmp_path) < 1_000_000
 
 
 def test_the_best_videos_with_their_moments(tmp_path: Path) -> None:

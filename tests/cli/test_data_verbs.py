@@ -15,7 +15,7 @@ from cli.running import DATA, Tiny, refused, run, write_config
 from qvhighlights_files import row as qv_row
 from qvhighlights_files import write_lines
 
-from data_modules import base as plugins
+from data_modules.base import GROUP
 from data_modules.checking.check import check
 from data_modules.generation import text_encoder
 from data_modules.generation.simulated_video import Simulation
@@ -23,6 +23,7 @@ from data_modules.generation.text_encoder import TextEncoder
 from data_modules.readers.captions import read_captions
 from data_modules.readers.tables import read_tables
 from dreamprvr.cli import data_verbs
+from dreamprvr.core import plugins
 from dreamprvr.evaluation.baselines import evaluate_baselines
 from dreamprvr.evaluation.metrics import COLUMNS
 from dreamprvr.models import registry
@@ -308,8 +309,8 @@ def test_those_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     package = SimpleNamespace(name="my-lab")
     points = [
         SimpleNamespace(name="mine", value="cli.running:Tiny", dist=package, load=lambda: Tiny),
-        EntryPoint("gone", "no_module:Cls", plugins.GROUP),
-        EntryPoint("not", "pathlib:Path", plugins.GROUP),
+        EntryPoint("gone", "no_module:Cls", GROUP),
+        EntryPoint("not", "pathlib:Path", GROUP),
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert run("datasets").out.splitlines() == [
@@ -325,7 +326,7 @@ def test_the_installed_models(monkeypatch: pytest.MonkeyPatch) -> None:
     package = SimpleNamespace(name="my-lab")
     theirs = SimpleNamespace(name="mine", value="a:B", dist=package, load=lambda: DreamPRVR)
     points = [*entry_points(group=registry.GROUP), EntryPoint("gone", "no_module:Cls", "models")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [*points, theirs])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [*points, theirs])
     registry.import_models.cache_clear()
     result = run("models")
     registry.import_models.cache_clear()

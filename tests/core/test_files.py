@@ -22,7 +22,6 @@ from dreamprvr.core.files import (
     refuse_links,
     remove_files,
     sync,
-    write_note,
     write_text,
 )
 
@@ -146,16 +145,14 @@ def test_remains_of_killed_processes_go_and_others_stay(tmp_path: Path) -> None:
 def test_prepared_links_are_replaced_and_not_followed(tmp_path: Path, elsewhere: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    for name in ("out.bin", f".out.bin.{os.getpid()}.partial", "note"):
+    for name in ("out.bin", f".out.bin.{os.getpid()}.partial"):
         (root / name).symlink_to(elsewhere / "kept")
     os.link(elsewhere / "kept", root / "text")
     with atomic_path(root / "out.bin", root) as partial:
         partial.write_bytes(b"new")
-    write_note(root / "note", "new")
     write_text(root / "text", "new\n", root)
-    assert {path.name: path.read_text() for path in root.iterdir()} == {
-        "out.bin": "new", "note": "new", "text": "new\n"
-    }  # fmt: skip
+    texts = {path.name: path.read_text() for path in root.iterdir()}
+    assert texts == {"out.bin": "new", "text": "new\n"}
     assert not any(path.is_symlink() for path in root.iterdir())
     (root / "folder").symlink_to(elsewhere)
     with (

@@ -1,6 +1,5 @@
 import json
 import os
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +13,7 @@ from lightning import LightningModule
 from recorder import QUIET, trainer
 from torch.utils.data import DataLoader
 
-from data_modules.base import (
-    GROUP,
-    FeatureSet,
-    PRVRDataModule,
-    import_plugins,
-    installed_datasets,
-    load_dataset,
-)
-from data_modules.charades import Charades
+from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.checking.check import check
 from data_modules.generation.simulate import join
 from data_modules.readers.features import open_features
@@ -415,35 +406,3 @@ def test_a_trainer_sees_the_same_batches(root: Path, options: dict[str, Any]):
         seen.append(module.seen)
     assert len(seen[0]) > 40
     assert all(a.equal(b) for a, b in zip(*seen, strict=True))
-
-
-def point(value: str) -> EntryPoint:
-    return EntryPoint("other", value, GROUP)
-
-
-def test_our_own_are_installed_like_any_other():
-    found = installed_datasets()
-    assert {"activitynet", "charades", "qvhighlights", "synthetic", "tvr"} <= set(found)
-    assert list(found) == sorted(found)
-    assert load_dataset(found["charades"]) is Charades
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("no_such_module:Kitchen", r"data set other \(no_such_module:Kitchen\) is broken: No mod"),
-        ("data_modules.charades:Kitchen", "is broken: .*has no attribute 'Kitchen'"),
-        ("data_modules.readers.tables:Annotations", "is not a PRVRDataModule"),
-        ("data_modules.base:SPLITS", "is not a PRVRDataModule"),
-    ],
-)
-def test_a_broken_plugin_only_warns(value: str, message: str):
-    with pytest.warns(UserWarning, match=message):
-        assert load_dataset(point(value)) is None
-
-
-def test_a_broken_plugin_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch):
-    points = {"bad": point("no_such_module:A"), "good": point("data_modules.charades:Charades")}
-    monkeypatch.setattr("data_modules.base.installed_datasets", lambda: points)
-    with pytest.warns(UserWarning, match="no_such_module"):
-        assert import_plugins() == {"good": Charades}

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from data_modules.base import FeatureSet, PRVRDataModule, Split
 from data_modules.loading.dataset import QueryDataset, VideoDataset
-from data_modules.readers.features import FeatureStore
+from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import Annotations
 from data_modules.testing import DataModuleContract, write_tiny
 

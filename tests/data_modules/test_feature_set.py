@@ -11,7 +11,7 @@ from data_modules.activitynet import ActivityNet
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.charades import Charades
 from data_modules.checking.check import check
-from data_modules.readers.features import ArrayFolder
+from data_modules.readers.npz import ArrayFolder
 from data_modules.testing import DataModuleContract, write_tiny
 from data_modules.tvr import TVR
 from dreamprvr.core.errors import UserError

@@ -18,7 +18,7 @@ from data_modules.activitynet import ActivityNet
 from data_modules.base import FeatureSet, PRVRDataModule
 from data_modules.charades import Charades
 from data_modules.readers.captions import read_captions
-from data_modules.readers.features import FeatureStore
+from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.testing import DataModuleContract, check_train_batch, write_tiny
 from data_modules.tvr import TVR

@@ -19,13 +19,17 @@ from dreamprvr.evaluation.metrics import (
     SEVERAL,
     Coverage,
     RetrievalRecall,
+    best_rank,
     evaluation,
     qualities,
-    ranks,
     recalls,
     results_table,
     true_ranks,
 )
+
+
+def ranks(scores: Tensor, positives: Tensor) -> Tensor:
+    return best_rank(true_ranks(scores, positives))
 
 
 def slow_rank(scores: list[float], positives: list[int]) -> int:

@@ -14,6 +14,7 @@ from extraction.tiny_models import save_clip, save_resnet, save_siglip
 from safetensors.torch import load_file, save_file
 from shared import DATA, needs_data
 
+from dreamprvr.core import plugins
 from dreamprvr.core.errors import UserError
 from dreamprvr.extraction import encoders
 from dreamprvr.extraction.encoders import HUB, encoder_names, load_encoder, pick_device, register
@@ -28,7 +29,7 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     point = EntryPoint("mine", value, encoders.GROUP)
-    monkeypatch.setattr(encoders, "entry_points", lambda group: [point])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
 
 
 def test_a_registered_encoder_is_made_for_the_device() -> None:

@@ -24,6 +24,7 @@ from dreamprvr.search.catalogue import (
     timeline_of,
 )
 from dreamprvr.search.engine.edge import EdgeEngine
+from dreamprvr.search.engine.points import METADATA
 from dreamprvr.search.library import Library
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -35,7 +36,7 @@ def a_record(path: Path = Path("/films/a b.mp4")) -> VideoRecord:
 
 @pytest.mark.parametrize("path", ["/films/a b.mp4", "/caf\u00e9/%2F", os.fsdecode(b"/caf\xe9")])
 def test_a_payload_is_json_and_keeps_any_path(path: str) -> None:
-    payload = make_payload(a_record(Path(path)), ROWS, {"tags": ["x"]})
+    payload = make_payload(a_record(Path(path)), ROWS)
     again = json.loads(json.dumps(payload).encode())
     assert again == payload
     assert path_of(again) == Path(path)
@@ -43,21 +44,25 @@ def test_a_payload_is_json_and_keeps_any_path(path: str) -> None:
 
 
 def test_a_video_of_a_payload() -> None:
-    video = library_video("a", make_payload(a_record(), ROWS, {"title": "T", "tags": ["x"]}))
+    video = library_video(
+        "a", {**make_payload(a_record(), ROWS), METADATA: {"title": "T", "tags": ["x"]}}
+    )
     assert (video.path, video.duration, video.title) == (Path("/films/a b.mp4"), 4.25, "T")
     assert video.metadata == {"title": "T", "tags": ["x"]}
     assert metadata_of({}) == {}
 
 
 def test_rows_decide_whether_vectors_are_the_same() -> None:
-    first = make_payload(a_record(), ROWS, {})
-    assert same_vectors(first, make_payload(a_record(Path("/b.mp4")), ROWS, {"title": "T"}))
-    assert not same_vectors(first, make_payload(a_record(), ROWS + 1e-6 * ROWS, {}))
-    assert not same_vectors(first, make_payload(a_record(), ROWS.reshape(6, 2), {}))
+    first = make_payload(a_record(), ROWS)
+    assert same_vectors(
+        first, {**make_payload(a_record(Path("/b.mp4")), ROWS), METADATA: {"title": "T"}}
+    )
+    assert not same_vectors(first, make_payload(a_record(), ROWS + 1e-6 * ROWS))
+    assert not same_vectors(first, make_payload(a_record(), ROWS.reshape(6, 2)))
 
 
 def test_the_timeline() -> None:
-    found = timeline_of(make_payload(a_record(), ROWS, {}), SETTINGS)
+    found = timeline_of(make_payload(a_record(), ROWS), SETTINGS)
     assert found == Timeline(4, 0.5, 1.0, 1.0, 4.25)
 
 

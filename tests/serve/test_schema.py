@@ -25,8 +25,8 @@ def test_a_query_with_filters() -> None:
     where = ("tag=travel", "year=2021", "tag=cooking")
     query = SearchQuery(q="a  man\nruns ", k=20, threshold=-0.5, where=where)
     assert (query.q, query.k, query.threshold) == ("a man runs", 20, -0.5)
-    assert query.filters() == {"tag": ["cooking", "travel"], "year": ["2021"]}
-    assert SearchQuery(q="x").filters() == {}
+    assert query.arguments()["where"] == {"tag": ["cooking", "travel"], "year": ["2021"]}
+    assert SearchQuery(q="x").arguments()["where"] == {}
 
 
 def test_arguments_are_those_of_the_library() -> None:

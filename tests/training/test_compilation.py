@@ -17,8 +17,7 @@ from torch.utils._pytree import tree_map
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
-from dreamprvr.models.dreamprvr.network import DreamPRVR
-from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.dreamprvr.network import DreamPRVR, Objective
 from dreamprvr.models.encoded import PADDED, EncodedBatch
 from dreamprvr.models.registry import find_model
 from dreamprvr.training.compilation import (

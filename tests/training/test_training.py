@@ -14,8 +14,7 @@ from torch.utils._pytree import tree_map
 
 from dreamprvr.core.batch import Queries, TrainBatch, Videos
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
-from dreamprvr.models.dreamprvr.network import DreamPRVR, mean_per_video
-from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.dreamprvr.network import DreamPRVR, Objective, mean_per_video
 from dreamprvr.models.layers.basic import parameter_groups
 from dreamprvr.training.compilation import ComputeLoss, bucketed_objective, bucketed_queries
 from dreamprvr.training.optimizer import BertAdam, warmup_schedule

@@ -29,7 +29,6 @@ TERM_ARGUMENT = re.compile(  # an option for an argument of a further loss term
 )
 SECTIONS = ("data", "model", "training", "trainer")
 ADDONS = "addons"  # folder of files that change some settings of the model that others name
-LONGEST = 600  # largest number of characters of a message
 OF_MODEL = ("network", "objective")
 OF_A_CLASS = ("class_path", "init_args", "dict_kwargs")  # keys of a class in jsonargparse
 # options whose value may be the path of a file

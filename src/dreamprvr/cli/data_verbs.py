@@ -5,11 +5,11 @@ Large packages are imported inside the functions, so that help and error message
 
 import warnings
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.plugins import installed
 from dreamprvr.core.text import one_line
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ def list_datasets() -> int:
 
     A benchmark of another package is listed with that package; a broken one is named in a line.
     """
-    from data_modules.base import import_plugins, installed_datasets
+    from data_modules.base import GROUP, import_plugins
 
-    return _list(import_plugins, installed_datasets())
+    return _list(import_plugins, GROUP)
 
 
 def list_models() -> int:
@@ -160,18 +160,19 @@ def list_models() -> int:
 
     A model of another package is listed with that package; a broken one is named in a line.
     """
-    from dreamprvr.models.registry import import_models, installed_models
+    from dreamprvr.models.registry import GROUP, import_models
 
-    return _list(import_models, installed_models())
+    return _list(import_models, GROUP)
 
 
-def _list(load: Callable[[], Mapping[str, type]], points: Mapping[str, EntryPoint]) -> int:
-    """Print the classes that `load` imports, then its warnings."""
+def _list(load: Callable[[], Mapping[str, type]], group: str) -> int:
+    """Print the classes that `load` imports of a group of entry points, then its warnings."""
     from dreamprvr.models.registry import class_path
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         loaded = load()
+    points = installed(group)
     for name, kind in loaded.items():
         package = getattr(points[name].dist, "name", "dreamprvr")
         origin = "" if package == "dreamprvr" else f" (package {package})"

@@ -35,7 +35,7 @@ from dreamprvr.cli.trainer_settings import (
     is_lightnings,
 )
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import quote
+from dreamprvr.core.text import listed, quote
 from dreamprvr.evaluation.record import plain
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.registry import class_path, find_model
@@ -45,7 +45,6 @@ from dreamprvr.training.callbacks.predictions import PredictionWriter, RankWrite
 from dreamprvr.training.checkpoint import (
     Trained,
     disagreements,
-    listed,
     newest_whole,
     read_checkpoint,
     refuse_other_shapes,

@@ -1,1 +1,1 @@
-"""Common to all parts: batches, errors, files, text, locks, processes, signals, saved models."""
+"""Common to all parts: batches, errors, files, text, locks, processes, saved models, plugins."""

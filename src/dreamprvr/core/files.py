@@ -246,18 +246,6 @@ def write_text(path: Path, text: str, root: Path | None = None) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_note(path: Path, text: str) -> None:
-    """Write a short text to a new file, after deleting an old one of that name.
-
-    Raises:
-        OSError: the old file cannot be deleted, or the new one cannot be written.
-    """
-    with suppress(FileNotFoundError):
-        path.unlink()  # which may be a link, or have a second name
-    with os.fdopen(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        file.write(text.encode())
-
-
 def check_free_disk(folder: Path, needed: int, doing: str) -> None:
     """Refuse to begin work for which the disk has no room.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.files import DISK_FULL
-from dreamprvr.core.text import shorten
+from dreamprvr.core.text import listed, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -227,9 +227,7 @@ def refuse_random_weights(
         "not finite": [n for n, w in state if w.is_floating_point() and not w.isfinite().all()],
     }
     problems = [
-        f"{len(names)} {kind} ({', '.join(map(shorten, names[:3]))}{', ...' if names[3:] else ''})"
-        for kind, names in wrong.items()
-        if names
+        f"{len(names)} {kind} ({listed(names, 3)})" for kind, names in wrong.items() if names
     ]
     if problems:
         parallel = bool(extra) and all(name.startswith("module.") for name in extra)

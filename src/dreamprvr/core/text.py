@@ -19,7 +19,7 @@ import re
 import reprlib
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -259,6 +259,17 @@ def shorten(text: str, length: int = QUOTED) -> str:
         return text
     head = (length - 3) // 2
     return f"{text[:head]}...{text[len(text) - (length - 3 - head) :]}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Join the first names of a list, each in one line that can be read; "..." are the others."""
+    shown = [one_line(shorten(name)) for name in names[:most]]
+    return ", ".join(shown) + (", ..." if names[most:] else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def quote(value: object) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from dreamprvr.core.errors import UserError, first_line
 from dreamprvr.core.file_kinds import CHECKPOINT, EMPTY, PICKLE, UNKNOWN, ZIP, described, kind_of
-from dreamprvr.core.text import open_file, quote, shorten
+from dreamprvr.core.text import listed, open_file, quote, shorten
 
 LARGEST = 1 << 50  # bytes of a file: no limit, as it is mapped
 INDEX_LIMIT = 16 << 20  # bytes of the pickle that lists the tensors
@@ -132,7 +132,7 @@ def _stand_ins(path: Path, names: list[str], foreign: Mapping[str, type] | None)
     if foreign is None and names:
         raise UserError(
             f"checkpoint {path} holds objects other than tensors and builtins "
-            f"({_listed(names)}); a checkpoint that the authors released is read by `lightning "
+            f"({listed(names)}); a checkpoint that the authors released is read by `lightning "
             "import-checkpoint`"
         )
     replaced = {
@@ -144,14 +144,10 @@ def _stand_ins(path: Path, names: list[str], foreign: Mapping[str, type] | None)
     strangers = [name for name in names if name not in replaced]
     if strangers:
         raise UserError(
-            f"{path} names {_listed(strangers)}, which no released checkpoint of the configured "
+            f"{path} names {listed(strangers)}, which no released checkpoint of the configured "
             "model does; it is not opened. If it is of another model, name that with --model"
         )
     return [(kind, name) for name, kind in replaced.items()]
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(shorten, names[:5])) + (", ..." if names[5:] else "")
 
 
 def _load(path: Path, allowed: list[Any], mmap: bool, map_location: Any = "cpu") -> Any:

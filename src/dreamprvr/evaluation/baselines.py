@@ -11,7 +11,7 @@ import torch
 
 from data_modules.base import PRVRDataModule
 from data_modules.loading.pooling import frames
-from data_modules.readers.features import FeatureStore
+from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import Annotations
 from dreamprvr.core.errors import UserError
 from dreamprvr.core.vectors import unit

@@ -105,22 +105,6 @@ def best_rank(ranks: Tensor) -> Tensor:
     return best.where(best < none[:, 0], 0)
 
 
-def ranks(scores: Tensor, positives: Tensor) -> Tensor:
-    """Rank each query's best true video among all videos, from 1 (docs/protocol.md, Measures).
-
-    The rank is one plus the number of other videos that score at least as much as the true video,
-    so that a tie never helps. The query's other true videos do not count.
-
-    Args:
-        scores: scores of every video of the gallery, (Q, V).
-        positives: positions of the true videos in the gallery, (Q, P) int64, padded with -1.
-
-    Returns:
-        (Q,) int64; 0 for a query without a true video.
-    """
-    return best_rank(true_ranks(scores, positives))
-
-
 def recalls(rank: Tensor) -> dict[str, float]:
     """Compute R@1, R@5, R@10, R@100 and their sum SumR, in %, from ranks (Q,)."""
     result = {f"R@{k}": 100 * (rank <= k).double().mean().item() for k in CUTOFFS}

@@ -8,11 +8,11 @@ takes a second: the command line needs the names without it.
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import cast
 
 from dreamprvr.core.errors import UserError, first_line
+from dreamprvr.core.plugins import installed
 from dreamprvr.core.pretrained import INSTALL, TRANSFORMERS, fetch, load_part
 from dreamprvr.core.text import quote
 from dreamprvr.extraction.encoder import Encoder
@@ -39,7 +39,7 @@ def register(name: str, factory: Factory) -> None:
 
 def encoder_names() -> list[str]:
     """Names that `load_encoder` knows, without those of the form `transformers:FOLDER`."""
-    return sorted({*_registered, *_installed()})
+    return sorted({*_registered, *installed(GROUP)})
 
 
 def is_missing(encoder: str) -> bool:
@@ -95,14 +95,14 @@ def _factory(name: str) -> Factory:
         if not source:
             raise UserError(f"encoder {quote(name)} names no model: write {TRANSFORMERS}FOLDER")
         return lambda device: open_model(source, device)
-    installed = _installed()
-    if name not in installed:
+    points = installed(GROUP)
+    if name not in points:
         known = ", ".join(encoder_names()) or "none"
         raise UserError(
             f"no encoder {quote(name)}; there are: {known}; or {TRANSFORMERS}FOLDER for a saved "
             "model"
         )
-    point = installed[name]
+    point = points[name]
     try:
         return cast(Factory, point.load())
     except ImportError as error:
@@ -112,10 +112,6 @@ def _factory(name: str) -> Factory:
         ) from None
     except Exception as error:  # a package of others may fail in any way
         raise UserError(f"encoder {point.name} ({point.value}) is broken: {error}") from error
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def open_model(source: str, device: str, name: str | None = None) -> Encoder:

@@ -11,7 +11,7 @@ import torch
 
 from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.core.progress import ProgressBar
-from dreamprvr.core.text import one_line
+from dreamprvr.core.text import one_line, plural
 from dreamprvr.extraction.encoder import Encoder
 from dreamprvr.extraction.feature_file import (
     LARGEST_BATCH,
@@ -67,16 +67,16 @@ class Summary:
         plan = self.plan
         if plan.unnamed:
             lines.append(
-                f"{_count(plan.unnamed, 'other video')} of {self.output} kept; --prune drops them"
+                f"{plural(plan.unnamed, 'other video')} of {self.output} kept; --prune drops them"
             )
         if self.left_out:
             lines.append(self.left_out)
         if plan.dropped and not plan.kept:
             lines.append(
                 f"nothing that was named could be extracted, so --prune dropped nothing: "
-                f"{_count(plan.dropped, 'video')} of {self.output} kept"
+                f"{plural(plan.dropped, 'video')} of {self.output} kept"
             )
-        total = f"{_count(self.extracted, 'video')} extracted"
+        total = f"{plural(self.extracted, 'video')} extracted"
         if self.extracted:
             total += f" ({length(self.video_seconds)} of video in {length(self.elapsed)})"
         counts = {
@@ -85,7 +85,7 @@ class Summary:
         }  # fmt: skip
         parts = [total, *(f"{count:,} {name}" for name, count in counts.items() if count)]
         if self.failures:
-            parts.append(f"{_count(len(self.failures), 'file')} failed")
+            parts.append(f"{plural(len(self.failures), 'file')} failed")
         there = f"; features are in {self.output} (rows of {self.dim:,} numbers)"
         there = there if plan.kept or plan.dropped else ""
         return [*lines, ", ".join(parts) + there]
@@ -97,10 +97,6 @@ def length(seconds: float) -> str:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def settings_of(

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.contract import RetrievalModel
-from dreamprvr.models.encoded import EncodedQueries, QueryRows
-from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding
+from dreamprvr.models.encoded import EncodedBatch, EncodedQueries, Padding, QueryRows
+from dreamprvr.models.layers.basic import InputProjection, PositionEmbedding, at_least_float32
+from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
 from dreamprvr.models.settings import check_settings
 
 
@@ -83,6 +85,49 @@ class RetrievalLossConfig:
     def __post_init__(self) -> None:
         least = {field.name: 0 for field in fields(self) if field.type in (int, float)}
         check_settings(self, "objective", **{**least, "hard_pool": 1})
+
+
+class RetrievalObjective(nn.Module):
+    """The loss terms that can be compiled, and their weighted sum (docs/model.md, section 7).
+
+    Args:
+        config: weights and constants of the terms.
+        padding: how padded tokens take part in the maxima.
+    """
+
+    def __init__(self, config: RetrievalLossConfig, padding: Padding) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.padding: Padding = padding
+
+    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
+        """Compute the unweighted terms by name, and `total`, their weighted sum.
+
+        Args:
+            batch: the encoded batch. An extra of the videos named `loss/<name>`, (B,), is a loss
+                term with one value for each video; its mean is taken.
+            hard_negatives: whether the triplet terms use hard negatives.
+
+        Returns:
+            Scalars in float32.
+        """
+        c, query = self.config, at_least_float32(batch.queries.embedding)
+        with torch.autocast(query.device.type, enabled=False):
+            terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
+            terms |= self.own_terms(query, batch.labels)
+            for name, values in batch.videos.extras.items():
+                if name.startswith("loss/"):
+                    terms[name.removeprefix("loss/")] = values.mean()
+            return terms | {"total": weighted_total(terms, c)}
+
+    def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the terms over the queries that a model adds, by name.
+
+        Args:
+            query: embeddings of the queries, (Q, D).
+            labels: (Q,), the video of each query, or `PADDED`.
+        """
+        raise NotImplementedError
 
 
 class OneVectorModel(RetrievalModel):

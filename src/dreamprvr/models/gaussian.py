@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from dreamprvr.core.batch import TrainBatch
 from dreamprvr.core.errors import UserError, check_range
-from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
+from dreamprvr.models.common import (
+    NetworkConfig,
+    OneVectorModel,
+    RetrievalLossConfig,
+    RetrievalObjective,
+)
 from dreamprvr.models.contract import CompiledParts
 from dreamprvr.models.encoded import (
     EncodedBatch,
@@ -23,9 +28,8 @@ from dreamprvr.models.encoded import (
     Scale,
     map_tensors,
 )
-from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.queries import diversity
-from dreamprvr.models.losses.retrieval import ADDED, retrieval_terms, weighted_total
+from dreamprvr.models.losses.retrieval import ADDED
 from dreamprvr.models.parts import LossTerm, PartSetting, Rescorer, build_part
 from dreamprvr.models.settings import LARGEST
 
@@ -95,51 +99,14 @@ class GaussianLossConfig(RetrievalLossConfig):
     extra: dict[str, PartSetting] = field(default_factory=dict)
 
 
-class Objective(nn.Module):
-    """The loss terms that can be compiled, and their weighted sum (docs/model.md, section 7).
-
-    Args:
-        config: weights and constants of the terms.
-        padding: how padded frames take part in the maxima; see `GaussianConfig.padded_frames`.
-    """
-
-    def __init__(self, config: GaussianLossConfig, padding: Padding) -> None:
-        super().__init__()
-        self.config = config
-        self.padding: Padding = padding
-
-    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
-        """Compute the unweighted terms by name, and `total`, their weighted sum.
-
-        Args:
-            batch: the encoded batch. An extra of the videos named `loss/<name>`, (B,), is a loss
-                term with one value for each video; its mean is taken.
-            hard_negatives: whether the triplet terms use hard negatives.
-
-        Returns:
-            Scalars in float32.
-        """
-        c = self.config
-        query, labels = at_least_float32(batch.queries.embedding), batch.labels
-        with torch.autocast(query.device.type, enabled=False):
-            terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
-            terms["diversity"] = diversity(
-                query, labels, c.diversity_delta, c.diversity_alpha, c.diversity_gamma
-            )
-            terms |= self.own_terms(query, labels)
-            for name, values in batch.videos.extras.items():
-                if name.startswith("loss/"):
-                    terms[name.removeprefix("loss/")] = values.mean()
-            return terms | {"total": weighted_total(terms, c)}
+class Objective(RetrievalObjective):
+    """The loss terms of all Gaussian models that can be compiled."""
 
     def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the terms by name that one model adds; none by default.
-
-        Args:
-            query: embeddings of the queries, (Q, D).
-            labels: (Q,), the video of each query, or `PADDED`.
-        """
-        return {}
+        """Compute the query diversity."""
+        c = self.config
+        constants = (c.diversity_delta, c.diversity_alpha, c.diversity_gamma)
+        return {"diversity": diversity(query, labels, *constants)}
 
 
 def _check_weights(name: str, weight: object) -> None:
@@ -198,6 +165,10 @@ class GaussianModel(OneVectorModel):
             config.gaussian_encoder, length, config, num_registers, aggregation
         )
         return encoder
+
+    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
+        """Encode B videos; see `RetrievalModel.encode_videos`."""
+        return EncodedVideos(self.gaussian_scales(self.embed_clips(clips), frames, frame_mask), {})
 
     def gaussian_scales(
         self,

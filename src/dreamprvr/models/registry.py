@@ -1,14 +1,14 @@
 """The installed models by name: the entry-point group `dreamprvr.models`, from any package."""
 
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 from dreamprvr.core.errors import UserError
+from dreamprvr.core.plugins import import_installed
 from dreamprvr.core.text import meant, quote
 from dreamprvr.models.contract import RetrievalModel
 from dreamprvr.models.parts import PartSetting, part_path
@@ -20,26 +20,10 @@ TRUSTED = (GROUP, "dreamprvr.parts", "dreamprvr.datasets", "dreamprvr.encoders")
 DEFAULT = "dreamprvr.models.dreamprvr.network.DreamPRVR"  # model of a checkpoint that names none
 
 
-def installed_models() -> dict[str, EntryPoint]:
-    """List the entry points of all installed models by name, ours included."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
-
-
 @cache
 def import_models() -> Mapping[str, type[RetrievalModel]]:
     """Import every installed model; leave a broken one out with a warning."""
-    models: dict[str, type[RetrievalModel]] = {}
-    for name, point in installed_models().items():
-        try:
-            model = point.load()
-        except Exception as error:  # a package of others may fail in any way
-            warnings.warn(f"model {name} ({point.value}) is broken: {error}", stacklevel=2)
-            continue
-        if isinstance(model, type) and issubclass(model, RetrievalModel):
-            models[name] = model
-        else:
-            warnings.warn(f"model {name} ({point.value}) is not a RetrievalModel", stacklevel=2)
-    return models
+    return import_installed(GROUP, RetrievalModel, "model")
 
 
 def class_path(model: type) -> str:

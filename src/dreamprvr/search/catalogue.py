@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import numpy as np
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import normal_id, one_line, quote, read_csv, shorten
+from dreamprvr.core.text import listed, normal_id, one_line, quote, read_csv, shorten
 from dreamprvr.evaluation.moments import Timeline
 from dreamprvr.extraction.feature_file import ExtractionSettings, VideoRecord
 from dreamprvr.search.engine.points import METADATA
@@ -30,13 +30,12 @@ _CONTENT = ("digest", "rows", "size", "mtime_ns")
 # Payloads
 
 
-def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, Any]) -> Payload:
-    """Make the payload of a video.
+def make_payload(record: VideoRecord, rows: np.ndarray) -> Payload:
+    """Make the payload of a video, without its metadata.
 
     Args:
         record: facts that the feature file has about the video.
         rows: features of the video, (N, F).
-        metadata: values of the video's metadata columns.
     """
     digest = hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=16)
     return {
@@ -47,8 +46,7 @@ def make_payload(record: VideoRecord, rows: np.ndarray, metadata: Mapping[str, A
             # rounded, since the engine reads numbers of 16 digits with an error in the last bit
             "start": round(record.start, 6), "duration": round(record.duration, 6),
             "rows": len(rows), "digest": digest.hexdigest(), "warning": record.warning,
-        },
-        METADATA: dict(metadata),
+        }
     }  # fmt: skip
 
 
@@ -117,12 +115,12 @@ class MetadataTable(NamedTuple):
         """
         parts = []
         if self.unknown:
-            names = _some(self.unknown)
+            names = listed(self.unknown, SHOWN)
             parts.append(f"{len(self.unknown)} rows name no video of the library: {names}")
         if self.astray:
             parts.append(
                 f"in {len(self.astray)} rows the path is not that of the video_id, and the "
-                f"video_id is used: {_some(self.astray)}"
+                f"video_id is used: {listed(self.astray, SHOWN)}"
             )
         return f"{path}: {'; '.join(parts)}" if parts else ""
 
@@ -183,11 +181,6 @@ def _spellings(folder: Path, place: str) -> list[str]:
         return [normal_id(str(path.absolute())), normal_id(str(path.resolve()))]
     except (OSError, RuntimeError, ValueError):  # links in a circle, or not a valid path
         return [place]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ", and others" if len(names) > SHOWN else ""
-    return ", ".join(one_line(shorten(name)) for name in names[:SHOWN]) + more
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

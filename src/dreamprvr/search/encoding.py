@@ -58,7 +58,6 @@ class Untrained(RetrievalModel):
         moments: replace the rows by moment tokens (docs/models/tf_prvr.md).
     """
 
-    Network = Objective = RowSettings
     scales: ClassVar[tuple[str, ...]] = ("frames",)
     padding = "ignore"
 

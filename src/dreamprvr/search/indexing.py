@@ -179,7 +179,7 @@ class Indexer:
                 continue
             if os.path.lexists(new_path) and not os.path.lexists(old_path):
                 continue
-            if not same_vectors(before, make_payload(record, features[video_id], {})):
+            if not same_vectors(before, make_payload(record, features[video_id])):
                 raise UserError(
                     f"video id {quote(video_id)} is {one_line(new_path)} in {features.path}, but "
                     f"{one_line(old_path)} in the library: extract both into one feature file, "
@@ -212,7 +212,7 @@ class Indexer:
         rows = features[video_id]
         if not np.isfinite(rows).all():
             raise UserError(f"{features.path}: {quote(video_id)} holds numbers that are not finite")
-        payload = make_payload(features.record(video_id), rows, {})
+        payload = make_payload(features.record(video_id), rows)
         replaces = renames.replaced_by(payload, video_id not in self.known)
         metadata = self._metadata([video_id, *replaces])
         return _Video(video_id, rows, {**payload, METADATA: metadata}, replaces)

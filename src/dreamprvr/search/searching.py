@@ -158,7 +158,7 @@ class Searcher:
         found, limit = self._ranking(task, said)
         page = found.order[query.skip : query.skip + query.k]
         hits = tuple(
-            self._hit(rank, record, found, asked, query)
+            self._hit(rank, record, found, task)
             for rank, record in enumerate(self._look_up(page), query.skip + 1)
         )
         scored = task.searched
@@ -363,8 +363,9 @@ class Searcher:
         score = None if asked.without is None else best
         return OverTime(shown, score, find_moments(shown, moments, self.rule), best)
 
-    def _hit(self, rank: int, record: Record, found: Ranking, asked: Asked, query: Query) -> Hit:
-        count = row_count(record.payload) if query.moments == "all" else int(query.moments)
+    def _hit(self, rank: int, record: Record, found: Ranking, task: Task) -> Hit:
+        asked, most = task.asked, task.query.moments
+        count = row_count(record.payload) if most == "all" else int(most)
         over_time = self._over_time(asked, record, count)
         moments = over_time.moments
         name = record.video_id

@@ -185,19 +185,15 @@ class SpokenWords:
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from None
         address = f"file:{quote_from_bytes(bytes(self.path.absolute()))}?mode=ro"
-        with self._plain_errors(), closing(sqlite3.connect(address, uri=True)) as database:
-            database.execute("PRAGMA trusted_schema = OFF")
-            database.execute("PRAGMA cell_size_check = ON")
-            rows = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
-            ours = {sql for name, sql in rows if name not in _SHADOWS and sql is not None}
-            if ours != set(_TABLES):
-                raise sqlite3.DatabaseError("it holds other tables")
-            yield database
-
-    @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
         try:
-            yield
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                database.execute("PRAGMA trusted_schema = OFF")
+                database.execute("PRAGMA cell_size_check = ON")
+                rows = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+                ours = {sql for name, sql in rows if name not in _SHADOWS and sql is not None}
+                if ours != set(_TABLES):
+                    raise sqlite3.DatabaseError("it holds other tables")
+                yield database
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             raise UserError(
                 f"{self.path} is damaged ({error}): remove it and index again, or search without "

@@ -98,10 +98,6 @@ class Narrowing(BaseModel):
             raise PydanticCustomError("query", "give either without or then, not both")
         return self
 
-    def filters(self) -> dict[str, list[str]]:
-        """Return the conditions of each column, as the library takes them."""
-        return parse_where(self.where)
-
 
 class SearchQuery(Narrowing, Example):
     """A search; equal ones have equal hashes. One of `q`, `like` and `image` is needed."""
@@ -109,7 +105,7 @@ class SearchQuery(Narrowing, Example):
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `Library.search` without the picture; no defaults are in it."""
         arguments: dict[str, Any] = {
-            "k": self.k, "where": self.filters(), "threshold": self.threshold,
+            "k": self.k, "where": parse_where(self.where), "threshold": self.threshold,
         }  # fmt: skip
         if self.like is not None:
             key, _, second = self.like.partition("@")

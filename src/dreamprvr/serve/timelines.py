@@ -105,8 +105,9 @@ class Cut:
     @property
     def file(self) -> str:
         """Return the name of the video's file, without its folder; the id if it is unknown."""
-        path = self.video.path
-        return self.video.video_id if path is None else _shown(path)
+        if (path := self.video.path) is None:
+            return self.video.video_id
+        return os.fsencode(path.name).decode(errors="replace")
 
     def frames(self, rate: FrameRate) -> tuple[int, int]:
         """Return the first frame, and the first one after the moment; it has at least one."""
@@ -210,10 +211,6 @@ def _add_asset(
     path = cut.video.path
     source = cut.file.encode(errors="replace") if path is None else os.fsencode(path.name)
     ElementTree.SubElement(asset, "media-rep", kind="original-media", src=f"./{quote(source)}")
-
-
-def _shown(path: Path) -> str:
-    return os.fsencode(path.name).decode(errors="replace")
 
 
 def _line(text: str) -> str:

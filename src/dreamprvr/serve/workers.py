@@ -18,17 +18,6 @@ class Stopped(Exception):
     """Raised by a check when nobody waits for the work any more."""
 
 
-def too_many(work: str) -> HTTPException:
-    """Return the refusal of a server that has enough to do.
-
-    Args:
-        work: name of the work in the plural, for the message: "searches".
-    """
-    return HTTPException(
-        503, f"too many {work} at once; try again in a second", {"Retry-After": "1"}
-    )
-
-
 class Workers:
     """Runs blocking work of one kind away from the event loop.
 
@@ -52,7 +41,8 @@ class Workers:
             HTTPException: 503, the queue is full.
         """
         if self.inside >= self.limit:  # only the event loop's thread comes here
-            raise too_many(self.name)
+            refusal = f"too many {self.name} at once; try again in a second"
+            raise HTTPException(503, refusal, {"Retry-After": "1"})
         self.inside += 1
         try:
             future = self._pool.submit(work, *args, **kwargs)

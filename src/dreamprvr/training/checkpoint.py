@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.core.text import shorten
+from dreamprvr.core.text import listed
 from dreamprvr.core.torch_file import read_torch_file
 from dreamprvr.extraction.feature_file import ExtractionSettings, FeatureFile
 from dreamprvr.models.contract import RetrievalModel
@@ -26,7 +26,6 @@ PREFIX = "network."  # start of the names of the network's weights in a checkpoi
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 LENGTHS = ("num_clips", "max_frames", "max_words")  # settings: lengths of a model's inputs
 LONG = 1000  # a length up to this is allowed even if no weight has it
-LISTED = 5  # number of names that a message lists
 
 
 class Trained(NamedTuple):
@@ -246,11 +245,6 @@ def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> lis
         "of another size": resized,
     }
     return [f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds.items() if names]
-
-
-def listed(names: list[str]) -> str:
-    """Join the first names of a list, each cut to a length that can be read."""
-    return ", ".join(map(shorten, names[:LISTED])) + (", ..." if names[LISTED:] else "")
 
 
 def refuse_other_shapes(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,8 @@ from data_modules.checking.check import (
     table_remarks,
 )
 from data_modules.generation.world import WorldConfig
-from data_modules.readers.features import FeatureStore, Hdf5Features
+from data_modules.readers.hdf5 import Hdf5Features
+from data_modules.readers.store import FeatureStore
 from data_modules.readers.tables import QUERY_COLUMNS, VIDEO_COLUMNS, Annotations
 from data_modules.synthetic import Synthetic
 from data_modules.testing import write_tiny

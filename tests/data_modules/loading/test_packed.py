@@ -26,7 +26,6 @@ from data_modules.loading.packed import (
     PackedTrain,
     PackedVideos,
     Resident,
-    Residents,
     as_is,
 )
 from data_modules.loading.packed_store import PackedStore
@@ -143,8 +142,12 @@ def test_copied_once_to_another_device(stores: list[PackedStore]):
     assert resident.field("frames").rows is not rows
 
 
-def test_each_store_is_placed_once(stores: list[PackedStore]):
-    residents = Residents()
+@pytest.fixture
+def residents(tmp_path: Path) -> PackedFeatures:
+    return PackedFeatures(tmp_path / "packed", "float32", resident=True)
+
+
+def test_each_store_is_placed_once(stores: list[PackedStore], residents: PackedFeatures):
     first, second, again = residents.place([*stores, stores[0]], CPU)
     assert first is again
     assert residents.place(stores[::-1], CPU) == [second, first]
@@ -154,7 +157,7 @@ def test_each_store_is_placed_once(stores: list[PackedStore]):
 
 
 def test_stores_larger_than_the_device_are_refused(
-    stores: list[PackedStore], monkeypatch: pytest.MonkeyPatch
+    stores: list[PackedStore], residents: PackedFeatures, monkeypatch: pytest.MonkeyPatch
 ):
     gpu = torch.device("cuda:1")
     needed = stores[0].bytes + stores[1].bytes
@@ -162,7 +165,6 @@ def test_stores_larger_than_the_device_are_refused(
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 30)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free["bytes"], 0))
-    residents = Residents()
     with pytest.raises(UserError, match=r"take 0\.0 GB, but 0\.0 GB are free on cuda:1: pack them"):
         residents.place([*stores, *stores], gpu)
     free["bytes"] += 1

@@ -20,7 +20,7 @@ from data_modules.loading.packed_store import (
     write_manifest,
 )
 from data_modules.loading.packing import pack
-from data_modules.readers.features import BigFileFeatures
+from data_modules.readers.bigfile import BigFileFeatures
 from dreamprvr.core.errors import UserError
 
 

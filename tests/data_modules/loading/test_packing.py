@@ -284,7 +284,7 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from packed_items import VIDEOS, SIZES, tables
 from data_modules.loading.dataset import VideoDataset
-from data_modules.readers.features import Hdf5Features
+from data_modules.readers.hdf5 import Hdf5Features
 from data_modules.loading import packing
 inner = packing.pack
 def slow(*arguments):

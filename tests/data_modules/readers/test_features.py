@@ -6,12 +6,9 @@ import pytest
 from bigfiles import write_big_file
 from shared import DATA, needs_data
 
-from data_modules.readers.features import (
-    BigFileFeatures,
-    GroupedHdf5Features,
-    Hdf5Features,
-    open_features,
-)
+from data_modules.readers.bigfile import BigFileFeatures
+from data_modules.readers.features import open_features
+from data_modules.readers.hdf5 import GroupedHdf5Features, Hdf5Features
 from dreamprvr.core.errors import UserError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)

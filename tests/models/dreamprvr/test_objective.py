@@ -7,7 +7,7 @@ from models.tiny import batch, network
 
 from dreamprvr.core.errors import UserError
 from dreamprvr.models.dreamprvr.config import ObjectiveConfig
-from dreamprvr.models.dreamprvr.objective import Objective
+from dreamprvr.models.dreamprvr.network import Objective
 from dreamprvr.models.encoded import EncodedBatch
 
 RETRIEVAL = {"clip_nce", "frame_nce", "clip_triplet", "frame_triplet", "diversity", "similarity"}

@@ -67,8 +67,8 @@ def test_the_padding_of_the_network_is_that_of_the_evidence() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"inter_temperature": 0.001}, "temperature is 0.001; from 0.02"),
-        ({"smoothing": 2.0}, "smoothing is 2.0; from 0 to 1"),
+        ({"inter_temperature": 0.001}, "temperature is 0.001; it must be a number from 0.02"),
+        ({"smoothing": 2.0}, "smoothing is 2.0; it must be a number from 0 to 1"),
         ({"padded_queries": "x"}, "objective.padded_queries is 'x'; one of zero, ignore"),
         ({"extra": {"inter": f"{InterVideoEvidence.__module__}.InterVideoEvidence"}},
          "objective.extra.inter: Holmes has this term; change its settings, such as objective.int"),

@@ -121,7 +121,10 @@ def test_angles_of_many_queries_are_those_of_a_sample() -> None:
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(2, "angle_queries is 2; at least 3"), (4.5, r"angle_queries is 4\.5; it must be a whole")],
+    [
+        (2, "angle_queries is 2; it must be a whole number from 3"),
+        (4.5, r"angle_queries is 4\.5; it must be a whole"),
+    ],
 )
 def test_too_few_queries_for_a_triplet_are_refused(number: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -350,11 +350,19 @@ def test_the_gradient_between_videos_is_that_of_finite_differences() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (InterVideoEvidence, {"temperature": 0.01}, r"temperature is 0\.01; from 0\.02 to 1e\+06"),
-        (InterVideoEvidence, {"beta": 2}, "beta is 2; from 0 to 1"),
+        (
+            InterVideoEvidence,
+            {"temperature": 0.01},
+            r"temperature is 0\.01; it must be a number from 0\.02 to 1,000,000",
+        ),
+        (InterVideoEvidence, {"beta": 2}, "beta is 2; it must be a number from 0 to 1"),
         (InterVideoEvidence, {"smoothing": "much"}, "smoothing is 'much'; it must be a number"),
         (IntraVideoEvidence, {"temperature": True}, "temperature is True; it must be a number"),
-        (InterVideoEvidence, {"smoothing": -0.1}, r"smoothing is -0\.1; from 0 to 1"),
+        (
+            InterVideoEvidence,
+            {"smoothing": -0.1},
+            r"smoothing is -0\.1; it must be a number from 0 to 1",
+        ),
         (IntraVideoEvidence, {"padded_queries": "x"}, "padded_queries is 'x'; one of zero, ignore"),
     ],
 )

@@ -6,18 +6,27 @@ import torch
 from torch import Tensor
 
 from dreamprvr.core.batch import TrainBatch
+from dreamprvr.models import gaussian
 from dreamprvr.models.contract import CompiledParts
 from dreamprvr.models.dreamprvr.config import DreamPRVRConfig, ObjectiveConfig
-from dreamprvr.models.dreamprvr.objective import Objective
 from dreamprvr.models.dreamprvr.published import FORMAT
 from dreamprvr.models.dreamprvr.registers import DiffusionRegisters
 from dreamprvr.models.encoded import EncodedBatch, EncodedVideos
-from dreamprvr.models.gaussian import GaussianModel
 from dreamprvr.models.layers.basic import at_least_float32, initialize
+from dreamprvr.models.losses.queries import query_similarity
 from dreamprvr.models.parts import RegisterSampler, build_part
 
 
-class DreamPRVR(GaussianModel):
+class Objective(gaussian.Objective):
+    """All loss terms of a batch; the KL term and L_dre come with the batch (`encode_batch`)."""
+
+    def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the query diversity and the query similarity preservation."""
+        similarity = query_similarity(query, labels, self.config.similarity_temperature)
+        return super().own_terms(query, labels) | {"similarity": similarity}
+
+
+class DreamPRVR(gaussian.GaussianModel):
     """Diffusion-guided registers for partially relevant video retrieval (CVPR 2026).
 
     Args:

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.models.common import NetworkConfig, OneVectorModel, RetrievalLossConfig
+from dreamprvr.models.common import (
+    NetworkConfig,
+    OneVectorModel,
+    RetrievalLossConfig,
+    RetrievalObjective,
+)
 from dreamprvr.models.contract import CompiledParts, TokenSpans
-from dreamprvr.models.encoded import EncodedBatch, EncodedVideos, Padding, Scale
+from dreamprvr.models.encoded import EncodedBatch, EncodedVideos, Scale
 from dreamprvr.models.gmmformer.published import FORMAT
 from dreamprvr.models.layers.attention import OutputAttentionBlock
-from dreamprvr.models.layers.basic import at_least_float32, initialize
+from dreamprvr.models.layers.basic import initialize
 from dreamprvr.models.layers.gaussian import fitted_windows, gaussian_window
 from dreamprvr.models.layers.query import AttentionPooling, QueryEncoder
 from dreamprvr.models.losses.queries import joint_diversity
-from dreamprvr.models.losses.retrieval import retrieval_terms, weighted_total
 
 FrameLength = Literal["max", "batch", "own"]
 
@@ -130,33 +134,13 @@ class MixtureEncoder(nn.Module):
         return encoded
 
 
-class Objective(nn.Module):
-    """The loss terms and their weighted sum (docs/models/gmmformer.md, section 4).
+class Objective(RetrievalObjective):
+    """The loss terms and their weighted sum (docs/models/gmmformer.md, section 4)."""
 
-    Args:
-        config: weights and constants of the terms.
-        padding: how padding takes part in the maxima; there is none among the tokens.
-    """
-
-    def __init__(self, config: ObjectiveConfig, padding: Padding) -> None:
-        super().__init__()
-        self.config = config
-        self.padding: Padding = padding
-
-    def forward(self, batch: EncodedBatch, hard_negatives: bool) -> dict[str, Tensor]:
-        """Compute the unweighted terms by name, and `total`, their weighted sum, in float32.
-
-        Args:
-            batch: the encoded batch.
-            hard_negatives: whether the triplet terms use hard negatives.
-        """
-        c, query = self.config, at_least_float32(batch.queries.embedding)
-        with torch.autocast(query.device.type, enabled=False):
-            terms = retrieval_terms(batch, self.padding, c.margin, hard_negatives, c.hard_pool)
-            terms["diversity"] = joint_diversity(
-                query, batch.labels, c.diversity_delta, c.diversity_alpha
-            )
-            return terms | {"total": weighted_total(terms, c)}
+    def own_terms(self, query: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the query diversity."""
+        c = self.config
+        return {"diversity": joint_diversity(query, labels, c.diversity_delta, c.diversity_alpha)}
 
 
 class GMMFormer(OneVectorModel):

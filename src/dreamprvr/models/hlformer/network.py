@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.models.encoded import EncodedBatch, EncodedVideos
+from dreamprvr.models.encoded import EncodedBatch
 from dreamprvr.models.gaussian import GaussianConfig, GaussianLossConfig, GaussianModel, Objective
 from dreamprvr.models.hlformer.lorentz import LorentzAttention
 from dreamprvr.models.hlformer.order import PartialOrder
@@ -85,10 +85,6 @@ class HLFormer(GaussianModel):
         self.order = PartialOrder(network.hidden_size, objective.order_masks_padding)
         self.objective = Objective(objective, network.padded_frames)
         initialize(self)
-
-    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
-        """Encode B videos; see `RetrievalModel.encode_videos`."""
-        return EncodedVideos(self.gaussian_scales(self.embed_clips(clips), frames, frame_mask), {})
 
     def further_terms(self, batch: EncodedBatch, epoch: int) -> dict[str, tuple[float, Tensor]]:
         """Add the partial order; see `GaussianModel.further_terms`."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dreamprvr.core.errors import UserError
-from dreamprvr.models.encoded import EncodedVideos, Padding
+from dreamprvr.models.encoded import Padding
 from dreamprvr.models.gaussian import GaussianConfig, GaussianLossConfig, GaussianModel, Objective
 from dreamprvr.models.holmes.published import FORMAT
 from dreamprvr.models.layers.basic import initialize
@@ -103,7 +103,3 @@ class Holmes(GaussianModel):
             term.padding = self.padding
             self.extra_terms[name] = term
         initialize(self)
-
-    def encode_videos(self, clips: Tensor, frames: Tensor, frame_mask: Tensor) -> EncodedVideos:
-        """Encode B videos; see `RetrievalModel.encode_videos`."""
-        return EncodedVideos(self.gaussian_scales(self.embed_clips(clips), frames, frame_mask), {})

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import check_range
 from dreamprvr.models.encoded import EncodedBatch
 from dreamprvr.models.layers.basic import at_least_float32
 from dreamprvr.models.losses.retrieval import is_query
 from dreamprvr.models.parts import LossTerm
+from dreamprvr.models.settings import LARGEST
 
 SMALLEST = 1e-6  # two vectors that are nearer have no direction from one to the other
 
@@ -96,10 +97,7 @@ class RelationalDistillation(LossTerm):
         self, distance_weight: float = 15.0, angle_weight: float = 30.0, angle_queries: int = 128
     ) -> None:
         super().__init__()
-        if isinstance(angle_queries, bool) or not isinstance(angle_queries, int):
-            raise UserError(f"angle_queries is {angle_queries!r:.100}; it must be a whole number")
-        if angle_queries < 3:
-            raise UserError(f"angle_queries is {angle_queries}; at least 3, which make a triplet")
+        check_range("angle_queries", angle_queries, 3, LARGEST, whole=True)  # 3 make a triplet
         self.weight = {"distance": distance_weight, "angle": angle_weight}
         self.angle_queries = angle_queries
 

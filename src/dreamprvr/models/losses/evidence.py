@@ -9,12 +9,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dreamprvr.core.errors import UserError
+from dreamprvr.core.errors import UserError, check_range
 from dreamprvr.models.encoded import EncodedBatch
 from dreamprvr.models.layers.basic import unit
 from dreamprvr.models.losses.retrieval import TERM_NAMES, is_query, mean_over_queries
 from dreamprvr.models.parts import LossTerm
 from dreamprvr.models.scoring import scale_scores, unit_rows, unit_tokens
+from dreamprvr.models.settings import LARGEST
 
 CONSISTENT, CONFLICTING, UNCERTAIN = 0, 1, 2  # kinds of queries
 LEAST_TEMPERATURE = 0.02  # below, the product of two evidences is beyond float32
@@ -158,8 +159,9 @@ class InterVideoEvidence(LossTerm):
         smoothing: float = 0.2,
     ) -> None:
         super().__init__()
-        _refuse_outside(temperature=(temperature, LEAST_TEMPERATURE, 1e6))
-        _refuse_outside(beta=(beta, 0, 1), smoothing=(smoothing, 0, 1))
+        check_range("temperature", temperature, LEAST_TEMPERATURE, LARGEST)
+        check_range("beta", beta, 0, 1)
+        check_range("smoothing", smoothing, 0, 1)
         self.weight = dict.fromkeys((*TERM_NAMES.values(), "combined"), weight)
         self.temperature, self.from_epoch = temperature, from_epoch
         self.beta, self.smoothing = beta, smoothing
@@ -301,7 +303,7 @@ class IntraVideoEvidence(LossTerm):
         padded_queries: Literal["zero", "ignore"] = "zero",
     ) -> None:
         super().__init__()
-        _refuse_outside(temperature=(temperature, LEAST_TEMPERATURE, 1e6))
+        check_range("temperature", temperature, LEAST_TEMPERATURE, LARGEST)
         if padded_queries not in ("zero", "ignore"):
             raise UserError(f"padded_queries is {padded_queries!r:.100}; one of zero, ignore")
         self.weight, self.temperature, self.from_epoch = weight, temperature, from_epoch
@@ -318,12 +320,3 @@ class IntraVideoEvidence(LossTerm):
         values = evidential_loss(evidence(similarity, self.temperature), plan)
         share = (by.own / by.queries.clamp(min=1)[:, None]).sum(dim=0)  # (Q,), 0 for padding
         return (values * share).sum() / (by.queries > 0).sum()
-
-
-def _refuse_outside(**ranges: tuple[float, float, float]) -> None:
-    """Refuse settings outside their ranges; each is a value, the least and the largest allowed."""
-    for name, (value, least, largest) in ranges.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UserError(f"{name} is {value!r:.100}; it must be a number")
-        if not least <= value <= largest:
-            raise UserError(f"{name} is {value}; from {least} to {largest:g}")
