@@ -359,6 +359,30 @@ def test_the_settings_of_an_addon_are_changed_by_ones_own_and_by_options(tmp_pat
     assert "needs a class_path" in refused("fit", "-c", "synthetic.yaml", f"{extra}.x.beta", "3")
 
 
+@pytest.mark.parametrize("word", ["-c", "--config="])
+def test_a_file_that_follows_an_addon_changes_its_settings(tmp_path: Path, word: str) -> None:
+    """An add-on that was merged later would take the user's values away without a word."""
+    term = "{init_args: {from_epoch: 2}}"
+    sections = ["training: {warmup: 0.2}", "trainer: {max_epochs: 5}"]
+    sections.append(f"model: {{init_args: {{objective: {{extra: {{inter: {term}}}}}}}}}")
+    (tmp_path / "mine.yaml").write_text("\n".join(sections))
+    mine = ["-c", "mine.yaml"] if word == "-c" else ["--config=mine.yaml"]
+    words = ["-c", "charades.yaml", "-c", "addons/evidence_inter.yaml", *mine]
+    for more in ([], ["--model", "gmmformer_v2"], ["-c", "models/gmmformer_v2.yaml"]):
+        found = settings(*words, *more)
+        given = found["model"]["init_args"]["objective"]["extra"]["inter"]["init_args"]
+        assert (given["from_epoch"], given["temperature"]) == (2, 0.08)
+        assert (found["training"]["warmup"], found["trainer"]["max_epochs"]) == (0.2, 5)
+        assert found["model"]["class_path"].endswith("GMMFormerV2" if more else "DreamPRVR")
+    given = ["--trainer", "{max_epochs: 7}", "--training={warmup: 0.3}"]
+    found = settings(*given, *words)
+    assert (found["training"]["warmup"], found["trainer"]["max_epochs"]) == (0.3, 7)
+    line = refused(
+        "fit", "-c", "charades.yaml", "-c", "addons/evidence_inter.yaml", "-c", "gone.yaml"
+    )
+    assert line.startswith("--config gone.yaml: no such file here")
+
+
 def test_a_file_of_the_user_comes_before_a_shipped_one(tmp_path: Path) -> None:
     assert Path(find_config("tvr.yaml")).is_absolute()
     (tmp_path / "tvr.yaml").write_text("")

@@ -317,8 +317,9 @@ def configs_first(arguments: list[str]) -> list[str]:
     """Put configuration files before the options, which win over them.
 
     An option for a whole section (`--model ms_sl`, `--trainer '{max_epochs: 3}'`) becomes one more
-    file, after the others. Files of a folder `addons` come after these, because another model takes
-    none of the settings of an earlier one. A callback as an option is added to those of the files.
+    file. Files of a folder `addons` come after the model, wherever it is named, because another
+    model takes none of the settings of an earlier one. Files that follow an add-on stay after it,
+    unless they name a model or a data set. A callback as an option is added to those of the files.
     An argument of a loss term as an option becomes the last file, which jsonargparse cannot do.
     The default model comes first: jsonargparse would mix defaults of the parser with other models.
 
@@ -326,14 +327,13 @@ def configs_first(arguments: list[str]) -> list[str]:
         arguments: words of the command line, with or without a verb at the start.
     """
     configs = ["--config", json.dumps({"model": {"class_path": DEFAULT}})]
-    sections, addons, terms, others = list[str](), list[str](), list[str](), list[str]()
+    sections, late, terms, others = list[str](), list[str](), list[str](), list[str]()
     for word in (words := iter(arguments)):
         name, has_value, value = word.partition("=")
         if word in ("-c", "--config") and (path := next(words, None)) is not None:
-            (addons if Path(path).parent.name == ADDONS else configs).extend([word, path])
+            (late if _comes_late(path, late) else configs).extend([word, path])
         elif name in ("-c", "--config") or word[:2] == "-c":
-            folder = Path(value if has_value else word[2:]).parent
-            (addons if folder.name == ADDONS else configs).append(word)
+            (late if _comes_late(value if has_value else word[2:], late) else configs).append(word)
         elif name[2:] in (*SECTIONS, "data.class_path", "model.class_path"):
             text = value if has_value else next(words, None)
             section = None if text is None else section_config(name[2:].partition(".")[0], text)
@@ -341,8 +341,10 @@ def configs_first(arguments: list[str]) -> list[str]:
                 others += [word] if text is None or has_value else [word, text]
             elif name.startswith("--data"):  # first: settings in a model's file may depend on it
                 sections = ["--config", section, *sections]
-            else:
+            elif name.startswith("--model"):
                 sections += ["--config", section]
+            else:
+                terms += ["--config", section]
         elif word in ("--data.help", "--model.help"):
             others += [word, *_help_path(word, next(words, ""))]
         elif TERM_ARGUMENT.fullmatch(name):
@@ -352,7 +354,18 @@ def configs_first(arguments: list[str]) -> list[str]:
         else:
             others.append(word)
     verb = [others.pop(0)] if others and not others[0].startswith("-") else []
-    return [*verb, *configs, *sections, *addons, *terms, *others]
+    return [*verb, *configs, *sections, *late, *terms, *others]
+
+
+def _comes_late(path: str, late: list[str]) -> bool:
+    """Return whether a file is an add-on, or follows one and names neither model nor data set."""
+    if Path(path).parent.name == ADDONS:
+        return True
+    if not late:
+        return False
+    content = _read_config(path)[1]
+    named = [content.get(section) for section in ("data", "model")]
+    return not any(isinstance(part, str) or "class_path" in (part or {}) for part in named)
 
 
 def _term_section(option: str, value: str) -> str:
