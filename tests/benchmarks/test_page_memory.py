@@ -29,3 +29,4 @@ def test_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = json.loads(path.read_text())["results"]
     assert [row["searches"] for row in rows] == [2, 4]
     assert all(row["heap kB"] > 100 and row["nodes"] > 100 for row in rows)
+    assert all(0 < row["first paint s"] < 30 for row in rows)
