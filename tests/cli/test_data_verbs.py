@@ -302,7 +302,7 @@ def test_the_installed_benchmarks() -> None:
     assert lines.keys() >= OURS.keys()
     for name, class_name in OURS.items():
         assert lines[name].startswith(f"{name:<14}data_modules.{name}.{class_name}: ")
-    assert lines["tvr"].endswith("21.8 K clips of six TV shows, five captions a clip.")
+    assert lines["tvr"].endswith("21.8 K clips of six TV shows, each with five captions.")
 
 
 def test_those_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:

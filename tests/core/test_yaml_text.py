@@ -33,6 +33,7 @@ def test_yaml_values(text: str, value: object) -> None:
         ("a: &a [*a]", "f, line 1: an alias within itself"),
         ("a: &a [x]\nb: [*c]", "f is not YAML"),
         ("a: [", "f is not YAML"),
+        ("0:", "f is not YAML: its only key is not text"),
         ("a: '[&a [1,1], {b: 1, b: *a}]'", "f, line 1, within text, line 1: b stands twice"),
         ("[" * (DEPTH + 1), f"f, line 1: YAML is read up to {DEPTH} levels deep"),
         ("- 1\n" * VALUES, f"YAML is read up to {VALUES:,} values"),

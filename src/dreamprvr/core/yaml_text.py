@@ -21,7 +21,14 @@ VALUES = 100_000
 """Largest number of values in a text; an alias counts as the values that it stands for."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_parse = get_loader("yaml")
+_lenient = get_loader("yaml")
+
+
+def _parse(text: str, **options: Any) -> Any:
+    try:
+        return _lenient(text, **options)
+    except TypeError:  # jsonargparse joins a single key that has no value with text
+        raise yaml.YAMLError("its only key is not text") from None
 
 
 def load_yaml(text: str, name: str = "") -> Any:
