@@ -57,7 +57,7 @@ class Hub:
 
 
 def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    """The answers of a hub that holds these files."""
+    """Make the class that answers the requests for the files of a hub."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

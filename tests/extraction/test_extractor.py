@@ -384,9 +384,8 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     videos = [FoundVideo(name, Path(name).absolute()) for name in ("a", "b")]
     now = [100.0]
     monkeypatch.setattr(extractor.time, "monotonic", lambda: now[0])
-    out = io.StringIO()
+    monkeypatch.setattr("sys.stderr", out := io.StringIO())
     monkeypatch.setattr(out, "isatty", lambda: True)
-    monkeypatch.setattr("sys.stderr", out)
     with Progress(videos, show=True) as bar:
 
         def line() -> str:
