@@ -56,7 +56,7 @@ def test_the_examples(library: FakeLibrary, tmp_path: Path) -> None:
         "answer.json": b"{", "alike.json": b"{", "later.json": b"{", "small.jpg": b"\xff\xd8",
         "other.jpg": b"\xff\xd8", "moments.csv": b"\xef\xbb\xbfrank,", "moments.zip": b"PK",
         "film.mp4": b"\0", "piece.mp4": b"\0", "still.jpg": b"\xff\xd8", "clip.mp4": b"\0",
-        "moments.vtt": b"WEBVTT", "moments.edl": b"TITLE:",
+        "moments.vtt": b"WEBVTT", "moments.edl": b"TITLE:", "stills.avif": b"\0",
     }  # fmt: skip
     for name, begin in begins.items():
         assert (tmp_path / name).read_bytes().startswith(begin), name

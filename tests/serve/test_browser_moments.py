@@ -99,6 +99,12 @@ def test_the_start_page_is_the_library(page: Any, library: FakeLibrary) -> None:
     titles = page.locator(".film h3").all_inner_texts()
     assert sorted(titles) == sorted(video.title for video in library.held)
     assert titles[-1] == "gone"  # its file is missing
+    place = ".film:nth-child({}) .still > i"
+    for row in range(1, 4):  # each shows its row of the file of stills
+        style = page.locator(place.format(row)).get_attribute("style")
+        assert "background-size: 100% 400%" in style
+        assert f"background-position: 0px {['0%', '33.3333%', '66.6667%'][row - 1]}" in style
+    assert page.locator(place.format(4)).count() == 0
     assert page.locator("text=Recent searches").count() == 0
     page.locator(".film", has_text="Red pan").locator(".still").click()
     until(page, f"{VIDEO}?.currentTime > 0.1")
@@ -122,6 +128,7 @@ def test_the_start_page_is_the_library(page: Any, library: FakeLibrary) -> None:
 
 
 def test_folders_and_more_videos(browser: Any, films: Path, tmp_path: Path) -> None:
+    focused = "[...document.querySelectorAll('.film')].indexOf(document.activeElement)"
     videos = [
         LibraryVideo(f"{folder}{i}", tmp_path / folder / f"{i}.mp4", 5.0, {})
         for folder in ("a", "b") for i in range(20)
@@ -133,17 +140,20 @@ def test_folders_and_more_videos(browser: Any, films: Path, tmp_path: Path) -> N
     with page_of(browser, FakeLibrary(videos), tmp_path) as (page, server):
         page.goto(server.address)
         page.wait_for_selector(".film")
-        assert page.locator(".film").count() == 24
+        assert page.locator(".film").count() == 12
+        page.get_by_role("button", name="More videos").click()
+        until(page, "document.querySelectorAll('.film').length === 36")
+        assert page.evaluate(focused) == 12
         page.get_by_role("button", name="More videos").click()
         until(page, "document.querySelectorAll('.film').length === 40")
         assert page.get_by_role("button", name="More videos").is_hidden()
-        focused = "[...document.querySelectorAll('.film')].indexOf(document.activeElement)"
-        assert page.evaluate(focused) == 24
+        assert page.evaluate(focused) == 36
         assert page.get_by_label("Folders").locator("a").all_inner_texts() == [
             "All 40", "a 20", "b 20",
         ]  # fmt: skip
         page.get_by_label("Folders").get_by_text("b", exact=False).last.click()
-        until(page, "document.querySelectorAll('.film').length === 20")
+        until(page, "document.querySelector('#home-videos')?.textContent === 'b'")
+        until(page, "document.querySelectorAll('.film').length === 12")
         assert page.locator(".film h3").first.inner_text().startswith("b")
 
 

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from serve.films import colour_index, film, turned
@@ -105,6 +106,39 @@ def test_files_made_before_a_correction_are_made_anew(
     assert media.still(file, 1.0, quiet) != first
 
 
+def test_a_sheet_has_a_row_for_each_video(media: Media, films: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    tall = film(tmp_path / "tall.mp4", 4.0, size=(90, 160))
+    files = [
+        SourceFile(path, 1, 2, seconds) for path, seconds in
+        [(films / "red.mp4", 12.0), (tmp_path / "broken.mp4", 6.0), (tall, 4.0)]
+    ]  # fmt: skip
+    path = media.sheet([*files, None, files[0]], quiet)
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("AVIF", (240, 5 * 135))
+        colours = [image.getpixel((x, 135 * row + 100)) for row in range(5) for x in (5, 234)]
+    assert [pixel[3] for pixel in colours] == [255, 255, 0, 0, 255, 255, 0, 0, 255, 255]
+    shown = [colour_index(pixel) for pixel in colours]
+    assert [*shown[:2], *shown[4:6], *shown[8:]] == [4, 4, 1, 1, 4, 4]
+    assert media.sheet_path(files) != media.sheet_path(files[::-1]) != path
+    changed = SourceFile(files[0].path, 1, 3, 12.0)
+    assert media.sheet_path([changed]) != media.sheet_path(files[:1])
+
+
+def test_the_quality_of_a_sheet_is_lowered_until_it_is_small(
+    media: Media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "fine.png"
+    Image.fromarray(rng.integers(0, 256, (135, 240, 3), np.uint8)).save(path)
+    monkeypatch.setattr(Media, "still", lambda *arguments: path)
+    sizes = []
+    for limit in (10**6, 12_000):
+        monkeypatch.setattr(media_module, "_SHEET_BYTES", limit)
+        sizes.append(media.sheet([SourceFile(path, limit, 0)], quiet).stat().st_size)
+    assert sizes[0] > 12_000 >= sizes[1]
+
+
 def length(path: Path | None) -> float:
     assert path is not None
     with av.open(path) as container:
@@ -125,7 +159,7 @@ def test_what_nobody_waits_for_is_given_up(media: Media, films: Path) -> None:
     file = source(films / "red.mp4")
     for make in (
         lambda: media.clip(file, 0.0, 1.0, stop), lambda: media.piece(file, 0, stop),
-        lambda: media.still(file, 0.0, stop),
+        lambda: media.still(file, 0.0, stop), lambda: media.sheet([file], stop),
     ):  # fmt: skip
         with pytest.raises(Stopped):
             make()

@@ -19,6 +19,7 @@ from dreamprvr.serve.schema import video_key
 RED, OLD, COPY, GONE = (
     f"/api/videos/{video_key(video_id)}" for video_id in ("cooking__red", "old", "copy", "gone")
 )
+SHEET = f"/api/stills.avif?key={video_key('old')}"
 
 
 def test_a_video_says_how_it_is_played(client: TestClient) -> None:
@@ -169,6 +170,19 @@ def test_a_still(client: TestClient) -> None:
     assert client.get(f"{RED}/thumbnail?t=5000").status_code == 200
 
 
+def test_a_sheet_of_stills(client: TestClient) -> None:
+    keys = [video_key(name) for name in ("gone", "cooking__red", "old")]
+    response = client.get("/api/stills.avif", params={"key": keys})
+    assert response.headers["content-type"] == "image/avif"
+    with Image.open(io.BytesIO(response.content)) as image:
+        colours = [image.getpixel((200, 135 * row + 100)) for row in range(3)]
+    assert [pixel[3] for pixel in colours] == [0, 255, 255]
+    assert [colour_index(pixel) for pixel in colours[1:]] == [4, 2]
+    assert client.get("/api/stills.avif", params={"key": [*keys, "x"]}).status_code == 404
+    for wrong in ([], 25 * keys[:1]):
+        assert client.get("/api/stills.avif", params={"key": wrong}).status_code == 400
+
+
 def test_a_piece(client: TestClient, tmp_path: Path) -> None:
     response = client.get(f"{OLD}/pieces/1.mp4")
     assert (response.status_code, response.headers["content-type"]) == (200, "video/mp4")
@@ -180,17 +194,18 @@ def test_a_piece(client: TestClient, tmp_path: Path) -> None:
         assert client.get(f"{OLD}/pieces/{number}.mp4").status_code == status
 
 
-@pytest.mark.parametrize("rest", ["thumbnail?t=1", "pieces/0.mp4", "clip.mp4?start=0&end=1"])
+@pytest.mark.parametrize("rest", ["thumbnail?t=1", "pieces/0.mp4", "clip.mp4?start=0&end=1", SHEET])
 def test_what_a_client_has_is_not_made_again(
     client: TestClient, rest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = client.get(f"{OLD}/{rest}")
+    address = rest if rest == SHEET else f"{OLD}/{rest}"
+    first = client.get(address)
     assert first.status_code == 200
-    for name in ("still", "piece", "clip"):
+    for name in ("still", "sheet", "piece", "clip"):
         monkeypatch.setattr(Media, name, None)
     monkeypatch.setattr(CacheFolder, "find", lambda *arguments: None)
     for name, header in (("if-none-match", "etag"), ("if-modified-since", "last-modified")):
-        again = client.get(f"{OLD}/{rest}", headers={name: first.headers[header]})
+        again = client.get(address, headers={name: first.headers[header]})
         assert (again.status_code, again.content) == (304, b"")
     assert first.headers["cache-control"].startswith("private")
 

@@ -191,7 +191,7 @@ def test_texts_are_compressed_and_media_are_not(client: TestClient) -> None:
         assert plain.headers["vary"] == "Accept-Encoding"
     for path in (
         "videos/KEY/media", "videos/KEY/thumbnail", "videos/KEY/pieces/0.mp4",
-        "videos/KEY/clip.mp4?start=0&end=1", "export.vtt.zip?q=red",
+        "videos/KEY/clip.mp4?start=0&end=1", "export.vtt.zip?q=red", "stills.avif?key=KEY",
     ):  # fmt: skip
         answer = client.get(f"/api/{path.replace('KEY', video_key('cooking__red'))}")
         assert answer.status_code == 200

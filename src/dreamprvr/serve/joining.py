@@ -8,13 +8,15 @@ _IMPORT = re.compile(
     r'"\./(?P<file>\w+)\.js";\n', re.MULTILINE,
 )  # fmt: skip
 _EXPORT = re.compile(r"^export ((?:async )?function|class|const) (\w+)", re.MULTILINE)
+_COMMENT = re.compile(r"^ *(?://.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)
 _OTHER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 def joined(folder: Path, name: str) -> str:
     """Write a module and all that it imports as one script.
 
-    Each imported module becomes a function that is called once and returns what it exports.
+    Each imported module becomes a function that is called once and returns what it exports. Lines
+    that are comments are left out.
 
     Args:
         folder: folder of the modules.
@@ -40,7 +42,7 @@ def _join(folder: Path, name: str, parts: dict[str, str], above: tuple[str, ...]
         if found["file"] not in parts:
             _join(folder, found["file"], parts, (*above, name))
     names = [found[2] for found in _EXPORT.finditer(text)]
-    text = _EXPORT.sub(r"\1 \2", _IMPORT.sub(_taken, text))
+    text = _COMMENT.sub("", _EXPORT.sub(r"\1 \2", _IMPORT.sub(_taken, text)))
     if other := _OTHER.search(text):
         raise ValueError(f"{name}.js: {other[0]}: write imports and exports as the others do")
     if above:

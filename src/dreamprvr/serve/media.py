@@ -1,11 +1,13 @@
 """Stills, pieces and clips of videos, which are made on request and kept in the cache."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dreamprvr.serve.cache import CacheFolder
-from dreamprvr.serve.containers import SourceFile, readable
+from dreamprvr.serve.containers import NotPlayable, SourceFile, readable
 from dreamprvr.serve.pieces import Passes
 from dreamprvr.serve.transcode import fitted, transcode
 from dreamprvr.serve.workers import Check
@@ -17,6 +19,11 @@ VERSION = 5
 # pixels of the longer side, at most
 _STILL = 480
 _CLIP = 1920
+# width and height of a still on a sheet
+_CELL = (240, 135)
+# The first load of the page may take 60 kB, and the page itself takes 37 kB.
+_SHEET_BYTES = 18_000
+_SHEET_QUALITIES = (60, 45, 30, 20, 10, 5)
 
 
 class Media:
@@ -57,6 +64,38 @@ class Media:
             Image.fromarray(pixels).save(partial, "JPEG", quality=82)
 
         return self.cache.make(self.still_path(source, second), write)
+
+    def sheet_path(self, sources: Sequence[SourceFile | None]) -> Path:
+        """Return the path of a sheet of stills; for the arguments see `sheet`."""
+        versions = [(s.path, s.size, s.mtime_ns, s.seconds) if s else () for s in sources]
+        return self.cache.path(("sheet", VERSION, versions), "avif")
+
+    def sheet(self, sources: Sequence[SourceFile | None], check: Check) -> Path:
+        """Make an AVIF of one still of each video, one below the other, each 240 x 135 pixels.
+
+        The stills are those of a third of each video's duration. The quality is lowered until the
+        file has at most 18 kB, so that the start page loads fast.
+
+        Args:
+            sources: the videos. None and a video that cannot be decoded leave their place
+                transparent.
+            check: called before each video; what it raises ends the work.
+        """
+
+        def write(partial: Path) -> None:
+            width, height = _CELL
+            sheet = Image.new("RGBA", (width, height * len(sources)))
+            for row, source in enumerate(sources):
+                with suppress(NotPlayable):
+                    if source is not None:
+                        still = Image.open(self.still(source, source.seconds / 3, check))
+                        sheet.paste(ImageOps.fit(still, _CELL), (0, row * height))
+            for quality in _SHEET_QUALITIES:
+                sheet.save(partial, "AVIF", quality=quality, speed=8)
+                if partial.stat().st_size <= _SHEET_BYTES:
+                    break
+
+        return self.cache.make(self.sheet_path(sources), write)
 
     def clip_path(self, source: SourceFile, start: float, end: float) -> Path:
         """Return the path of a clip; for the arguments see `clip`."""

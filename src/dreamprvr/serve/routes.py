@@ -71,6 +71,7 @@ _PICTURE = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_KEYS = "key of a video, as a list of videos gives it; once for each"
 _SECOND = Query(ge=0, lt=LAST_SECOND, description="second from the beginning of the video")
 
 
@@ -108,6 +109,7 @@ class Routes:
             "basket.{ending}": (self.basket, "text/csv, text/plain or application/xml"),
             "export.csv": (self.csv, "text/csv"),
             "pictures/{name}": (self.picture, "image/jpeg"),
+            "stills.avif": (self.sheet, "image/avif"),
             "export.vtt.zip": (self.vtt, "application/zip"),
             "videos/{key}/media": (self.file, "video/*"),
             "videos/{key}/pieces/{number}.mp4": (self.piece, "video/mp4"),
@@ -238,7 +240,26 @@ class Routes:
         second = min(t, video.duration if video.duration > 0 else t)
         path = self.media.still_path(source, second)
         return await self._made(
-            request, source, path, "image/jpeg", None, self.stills, self.media.still, second
+            request, source.mtime_ns, path, "image/jpeg", None, self.stills, self.media.still,
+            source, second,
+        )  # fmt: skip
+
+    async def sheet(
+        self, request: Request,
+        key: Annotated[list[str], Query(min_length=1, max_length=24, description=_KEYS)],
+    ) -> Response:  # fmt: skip
+        """A picture of each of some videos, one below the other, each 240 x 135 pixels."""
+        sources: list[SourceFile | None] = []
+        for one in key:
+            video = await self._video(one)
+            try:
+                sources.append(source_file(video))
+            except HTTPException:  # its file is missing
+                sources.append(None)
+        newest = max((source.mtime_ns for source in sources if source), default=0)
+        path = self.media.sheet_path(sources)
+        return await self._made(
+            request, newest, path, "image/avif", None, self.stills, self.media.sheet, sources
         )
 
     async def piece(self, key: Key, number: Number, request: Request) -> Response:
@@ -246,8 +267,9 @@ class Routes:
         _, source = await self._source(key)
         path = self.media.piece_path(source, number)
         return await self._made(
-            request, source, path, "video/mp4", None, self.pieces, self.media.piece, number
-        )
+            request, source.mtime_ns, path, "video/mp4", None, self.pieces, self.media.piece,
+            source, number,
+        )  # fmt: skip
 
     async def clip(self, key: Key, span: Annotated[Span, Query()], request: Request) -> Response:
         """A part of a video as a file to keep."""
@@ -255,8 +277,8 @@ class Routes:
         name = clip_name(video, span.start, span.end)
         path = self.media.clip_path(source, span.start, span.end)
         return await self._made(
-            request, source, path, "video/mp4", name, self.clips, self.media.clip,
-            span.start, span.end,
+            request, source.mtime_ns, path, "video/mp4", name, self.clips, self.media.clip,
+            source, span.start, span.end,
         )  # fmt: skip
 
     async def cues(self, key: Key, query: Search) -> Response:
@@ -272,32 +294,32 @@ class Routes:
         raise HTTPException(404, "that search does not find this video")
 
     async def _made(
-        self, request: Request, source: SourceFile, path: Path, mime: str, name: str | None,
+        self, request: Request, changed: int, path: Path, mime: str, name: str | None,
         workers: Workers, make: Callable[..., Path], *details: object,
     ) -> Response:  # fmt: skip
-        """Return the response of a file that is made from a video, unless it was made before.
+        """Return the response of a file that is made from videos, unless it was made before.
 
         Args:
             request: the request.
-            source: the video.
-            path: path of the file, which names the version of the video.
+            changed: when the newest of the videos was changed, in nanoseconds since 1970.
+            path: path of the file, which names the versions of the videos.
             mime: type of the file.
             name: name to save the file by; without one the browser shows it.
             workers: make the file.
-            make: makes it from the video, the details and a function that is called now and then.
-            details: numbers that say what to make.
+            make: makes it from the details and a function that is called now and then.
+            details: the videos, and numbers that say what to make.
         """
         headers = {
             "ETag": f'"{path.stem}"',
-            "Last-Modified": formatdate(source.mtime_ns / 1e9, usegmt=True),
+            "Last-Modified": formatdate(changed / 1e9, usegmt=True),
         }
-        if mime == "image/jpeg":  # many are shown at once
+        if mime.startswith("image/"):  # many are shown at once
             headers |= _KEPT
         held = unless_held(Response(headers=headers), request.headers)
         if held.status_code == 304:
             return held
         if self.media.cache.find(path) is None:
-            path = await workers.run_long(make, source, *details)
+            path = await workers.run_long(make, *details)
         return _send(request, path, mime, name, headers)
 
     async def _video(self, key: str) -> LibraryVideo:

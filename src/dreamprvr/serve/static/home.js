@@ -3,10 +3,11 @@
 import { videos } from "./api.js";
 import { el, show } from "./dom.js";
 import { clock, counted, length } from "./format.js";
-import { described, missing, still, titleOf, titled } from "./parts.js";
+import { described, missing, sheetPart, still, titleOf, titled } from "./parts.js";
 import { recall, remember } from "./store.js";
 
 const RECENT = 8; // searches that are kept
+const FIRST = 12; // videos that are shown at first, whose stills come in one file
 const COUNT = 24; // videos that are added at once
 
 /** Remember a search for the start page, in this browser only. */
@@ -36,9 +37,11 @@ export async function home(place, state, folder, actions) {
       el("h2", { id: "home-videos", dir: "auto" }, folder || "Newest videos"), list, more));
   show(place, node);
   const add = async () => {
-    const answer = await videos(folder, list.children.length, COUNT);
     const first = list.children.length;
-    list.append(...answer.videos.map((video, i) => videoItem(video, first + i, actions)));
+    const answer = await videos(folder, first, first ? COUNT : FIRST);
+    const keys = answer.videos.map(({ key }) => key);
+    list.append(...answer.videos.map((video, i) =>
+      videoItem(video, first + i, first ? null : sheetPart(keys, i), actions)));
     more.hidden = list.children.length >= answer.total;
     if (first) list.children[first]?.focus();
     return answer;
@@ -82,11 +85,11 @@ function folderLink(label, name, number, chosen) {
   }, label, " ", el("small", {}, number.toLocaleString("en"))));
 }
 
-function videoItem(video, place, actions) {
+function videoItem(video, place, picture, actions) {
   const id = `film-${place}`;
   return el("li", { class: "film tile", tabindex: -1, "aria-labelledby": id },
     still(video, (video.duration || 0) / 3, {
-      badge: video.duration ? clock(video.duration) : null, click: () => actions.play(video),
+      picture, badge: video.duration ? clock(video.duration) : null, click: () => actions.play(video),
       label: [video.duration && clock(video.duration), `play ${titleOf(video)}`]
         .filter(Boolean).join(", "),
     }),

@@ -60,19 +60,29 @@ export const said = ({ words }) =>
 /** Address of the picture at a second, in tenths, so that the browser meets it again. */
 export const stillUrl = (key, second) => videoUrl(key, `/thumbnail?t=${second.toFixed(1)}`);
 
+/** The picture of one of some videos, of the file that holds the pictures of all of them. */
+export function sheetPart(keys, place) {
+  const part = el("i");
+  const address = `/api/stills.avif?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
+  part.style.backgroundImage = `url("${address}")`;
+  part.style.backgroundSize = `100% ${100 * keys.length}%`;
+  part.style.backgroundPosition = `0 ${(100 * place) / Math.max(1, keys.length - 1)}%`;
+  return part;
+}
+
 /**
  * The picture of a video at a second, as a button that plays it. `label` is what it does,
- * `badge` is written over its corner.
+ * `badge` is written over its corner, `picture` is shown in place of the one at that second.
  */
-export function still(video, second, { label, badge, click }) {
-  const picture = video.there && el("img", {
+export function still(video, second, { label, badge, click, picture }) {
+  const shown = video.there && (picture || el("img", {
     alt: "", loading: "lazy", decoding: "async", width: 240, height: 135,
     src: stillUrl(video.key, second), error: () => button.classList.add("blank"),
-  });
+  }));
   const button = el("button", {
     type: "button", class: video.there ? "still" : "still blank", disabled: !video.there,
     "aria-label": label, click,
-  }, picture, badge && el("span", { class: "badge", "aria-hidden": "true" }, badge),
+  }, shown, badge && el("span", { class: "badge", "aria-hidden": "true" }, badge),
   el("span", { class: "play", "aria-hidden": "true" }));
   return button;
 }
