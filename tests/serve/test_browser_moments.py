@@ -99,12 +99,15 @@ def test_the_start_page_is_the_library(page: Any, library: FakeLibrary) -> None:
     titles = page.locator(".film h3").all_inner_texts()
     assert sorted(titles) == sorted(video.title for video in library.held)
     assert titles[-1] == "gone"  # its file is missing
-    place = ".film:nth-child({}) .still > i"
-    for row in range(1, 4):  # each shows its row of the file of stills
-        style = page.locator(place.format(row)).get_attribute("style")
-        assert "background-size: 100% 400%" in style
-        assert f"background-position: 0px {['0%', '33.3333%', '66.6667%'][row - 1]}" in style
-    assert page.locator(place.format(4)).count() == 0
+    for row in range(3):  # each shows its row of the file of stills
+        place = f"document.querySelectorAll('.film img')[{row}]"
+        until(page, f"{place}.naturalHeight === 4 * 135")
+        box, tile = (
+            page.evaluate(f"{element}.getBoundingClientRect().toJSON()")
+            for element in (place, f"{place}.parentElement")
+        )
+        assert box["height"] == pytest.approx(4 * tile["height"], abs=0.1)
+        assert box["top"] == pytest.approx(tile["top"] - row * tile["height"], abs=0.1)
     assert page.locator("text=Recent searches").count() == 0
     page.locator(".film", has_text="Red pan").locator(".still").click()
     until(page, f"{VIDEO}?.currentTime > 0.1")

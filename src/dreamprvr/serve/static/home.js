@@ -3,7 +3,7 @@
 import { videos } from "./api.js";
 import { el, show } from "./dom.js";
 import { clock, counted, length } from "./format.js";
-import { described, missing, sheetPart, still, titleOf, titled } from "./parts.js";
+import { described, missing, still, titleOf, titled } from "./parts.js";
 import { recall, remember } from "./store.js";
 
 const RECENT = 8; // searches that are kept
@@ -41,7 +41,7 @@ export async function home(place, state, folder, actions) {
     const answer = await videos(folder, first, first ? COUNT : FIRST);
     const keys = answer.videos.map(({ key }) => key);
     list.append(...answer.videos.map((video, i) =>
-      videoItem(video, first + i, first ? null : sheetPart(keys, i), actions)));
+      videoItem(video, first + i, first ? null : { keys, row: i }, actions)));
     more.hidden = list.children.length >= answer.total;
     if (first) list.children[first]?.focus();
     return answer;
@@ -85,11 +85,11 @@ function folderLink(label, name, number, chosen) {
   }, label, " ", el("small", {}, number.toLocaleString("en"))));
 }
 
-function videoItem(video, place, picture, actions) {
+function videoItem(video, place, sheet, actions) {
   const id = `film-${place}`;
   return el("li", { class: "film tile", tabindex: -1, "aria-labelledby": id },
     still(video, (video.duration || 0) / 3, {
-      picture, badge: video.duration ? clock(video.duration) : null, click: () => actions.play(video),
+      sheet, badge: video.duration ? clock(video.duration) : null, click: () => actions.play(video),
       label: [video.duration && clock(video.duration), `play ${titleOf(video)}`]
         .filter(Boolean).join(", "),
     }),

@@ -60,29 +60,28 @@ export const said = ({ words }) =>
 /** Address of the picture at a second, in tenths, so that the browser meets it again. */
 export const stillUrl = (key, second) => videoUrl(key, `/thumbnail?t=${second.toFixed(1)}`);
 
-/** The picture of one of some videos, of the file that holds the pictures of all of them. */
-export function sheetPart(keys, place) {
-  const part = el("i");
-  const address = `/api/stills.avif?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
-  part.style.backgroundImage = `url("${address}")`;
-  part.style.backgroundSize = `100% ${100 * keys.length}%`;
-  part.style.backgroundPosition = `0 ${(100 * place) / Math.max(1, keys.length - 1)}%`;
-  return part;
-}
+const sheetUrl = (keys) =>
+  `/api/stills.avif?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
 
 /**
  * The picture of a video at a second, as a button that plays it. `label` is what it does,
- * `badge` is written over its corner, `picture` is shown in place of the one at that second.
+ * `badge` is written over its corner. With `sheet` the picture is row `sheet.row` of the file that
+ * holds the pictures of the videos `sheet.keys`.
  */
-export function still(video, second, { label, badge, click, picture }) {
-  const shown = video.there && (picture || el("img", {
+export function still(video, second, { label, badge, click, sheet }) {
+  const picture = video.there && el("img", {
     alt: "", loading: "lazy", decoding: "async", width: 240, height: 135,
-    src: stillUrl(video.key, second), error: () => button.classList.add("blank"),
-  }));
+    src: sheet ? sheetUrl(sheet.keys) : stillUrl(video.key, second),
+    error: () => button.classList.add("blank"),
+  });
+  if (picture && sheet) {
+    picture.style.height = `${100 * sheet.keys.length}%`;
+    picture.style.transform = `translateY(${(-100 * sheet.row) / sheet.keys.length}%)`;
+  }
   const button = el("button", {
     type: "button", class: video.there ? "still" : "still blank", disabled: !video.there,
     "aria-label": label, click,
-  }, shown, badge && el("span", { class: "badge", "aria-hidden": "true" }, badge),
+  }, picture, badge && el("span", { class: "badge", "aria-hidden": "true" }, badge),
   el("span", { class: "play", "aria-hidden": "true" }));
   return button;
 }
