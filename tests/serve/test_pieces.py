@@ -160,3 +160,11 @@ def test_the_first_picture_is_shown_from_the_beginning(passes: Passes, tmp_path:
     assert (times[:6], colours[:6]) == ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [0] * 6)
     assert times[6] == pytest.approx(5.1, abs=0.001)
     assert stamps[0] == 0.0
+
+
+def test_the_stated_rate_is_that_of_the_video(passes: Passes, tmp_path: Path) -> None:
+    """WebKit drops the pictures of a stream that states 90,000 of them a second."""
+    for path in made(passes, film(tmp_path / "a.mkv", 3.0, rate=15), [0, 1]):
+        with av.open(path) as container:
+            assert len(list(container.decode(video=0))) == 15
+            assert container.streams.video[0].codec_context.framerate == 15

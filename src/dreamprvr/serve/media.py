@@ -15,7 +15,7 @@ from dreamprvr.video.reader import VideoReader
 
 # Raise this whenever the same file would give another still, piece or clip than before, also
 # because `dreamprvr.video` reads it better: files in the cache of another version are not used.
-VERSION = 5
+VERSION = 6
 # pixels of the longer side, at most
 _STILL = 480
 _CLIP = 1920

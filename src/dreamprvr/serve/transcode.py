@@ -105,7 +105,10 @@ class Mp4:
         self._container, self._size = container, size
         self._video: Any = container.add_stream("libx264", rate=rate or 30)
         self._video.width, self._video.height = size
-        self._video.pix_fmt, self._video.options = "yuv420p", dict(quality)
+        self._video.pix_fmt = "yuv420p"
+        # Otherwise the stream states one picture a tick, and WebKit drops pictures: it takes a gap
+        # of more than two stated pictures for a missing one. Pictures keep their times.
+        self._video.options = {**quality, "x264-params": "force-cfr=1"}
         context = self._video.codec_context
         context.time_base = Fraction(1, TICKS)
         context.flags |= Flags.frame_duration  # that of the last one counts
