@@ -60,6 +60,8 @@ export const said = ({ words }) =>
 /** Address of the picture at a second, in tenths, so that the browser meets it again. */
 export const stillUrl = (key, second) => videoUrl(key, `/thumbnail?t=${second.toFixed(1)}`);
 
+const ROW = 135; // pixels of the height of a row of a sheet
+
 const sheetUrl = (keys) =>
   `/api/stills.avif?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
 
@@ -75,8 +77,9 @@ export function still(video, second, { label, badge, click, sheet }) {
     error: () => button.classList.add("blank"),
   });
   if (picture && sheet) {
-    picture.style.height = `${100 * sheet.keys.length}%`;
-    picture.style.transform = `translateY(${(-100 * sheet.row) / sheet.keys.length}%)`;
+    const rows = sheet.keys.length; // of each, the outermost lines are blurred with the next row's
+    picture.style.height = `${(100 * rows * ROW) / (ROW - 2)}%`;
+    picture.style.transform = `translateY(${(-100 * (sheet.row * ROW + 1)) / (rows * ROW)}%)`;
   }
   const button = el("button", {
     type: "button", class: video.there ? "still" : "still blank", disabled: !video.there,
