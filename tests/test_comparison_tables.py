@@ -34,12 +34,9 @@ def test_a_row_has_the_means_and_deviations_of_the_ranks(name: str) -> None:
     text, found = section(name).replace("*", ""), results(name)
     assert {"dreamprvr", "words", "plus", "relations", "trace"} <= found.keys()
     for label, runs in found.items():
-        if len(runs) == 1:
-            cells = [f"{runs['SumR'][0]:.1f}"]
-        else:
-            assert len(runs) == 3
-            mean, deviation = runs.mean(), runs.std(ddof=1)
-            cells = [f"{mean[key]:.1f} ± {deviation[key]:.1f}" for key in runs]
+        assert len(runs) == 3
+        mean, deviation = runs.mean(), runs.std(ddof=1)
+        cells = [f"{mean[key]:.1f} ± {deviation[key]:.1f}" for key in runs]
         if (name, label) == ("charades_simulated", "trace"):  # told in a sentence
             cells = cells[-1:]
         assert " | ".join(cells) in text, (label, cells)
