@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,16 @@ def test_a_sheet_has_a_row_for_each_video(media: Media, films: Path, tmp_path: P
     assert media.sheet_path(files) != media.sheet_path(files[::-1]) != path
     changed = SourceFile(files[0].path, 1, 3, 12.0)
     assert media.sheet_path([changed]) != media.sheet_path(files[:1])
+
+
+def test_a_sheet_and_its_stills_may_share_a_lock(media: Media, films: Path) -> None:
+    media.cache._locks = [media.cache._locks[0]] * len(media.cache._locks)
+    making = threading.Thread(
+        target=media.sheet, args=([source(films / "red.mp4")], quiet), daemon=True
+    )
+    making.start()
+    making.join(20)
+    assert not making.is_alive()
 
 
 def test_the_quality_of_a_sheet_is_lowered_until_it_is_small(

@@ -57,7 +57,8 @@ class CacheFolder:
 
         Args:
             path: path that `CacheFolder.path` has returned.
-            write: writes the content to the temporary path that it is given.
+            write: writes the content to the temporary path that it is given. It must not make
+                another file, whose lock may be the same.
 
         Raises:
             UserError: the file cannot be written.

@@ -81,15 +81,15 @@ class Media:
                 transparent.
             check: called before each video; what it raises ends the work.
         """
+        width, height = _CELL
+        sheet = Image.new("RGBA", (width, height * len(sources)))
+        for row, source in enumerate(sources):
+            with suppress(NotPlayable):
+                if source is not None:
+                    still = Image.open(self.still(source, source.seconds / 3, check))
+                    sheet.paste(ImageOps.fit(still, _CELL), (0, row * height))
 
         def write(partial: Path) -> None:
-            width, height = _CELL
-            sheet = Image.new("RGBA", (width, height * len(sources)))
-            for row, source in enumerate(sources):
-                with suppress(NotPlayable):
-                    if source is not None:
-                        still = Image.open(self.still(source, source.seconds / 3, check))
-                        sheet.paste(ImageOps.fit(still, _CELL), (0, row * height))
             for quality in _SHEET_QUALITIES:
                 sheet.save(partial, "AVIF", quality=quality, speed=8)
                 if partial.stat().st_size <= _SHEET_BYTES:
