@@ -21,7 +21,7 @@ _STILL = 480
 _CLIP = 1920
 # width and height of a still on a sheet
 _CELL = (240, 135)
-# The first load of the page may take 60 kB, and the page itself takes 37 kB.
+# The first load of the page may take 60 kB, and the page itself takes 36 kB.
 _SHEET_BYTES = 18_000
 _SHEET_QUALITIES = (60, 45, 30, 20, 10, 5)
 
